@@ -1,0 +1,230 @@
+//! The configuration as a type that cannot be wrong. Everything is validated here ([`load`]); the rest of the program
+//! never checks again. Secrets stay references until a connector asks for them, so that commands which only read the
+//! store work without them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use chrono_tz::Tz;
+use secrecy::SecretString;
+use url::Url;
+
+use crate::model::{Direction, Field, Language};
+use crate::schedule::Schedule;
+
+mod parse;
+mod secret;
+
+pub use parse::load;
+pub use secret::Secret;
+
+/// A configuration that cannot be used: one line that names file, line, entry, key and what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(pub String);
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from.
+    pub path: PathBuf,
+    /// Where the store lives.
+    pub data_dir: PathBuf,
+    /// The owner's time zone: schedule and report times.
+    pub timezone: Tz,
+    /// When cycles run; empty: only when asked.
+    pub schedule: Vec<Schedule>,
+    /// Whether a run missed while the machine was off happens at start.
+    pub catch_up: bool,
+    /// Longest random delay before a scheduled run.
+    pub jitter: Duration,
+    /// Sources in file order; names are unique among sources.
+    pub sources: Vec<Source>,
+    /// Destinations in file order; names are unique among destinations.
+    pub destinations: Vec<Destination>,
+    /// Things worth a warning, e.g. a plain secret in a file that others can read.
+    pub warnings: Vec<String>,
+}
+
+/// A `[[source]]`.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name in reports and logs.
+    pub name: String,
+    /// What it is.
+    pub kind: SourceKind,
+}
+
+/// Kinds of source.
+#[derive(Clone, Debug)]
+pub enum SourceKind {
+    /// My Fibank.
+    Fibank(Fibank),
+}
+
+/// `kind = "fibank"`.
+#[derive(Clone, Debug)]
+pub struct Fibank {
+    /// Login name.
+    pub username: String,
+    /// Password.
+    pub password: Secret,
+    /// Origin of the bank; https, or http on loopback.
+    pub base_url: Url,
+    /// Only these accounts (IBANs without spaces); `None`: all.
+    pub accounts: Option<Vec<String>>,
+    /// First day to fetch; `None`: as far back as the bank goes.
+    pub history_from: Option<NaiveDate>,
+    /// How many days each pull looks back for late postings.
+    pub overlap_days: u32,
+}
+
+/// A `[[destination]]`.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// Its name in reports and logs.
+    pub name: String,
+    /// What it is.
+    pub kind: DestinationKind,
+    /// Which transactions it gets.
+    pub filter: Filter,
+}
+
+/// Kinds of destination.
+#[derive(Clone, Debug)]
+pub enum DestinationKind {
+    /// Google Sheets.
+    GoogleSheets(GoogleSheets),
+    /// Airtable.
+    Airtable(Airtable),
+}
+
+/// What destinations have in common about rows.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// The columns in order; the id column is always among them.
+    pub columns: Vec<Column>,
+    /// Whether late corrections by the bank are written.
+    pub updates: Updates,
+    /// What happens to rows the bank took back.
+    pub vanished: Vanished,
+    /// Language of default headers.
+    pub language: Language,
+}
+
+/// `kind = "google-sheets"`.
+#[derive(Clone, Debug)]
+pub struct GoogleSheets {
+    /// The spreadsheet's id (taken out of its address where that was given).
+    pub spreadsheet: String,
+    /// Title of the tab with the transactions.
+    pub tab: String,
+    /// The service account's JSON key.
+    pub service_account: Secret,
+    /// API root, with trailing slash; https, or http on loopback.
+    pub base_url: Url,
+    /// Columns and policies.
+    pub rows: Rows,
+    /// Where new rows go.
+    pub order: Order,
+}
+
+/// `kind = "airtable"`.
+#[derive(Clone, Debug)]
+pub struct Airtable {
+    /// Base id, `app…`.
+    pub base: String,
+    /// Table name or `tbl…` id.
+    pub table: String,
+    /// Personal access token.
+    pub token: Secret,
+    /// API origin without `/v0`; https, or http on loopback.
+    pub base_url: Url,
+    /// The plan's calls per month; never spent past.
+    pub monthly_requests: Option<u32>,
+    /// Columns and policies.
+    pub rows: Rows,
+}
+
+/// A column of a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// What it shows.
+    pub field: Field,
+    /// Its header when it is created.
+    pub header: String,
+}
+
+/// `updates = …`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Updates {
+    /// Corrections overwrite the bank-owned cells.
+    #[default]
+    Apply,
+    /// Rows stay as first written.
+    Ignore,
+}
+
+/// `vanished = …`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Vanished {
+    /// The row is marked.
+    #[default]
+    Mark,
+    /// Nothing happens.
+    Ignore,
+    /// The row is deleted.
+    Delete,
+}
+
+/// `order = …`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// New rows go below the others.
+    #[default]
+    OldestFirst,
+    /// New rows go under the header.
+    NewestFirst,
+}
+
+/// Which transactions a destination gets; all conditions must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Booked on or after this day.
+    pub since: Option<NaiveDate>,
+    /// Only of these accounts.
+    pub accounts: Option<Vec<String>>,
+    /// Only money in or money out.
+    pub direction: Option<Direction>,
+}
+
+impl Filter {
+    /// Whether a transaction passes.
+    pub fn accepts(&self, transaction: &crate::model::Transaction) -> bool {
+        self.since.is_none_or(|since| transaction.row.date >= since)
+            && self.accounts.as_ref().is_none_or(|accounts| accounts.contains(&transaction.account))
+            && self.direction.is_none_or(|direction| transaction.row.direction() == direction)
+    }
+}
+
+impl Config {
+    /// Resolves every secret once, so that a missing one is told before anything starts.
+    pub fn check_secrets(&self) -> Result<(), Error> {
+        for source in &self.sources {
+            let SourceKind::Fibank(fibank) = &source.kind;
+            fibank.password.reveal().map_err(|error| Error(format!("source `{}`: password: {error}", source.name)))?;
+        }
+        for destination in &self.destinations {
+            let (key, secret) = match &destination.kind {
+                DestinationKind::GoogleSheets(sheets) => ("service_account", &sheets.service_account),
+                DestinationKind::Airtable(airtable) => ("token", &airtable.token),
+            };
+            secret.reveal().map_err(|error| Error(format!("destination `{}`: {key}: {error}", destination.name)))?;
+        }
+        Ok(())
+    }
+}
+
+/// A secret's text, hidden from `Debug` and wiped when dropped.
+pub type Revealed = SecretString;

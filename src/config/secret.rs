@@ -1,0 +1,55 @@
+//! Secrets by reference: plain text, an environment variable, a file, or a systemd credential.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+/// Where a secret stands. Its `Debug` never shows a plain one.
+#[derive(Clone)]
+pub enum Secret {
+    /// In the configuration itself.
+    Plain(SecretString),
+    /// In an environment variable.
+    Env(String),
+    /// In a file; a final newline is ignored.
+    File(PathBuf),
+    /// A name in `$CREDENTIALS_DIRECTORY` (systemd's `LoadCredential=`).
+    Credential(String),
+}
+
+impl Secret {
+    /// Reads the secret now. The error says where it was looked for, never what was found.
+    pub fn reveal(&self) -> Result<SecretString, String> {
+        let text = match self {
+            Secret::Plain(secret) => return Ok(secret.clone()),
+            Secret::Env(name) => {
+                std::env::var(name).map_err(|_| format!("the environment variable `{name}` is not set"))?
+            }
+            Secret::File(path) => read(path)?,
+            Secret::Credential(name) => {
+                let directory = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
+                    format!("credential `{name}`: $CREDENTIALS_DIRECTORY is not set; start bankfeed through systemd with LoadCredential={name}:…")
+                })?;
+                read(&PathBuf::from(directory).join(name))?
+            }
+        };
+        let text = text.trim_end_matches(['\n', '\r']);
+        if text.is_empty() { Err("the secret is empty".into()) } else { Ok(SecretString::from(text)) }
+    }
+}
+
+fn read(path: &PathBuf) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Secret::Plain(_) => f.write_str("Plain(…)"),
+            Secret::Env(name) => write!(f, "Env({name})"),
+            Secret::File(path) => write!(f, "File({})", path.display()),
+            Secret::Credential(name) => write!(f, "Credential({name})"),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Where transactions go.
+//!
+//! A [`Destination`] takes [`Item`]s in batches and promises that delivering a batch again changes nothing: the engine
+//! may send a batch whose outcome it does not know a second time. *How* a write cannot apply twice is the destination's
+//! own affair: an upsert by id, a once-only guard beside a ledger. A destination knows nothing of the store or of
+//! sources; what it must remember between cycles it hands to the engine as an opaque [`Destination::memory`].
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::model::Transaction;
+use crate::remote::{Context, Error};
+
+pub mod airtable;
+pub mod google_sheets;
+
+/// What happened to a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum What {
+    /// First seen; never offered to this destination before.
+    New,
+    /// The bank changed a row this destination was offered before.
+    Changed,
+    /// The bank no longer shows a row this destination was offered before.
+    Vanished,
+    /// A vanished row is back.
+    Reappeared,
+}
+
+/// One change to deliver.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Position in the change log.
+    pub seq: u64,
+    /// What happened.
+    pub what: What,
+    /// The transaction as it is now.
+    pub transaction: Transaction,
+    /// For `Changed`: as it was before.
+    pub previous: Option<Transaction>,
+}
+
+/// A batch ready to be sent. The engine makes number and hash durable before the first byte leaves.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Number of the batch at this destination: one more than the last one its ledger holds.
+    pub number: u64,
+    /// How many items from the front of the offered slice it covers (at least one).
+    pub taken: usize,
+    /// Hash of its content, so that a batch of the same number can be told from it.
+    pub hash: u64,
+    /// The request body, in whatever form the destination likes.
+    pub body: Vec<u8>,
+}
+
+/// What became of one item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Written as a new row.
+    Appended,
+    /// Written over the row it had.
+    Updated,
+    /// Already as it should be.
+    Unchanged,
+    /// The owner has deleted the row; it stays deleted.
+    Deleted,
+    /// The service refuses this one row, for the reason given.
+    Rejected(String),
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// One verdict per item of the batch, in order.
+    Done(Vec<Verdict>),
+    /// Another batch of this number was applied; this one was refused whole. The hash is the applied batch's.
+    Superseded {
+        /// Hash found in the ledger.
+        hash: u64,
+    },
+}
+
+/// Whether a batch whose answer was lost has been applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It has been applied.
+    Applied,
+    /// It has not been applied (and may be sent again: it cannot apply twice).
+    NotApplied,
+    /// A batch of the same number with another hash has been applied.
+    Superseded {
+        /// Hash found in the ledger.
+        hash: u64,
+    },
+}
+
+/// A place rows are copied to.
+#[async_trait]
+pub trait Destination: Send {
+    /// Proves credentials and layout and writes nothing. Each string is a line of good news for the owner.
+    async fn check(&mut self) -> Result<Vec<String>, Error>;
+
+    /// Makes ready for a cycle that has something to deliver: reads the layout and creates what is missing. Called once
+    /// before the first batch; returns the number of the last batch the ledger holds (0: none, or no ledger needed).
+    async fn open(&mut self) -> Result<u64, Error>;
+
+    /// Ids of the transactions already there. Asked for when nothing is known of what was delivered before; a
+    /// destination whose writes are upserts by id may return an empty list without looking.
+    async fn existing_ids(&mut self) -> Result<Vec<String>, Error>;
+
+    /// The most items worth offering to [`Destination::prepare`] at once.
+    fn batch_limit(&self) -> usize;
+
+    /// Cuts a batch from the front of `items` (never empty). It may read from the service, and writes nothing.
+    async fn prepare(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error>;
+
+    /// Sends a batch; `items` are the ones it covers. A transient error means: outcome unknown.
+    async fn deliver(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error>;
+
+    /// Finds out what became of the batch with this number and hash after its answer was lost.
+    async fn settle(&mut self, number: u64, hash: u64) -> Result<Settled, Error>;
+
+    /// What the destination wants back at its next construction (schema cache, request budget); small.
+    fn memory(&self) -> Vec<u8>;
+}
+
+/// Makes the connector that a configuration entry asks for. `memory` is what it returned last time, empty at first.
+pub fn build(
+    config: &crate::config::Destination,
+    context: Context,
+    memory: &[u8],
+) -> Result<Box<dyn Destination>, Error> {
+    match &config.kind {
+        crate::config::DestinationKind::GoogleSheets(sheets) => {
+            Ok(Box::new(google_sheets::GoogleSheets::new(&config.name, sheets, context, memory)?))
+        }
+        crate::config::DestinationKind::Airtable(airtable) => {
+            Ok(Box::new(airtable::Airtable::new(&config.name, airtable, context, memory)?))
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! bankfeed: every bank transaction in your spreadsheet, exactly once.
+
+pub mod config;
+pub mod destination;
+pub mod model;
+pub mod remote;
+pub mod schedule;
+pub mod simulator;
+pub mod source;

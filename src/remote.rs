@@ -1,0 +1,373 @@
+//! What every connector shares when it talks to a service: errors named by the reaction they cause, the HTTP client
+//! with its time limits and its request counter, and the one place that waits and tries again.
+//!
+//! It knows no particular service. URLs, tokens and bodies never reach an error text from here: an error says which
+//! service, what happened, and what to do.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Why only the owner can go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The service refused the password: never tried again until the configuration changes.
+    PasswordRefused,
+    /// The login is locked.
+    Locked,
+    /// The service demands a new password.
+    PasswordChange,
+    /// A second factor is asked for.
+    SecondFactor,
+    /// The service is closed for maintenance; the next scheduled run tries again.
+    Maintenance,
+    /// A page nobody has seen before stands where the sign-in should go on.
+    UnknownPage,
+    /// A token or key is refused, revoked or lacks a scope.
+    Token,
+    /// The sheet or base is missing, or not shared with this login.
+    NotFound,
+    /// The login may see the thing but not write it.
+    NotPermitted,
+    /// The layout (headers, id column) was changed in a way that cannot be followed.
+    Layout,
+    /// A plan's monthly budget or a document's size is used up.
+    Quota,
+    /// The machine itself (disk full, clock wrong) stands in the way.
+    Machine,
+}
+
+impl Cause {
+    /// Whether scheduled cycles leave the service alone until the owner asks (`bankfeed sync`) or the configuration
+    /// changes: everything that another sign-in could make worse.
+    pub fn blocks_schedule(self) -> bool {
+        use Cause::*;
+        matches!(self, PasswordRefused | Locked | PasswordChange | SecondFactor | UnknownPage)
+    }
+
+    /// Whether nothing but a changed configuration lifts it.
+    pub fn needs_new_config(self) -> bool {
+        self == Cause::PasswordRefused
+    }
+}
+
+/// What kind of failure, by the engine's reaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Never retried by itself; the owner is told.
+    Attention(Cause),
+    /// The whole service waits.
+    Throttled {
+        /// What the service asked for, if it did.
+        retry_after: Option<Duration>,
+    },
+    /// Back off and retry. Of a write it means: outcome unknown.
+    Unavailable,
+    /// This very request is refused as it stands; nothing was applied.
+    Rejected,
+    /// The answer is not what the service's API promises: stop this service.
+    Malformed,
+    /// The program is being stopped.
+    Stopped,
+}
+
+/// A failure of a remote service.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// What the engine does about it.
+    pub kind: Kind,
+    /// One line: lower case, names the thing and the remedy, no full stop, no secret.
+    pub message: String,
+}
+
+impl Error {
+    /// Something only the owner can end.
+    pub fn attention(cause: Cause, message: impl fmt::Display) -> Error {
+        Error { kind: Kind::Attention(cause), message: message.to_string() }
+    }
+
+    /// Too many requests.
+    pub fn throttled(retry_after: Option<Duration>, message: impl fmt::Display) -> Error {
+        Error { kind: Kind::Throttled { retry_after }, message: message.to_string() }
+    }
+
+    /// Down, slow or cut off.
+    pub fn unavailable(message: impl fmt::Display) -> Error {
+        Error { kind: Kind::Unavailable, message: message.to_string() }
+    }
+
+    /// Refused as it stands.
+    pub fn rejected(message: impl fmt::Display) -> Error {
+        Error { kind: Kind::Rejected, message: message.to_string() }
+    }
+
+    /// Not what the API promises.
+    pub fn malformed(message: impl fmt::Display) -> Error {
+        Error { kind: Kind::Malformed, message: message.to_string() }
+    }
+
+    /// The program is being stopped.
+    pub fn stopped() -> Error {
+        Error { kind: Kind::Stopped, message: "stopped before it was done".into() }
+    }
+
+    /// The cause, where the owner must act.
+    pub fn cause(&self) -> Option<Cause> {
+        if let Kind::Attention(cause) = self.kind { Some(cause) } else { None }
+    }
+
+    /// Whether trying the same thing again may help.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.kind, Kind::Throttled { .. } | Kind::Unavailable)
+    }
+}
+
+/// Counts the requests sent to one service.
+#[derive(Clone, Debug, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    /// One more request is about to leave.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Tells everything that waits that the program is being stopped.
+#[derive(Clone, Debug)]
+pub struct Shutdown(tokio::sync::watch::Receiver<bool>);
+
+impl Shutdown {
+    /// A switch and its listening end.
+    pub fn new() -> (tokio::sync::watch::Sender<bool>, Shutdown) {
+        let (sender, receiver) = tokio::sync::watch::channel(false);
+        (sender, Shutdown(receiver))
+    }
+
+    /// One that never comes.
+    pub fn never() -> Shutdown {
+        Shutdown::new().1
+    }
+
+    /// Whether it has been asked for.
+    pub fn requested(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Returns once it is asked for; never, if nobody can ask any more.
+    pub async fn wait(&self) {
+        let mut receiver = self.0.clone();
+        if receiver.wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// How long and how often to wait for a service that is down or asks for patience. A value, so that tests can make it
+/// short; connectors and the engine use the same one.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    /// First pause; doubles each time.
+    pub first: Duration,
+    /// Longest pause of our own choosing.
+    pub longest: Duration,
+    /// Tries in all.
+    pub tries: u32,
+    /// Longest wait a service may ask for within one cycle.
+    pub patience: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff {
+            first: Duration::from_millis(500),
+            longest: Duration::from_secs(30),
+            tries: 4,
+            patience: Duration::from_secs(150),
+        }
+    }
+}
+
+impl Backoff {
+    /// For tests: the same number of tries with next to no pause.
+    pub fn immediate() -> Backoff {
+        Backoff {
+            first: Duration::from_millis(1),
+            longest: Duration::from_millis(5),
+            patience: Duration::from_millis(50),
+            ..Backoff::default()
+        }
+    }
+
+    /// The pause before try number `tried + 1`, or `None` where trying again is pointless or patience has ended.
+    pub fn pause(&self, tried: u32, error: &Error) -> Option<Duration> {
+        if tried >= self.tries || !error.is_transient() {
+            return None;
+        }
+        let own = self.first.saturating_mul(1 << (tried - 1).min(16)).min(self.longest);
+        let jittered = own.mul_f64(0.75 + fastrand::f64() / 2.0);
+        match error.kind {
+            Kind::Throttled { retry_after: Some(asked) } if asked > self.patience => None,
+            Kind::Throttled { retry_after: Some(asked) } => Some(asked.max(jittered)),
+            // Without a hint quotas refill by the minute: wait longer than for a hiccup.
+            Kind::Throttled { retry_after: None } => Some((jittered * 10).min(self.patience)),
+            _ => Some(jittered),
+        }
+    }
+
+    /// Runs `operation` until it succeeds, fails for good, or patience ends. Only for what may be repeated safely:
+    /// reads, and writes that cannot apply twice.
+    pub async fn run<T>(
+        &self,
+        shutdown: &Shutdown,
+        mut operation: impl AsyncFnMut() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut tried = 0;
+        loop {
+            if shutdown.requested() {
+                return Err(Error::stopped());
+            }
+            tried += 1;
+            let error = match operation().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let Some(pause) = self.pause(tried, &error) else { return Err(error) };
+            tracing::debug!("{error}; trying again in {pause:?}");
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = shutdown.wait() => return Err(Error::stopped()),
+            }
+        }
+    }
+}
+
+/// What connectors get from whoever builds them.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Stop signal.
+    pub shutdown: Shutdown,
+    /// Patience.
+    pub backoff: Backoff,
+    /// Requests sent by this connector.
+    pub requests: Counter,
+}
+
+impl Context {
+    /// A fresh context: its own counter, the given stop signal and patience.
+    pub fn new(shutdown: Shutdown, backoff: Backoff) -> Context {
+        Context { shutdown, backoff, requests: Counter::default() }
+    }
+}
+
+/// A whole answer.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers, names in lower case.
+    pub headers: reqwest::header::HeaderMap,
+    /// The address that answered.
+    pub url: url::Url,
+    /// The body, decompressed.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// A header's text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// `Retry-After` in seconds, if given so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.header("retry-after")?.trim().parse().ok().map(Duration::from_secs)
+    }
+
+    /// The body as text, broken UTF-8 replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// The HTTP client of the reqwest connectors: no redirects followed, no proxy from the environment, both time limits
+/// set, every request counted, errors without addresses.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    service: String,
+    requests: Counter,
+}
+
+/// Longest body accepted from a service.
+const MAX_BODY_BYTES: usize = 512 * 1024 * 1024;
+
+impl Client {
+    /// A client for `service` (the entry's name, used in errors), keeping cookies if `cookies`.
+    pub fn new(service: &str, requests: Counter, cookies: bool, timeout: Duration) -> Result<Client, Error> {
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .cookie_store(cookies)
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(10))
+            .read_timeout(Duration::from_secs(60))
+            .timeout(timeout)
+            .build()
+            .map_err(|error| Error::unavailable(format!("{service}: cannot set up HTTP: {}", error.without_url())))?;
+        Ok(Client { http, service: service.to_owned(), requests })
+    }
+
+    /// Starts a request.
+    pub fn request(&self, method: reqwest::Method, url: url::Url) -> reqwest::RequestBuilder {
+        self.http.request(method, url)
+    }
+
+    /// Sends it and reads the whole answer. Any status is an `Ok`; only transport trouble is an error, always
+    /// `Unavailable` (of a write: outcome unknown).
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, Error> {
+        self.requests.add();
+        let mut response = request.send().await.map_err(|error| self.transport(error))?;
+        let (status, headers, url) = (response.status().as_u16(), response.headers().clone(), response.url().clone());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(error))? {
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
+                return Err(Error::malformed(format!(
+                    "{}: the answer is larger than {MAX_BODY_BYTES} bytes",
+                    self.service
+                )));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Response { status, headers, url, body })
+    }
+
+    fn transport(&self, error: reqwest::Error) -> Error {
+        let what = if error.is_timeout() {
+            "no answer in time"
+        } else if error.is_connect() {
+            "cannot connect"
+        } else {
+            "the connection broke"
+        };
+        Error::unavailable(format!("{}: {what}: {}", self.service, root_cause(&error.without_url())))
+    }
+}
+
+/// The innermost reason of an error: the part a person can use.
+pub fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

@@ -1,0 +1,300 @@
+//! Simulated services on loopback, for `bankfeed demo`, for the tests, and for `bankfeed simulate`.
+//!
+//! Each is a stateful model of the real service, strict where that is strict, with wire types of its own: nothing of a
+//! connector is used here, so that a mistake there cannot cancel itself out. This file holds what they share: a server
+//! that can also misbehave on the level of the connection, and the [`Fault`] script that makes it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+pub mod airtable;
+pub mod fibank;
+pub mod google;
+pub mod world;
+
+/// One way in which an answer goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing is applied; this status and body come back. An empty body means: the service's usual one, or none.
+    Status(u16, String),
+    /// As [`Fault::Status`] with a `Retry-After` header in seconds.
+    StatusRetryAfter(u16, String, u64),
+    /// The request is applied, then this status and body come back.
+    ApplyThenStatus(u16, String),
+    /// The connection closes before anything is applied.
+    Drop,
+    /// The request is applied, then the connection closes without an answer.
+    ApplyThenDrop,
+    /// The request is applied; of the answer's body only the first half arrives.
+    Truncate,
+    /// The request is applied; the answer is a 200 whose JSON is cut, with a matching length.
+    CutBody,
+    /// Nothing is applied and no answer ever comes.
+    Hang,
+    /// The answer comes, but only after this long.
+    Slow(Duration),
+    /// The connection closes at once; the request is applied after this long.
+    Late(Duration),
+}
+
+/// When a fault strikes: the first rule that matches a request is used up by it.
+#[derive(Clone, Debug)]
+struct Rule {
+    /// Substring of `METHOD /path?query`; empty matches all.
+    matching: String,
+    /// How many matching requests pass unharmed first.
+    skip: u32,
+    /// How many requests it strikes; `u32::MAX`: for ever.
+    times: u32,
+    fault: Fault,
+}
+
+/// A request as it arrived, with what was answered.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Logged {
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// Path and query as sent.
+    pub target: String,
+    /// Body as text.
+    pub body: String,
+    /// Status answered; 0 where no answer was sent.
+    pub status: u16,
+}
+
+#[derive(Default)]
+struct Shared {
+    rules: VecDeque<Rule>,
+    log: Vec<Logged>,
+    count: u64,
+    keep_bodies: bool,
+    sink: Option<std::fs::File>,
+}
+
+/// A running simulated service: where it is, what it was asked, and the faults it will commit.
+#[derive(Clone)]
+pub struct Server {
+    address: SocketAddr,
+    shared: Arc<Mutex<Shared>>,
+}
+
+impl Server {
+    /// Serves `router` on a free loopback port until the runtime ends.
+    pub async fn start(router: Router) -> io::Result<Server> {
+        Server::start_on(router, "127.0.0.1:0".parse().map_err(io::Error::other)?).await
+    }
+
+    /// Serves `router` on this address.
+    pub async fn start_on(router: Router, address: SocketAddr) -> io::Result<Server> {
+        let listener = TcpListener::bind(address).await?;
+        let shared = Arc::new(Mutex::new(Shared { keep_bodies: true, ..Shared::default() }));
+        let server = Server { address: listener.local_addr()?, shared };
+        let serving = server.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (serving, router) = (serving.clone(), router.clone());
+                tokio::spawn(async move {
+                    let service =
+                        hyper::service::service_fn(move |request| serving.clone().answer(router.clone(), request));
+                    // A fault ends the connection with an error; that is its purpose.
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        Ok(server)
+    }
+
+    /// `http://127.0.0.1:PORT`, without a final slash.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The next request whose `METHOD /path?query` contains `matching` goes wrong.
+    pub fn fail_next(&self, matching: &str, fault: Fault) {
+        self.fail(matching, 0, 1, fault);
+    }
+
+    /// After `skip` matching requests, `times` of them go wrong (`u32::MAX`: for ever).
+    pub fn fail(&self, matching: &str, skip: u32, times: u32, fault: Fault) {
+        self.shared().rules.push_back(Rule { matching: matching.to_owned(), skip, times, fault });
+    }
+
+    /// Takes all faults back.
+    pub fn heal(&self) {
+        self.shared().rules.clear();
+    }
+
+    /// Whether a scripted fault has not struck yet.
+    pub fn faults_left(&self) -> bool {
+        !self.shared().rules.is_empty()
+    }
+
+    /// Requests received since the start or the last [`Server::clear_log`].
+    pub fn requests(&self) -> u64 {
+        self.shared().count
+    }
+
+    /// What was asked, in order.
+    pub fn log(&self) -> Vec<Logged> {
+        self.shared().log.clone()
+    }
+
+    /// Forgets what was asked.
+    pub fn clear_log(&self) {
+        let mut shared = self.shared();
+        shared.log.clear();
+        shared.count = 0;
+    }
+
+    /// Whether the log keeps requests with their bodies (default) or only counts them, for long runs.
+    pub fn keep_log(&self, keep: bool) {
+        self.shared().keep_bodies = keep;
+    }
+
+    /// Also appends each request as a line of JSON to this file.
+    pub fn log_to(&self, file: std::fs::File) {
+        self.shared().sink = Some(file);
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        lock(&self.shared)
+    }
+
+    fn strike(&self, line: &str) -> Option<Fault> {
+        let mut shared = self.shared();
+        let at = shared.rules.iter().position(|rule| line.contains(&rule.matching))?;
+        let rule = &mut shared.rules[at];
+        if rule.skip > 0 {
+            rule.skip -= 1;
+            return None;
+        }
+        let fault = rule.fault.clone();
+        if rule.times != u32::MAX {
+            rule.times -= 1;
+            if rule.times == 0 {
+                shared.rules.remove(at);
+            }
+        }
+        Some(fault)
+    }
+
+    fn record(&self, method: &str, target: &str, body: &Bytes, status: u16) {
+        use std::io::Write;
+        let mut shared = self.shared();
+        if !shared.keep_bodies && shared.sink.is_none() {
+            return;
+        }
+        let logged = Logged {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            body: String::from_utf8_lossy(body).into_owned(),
+            status,
+        };
+        if let Some(sink) = &mut shared.sink
+            && let Ok(line) = serde_json::to_string(&logged)
+            && let Err(error) = writeln!(sink, "{line}")
+        {
+            tracing::warn!("cannot write the simulator's log: {error}");
+        }
+        if shared.keep_bodies {
+            shared.log.push(logged);
+        }
+    }
+
+    /// Answers one request, committing the fault that is due.
+    async fn answer(self, router: Router, request: Request<hyper::body::Incoming>) -> io::Result<Response<Body>> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let (method, target) = (parts.method.to_string(), parts.uri.to_string());
+        let fault = {
+            self.shared().count += 1;
+            self.strike(&format!("{method} {target}"))
+        };
+        let seen = body.clone();
+        let apply = async move || {
+            use tower_service::Service;
+            let mut router = router;
+            let answer: Result<Response<Body>, std::convert::Infallible> =
+                router.call(Request::from_parts(parts, Body::from(body))).await;
+            answer.unwrap_or_else(|never| match never {})
+        };
+        let broken = || io::Error::new(io::ErrorKind::ConnectionReset, "scripted fault");
+        let result = match fault {
+            None => Ok(apply().await),
+            Some(Fault::Status(status, text)) => plain(status, text, None),
+            Some(Fault::StatusRetryAfter(status, text, seconds)) => plain(status, text, Some(seconds)),
+            Some(Fault::ApplyThenStatus(status, text)) => {
+                apply().await;
+                plain(status, text, None)
+            }
+            Some(Fault::Drop) => Err(broken()),
+            Some(Fault::ApplyThenDrop) => {
+                apply().await;
+                Err(broken())
+            }
+            Some(Fault::Truncate) => halve(apply().await, false).await,
+            Some(Fault::CutBody) => halve(apply().await, true).await,
+            Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Slow(pause)) => {
+                let answer = apply().await;
+                tokio::time::sleep(pause).await;
+                Ok(answer)
+            }
+            Some(Fault::Late(pause)) => {
+                tokio::spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    apply().await;
+                });
+                Err(broken())
+            }
+        };
+        self.record(&method, &target, &seen, result.as_ref().map_or(0, |answer| answer.status().as_u16()));
+        result
+    }
+}
+
+fn plain(status: u16, text: String, retry_after: Option<u64>) -> io::Result<Response<Body>> {
+    let kind =
+        if text.starts_with(['{', '[']) { "application/json; charset=UTF-8" } else { "text/html; charset=UTF-8" };
+    let mut answer = Response::builder().status(status).header("content-type", kind);
+    if let Some(seconds) = retry_after {
+        answer = answer.header("retry-after", seconds);
+    }
+    answer.body(Body::from(text)).map_err(io::Error::other)
+}
+
+/// The answer with half its body: announced as whole and then broken off, or (`consistent`) announced as that short.
+async fn halve(answer: Response<Body>, consistent: bool) -> io::Result<Response<Body>> {
+    let (mut parts, body) = answer.into_parts();
+    let whole = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let half = whole.slice(..whole.len() / 2);
+    if consistent {
+        parts.headers.remove("content-length");
+        return Ok(Response::from_parts(parts, Body::from(half)));
+    }
+    parts.headers.insert("content-length", whole.len().into());
+    let pieces = futures_util::stream::iter([Ok(half), Err(io::Error::from(io::ErrorKind::ConnectionReset))]);
+    Ok(Response::from_parts(parts, Body::from_stream(pieces)))
+}
+
+/// Locks a simulator's state. A test that panicked while holding it must not hide its own message behind a poison error.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A status by number; 500 where the number is none.
+pub(crate) fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}

@@ -1,0 +1,62 @@
+//! Where transactions come from.
+//!
+//! A [`Source`] signs in and gives a [`Session`]; a session lists accounts and fetches what was booked on one of them.
+//! It reads only: fetching the same window twice is harmless. A source knows nothing of the store or of destinations.
+
+use async_trait::async_trait;
+use chrono::NaiveDate;
+use rust_decimal::Decimal;
+
+use crate::model::{Account, Row};
+use crate::remote::{Context, Error};
+
+pub mod fibank;
+
+/// A place transactions come from.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Signs in. One session serves one pull. A refused password is tried exactly once.
+    async fn open(&self) -> Result<Box<dyn Session>, Error>;
+}
+
+/// A signed-in source.
+#[async_trait]
+pub trait Session: Send {
+    /// Every account of every customer the login may act for, restricted to the configured ones.
+    async fn accounts(&mut self) -> Result<Vec<Account>, Error>;
+
+    /// Everything booked on `account` from `from` (`None`: from the beginning of its history) until now.
+    /// A window the source refuses is split into smaller ones.
+    async fn fetch(&mut self, account: &Account, from: Option<NaiveDate>) -> Result<Page, Error>;
+
+    /// Signs out where the source has a way.
+    async fn close(self: Box<Self>);
+}
+
+/// Everything booked on one account in one window, fetched whole.
+pub struct Page {
+    /// The account as the reply describes it: today's currency and balance.
+    pub account: Account,
+    /// First day of the window; `None`: from the beginning.
+    pub from: Option<NaiveDate>,
+    /// Last day of the window, inclusive.
+    pub until: NaiveDate,
+    /// Balance before the first row, where the source says so.
+    pub opening: Option<Decimal>,
+    /// Balance after the last row, where the source says so.
+    pub closing: Option<Decimal>,
+    /// How many rows follow.
+    pub count: usize,
+    /// The rows, oldest first, made one by one so that a long history is not held twice. Rows that are no transactions
+    /// are left out already. An `Err` is a row that cannot be read: the page is then not whole.
+    pub rows: Box<dyn Iterator<Item = Result<Row, Error>> + Send>,
+    /// Oddities worth a line in the report, e.g. a reply without the list of rows.
+    pub notes: Vec<String>,
+}
+
+/// Makes the connector that a configuration entry asks for.
+pub fn build(config: &crate::config::Source, context: Context) -> Result<Box<dyn Source>, Error> {
+    match &config.kind {
+        crate::config::SourceKind::Fibank(fibank) => Ok(Box::new(fibank::Fibank::new(&config.name, fibank, context)?)),
+    }
+}
