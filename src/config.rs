@@ -91,6 +91,16 @@ pub struct Destination {
     pub filter: Filter,
 }
 
+impl Destination {
+    /// Names the very sheet or base, so that what is remembered of one is never used for another.
+    pub fn target(&self) -> String {
+        match &self.kind {
+            DestinationKind::GoogleSheets(sheets) => format!("google-sheets/{}/{}", sheets.spreadsheet, sheets.tab),
+            DestinationKind::Airtable(airtable) => format!("airtable/{}/{}", airtable.base, airtable.table),
+        }
+    }
+}
+
 /// Kinds of destination.
 #[derive(Clone, Debug)]
 pub enum DestinationKind {

@@ -3,7 +3,10 @@
 pub mod config;
 pub mod destination;
 pub mod model;
+pub mod reconcile;
 pub mod remote;
 pub mod schedule;
 pub mod simulator;
 pub mod source;
+pub mod store;
+pub mod sync;

@@ -1,0 +1,408 @@
+//! What the bank shows against what the store knows: which rows are new, changed, vanished or back, and whether the
+//! chain of balances is whole. Pure: no store, no clock.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, FixedOffset, NaiveDate};
+use rust_decimal::Decimal;
+use serde_json::Value;
+
+use crate::model::{Row, bgn_to_eur};
+
+/// What the store remembers of a row without opening its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its number in the store.
+    pub number: u64,
+    /// Fingerprint of its payload as last stored.
+    pub fingerprint: u64,
+    /// Its date as last stored.
+    pub date: NaiveDate,
+    /// The bank no longer shows it.
+    pub vanished: bool,
+}
+
+/// Rows of one account by the hash of their id.
+pub type KnownRows = HashMap<u64, Known, std::hash::BuildHasherDefault<IdentityHasher>>;
+
+/// The keys are hashes already; hashing them again would be waste on the hottest path.
+#[derive(Default)]
+pub struct IdentityHasher(u64);
+
+impl std::hash::Hasher for IdentityHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
+
+/// Hash of an id. Stored, so it must never change.
+pub fn id_hash(id: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(id.as_bytes())
+}
+
+/// Fingerprint of a payload exactly as received. Stored, so it must never change.
+pub fn fingerprint(raw: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(raw.as_bytes())
+}
+
+/// Decides about the rows of one account as they come in.
+pub struct Reconciler {
+    window: KnownRows,
+    seen: std::collections::HashSet<u64, std::hash::BuildHasherDefault<IdentityHasher>>,
+}
+
+/// First look at a fetched row, from its id and fingerprint alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Known and byte for byte the same.
+    Unchanged,
+    /// Known under this number; compare with the record.
+    Compare(Known),
+    /// Not known in the window: new, unless it is known outside of it.
+    Unknown,
+    /// The same id came twice in one fetch; the second is left aside.
+    Repeated,
+}
+
+impl Reconciler {
+    /// `window`: the known rows dated inside the fetched window.
+    pub fn new(window: KnownRows) -> Reconciler {
+        let seen = std::collections::HashSet::with_capacity_and_hasher(window.len(), Default::default());
+        Reconciler { window, seen }
+    }
+
+    /// Looks at one fetched row.
+    pub fn look(&mut self, row: &Row) -> Look {
+        let hash = id_hash(&row.id);
+        if !self.seen.insert(hash) {
+            return Look::Repeated;
+        }
+        match self.window.get(&hash) {
+            None => Look::Unknown,
+            Some(known) if known.fingerprint == fingerprint(&row.raw) && !known.vanished && known.date == row.date => {
+                Look::Unchanged
+            }
+            Some(known) => Look::Compare(*known),
+        }
+    }
+
+    /// Known rows of the window that the bank did not show, not yet marked; in the order they were first seen.
+    pub fn vanished(&self) -> Vec<Known> {
+        let missing = |(hash, known): (&u64, &Known)| (!self.seen.contains(hash) && !known.vanished).then_some(*known);
+        let mut vanished: Vec<Known> = self.window.iter().filter_map(missing).collect();
+        vanished.sort_by_key(|known| known.number);
+        vanished
+    }
+}
+
+/// Whether the bank says something else about a row than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// The same, however it is written.
+    None,
+    /// The same entry, restated from leva to euros at the fixed rate: not a correction.
+    Restated,
+    /// The bank's data differs.
+    Changed,
+}
+
+/// Compares what is stored with what was fetched.
+pub fn compare(stored: &Row, fetched: &Row) -> Difference {
+    if same_words(stored, fetched) && same_money(stored, fetched) && same_payload(&stored.raw, &fetched.raw) {
+        return Difference::None;
+    }
+    let restated = (stored.currency == "BGN" && fetched.currency == "EUR" && is_restated(stored, fetched))
+        || (stored.currency == "EUR" && fetched.currency == "BGN" && is_restated(fetched, stored));
+    if restated && same_words(stored, fetched) { Difference::Restated } else { Difference::Changed }
+}
+
+fn same_words(a: &Row, b: &Row) -> bool {
+    a.time == b.time
+        && a.date == b.date
+        && a.value_date == b.value_date
+        && a.counterparty == b.counterparty
+        && a.counterparty_account == b.counterparty_account
+        && a.description == b.description
+        && a.kind == b.kind
+        && a.kind_code == b.kind_code
+        && a.reference == b.reference
+}
+
+fn same_money(a: &Row, b: &Row) -> bool {
+    a.currency == b.currency && a.amount == b.amount && a.balance == b.balance
+}
+
+/// One cent of play: a bank may convert each figure or carry the rounding along the chain.
+fn is_restated(leva: &Row, euros: &Row) -> bool {
+    let near = |leva: Decimal, euros: Decimal| (bgn_to_eur(leva) - euros).abs() <= Decimal::new(1, 2);
+    let balances = match (leva.balance, euros.balance) {
+        (Some(leva), Some(euros)) => near(leva, euros),
+        (leva, euros) => leva.is_none() && euros.is_none(),
+    };
+    near(leva.amount, euros.amount) && balances
+}
+
+/// Whether two payloads say the same: key order, white space, the spelling of a number (100, 100.00, "100") and
+/// empty or absent values make no difference.
+fn same_payload(a: &str, b: &str) -> bool {
+    if a == b {
+        return true;
+    }
+    match (serde_json::from_str::<Value>(a), serde_json::from_str::<Value>(b)) {
+        (Ok(a), Ok(b)) => same_value(&a, &b),
+        _ => false,
+    }
+}
+
+fn same_value(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            let covered = |a: &serde_json::Map<String, Value>, b: &serde_json::Map<String, Value>| {
+                a.iter().all(|(key, value)| same_value(value, b.get(key).unwrap_or(&Value::Null)))
+            };
+            covered(a, b) && covered(b, a)
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_value(a, b)),
+        _ => scalar(a) == scalar(b),
+    }
+}
+
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Number(_) | Value::String(_) => {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            text.parse::<Decimal>().map_or(text, |number| number.normalize().to_string())
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Where the chain of balances does not hold: a row is missing there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Break {
+    /// Date of the row whose balance does not follow.
+    pub date: NaiveDate,
+    /// What the row before and the amount give.
+    pub expected: Decimal,
+    /// What the bank says.
+    pub found: Decimal,
+}
+
+impl std::fmt::Display for Break {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Break { date, expected, found } = self;
+        write!(
+            f,
+            "balance chain broken at {date}: {expected} expected, {found} found; an entry of {} is missing",
+            found - expected
+        )
+    }
+}
+
+/// What the chain needs of a row.
+#[derive(Clone, Debug)]
+struct Link {
+    time: DateTime<FixedOffset>,
+    /// The bank's own number, where the id ends in one.
+    number: Option<u64>,
+    date: NaiveDate,
+    amount: Decimal,
+    balance: Decimal,
+    leva: bool,
+    /// A euro row of before 2026: converted figures may be off by a cent.
+    converted: bool,
+}
+
+/// Checks `previous + amount = balance` over the rows of one account.
+#[derive(Clone, Debug, Default)]
+pub struct Chain {
+    links: Vec<Link>,
+}
+
+/// A balance together with whether it is in leva.
+type Standing = (Decimal, bool);
+
+impl Chain {
+    /// Adds a row; rows without a balance say nothing about the chain.
+    pub fn add(&mut self, row: &Row) {
+        let Some(balance) = row.balance else { return };
+        self.links.push(Link {
+            time: row.time,
+            number: row.id.rsplit(':').next().and_then(|number| number.parse().ok()),
+            date: row.date,
+            amount: row.amount,
+            balance,
+            leva: row.currency == "BGN",
+            converted: row.currency == "EUR" && row.date < NaiveDate::from_ymd_opt(2026, 1, 1).unwrap_or_default(),
+        });
+    }
+
+    /// The breaks. Rows were added by time; rows of one instant may stand in any order. A bank that books a late row
+    /// under an early date keeps its balances in the order of its own numbers instead: a chain that holds in either
+    /// order is whole.
+    pub fn breaks(&self, opening: Option<Decimal>, closing: Option<Decimal>) -> Vec<Break> {
+        let by_time = breaks(&self.links, opening, closing);
+        if by_time.is_empty() || self.links.iter().any(|link| link.number.is_none()) {
+            return by_time;
+        }
+        let mut by_number = self.links.clone();
+        by_number.sort_by_key(|link| link.number);
+        if breaks(&by_number, opening, closing).is_empty() { Vec::new() } else { by_time }
+    }
+}
+
+fn breaks(links: &[Link], opening: Option<Decimal>, closing: Option<Decimal>) -> Vec<Break> {
+    let mut breaks = Vec::new();
+    let first_in_leva = links.first().is_some_and(|link| link.leva);
+    let mut standing: Option<Standing> = opening.map(|balance| (balance, first_in_leva));
+    let mut rest = links;
+    while let Some(first) = rest.first() {
+        let same_instant = rest.iter().take_while(|link| link.time == first.time).count();
+        let (instant, later) = rest.split_at(same_instant);
+        standing = follow(instant, standing, &mut breaks);
+        rest = later;
+    }
+    if let (Some((balance, leva)), Some(closing), Some(last)) = (standing, closing, links.last()) {
+        let in_euros = if leva { bgn_to_eur(balance) } else { balance };
+        if (balance - closing).abs() > tolerance(last) && (in_euros - closing).abs() > Decimal::new(1, 2) {
+            breaks.push(Break { date: last.date, expected: balance, found: closing });
+        }
+    }
+    breaks
+}
+
+/// Walks the rows of one instant in whatever order makes them follow.
+fn follow(instant: &[Link], mut standing: Option<Standing>, breaks: &mut Vec<Break>) -> Option<Standing> {
+    let mut open: Vec<&Link> = instant.iter().collect();
+    while !open.is_empty() {
+        let at = open.iter().position(|link| follows(link, standing));
+        let link = open.remove(at.unwrap_or(0));
+        if at.is_none()
+            && let Some((balance, leva)) = standing
+        {
+            breaks.push(Break {
+                date: link.date,
+                expected: carried(balance, leva, link) + link.amount,
+                found: link.balance,
+            });
+        }
+        standing = Some((link.balance, link.leva));
+    }
+    standing
+}
+
+fn follows(link: &Link, standing: Option<Standing>) -> bool {
+    let Some((balance, leva)) = standing else { return true };
+    let carried = carried(balance, leva, link);
+    let slack = if leva == link.leva { tolerance(link) } else { Decimal::new(1, 2) };
+    (carried + link.amount - link.balance).abs() <= slack
+}
+
+/// The balance before, in the currency of the row that follows.
+fn carried(balance: Decimal, leva: bool, link: &Link) -> Decimal {
+    if leva && !link.leva { bgn_to_eur(balance) } else { balance }
+}
+
+fn tolerance(link: &Link) -> Decimal {
+    if link.converted { Decimal::new(1, 2) } else { Decimal::ZERO }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(number: u32, minute: u32, amount: &str, balance: &str) -> Row {
+        let time = DateTime::parse_from_rfc3339(&format!("2026-02-03T10:{minute:02}:00+02:00")).unwrap();
+        Row {
+            id: format!("fibank:BG32FINV91501000000001:{number}"),
+            time,
+            date: time.date_naive(),
+            value_date: None,
+            amount: amount.parse().unwrap(),
+            currency: "EUR".into(),
+            balance: Some(balance.parse().unwrap()),
+            counterparty: "ИЗМИСЛЕН ЕООД".into(),
+            counterparty_account: String::new(),
+            description: String::new(),
+            kind: String::new(),
+            kind_code: String::new(),
+            reference: String::new(),
+            raw: format!(r#"{{"acEntrySrNo":{number},"amount":{amount}}}"#),
+        }
+    }
+
+    fn chain(rows: &[Row]) -> Chain {
+        let mut chain = Chain::default();
+        rows.iter().for_each(|row| chain.add(row));
+        chain
+    }
+
+    #[test]
+    fn a_missing_row_breaks_the_chain() {
+        let rows = [row(1, 1, "-10", "90"), row(2, 2, "-20", "70"), row(3, 3, "5", "75")];
+        assert!(chain(&rows).breaks(Some("100".parse().unwrap()), Some("75".parse().unwrap())).is_empty());
+        let holed = [rows[0].clone(), rows[2].clone()];
+        let breaks = chain(&holed).breaks(None, None);
+        assert_eq!(breaks.len(), 1);
+        assert_eq!((breaks[0].expected, breaks[0].found), ("95".parse().unwrap(), "75".parse().unwrap()));
+        assert_eq!(chain(&rows[..2]).breaks(None, Some("75".parse().unwrap())).len(), 1, "the last row is missing");
+        assert_eq!(chain(&rows[1..]).breaks(Some("100".parse().unwrap()), None).len(), 1, "the first row is missing");
+    }
+
+    #[test]
+    fn rows_of_one_instant_follow_in_any_order() {
+        let rows = [row(2, 1, "-20", "70"), row(1, 1, "-10", "90"), row(3, 2, "5", "75")];
+        assert!(chain(&rows).breaks(Some("100".parse().unwrap()), None).is_empty());
+    }
+
+    #[test]
+    fn the_switch_to_the_euro_carries_the_balance_over() {
+        let mut leva = row(1, 1, "-10", "195.58");
+        leva.currency = "BGN".into();
+        let euros = row(2, 2, "-50", "50");
+        assert!(chain(&[leva, euros]).breaks(None, None).is_empty());
+    }
+
+    #[test]
+    fn spelling_is_no_change_and_content_is() {
+        let stored = row(1, 1, "-10", "90");
+        let mut fetched = stored.clone();
+        fetched.raw = r#"{ "amount":"-10.00", "acEntrySrNo":1, "remI":null }"#.into();
+        assert_eq!(compare(&stored, &fetched), Difference::None);
+        fetched.raw = r#"{"acEntrySrNo":1,"amount":-10,"isPayment":"Y"}"#.into();
+        assert_eq!(compare(&stored, &fetched), Difference::Changed);
+    }
+
+    #[test]
+    fn restated_history_is_no_correction() {
+        let mut stored = row(1, 1, "-100", "1955.83");
+        stored.currency = "BGN".into();
+        let mut fetched = row(1, 1, "-51.13", "1000");
+        assert_eq!(compare(&stored, &fetched), Difference::Restated);
+        fetched.amount = "-51.20".parse().unwrap();
+        assert_eq!(compare(&stored, &fetched), Difference::Changed);
+    }
+
+    #[test]
+    fn a_row_the_bank_no_longer_shows_has_vanished_once() {
+        let (kept, gone) = (row(1, 1, "-10", "90"), row(2, 2, "-20", "70"));
+        let known = |row: &Row, vanished| {
+            (id_hash(&row.id), Known { number: 7, fingerprint: fingerprint(&row.raw), date: row.date, vanished })
+        };
+        let mut reconciler = Reconciler::new([known(&kept, false), known(&gone, false)].into_iter().collect());
+        assert_eq!(reconciler.look(&kept), Look::Unchanged);
+        assert_eq!(reconciler.look(&kept), Look::Repeated);
+        assert_eq!(reconciler.vanished().len(), 1);
+        let reconciler = Reconciler::new([known(&gone, true)].into_iter().collect());
+        assert!(reconciler.vanished().is_empty());
+    }
+}

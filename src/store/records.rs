@@ -1,0 +1,133 @@
+//! The small records of the store: accounts, what is remembered of each source and destination, run history. Stored as
+//! JSON with defaults for absent keys, so that a later release can add some.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::model::Account;
+use crate::remote::Cause;
+
+/// Counters of the whole store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    /// Version of the layout of keys.
+    pub schema: u32,
+    /// Last change given out.
+    pub last_seq: u64,
+    /// Transactions held.
+    pub rows: u64,
+    /// Runs recorded.
+    #[serde(default)]
+    pub runs: u64,
+    /// Random text that makes fingerprints of this store its own.
+    #[serde(default)]
+    pub salt: String,
+}
+
+/// An account and how well its history is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredAccount {
+    /// Number in the store.
+    pub number: u16,
+    /// Name of the source it came from.
+    pub source: String,
+    /// What ids of its transactions begin with; not stored with each of them.
+    pub id_prefix: String,
+    /// As the bank describes it.
+    pub account: Account,
+    /// Last day up to which its history was fetched whole.
+    pub fetched_until: Option<NaiveDate>,
+    /// Why its history may be incomplete; `None`: the chain of balances is whole.
+    #[serde(default)]
+    pub problem: Option<String>,
+    /// The whole history was fetched again to mend the chain, without success: do not fetch it all every time.
+    #[serde(default)]
+    pub mending_failed: bool,
+    /// Currencies it had before, with the day of the change.
+    #[serde(default)]
+    pub former_currencies: Vec<(NaiveDate, String)>,
+}
+
+/// Something only the owner can end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attention {
+    /// What kind.
+    pub cause: Cause,
+    /// The sentence for the owner.
+    pub message: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Fingerprint of the configuration it happened with.
+    #[serde(default)]
+    pub config: String,
+}
+
+/// What is remembered of a source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourceState {
+    /// Last pull that went through.
+    pub last_success: Option<DateTime<Utc>>,
+    /// What the owner must do.
+    pub attention: Option<Attention>,
+    /// Why the last pull failed.
+    pub error: Option<String>,
+    /// Sign-ins begun whose end was never recorded: the process died in the middle.
+    pub unfinished_sign_ins: u32,
+}
+
+/// A batch that has been or is about to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Number of the batch.
+    pub number: u64,
+    /// Hash of its content.
+    pub hash: u64,
+    /// Last change it covers.
+    pub through: u64,
+}
+
+/// What is remembered of a destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DestinationState {
+    /// Last change the destination has acknowledged.
+    pub watermark: u64,
+    /// Number of the last batch it acknowledged.
+    pub last_batch: u64,
+    /// Batches of one number that were sent and never answered.
+    pub intents: Vec<Intent>,
+    /// What is there already is still unknown: ask before anything is appended.
+    pub adopting: bool,
+    /// Last delivery that went through.
+    pub last_success: Option<DateTime<Utc>>,
+    /// What the owner must do.
+    pub attention: Option<Attention>,
+    /// Why the last delivery failed.
+    pub error: Option<String>,
+    /// Rows the service refuses, with the reason.
+    pub rejected: BTreeMap<String, String>,
+    /// Rows the owner has deleted there.
+    pub deleted: Vec<String>,
+    /// What the connector keeps for itself.
+    pub memory: String,
+}
+
+impl Default for DestinationState {
+    fn default() -> DestinationState {
+        DestinationState {
+            watermark: 0,
+            last_batch: 0,
+            intents: Vec::new(),
+            adopting: true,
+            last_success: None,
+            attention: None,
+            error: None,
+            rejected: BTreeMap::new(),
+            deleted: Vec::new(),
+            memory: String::new(),
+        }
+    }
+}

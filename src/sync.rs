@@ -1,0 +1,200 @@
+//! The cycle: pull every source into the store, then bring every destination up to date, and say what happened.
+//!
+//! It knows the traits and the store, no service and no HTTP. A failing service is data in the [`Report`]; only the
+//! store's own failure ends a cycle.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::remote::{Backoff, Error, Kind, Shutdown};
+use crate::store::{self, Store};
+
+mod deliver;
+mod pull;
+
+/// Everything a cycle needs.
+pub struct Engine {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The store, owned by this process.
+    pub store: Arc<Store>,
+    /// Patience with services.
+    pub backoff: Backoff,
+    /// Stop signal.
+    pub shutdown: Shutdown,
+}
+
+/// What a cycle is asked to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Only these sources; `None`: all.
+    pub sources: Option<Vec<String>>,
+    /// Only these destinations; `None`: all.
+    pub destinations: Option<Vec<String>>,
+    /// Look and say, write nothing anywhere.
+    pub dry_run: bool,
+    /// The owner asked for it: what is left alone on schedule is tried, except a password that was refused.
+    pub by_hand: bool,
+}
+
+/// How one source or destination fared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Done.
+    #[default]
+    Ok,
+    /// Will be tried again.
+    Failed,
+    /// The owner must act.
+    Attention,
+    /// Not asked for.
+    Skipped,
+}
+
+/// What a pull did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// Name of the source.
+    pub name: String,
+    /// How it fared.
+    pub outcome: Outcome,
+    /// Why not, if so.
+    pub error: Option<String>,
+    /// Accounts seen.
+    pub accounts: u64,
+    /// Transactions fetched.
+    pub fetched: u64,
+    /// First seen.
+    pub new: u64,
+    /// Seen again with other bank data.
+    pub changed: u64,
+    /// No longer shown by the bank.
+    pub vanished: u64,
+    /// HTTP requests sent.
+    pub requests: u64,
+    /// Oddities.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// What a delivery did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestinationReport {
+    /// Name of the destination.
+    pub name: String,
+    /// How it fared.
+    pub outcome: Outcome,
+    /// Why not, if so.
+    pub error: Option<String>,
+    /// Rows written for the first time (in a dry run: that would be).
+    pub appended: u64,
+    /// Rows corrected in place.
+    pub updated: u64,
+    /// Rows the service refuses.
+    pub rejected: u64,
+    /// Changes not delivered yet.
+    pub waiting: u64,
+    /// HTTP requests sent.
+    pub requests: u64,
+}
+
+/// What a cycle did. The shape of `sync --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// When it began, RFC 3339 in the owner's zone.
+    pub started: String,
+    /// When it ended.
+    pub finished: String,
+    /// Nothing was written.
+    pub dry_run: bool,
+    /// One entry per source.
+    pub sources: Vec<SourceReport>,
+    /// One entry per destination.
+    pub destinations: Vec<DestinationReport>,
+}
+
+impl Report {
+    /// Exit status (design section 2): attention before failure before success.
+    pub fn exit_status(&self) -> u8 {
+        let outcomes = || self.sources.iter().map(|s| s.outcome).chain(self.destinations.iter().map(|d| d.outcome));
+        if outcomes().any(|outcome| outcome == Outcome::Attention) {
+            3
+        } else if outcomes().any(|outcome| outcome == Outcome::Failed) {
+            1
+        } else {
+            0
+        }
+    }
+}
+
+/// A step worth showing while a cycle runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What is going on, e.g. `household: delivering`.
+    pub label: String,
+    /// How far.
+    pub done: u64,
+    /// Of how much; 0: unknown.
+    pub total: u64,
+}
+
+/// Whoever watches a cycle.
+pub type Watcher = Arc<dyn Fn(Step) + Send + Sync>;
+
+impl Engine {
+    /// Runs one cycle.
+    pub async fn cycle(&self, request: &Request, watcher: &Watcher) -> Result<Report, store::Error> {
+        let started = Utc::now();
+        let mut report = Report {
+            started: self.local(started),
+            finished: String::new(),
+            dry_run: request.dry_run,
+            sources: Vec::new(),
+            destinations: Vec::new(),
+        };
+        let mut preview = pull::Preview::default();
+        for source in &self.config.sources {
+            let pulled = if selected(request.sources.as_deref(), &source.name) && !self.shutdown.requested() {
+                self.pull(source, request, started, watcher, &mut preview).await?
+            } else {
+                SourceReport { name: source.name.clone(), outcome: Outcome::Skipped, ..SourceReport::default() }
+            };
+            report.sources.push(pulled);
+        }
+        // All at once, so that a slow or broken one delays nobody.
+        let deliveries = self.config.destinations.iter().map(|destination| async {
+            if !selected(request.destinations.as_deref(), &destination.name) || self.shutdown.requested() {
+                let name = destination.name.clone();
+                return Ok(DestinationReport { name, outcome: Outcome::Skipped, ..DestinationReport::default() });
+            }
+            if request.dry_run { self.preview(destination, &preview) } else { self.deliver(destination, watcher).await }
+        });
+        for delivered in futures_util::future::join_all(deliveries).await {
+            report.destinations.push(delivered?);
+        }
+        report.finished = self.local(Utc::now());
+        if !request.dry_run {
+            self.store.put_run(&report)?;
+        }
+        self.store.rest();
+        Ok(report)
+    }
+
+    /// A time as the owner reads it.
+    pub fn local(&self, time: DateTime<Utc>) -> String {
+        time.with_timezone(&self.config.timezone).to_rfc3339_opts(chrono::SecondsFormat::Secs, false)
+    }
+}
+
+fn selected(names: Option<&[String]>, name: &str) -> bool {
+    names.is_none_or(|names| names.iter().any(|asked| asked == name))
+}
+
+/// The outcome an error amounts to.
+fn outcome_of(error: &Error) -> Outcome {
+    if matches!(error.kind, Kind::Attention(_)) { Outcome::Attention } else { Outcome::Failed }
+}

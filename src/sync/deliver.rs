@@ -1,0 +1,421 @@
+//! The second half of a cycle: each destination brought up to date with the change log.
+//!
+//! The order of things is the guarantee. A batch is noted in the store, durably, before its first byte leaves; a batch
+//! whose answer was lost is settled before anything else is sent; the watermark moves only after an answer. Together
+//! with a write that cannot apply twice (the destination's own affair) each row arrives exactly once.
+
+use std::collections::{HashMap, HashSet};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use chrono::Utc;
+
+use super::pull::Preview;
+use super::{DestinationReport, Engine, Outcome, Step, Watcher, outcome_of};
+use crate::config;
+use crate::destination::{self, Batch, Destination, Item, Settled, Verdict, What};
+use crate::reconcile::id_hash;
+use crate::remote::{Context, Error, Kind};
+use crate::store::{self, Attention, Change, DestinationState, Intent};
+
+/// Entries of the change log looked at in one go.
+const CHANGES_PER_LOOK: usize = 1000;
+
+/// Up to how many waiting changes are counted one by one; beyond, the log's own numbers are close enough.
+const COUNTED_EXACTLY: u64 = 2000;
+
+/// Why a delivery stops: the service's failure is data, the store's is not.
+enum Stop {
+    Service(Error),
+    Store(store::Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Service(error)
+    }
+}
+
+impl From<store::Error> for Stop {
+    fn from(error: store::Error) -> Stop {
+        Stop::Store(error)
+    }
+}
+
+/// One destination being brought up to date.
+struct Delivery<'a> {
+    engine: &'a Engine,
+    config: &'a config::Destination,
+    target: String,
+    state: DestinationState,
+    report: DestinationReport,
+    watcher: &'a Watcher,
+    /// Hashes of the ids that were there before anything was delivered by this store.
+    adopted: HashSet<u64>,
+}
+
+impl Engine {
+    /// Brings one destination up to date.
+    pub(super) async fn deliver(
+        &self,
+        config: &config::Destination,
+        watcher: &Watcher,
+    ) -> Result<DestinationReport, store::Error> {
+        let target = config.target();
+        let state = self.store.destination(&config.name, &target)?;
+        let report = DestinationReport { name: config.name.clone(), ..DestinationReport::default() };
+        let mut delivery = Delivery { engine: self, config, target, state, report, watcher, adopted: HashSet::new() };
+        let context = Context::new(self.shutdown.clone(), self.backoff.clone());
+        let result = delivery.run(context.clone()).await;
+        delivery.report.requests = context.requests.get();
+        delivery.conclude(result)
+    }
+
+    /// What a cycle would deliver: what waits, and what a dry pull has seen.
+    pub(super) fn preview(
+        &self,
+        config: &config::Destination,
+        preview: &Preview,
+    ) -> Result<DestinationReport, store::Error> {
+        let state = self.store.destination(&config.name, &config.target())?;
+        let waiting = self.waiting(config, &state)?;
+        let new = preview.new.iter().filter(|transaction| config.filter.accepts(transaction)).count() as u64;
+        Ok(DestinationReport {
+            name: config.name.clone(),
+            appended: waiting + new,
+            waiting: waiting + new,
+            ..DestinationReport::default()
+        })
+    }
+
+    /// How many changes a destination has not been given yet.
+    pub fn waiting(&self, config: &config::Destination, state: &DestinationState) -> Result<u64, store::Error> {
+        let behind = self.store.meta().last_seq.saturating_sub(state.watermark);
+        if behind > COUNTED_EXACTLY {
+            return Ok(behind);
+        }
+        let mut waiting = 0;
+        for change in self.store.changes_after(state.watermark, CHANGES_PER_LOOK * 2)? {
+            waiting += u64::from(self.item(config, state, change)?.is_some());
+        }
+        Ok(waiting)
+    }
+
+    /// What a change means for a destination; `None`: nothing.
+    fn item(
+        &self,
+        config: &config::Destination,
+        state: &DestinationState,
+        change: Change,
+    ) -> Result<Option<Item>, store::Error> {
+        let offered_before = change.number <= state.watermark;
+        if change.what == What::Changed && !offered_before {
+            // Its first delivery is still ahead and will carry the present version.
+            return Ok(None);
+        }
+        let transaction = self.store.transaction(change.number)?;
+        let never_there = change.what == What::New && transaction.vanished;
+        if never_there || !config.filter.accepts(&transaction) || state.deleted.contains(&transaction.row.id) {
+            return Ok(None);
+        }
+        let refused = state.rejected.contains_key(&transaction.row.id);
+        let (what, previous) = match change.what {
+            What::Changed | What::Reappeared if refused => (What::New, None),
+            What::Vanished if refused => return Ok(None),
+            What::Changed => (What::Changed, Some(self.store.former(change.seq)?.transaction)),
+            what => (what, None),
+        };
+        Ok(Some(Item { seq: change.seq, what, transaction, previous }))
+    }
+}
+
+impl Delivery<'_> {
+    async fn run(&mut self, context: Context) -> Result<(), Stop> {
+        let (first, examined) = self.look(1)?;
+        if first.is_empty() && self.state.intents.is_empty() {
+            return Ok(self.pass(examined)?);
+        }
+        let memory = BASE64.decode(&self.state.memory).unwrap_or_default();
+        let mut destination = destination::build(self.config, context, &memory)?;
+        let result = self.bring_up_to_date(destination.as_mut()).await;
+        // Budgets and caches count even where the delivery failed.
+        self.state.memory = BASE64.encode(destination.memory());
+        self.save()?;
+        result
+    }
+
+    async fn bring_up_to_date(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
+        let ledger = destination.open().await?;
+        self.state.last_batch = self.state.last_batch.max(ledger);
+        self.settle(destination).await?;
+        self.take_stock(destination).await?;
+        let total = self.engine.store.meta().last_seq.saturating_sub(self.state.watermark);
+        loop {
+            if self.engine.shutdown.requested() {
+                return Err(Error::stopped().into());
+            }
+            let left = self.engine.store.meta().last_seq.saturating_sub(self.state.watermark);
+            let label = format!("{}: delivering", self.config.name);
+            (self.watcher)(Step { label, done: total - left, total });
+            let (items, examined) = self.look(destination.batch_limit())?;
+            if items.is_empty() {
+                self.pass(examined)?;
+                break;
+            }
+            let taken = self.send(destination, &items).await?;
+            if taken == 0 {
+                self.take_stock(destination).await?;
+                continue;
+            }
+            let through = if taken == items.len() { examined } else { items[taken - 1].seq };
+            self.state.memory = BASE64.encode(destination.memory());
+            self.pass(through)?;
+        }
+        self.state.adopting = false;
+        self.save()?;
+        Ok(())
+    }
+
+    /// Where it is unknown what is there already, asks before anything is appended.
+    async fn take_stock(&mut self, destination: &mut dyn Destination) -> Result<(), Error> {
+        if self.state.adopting {
+            self.adopted = destination.existing_ids().await?.iter().map(|id| id_hash(id)).collect();
+        }
+        Ok(())
+    }
+
+    /// The next items, at most `most`, and the last change looked at for them. What is there already is passed over.
+    fn look(&self, most: usize) -> Result<(Vec<Item>, u64), store::Error> {
+        let mut items: Vec<Item> = Vec::new();
+        let mut changed: HashMap<u64, ()> = HashMap::new();
+        let mut examined = self.state.watermark;
+        loop {
+            let changes = self.engine.store.changes_after(examined, CHANGES_PER_LOOK.min(most.max(16)))?;
+            if changes.is_empty() {
+                return Ok((items, examined));
+            }
+            for change in changes {
+                // Of several corrections of one row the first carries both the present version and the oldest before.
+                let again = change.what == What::Changed && changed.insert(change.number, ()).is_some();
+                let item = if again { None } else { self.engine.item(self.config, &self.state, change)? };
+                let there =
+                    |item: &Item| item.what == What::New && self.adopted.contains(&id_hash(&item.transaction.row.id));
+                items.extend(item.filter(|item| !there(item)));
+                examined = change.seq;
+                if items.len() == most {
+                    return Ok((items, examined));
+                }
+            }
+        }
+    }
+
+    /// Cuts a batch, sends it and stays with it until its outcome is known. Returns how many items it covered.
+    async fn send(&mut self, destination: &mut dyn Destination, items: &[Item]) -> Result<usize, Stop> {
+        let mut offered = items;
+        loop {
+            let number = self.state.last_batch + 1;
+            let batch = self.prepare(destination, number, offered).await?;
+            let covered = &offered[..batch.taken];
+            match self.send_batch(destination, &batch, covered).await {
+                Ok(Some(verdicts)) => {
+                    self.note(covered, verdicts);
+                    return Ok(covered.len());
+                }
+                // Another batch took the number: its rows are past, the rest is planned anew.
+                Ok(None) => return Ok(0),
+                // Refused whole for one of its rows: halve until that row is alone.
+                Err(Stop::Service(Error { kind: Kind::Rejected, .. })) if covered.len() > 1 => {
+                    self.state.intents.clear();
+                    offered = &covered[..covered.len() / 2];
+                }
+                Err(Stop::Service(Error { kind: Kind::Rejected, message })) => {
+                    self.state.intents.clear();
+                    self.note(covered, vec![Verdict::Rejected(message)]);
+                    return Ok(1);
+                }
+                Err(stop) => return Err(stop),
+            }
+        }
+    }
+
+    async fn prepare(&self, destination: &mut dyn Destination, number: u64, items: &[Item]) -> Result<Batch, Error> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match destination.prepare(number, items).await {
+                Err(error) => self.pause(tried, error).await?,
+                batch => return batch,
+            }
+        }
+    }
+
+    /// Sends one batch, again after a lost answer if it was not applied. `None`: superseded.
+    async fn send_batch(
+        &mut self,
+        destination: &mut dyn Destination,
+        batch: &Batch,
+        items: &[Item],
+    ) -> Result<Option<Vec<Verdict>>, Stop> {
+        let intent =
+            Intent { number: batch.number, hash: batch.hash, through: items.last().map_or(0, |item| item.seq) };
+        if !batch.body.is_empty() {
+            self.state.intents.retain(|old| old.number == batch.number && old.hash != batch.hash);
+            self.state.intents.push(intent);
+            self.save()?;
+        }
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let error = match destination.deliver(batch, items).await {
+                Ok(destination::Outcome::Done(verdicts)) => {
+                    self.acknowledge(batch);
+                    return Ok(Some(verdicts));
+                }
+                Ok(destination::Outcome::Superseded { hash }) => {
+                    self.superseded(batch.number, hash)?;
+                    return Ok(None);
+                }
+                Err(error) => error,
+            };
+            self.pause(tried, error).await?;
+            match destination.settle(batch.number, batch.hash).await {
+                Ok(Settled::Applied) => {
+                    self.acknowledge(batch);
+                    return Ok(Some(items.iter().map(applied).collect()));
+                }
+                Ok(Settled::NotApplied) => {}
+                Ok(Settled::Superseded { hash }) => {
+                    self.superseded(batch.number, hash)?;
+                    return Ok(None);
+                }
+                // Still unclear: the next try of the same batch is harmless, it cannot apply twice.
+                Err(error) if error.is_transient() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Waits before another try, or gives the error back where trying again is pointless.
+    async fn pause(&self, tried: u32, error: Error) -> Result<(), Error> {
+        let Some(pause) = self.engine.backoff.pause(tried, &error) else { return Err(error) };
+        tracing::debug!("{error}; trying again in {pause:?}");
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.engine.shutdown.wait() => Err(Error::stopped()),
+        }
+    }
+
+    /// Finds out what became of batches whose answers a former cycle never got.
+    async fn settle(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
+        for intent in self.state.intents.clone() {
+            match destination.settle(intent.number, intent.hash).await? {
+                Settled::Applied => {
+                    self.state.watermark = self.state.watermark.max(intent.through);
+                    self.state.last_batch = self.state.last_batch.max(intent.number);
+                    self.state.intents.clear();
+                    return Ok(self.save()?);
+                }
+                Settled::Superseded { hash } => {
+                    self.superseded(intent.number, hash)?;
+                    return Ok(());
+                }
+                // It may still arrive. The next batch bears the same number, so only one of the two can apply, and the
+                // intent stays noted until that number is taken.
+                Settled::NotApplied => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A batch of this number is in the ledger. If it was one of ours, its rows are there; if not, somebody else writes
+    /// to the same place and what is there must be read before anything is appended.
+    fn superseded(&mut self, number: u64, hash: u64) -> Result<(), store::Error> {
+        match self.state.intents.iter().find(|intent| intent.number == number && intent.hash == hash) {
+            Some(ours) => self.state.watermark = self.state.watermark.max(ours.through),
+            None => self.state.adopting = true,
+        }
+        self.state.last_batch = self.state.last_batch.max(number);
+        self.state.intents.clear();
+        self.save()
+    }
+
+    fn acknowledge(&mut self, batch: &Batch) {
+        if !batch.body.is_empty() {
+            self.state.last_batch = batch.number;
+            self.state.intents.clear();
+        }
+    }
+
+    /// Counts verdicts and remembers what the owner or the service decided about single rows.
+    fn note(&mut self, items: &[Item], verdicts: Vec<Verdict>) {
+        for (item, verdict) in items.iter().zip(verdicts) {
+            let id = &item.transaction.row.id;
+            let was_refused = self.state.rejected.remove(id).is_some();
+            match verdict {
+                Verdict::Appended => self.report.appended += 1,
+                Verdict::Updated => self.report.updated += 1,
+                Verdict::Unchanged => {}
+                Verdict::Deleted => {
+                    if !was_refused && !self.state.deleted.contains(id) {
+                        self.state.deleted.push(id.clone());
+                    }
+                }
+                Verdict::Rejected(reason) => {
+                    self.report.rejected += 1;
+                    self.state.rejected.insert(id.clone(), reason);
+                }
+            }
+        }
+    }
+
+    /// Everything up to here is delivered or needs no delivery.
+    fn pass(&mut self, through: u64) -> Result<(), store::Error> {
+        if through > self.state.watermark {
+            self.state.watermark = through;
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    fn save(&self) -> Result<(), store::Error> {
+        self.engine.store.put_destination(&self.config.name, &self.target, &self.state)
+    }
+
+    /// Remembers how the delivery ended.
+    fn conclude(mut self, result: Result<(), Stop>) -> Result<DestinationReport, store::Error> {
+        let now = Utc::now();
+        let before = self.state.clone();
+        self.state.error = None;
+        match result {
+            Ok(()) => {
+                self.state.last_success = Some(now);
+                self.state.attention = None;
+            }
+            Err(Stop::Store(error)) => return Err(error),
+            Err(Stop::Service(error)) => {
+                self.report.outcome = outcome_of(&error);
+                self.report.error = Some(error.message.clone());
+                match error.cause() {
+                    Some(cause) => {
+                        let since =
+                            before.attention.as_ref().filter(|old| old.cause == cause).map_or(now, |old| old.since);
+                        self.state.attention =
+                            Some(Attention { cause, message: error.message, since, config: String::new() });
+                    }
+                    None => self.state.error = Some(error.message),
+                }
+            }
+        }
+        self.report.waiting = self.engine.waiting(self.config, &self.state)?;
+        self.save()?;
+        Ok(self.report)
+    }
+}
+
+/// What an item has become, where only the ledger says that its batch was applied.
+fn applied(item: &Item) -> Verdict {
+    match item.what {
+        What::New => Verdict::Appended,
+        What::Changed | What::Vanished | What::Reappeared => Verdict::Updated,
+    }
+}

@@ -1,0 +1,464 @@
+//! The first half of a cycle: one session per source, every account fetched, what came reconciled into the store.
+
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use secrecy::ExposeSecret;
+
+use super::{Engine, Outcome, Request, SourceReport, Step, Watcher, outcome_of};
+use crate::config::{self, SourceKind};
+use crate::destination::What;
+use crate::model::{Account, Row, Transaction};
+use crate::reconcile::{Break, Chain, Difference, KnownRows, Look, Reconciler, compare, id_hash};
+use crate::remote::{Context, Error, Kind};
+use crate::source::{self, Page};
+use crate::store::{self, Attention, SourceState, StoredAccount, StoredRow, Writer};
+
+/// Rows per batch of writes: large enough to be quick, small enough to stay out of the way of memory.
+const ROWS_PER_BATCH: usize = 1000;
+
+/// Sign-ins that died in the middle before the owner is asked: a password might have been counted as wrong each time.
+const UNFINISHED_SIGN_INS: u32 = 3;
+
+/// What a dry run would have added, for the destinations' preview.
+#[derive(Default)]
+pub struct Preview {
+    /// Transactions not in the store yet.
+    pub new: Vec<Transaction>,
+}
+
+/// One account on its way into the store.
+struct Arrival {
+    account: Account,
+    known_before: Option<StoredAccount>,
+    number: u16,
+    from: Option<NaiveDate>,
+    until: NaiveDate,
+    opening: Option<rust_decimal::Decimal>,
+    closing: Option<rust_decimal::Decimal>,
+    rows: std::iter::Peekable<Box<dyn Iterator<Item = Result<Row, Error>> + Send>>,
+    /// Nothing was left out: what is missing has vanished.
+    whole: bool,
+    reconciler: Reconciler,
+    /// Known rows of the account outside the window; read when a row is not in it.
+    elsewhere: Option<KnownRows>,
+    chain: Chain,
+    fetched: u64,
+}
+
+impl Engine {
+    /// Pulls one source.
+    pub(super) async fn pull(
+        &self,
+        source: &config::Source,
+        request: &Request,
+        now: DateTime<Utc>,
+        watcher: &Watcher,
+        preview: &mut Preview,
+    ) -> Result<SourceReport, store::Error> {
+        let mut report = SourceReport { name: source.name.clone(), ..SourceReport::default() };
+        let mut state = self.store.source(&source.name)?;
+        if let Some(attention) = self.left_alone(source, &state, request.by_hand) {
+            report.outcome = Outcome::Attention;
+            report.error = Some(attention);
+            return Ok(report);
+        }
+        let context = Context::new(self.shutdown.clone(), self.backoff.clone());
+        state.unfinished_sign_ins += 1;
+        self.store.put_source(&source.name, &state)?;
+        let fetched = self.fetch(source, context.clone(), now, watcher, &mut report).await;
+        report.requests = context.requests.get();
+        state.unfinished_sign_ins = 0;
+        let failure = match fetched {
+            Ok(pages) => {
+                let (counts, failures) =
+                    self.absorb(source, pages, now, request.dry_run, preview, &mut report.notes)?;
+                report.fetched = counts.fetched;
+                report.new = counts.new;
+                report.changed = counts.changed;
+                report.vanished = counts.vanished;
+                failures
+            }
+            Err(error) => vec![error],
+        };
+        self.conclude(source, &mut state, &mut report, failure, now)?;
+        Ok(report)
+    }
+
+    /// Signs in and fetches every account. What fails for one account alone is kept beside the pages of the others.
+    async fn fetch(
+        &self,
+        source: &config::Source,
+        context: Context,
+        now: DateTime<Utc>,
+        watcher: &Watcher,
+        report: &mut SourceReport,
+    ) -> Result<Vec<Result<Page, Error>>, Error> {
+        let step = |label: String, done, total| watcher(Step { label, done, total });
+        step(format!("{}: signing in", source.name), 0, 0);
+        let mut session = source::build(source, context)?.open().await?;
+        let fetched = async {
+            let accounts = session.accounts().await?;
+            report.accounts = accounts.len() as u64;
+            let mut pages = Vec::new();
+            for (at, account) in accounts.iter().enumerate() {
+                step(format!("{}: fetching {}", source.name, account.account), at as u64, accounts.len() as u64);
+                let from = self.window_start(source, account, now);
+                match session.fetch(account, from).await {
+                    Err(error) if matches!(error.kind, Kind::Attention(_) | Kind::Stopped) => return Err(error),
+                    other => pages.push(other),
+                }
+            }
+            Ok(pages)
+        }
+        .await;
+        session.close().await;
+        fetched
+    }
+
+    /// The first day to ask for: the last known one less the overlap, or everything where the chain needs mending.
+    fn window_start(&self, source: &config::Source, account: &Account, _now: DateTime<Utc>) -> Option<NaiveDate> {
+        let SourceKind::Fibank(fibank) = &source.kind;
+        let known = self.store.account(&source.name, &account.account);
+        let mending = known.as_ref().is_some_and(|known| known.problem.is_some() && !known.mending_failed);
+        let last = known.and_then(|known| known.fetched_until).filter(|_| !mending);
+        let overlapping = last.and_then(|last| last.checked_sub_days(Days::new(fibank.overlap_days.into())));
+        match (overlapping, fibank.history_from) {
+            (Some(from), Some(first)) => Some(from.max(first)),
+            (from, first) => from.or(first),
+        }
+    }
+
+    /// The sentence to repeat, where this source must not be tried now.
+    fn left_alone(&self, source: &config::Source, state: &SourceState, by_hand: bool) -> Option<String> {
+        if let Some(attention) = &state.attention {
+            let blocks = if by_hand { attention.cause.needs_new_config() } else { attention.cause.blocks_schedule() };
+            if blocks && attention.config == self.source_fingerprint(source) {
+                return Some(attention.message.clone());
+            }
+        }
+        let unfinished = state.unfinished_sign_ins >= UNFINISHED_SIGN_INS && !by_hand;
+        unfinished.then(|| {
+            format!(
+                "{}: {} sign-ins in a row were cut off before the bank's answer was known; run `bankfeed sync` to try once more",
+                source.name, state.unfinished_sign_ins
+            )
+        })
+    }
+
+    /// Tells one configuration from another without giving the password away: a slow, salted hash cut to 32 bits, so
+    /// that whoever steals the store cannot test guesses against it with any certainty.
+    fn source_fingerprint(&self, source: &config::Source) -> String {
+        let SourceKind::Fibank(fibank) = &source.kind;
+        let Ok(password) = fibank.password.reveal() else { return String::new() };
+        let text = format!("{}\0{}\0{}", fibank.base_url, fibank.username, password.expose_secret());
+        let mut hash = [0; 4];
+        let iterations = std::num::NonZeroU32::MIN.saturating_add(99_999);
+        let salt = self.store.meta().salt;
+        ring::pbkdf2::derive(ring::pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt.as_bytes(), text.as_bytes(), &mut hash);
+        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Remembers how the pull ended.
+    fn conclude(
+        &self,
+        source: &config::Source,
+        state: &mut SourceState,
+        report: &mut SourceReport,
+        failures: Vec<Error>,
+        now: DateTime<Utc>,
+    ) -> Result<(), store::Error> {
+        let worst = failures.iter().find(|error| error.cause().is_some()).or(failures.first());
+        report.outcome = worst.map_or(Outcome::Ok, outcome_of);
+        report.error = worst.map(|worst| match failures.len() {
+            1 => worst.message.clone(),
+            more => format!("{} (and {} more)", worst.message, more - 1),
+        });
+        match worst {
+            None => {
+                state.last_success = Some(now);
+                state.attention = None;
+            }
+            Some(Error { kind: Kind::Attention(cause), message }) => {
+                let since = state.attention.as_ref().filter(|old| old.cause == *cause).map_or(now, |old| old.since);
+                let config = self.source_fingerprint(source);
+                state.attention = Some(Attention { cause: *cause, message: message.clone(), since, config });
+            }
+            // The bank let us in: whatever it wanted of the owner is over. Of other failures nothing is known.
+            Some(_) if report.accounts > 0 => state.attention = None,
+            Some(_) => {}
+        }
+        state.error = report.error.clone().filter(|_| report.outcome == Outcome::Failed);
+        self.store.put_source(&source.name, state)
+    }
+
+    /// Reconciles pages into the store, the rows of all accounts in the order of their times.
+    fn absorb(
+        &self,
+        source: &config::Source,
+        pages: Vec<Result<Page, Error>>,
+        now: DateTime<Utc>,
+        dry_run: bool,
+        preview: &mut Preview,
+        notes: &mut Vec<String>,
+    ) -> Result<(Counts, Vec<Error>), store::Error> {
+        let mut counts = Counts::default();
+        let mut failures = Vec::new();
+        let mut writer = self.store.writer();
+        let mut arrivals = Vec::new();
+        for page in pages {
+            match page {
+                Ok(page) => arrivals.push(self.arrive(source, page, &mut writer, now, notes)?),
+                Err(error) => failures.push(error),
+            }
+        }
+        while let Some(at) = earliest(&mut arrivals) {
+            let arrival = &mut arrivals[at];
+            let row = match arrival.rows.next() {
+                Some(Ok(row)) => row,
+                Some(Err(error)) => {
+                    failures.push(error);
+                    arrival.whole = false;
+                    continue;
+                }
+                None => continue,
+            };
+            arrival.fetched += 1;
+            arrival.chain.add(&row);
+            if dry_run {
+                self.foresee(source, arrival, row, &mut counts, preview)?;
+            } else {
+                self.take(arrival, row, &mut writer, &mut counts, now)?;
+            }
+            if writer.rows() >= ROWS_PER_BATCH && !dry_run {
+                writer.commit()?;
+                writer = self.store.writer();
+            }
+        }
+        for arrival in &mut arrivals {
+            counts.fetched += arrival.fetched;
+            let breaks = self.breaks(arrival)?;
+            if let Some(at) = breaks.first() {
+                notes.push(format!("{}: {at}", arrival.account.account));
+            }
+            self.finish(source, arrival, &breaks, &mut writer, &mut counts, now, notes)?;
+        }
+        if !dry_run {
+            writer.commit()?;
+            self.store.sync()?;
+        }
+        Ok((counts, failures))
+    }
+
+    /// Makes an account ready for its rows.
+    fn arrive(
+        &self,
+        source: &config::Source,
+        page: Page,
+        writer: &mut Writer<'_>,
+        now: DateTime<Utc>,
+        notes: &mut Vec<String>,
+    ) -> Result<Arrival, store::Error> {
+        let known_before = self.store.account(&source.name, &page.account.account);
+        let today = now.with_timezone(&self.config.timezone).date_naive();
+        let former = known_before.as_ref().map(|known| known.account.currency.clone());
+        let changed = former.filter(|former| *former != page.account.currency);
+        if let Some(former) = &changed {
+            notes.push(format!(
+                "{}: the currency changed from {former} to {}; rows known before keep the currency they were first seen in",
+                page.account.account, page.account.currency
+            ));
+        }
+        let number = writer.put_account(&source.name, &page.account, |stored| {
+            stored.former_currencies.extend(changed.map(|former| (today, former)));
+        })?;
+        let days = page.from.unwrap_or(NaiveDate::MIN)..=page.until;
+        let window = if known_before.is_some() { self.store.known(number, days)? } else { KnownRows::default() };
+        // A reply that is odd, or empty where there was something before, is no proof that rows are gone.
+        let suspicious = !page.notes.is_empty() || (page.count == 0 && window.len() > 2);
+        notes.extend(page.notes.iter().map(|note| format!("{}: {note}", page.account.account)));
+        Ok(Arrival {
+            account: page.account,
+            known_before,
+            number,
+            from: page.from,
+            until: page.until,
+            opening: page.opening,
+            closing: page.closing,
+            rows: page.rows.peekable(),
+            whole: !suspicious,
+            reconciler: Reconciler::new(window),
+            elsewhere: None,
+            chain: Chain::default(),
+            fetched: 0,
+        })
+    }
+
+    /// Whether a row is new, and if not, how it differs.
+    fn judge(&self, arrival: &mut Arrival, row: &Row) -> Result<Judgement, store::Error> {
+        let known = match arrival.reconciler.look(row) {
+            Look::Unchanged | Look::Repeated => return Ok(Judgement::Nothing),
+            Look::Compare(known) => known,
+            Look::Unknown if arrival.known_before.is_none() => return Ok(Judgement::New),
+            Look::Unknown => {
+                // The bank may have moved a known entry into the window from another date.
+                if arrival.elsewhere.is_none() {
+                    arrival.elsewhere = Some(self.store.known(arrival.number, NaiveDate::MIN..=NaiveDate::MAX)?);
+                }
+                match arrival.elsewhere.as_ref().and_then(|elsewhere| elsewhere.get(&id_hash(&row.id))) {
+                    Some(known) => *known,
+                    None => return Ok(Judgement::New),
+                }
+            }
+        };
+        let stored = self.store.stored(known.number)?;
+        Ok(match compare(&stored.row, row) {
+            _ if known.vanished => Judgement::Again(known, stored, What::Reappeared),
+            Difference::Changed => Judgement::Again(known, stored, What::Changed),
+            Difference::None | Difference::Restated => Judgement::Nothing,
+        })
+    }
+
+    fn take(
+        &self,
+        arrival: &mut Arrival,
+        row: Row,
+        writer: &mut Writer<'_>,
+        counts: &mut Counts,
+        now: DateTime<Utc>,
+    ) -> Result<(), store::Error> {
+        match self.judge(arrival, &row)? {
+            Judgement::Nothing => {}
+            Judgement::New => {
+                counts.new += 1;
+                writer.add(arrival.number, row)?;
+            }
+            Judgement::Again(known, former, what) => {
+                counts.changed += 1;
+                writer.change(known, &former, row, what, now.timestamp())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn foresee(
+        &self,
+        source: &config::Source,
+        arrival: &mut Arrival,
+        row: Row,
+        counts: &mut Counts,
+        preview: &mut Preview,
+    ) -> Result<(), store::Error> {
+        match self.judge(arrival, &row)? {
+            Judgement::Nothing => {}
+            Judgement::Again(..) => counts.changed += 1,
+            Judgement::New => {
+                counts.new += 1;
+                preview.new.push(Transaction {
+                    source: source.name.clone(),
+                    account: arrival.account.account.clone(),
+                    account_name: arrival.account.name.clone(),
+                    customer: arrival.account.customer.clone(),
+                    row,
+                    enrichment: Default::default(),
+                    vanished: false,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the chain of balances does not hold, inside the window and at its border to what was known before.
+    fn breaks(&self, arrival: &Arrival) -> Result<Vec<Break>, store::Error> {
+        let mut breaks = Vec::new();
+        if let (Some(from), Some(opening), Some(_)) = (arrival.from, arrival.opening, &arrival.known_before) {
+            let before = self.store.last_before(arrival.number, from)?;
+            let carried = |row: &Row| {
+                row.balance.is_none_or(|balance| balance == opening)
+                    || (row.currency == "BGN"
+                        && row.balance.is_some_and(|leva| crate::model::bgn_to_eur(leva) == opening))
+            };
+            // Several rows of that day may share its last instant: any of them may be the last.
+            if !before.is_empty() && !before.iter().any(carried) {
+                let last = before.iter().max_by_key(|row| row.time);
+                breaks.extend(
+                    last.and_then(|row| Some(Break { date: row.date, expected: row.balance?, found: opening })),
+                );
+            }
+        }
+        breaks.extend(arrival.chain.breaks(arrival.opening, arrival.closing));
+        Ok(breaks)
+    }
+
+    /// Marks what vanished and notes how far the account is known now.
+    #[allow(clippy::too_many_arguments)]
+    fn finish(
+        &self,
+        source: &config::Source,
+        arrival: &Arrival,
+        breaks: &[Break],
+        writer: &mut Writer<'_>,
+        counts: &mut Counts,
+        now: DateTime<Utc>,
+        notes: &mut Vec<String>,
+    ) -> Result<(), store::Error> {
+        if !arrival.whole {
+            notes.push(format!(
+                "{}: not everything could be read; nothing is taken as vanished",
+                arrival.account.account
+            ));
+        } else {
+            for known in arrival.reconciler.vanished() {
+                let former: StoredRow = self.store.stored(known.number)?;
+                let row = former.row.clone();
+                counts.vanished += 1;
+                writer.change(known, &former, row, What::Vanished, now.timestamp())?;
+            }
+        }
+        let everything = arrival.from.is_none_or(|from| {
+            let SourceKind::Fibank(fibank) = &source.kind;
+            fibank.history_from == Some(from)
+        });
+        let problem = breaks.first().map(|first| match breaks.len() {
+            1 => first.to_string(),
+            more => format!("{first} (and {} more)", more - 1),
+        });
+        writer.put_account(&source.name, &arrival.account, |stored| {
+            let mending = stored.problem.is_some() && everything;
+            // What a small window shows to be whole says nothing about a break outside of it.
+            stored.problem = if everything { problem } else { problem.or(stored.problem.take()) };
+            stored.mending_failed =
+                stored.problem.is_some() && (mending || stored.mending_failed || arrival.known_before.is_none());
+            if arrival.whole {
+                stored.fetched_until = stored.fetched_until.max(Some(arrival.until));
+            }
+        })?;
+        Ok(())
+    }
+}
+
+/// What a row is to the store.
+enum Judgement {
+    Nothing,
+    New,
+    Again(crate::reconcile::Known, StoredRow, What),
+}
+
+/// Counts of one pull.
+#[derive(Default)]
+struct Counts {
+    fetched: u64,
+    new: u64,
+    changed: u64,
+    vanished: u64,
+}
+
+/// Which account has the earliest next row; an unreadable row comes first, so that it is reported.
+fn earliest(arrivals: &mut [Arrival]) -> Option<usize> {
+    let next = |(at, arrival): (usize, &mut Arrival)| {
+        let time = match arrival.rows.peek()? {
+            Ok(row) => Some(row.time),
+            Err(_) => None,
+        };
+        Some((time, at))
+    };
+    arrivals.iter_mut().enumerate().filter_map(next).min().map(|(_, at)| at)
+}
