@@ -353,7 +353,7 @@ impl Store {
         let first = day_key(since.unwrap_or(NaiveDate::MIN), 0);
         let last = day_key(until.unwrap_or(NaiveDate::MAX), u16::MAX);
         let days = self.db.range(&first[..]..=&last[..]);
-        Chronological { store: self, days, next: None, ready: Vec::new().into_iter() }
+        Chronological { store: self, days, newest_first: false, next: None, ready: Vec::new().into_iter() }
     }
 
     /// Begins a batch of writes.
@@ -391,25 +391,30 @@ impl Store {
     }
 }
 
-/// Transactions in the order of their dates. See [`Store::chronological`].
+/// Transactions in the order of their dates, oldest first unless turned. See [`Store::chronological`].
 pub struct Chronological<'a> {
     store: &'a Store,
     days: sled::Iter,
+    newest_first: bool,
     /// The first account-day of the next date, read already.
     next: Option<(NaiveDate, Vec<u64>)>,
     ready: std::vec::IntoIter<(u64, Transaction)>,
 }
 
 impl Chronological<'_> {
+    /// The same, newest first. To be called before the first item is taken.
+    pub fn newest_first(mut self) -> Self {
+        self.newest_first = true;
+        self
+    }
+
     /// Gathers the accounts of one date and sorts their rows by time.
     fn refill(&mut self) -> Result<bool> {
-        let mut date = None;
-        let mut numbers = Vec::new();
-        if let Some((first, of_first)) = self.next.take() {
-            date = Some(first);
-            numbers = of_first;
-        }
-        for entry in self.days.by_ref() {
+        let (mut date, mut numbers) = match self.next.take() {
+            Some((date, numbers)) => (Some(date), numbers),
+            None => (None, Vec::new()),
+        };
+        while let Some(entry) = if self.newest_first { self.days.next_back() } else { self.days.next() } {
             let (key, value) = entry?;
             let (day, _) = parse_day_key(&key)?;
             let of_day = parse_day(&value, day)?.iter().map(|(_, known)| known.number).collect();
@@ -425,6 +430,9 @@ impl Chronological<'_> {
             rows.push((number, self.store.transaction(number)?));
         }
         rows.sort_by_key(|(number, transaction)| (transaction.row.time, *number));
+        if self.newest_first {
+            rows.reverse();
+        }
         self.ready = rows.into_iter();
         Ok(date.is_some())
     }

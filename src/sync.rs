@@ -12,8 +12,11 @@ use crate::config::Config;
 use crate::remote::{Backoff, Error, Kind, Shutdown};
 use crate::store::{self, Store};
 
+mod check;
 mod deliver;
 mod pull;
+
+pub use check::Checked;
 
 /// Everything a cycle needs.
 pub struct Engine {

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +50,13 @@ pub struct StoredAccount {
     /// Currencies it had before, with the day of the change.
     #[serde(default)]
     pub former_currencies: Vec<(NaiveDate, String)>,
+}
+
+impl StoredAccount {
+    /// The whole history is known and its chain of balances holds.
+    pub fn is_complete(&self) -> bool {
+        self.problem.is_none() && self.fetched_until.is_some()
+    }
 }
 
 /// Something only the owner can end.
@@ -111,8 +120,20 @@ pub struct DestinationState {
     pub rejected: BTreeMap<String, String>,
     /// Rows the owner has deleted there.
     pub deleted: Vec<String>,
-    /// What the connector keeps for itself.
-    pub memory: String,
+    /// What the connector keeps for itself, in base64.
+    memory: String,
+}
+
+impl DestinationState {
+    /// What the connector keeps for itself; empty at first. Unreadable text counts as none: it is a cache.
+    pub fn memory(&self) -> Vec<u8> {
+        BASE64.decode(&self.memory).unwrap_or_default()
+    }
+
+    /// Keeps it.
+    pub fn set_memory(&mut self, memory: &[u8]) {
+        self.memory = BASE64.encode(memory);
+    }
 }
 
 impl Default for DestinationState {

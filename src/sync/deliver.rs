@@ -6,12 +6,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::Utc;
 
 use super::pull::Preview;
-use super::{DestinationReport, Engine, Outcome, Step, Watcher, outcome_of};
+use super::{DestinationReport, Engine, Step, Watcher, outcome_of};
 use crate::config;
 use crate::destination::{self, Batch, Destination, Item, Settled, Verdict, What};
 use crate::reconcile::id_hash;
@@ -135,11 +133,11 @@ impl Delivery<'_> {
         if first.is_empty() && self.state.intents.is_empty() {
             return Ok(self.pass(examined)?);
         }
-        let memory = BASE64.decode(&self.state.memory).unwrap_or_default();
+        let memory = self.state.memory();
         let mut destination = destination::build(self.config, context, &memory)?;
         let result = self.bring_up_to_date(destination.as_mut()).await;
         // Budgets and caches count even where the delivery failed.
-        self.state.memory = BASE64.encode(destination.memory());
+        self.state.set_memory(&destination.memory());
         self.save()?;
         result
     }
@@ -168,7 +166,7 @@ impl Delivery<'_> {
                 continue;
             }
             let through = if taken == items.len() { examined } else { items[taken - 1].seq };
-            self.state.memory = BASE64.encode(destination.memory());
+            self.state.set_memory(&destination.memory());
             self.pass(through)?;
         }
         self.state.adopting = false;

@@ -64,7 +64,7 @@ impl Engine {
         let context = Context::new(self.shutdown.clone(), self.backoff.clone());
         state.unfinished_sign_ins += 1;
         self.store.put_source(&source.name, &state)?;
-        let fetched = self.fetch(source, context.clone(), now, watcher, &mut report).await;
+        let fetched = self.fetch(source, context.clone(), watcher, &mut report).await;
         report.requests = context.requests.get();
         state.unfinished_sign_ins = 0;
         let failure = match fetched {
@@ -88,7 +88,6 @@ impl Engine {
         &self,
         source: &config::Source,
         context: Context,
-        now: DateTime<Utc>,
         watcher: &Watcher,
         report: &mut SourceReport,
     ) -> Result<Vec<Result<Page, Error>>, Error> {
@@ -101,7 +100,7 @@ impl Engine {
             let mut pages = Vec::new();
             for (at, account) in accounts.iter().enumerate() {
                 step(format!("{}: fetching {}", source.name, account.account), at as u64, accounts.len() as u64);
-                let from = self.window_start(source, account, now);
+                let from = self.window_start(source, account);
                 match session.fetch(account, from).await {
                     Err(error) if matches!(error.kind, Kind::Attention(_) | Kind::Stopped) => return Err(error),
                     other => pages.push(other),
@@ -115,7 +114,7 @@ impl Engine {
     }
 
     /// The first day to ask for: the last known one less the overlap, or everything where the chain needs mending.
-    fn window_start(&self, source: &config::Source, account: &Account, _now: DateTime<Utc>) -> Option<NaiveDate> {
+    fn window_start(&self, source: &config::Source, account: &Account) -> Option<NaiveDate> {
         let SourceKind::Fibank(fibank) = &source.kind;
         let known = self.store.account(&source.name, &account.account);
         let mending = known.as_ref().is_some_and(|known| known.problem.is_some() && !known.mending_failed);
@@ -128,7 +127,7 @@ impl Engine {
     }
 
     /// The sentence to repeat, where this source must not be tried now.
-    fn left_alone(&self, source: &config::Source, state: &SourceState, by_hand: bool) -> Option<String> {
+    pub(super) fn left_alone(&self, source: &config::Source, state: &SourceState, by_hand: bool) -> Option<String> {
         if let Some(attention) = &state.attention {
             let blocks = if by_hand { attention.cause.needs_new_config() } else { attention.cause.blocks_schedule() };
             if blocks && attention.config == self.source_fingerprint(source) {
@@ -158,7 +157,7 @@ impl Engine {
     }
 
     /// Remembers how the pull ended.
-    fn conclude(
+    pub(super) fn conclude(
         &self,
         source: &config::Source,
         state: &mut SourceState,

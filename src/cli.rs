@@ -1,0 +1,333 @@
+//! The command line: what can be asked, and where each command is done.
+//!
+//! Commands that need the store are values ([`Command`]) which the owner of the store carries out: the running daemon
+//! if there is one, else this very process. Each is one short file here and writes to an [`Output`], whoever runs it.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::config::{self, Config};
+use crate::control::{self, Command, Format, Output, Selection};
+use crate::daemon::{self, Owner};
+use crate::remote::Shutdown;
+use crate::store::{self, Store};
+use crate::sync::Request;
+
+mod accounts;
+mod check;
+mod export;
+mod simulate;
+mod status;
+mod sync;
+mod terminal;
+mod transactions;
+
+/// Exit status: something failed and will be tried again.
+pub const FAILED: u8 = 1;
+/// Exit status: usage or configuration.
+pub const USAGE: u8 = 2;
+/// Exit status: the store cannot be opened.
+pub const STORE: u8 = 4;
+
+/// Every bank transaction in your spreadsheet, exactly once.
+#[derive(Parser)]
+#[command(name = "bankfeed", version, max_term_width = 100)]
+struct Cli {
+    /// Configuration file [default: ./config.toml, then the user's, then /etc/bankfeed/config.toml]
+    #[arg(long, global = true, env = "BANKFEED_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Sub,
+}
+
+#[derive(Subcommand)]
+enum Sub {
+    /// Show the whole job with no account anywhere, against a simulated bank and simulated services
+    Demo {
+        /// Keep the simulated services running afterwards
+        #[arg(long)]
+        keep_running: bool,
+    },
+    /// Prove configuration, secrets, sources and destinations, writing nothing
+    Check,
+    /// Run one cycle now
+    Sync {
+        /// Pull only this source (may be repeated)
+        #[arg(long, value_name = "NAME")]
+        source: Vec<String>,
+        /// Deliver only to this destination (may be repeated)
+        #[arg(long, value_name = "NAME")]
+        destination: Vec<String>,
+        /// Say what would happen and write nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Print the report as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the daemon
+    Run,
+    /// Show how everything stands
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the accounts in the store
+    Accounts {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List transactions in the store
+    Transactions {
+        #[command(flatten)]
+        selection: Which,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write everything out for other tools
+    Export {
+        /// Form of the output
+        #[arg(long, value_enum)]
+        format: Format,
+        /// Write to this file instead of standard output
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        selection: Which,
+    },
+    /// Print shell completions
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Run the simulated bank and services alone and print their addresses
+    #[command(hide = true)]
+    Simulate(simulate::Options),
+}
+
+/// Which transactions.
+#[derive(Args)]
+struct Which {
+    /// Booked on or after this day (YYYY-MM-DD)
+    #[arg(long, value_name = "DATE")]
+    since: Option<chrono::NaiveDate>,
+    /// Booked on or before this day
+    #[arg(long, value_name = "DATE")]
+    until: Option<chrono::NaiveDate>,
+    /// Of this account: its IBAN or its name
+    #[arg(long)]
+    account: Option<String>,
+    /// With this text in any field
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// Only the latest N
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+impl From<Which> for Selection {
+    fn from(which: Which) -> Selection {
+        let Which { since, until, account, search, limit } = which;
+        Selection { since, until, account, search, limit }
+    }
+}
+
+/// Runs the program with these arguments and returns its exit status.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // Help and version are data and a success; anything else is talk. A closed pipe is nobody's problem.
+            let _ = usage.print();
+            return if usage.use_stderr() { USAGE } else { 0 };
+        }
+    };
+    terminal::start_logging(matches!(cli.command, Sub::Run));
+    match dispatch(cli) {
+        Ok(status) => status,
+        // Whoever read our output has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(error) => {
+            eprintln!("bankfeed: {error}");
+            FAILED
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> io::Result<u8> {
+    let command = match cli.command {
+        Sub::Demo { keep_running } => return runtime()?.block_on(crate::demo::run(keep_running)),
+        Sub::Simulate(options) => return runtime()?.block_on(simulate::run(options)),
+        Sub::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "bankfeed", &mut script);
+            return terminal::Terminal::stdout().data(&String::from_utf8_lossy(&script)).map(|()| 0);
+        }
+        Sub::Run => return with_config(cli.config.as_deref(), run_daemon),
+        Sub::Check => (Command::Check, None),
+        Sub::Sync { source, destination, dry_run, json } => {
+            let some = |names: Vec<String>| Some(names).filter(|names| !names.is_empty());
+            let request = Request { sources: some(source), destinations: some(destination), dry_run, by_hand: true };
+            (Command::Sync { request, json }, None)
+        }
+        Sub::Status { json } => (Command::Status { json }, None),
+        Sub::Accounts { json } => (Command::Accounts { json }, None),
+        Sub::Transactions { selection, json } => (Command::Transactions { selection: selection.into(), json }, None),
+        Sub::Export { format, output, selection } => (Command::Export { selection: selection.into(), format }, output),
+    };
+    let (command, file) = command;
+    with_config(cli.config.as_deref(), move |config| ask_owner(config, command, file.as_deref()))
+}
+
+/// Finds and reads the configuration; one line and status 2 where it is no good.
+fn with_config(path: Option<&Path>, then: impl FnOnce(Config) -> io::Result<u8>) -> io::Result<u8> {
+    let found = path.map_or_else(config::find, |path| Ok(path.to_owned()));
+    match found.and_then(|path| config::load(&path)) {
+        Ok(config) => then(config),
+        Err(error) => {
+            eprintln!("bankfeed: {error}");
+            Ok(USAGE)
+        }
+    }
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_keep_alive(std::time::Duration::from_secs(1))
+        .build()
+}
+
+/// Has a command carried out by the owner of the store: the daemon, or this process if there is none.
+fn ask_owner(config: Config, command: Command, file: Option<&Path>) -> io::Result<u8> {
+    let mut output = match file {
+        Some(file) => terminal::Terminal::file(file)?,
+        None => terminal::Terminal::stdout(),
+    };
+    let status = match control::connect(&config.data_dir)? {
+        Some(daemon) => control::call(daemon, &command, &mut output)?,
+        None => own(config, command, output.share())?,
+    };
+    output.finish()?;
+    Ok(status)
+}
+
+fn own(config: Config, command: Command, mut output: terminal::Terminal) -> io::Result<u8> {
+    config.warnings.iter().for_each(|warning| eprintln!("bankfeed: {warning}"));
+    if matches!(command, Command::Sync { .. } | Command::Check)
+        && let Err(error) = config.check_secrets()
+    {
+        eprintln!("bankfeed: {error}");
+        return Ok(USAGE);
+    }
+    let store = match open_store(&config) {
+        Ok(Opened::Ours(store)) => store,
+        Ok(Opened::Theirs(daemon)) => return control::call(daemon, &command, &mut output),
+        Err(status) => return Ok(status),
+    };
+    let (stop, shutdown) = Shutdown::new();
+    let work = Box::new(move |owner: Owner| execute(&owner, &command, &mut output));
+    let runtime = runtime()?;
+    let status = runtime.block_on(daemon::own(config, store, stop, shutdown, work))?;
+    // Nothing that may still hang on a dead service is worth waiting for.
+    runtime.shutdown_background();
+    Ok(status)
+}
+
+fn run_daemon(config: Config) -> io::Result<u8> {
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    if let Err(error) = config.check_secrets() {
+        eprintln!("bankfeed: {error}");
+        return Ok(USAGE);
+    }
+    let store = match open_store(&config) {
+        Ok(Opened::Ours(store)) => store,
+        Ok(Opened::Theirs(_)) => {
+            eprintln!("bankfeed: another bankfeed process owns {}; only one daemon can", config.data_dir.display());
+            return Ok(STORE);
+        }
+        Err(status) => return Ok(status),
+    };
+    let (stop, shutdown) = Shutdown::new();
+    let runtime = runtime()?;
+    let status = runtime.block_on(daemon::run(config, store, stop, shutdown))?;
+    runtime.shutdown_background();
+    Ok(status)
+}
+
+/// Who has the store.
+enum Opened {
+    Ours(Store),
+    Theirs(std::os::unix::net::UnixStream),
+}
+
+/// Opens the store, or finds its owner where that has just started.
+fn open_store(config: &Config) -> Result<Opened, u8> {
+    let error = match Store::open(&config.data_dir) {
+        Ok(store) => return Ok(Opened::Ours(store)),
+        Err(error) => error,
+    };
+    if matches!(error, store::Error::InUse(_))
+        && let Ok(Some(daemon)) = control::connect(&config.data_dir)
+    {
+        return Ok(Opened::Theirs(daemon));
+    }
+    eprintln!("bankfeed: {error}");
+    Err(STORE)
+}
+
+/// Carries a command out for whoever asked. Runs on a thread that may block.
+pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io::Result<u8> {
+    let done = match command {
+        Command::Sync { request, json } => sync::execute(owner, request, *json, output),
+        Command::Check => check::execute(owner, output),
+        Command::Status { json } => status::execute(owner, *json, output),
+        Command::Accounts { json } => accounts::execute(owner, *json, output),
+        Command::Transactions { selection, json } => transactions::execute(owner, selection, *json, output),
+        Command::Export { selection, format } => export::execute(owner, selection, *format, output),
+    };
+    match done {
+        Ok(status) => Ok(status),
+        Err(Failure::Output(error)) => Err(error),
+        Err(Failure::Store(error)) => {
+            output.talk(&format!("bankfeed: {error}\n"))?;
+            Ok(FAILED)
+        }
+    }
+}
+
+/// Why a command could not finish.
+enum Failure {
+    /// Nobody to tell it to.
+    Output(io::Error),
+    /// The store failed.
+    Store(store::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Output(error)
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Failure {
+        Failure::Store(error)
+    }
+}
+
+/// What a command comes to.
+type Done = Result<u8, Failure>;
+
+/// Prints a value as pretty JSON with a final newline.
+fn print_json<T: serde::Serialize>(value: &T, output: &mut dyn Output) -> io::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    output.data(&text)
+}

@@ -1,0 +1,67 @@
+//! `bankfeed accounts`: the accounts the store holds.
+
+use serde::Serialize;
+
+use super::{Done, print_json};
+use crate::control::Output;
+use crate::daemon::Owner;
+use crate::store::StoredAccount;
+
+/// An account as JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    account: &'a str,
+    account_name: &'a str,
+    customer: &'a str,
+    currency: &'a str,
+    balance: Option<String>,
+    source: &'a str,
+    fetched_until: Option<String>,
+    complete: bool,
+    problem: Option<&'a str>,
+    former_currencies: Vec<(String, &'a str)>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(stored: &'a StoredAccount) -> Shown<'a> {
+        let account = &stored.account;
+        Shown {
+            account: &account.account,
+            account_name: &account.name,
+            customer: &account.customer,
+            currency: &account.currency,
+            balance: account.balance.map(|balance| balance.to_string()),
+            source: &stored.source,
+            fetched_until: stored.fetched_until.map(|day| day.to_string()),
+            complete: stored.is_complete(),
+            problem: stored.problem.as_deref(),
+            former_currencies: stored
+                .former_currencies
+                .iter()
+                .map(|(day, code)| (day.to_string(), code.as_str()))
+                .collect(),
+        }
+    }
+}
+
+/// Prints the accounts.
+pub(super) fn execute(owner: &Owner, json: bool, output: &mut dyn Output) -> Done {
+    let accounts = owner.engine.store.accounts();
+    let shown: Vec<Shown<'_>> = accounts.iter().map(Shown::of).collect();
+    if json {
+        print_json(&shown, output)?;
+        return Ok(0);
+    }
+    for account in shown {
+        let balance = account.balance.as_deref().unwrap_or("-");
+        let line = format!(
+            "{}  {:>14} {}  {}  {}",
+            account.account, balance, account.currency, account.account_name, account.customer
+        );
+        output.data(&format!("{}\n", line.trim_end()))?;
+        if let Some(problem) = account.problem {
+            output.data(&format!("  {problem}\n"))?;
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,149 @@
+//! `bankfeed status`: how everything stands, in words or as JSON.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{Done, print_json};
+use crate::control::Output;
+use crate::daemon::Owner;
+use crate::store::Attention;
+
+/// The shape of `status --json`.
+#[derive(Serialize)]
+struct Status {
+    daemon: bool,
+    next_run: Option<String>,
+    transactions: u64,
+    accounts: Vec<Account>,
+    sources: Vec<Source>,
+    destinations: Vec<Destination>,
+}
+
+#[derive(Serialize)]
+struct Account {
+    account: String,
+    currency: String,
+    balance: Option<String>,
+    complete: bool,
+    problem: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Source {
+    name: String,
+    last_success: Option<String>,
+    attention: Option<String>,
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Destination {
+    name: String,
+    watermark: u64,
+    waiting: u64,
+    rejected: Vec<Rejected>,
+    deleted: Vec<String>,
+    last_success: Option<String>,
+    attention: Option<String>,
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Rejected {
+    id: String,
+    reason: String,
+}
+
+/// Prints the status.
+pub(super) fn execute(owner: &Owner, json: bool, output: &mut dyn Output) -> Done {
+    let status = gather(owner)?;
+    if json {
+        print_json(&status, output)?;
+    } else {
+        output.data(&text(&status))?;
+    }
+    Ok(0)
+}
+
+fn gather(owner: &Owner) -> Result<Status, crate::store::Error> {
+    let (engine, store) = (&owner.engine, &owner.engine.store);
+    let local = |time: Option<DateTime<Utc>>| time.map(|time| engine.local(time));
+    let message = |attention: Option<Attention>| attention.map(|attention| attention.message);
+    let accounts = store.accounts().into_iter().map(|stored| Account {
+        complete: stored.is_complete(),
+        account: stored.account.account,
+        currency: stored.account.currency,
+        balance: stored.account.balance.map(|balance| balance.to_string()),
+        problem: stored.problem,
+    });
+    let mut status = Status {
+        daemon: owner.is_daemon,
+        next_run: if owner.is_daemon { local(owner.next_run()) } else { None },
+        transactions: store.meta().rows,
+        accounts: accounts.collect(),
+        sources: Vec::new(),
+        destinations: Vec::new(),
+    };
+    for source in &engine.config.sources {
+        let state = store.source(&source.name)?;
+        status.sources.push(Source {
+            name: source.name.clone(),
+            last_success: local(state.last_success),
+            attention: message(state.attention),
+            error: state.error,
+        });
+    }
+    for destination in &engine.config.destinations {
+        let state = store.destination(&destination.name, &destination.target())?;
+        status.destinations.push(Destination {
+            name: destination.name.clone(),
+            watermark: state.watermark,
+            waiting: engine.waiting(destination, &state)?,
+            rejected: state.rejected.into_iter().map(|(id, reason)| Rejected { id, reason }).collect(),
+            deleted: state.deleted,
+            last_success: local(state.last_success),
+            attention: message(state.attention),
+            error: state.error,
+        });
+    }
+    Ok(status)
+}
+
+fn text(status: &Status) -> String {
+    let mut text = match (&status.next_run, status.daemon) {
+        (Some(next), _) => format!("daemon running, next run {next}\n"),
+        (None, true) => "daemon running, no scheduled run\n".to_owned(),
+        (None, false) => "no daemon running\n".to_owned(),
+    };
+    text += &format!("{} transactions in the store\n\n", status.transactions);
+    for account in &status.accounts {
+        let balance = account.balance.as_deref().unwrap_or("-");
+        let word = if account.complete { "complete" } else { "INCOMPLETE" };
+        text += &format!("{}  {balance:>14} {}  {word}\n", account.account, account.currency);
+        account.problem.iter().for_each(|problem| text += &format!("  {problem}\n"));
+    }
+    for source in &status.sources {
+        let last = source.last_success.as_deref().unwrap_or("never");
+        text += &format!("\nsource {}: last success {last}\n", source.name);
+        text += &trouble(source.attention.as_deref(), source.error.as_deref());
+    }
+    for destination in &status.destinations {
+        let last = destination.last_success.as_deref().unwrap_or("never");
+        text += &format!("\ndestination {}: last success {last}, {} waiting\n", destination.name, destination.waiting);
+        text += &trouble(destination.attention.as_deref(), destination.error.as_deref());
+        for rejected in &destination.rejected {
+            text += &format!("  refused: {}: {}\n", rejected.id, rejected.reason);
+        }
+        if !destination.deleted.is_empty() {
+            text += &format!("  deleted by you there: {}\n", destination.deleted.join(", "));
+        }
+    }
+    text
+}
+
+fn trouble(attention: Option<&str>, error: Option<&str>) -> String {
+    let mut text = String::new();
+    attention.iter().for_each(|attention| text += &format!("  needs you: {attention}\n"));
+    error.iter().for_each(|error| text += &format!("  failed, will be tried again: {error}\n"));
+    text
+}

@@ -1,0 +1,97 @@
+//! This process's own output: data to stdout or a file, talk and progress bars to stderr, logs for journald or eyes.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::control::Output;
+use crate::sync::Step;
+
+/// Starts logging to stderr: with times for eyes, without for journald, which adds its own.
+pub fn start_logging(is_daemon: bool) {
+    let level = if is_daemon { tracing::Level::INFO } else { tracing::Level::WARN };
+    let for_journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let builder =
+        tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).with_target(false).with_ansi(colour);
+    let started = if for_journal { builder.without_time().try_init() } else { builder.try_init() };
+    // Only a second logger in one process fails here, and that is no reason to stop.
+    drop(started);
+}
+
+/// Standard output or a file, and a progress bar where stderr is a terminal.
+#[derive(Clone)]
+pub struct Terminal {
+    data: Arc<Mutex<BufWriter<Box<dyn Write + Send>>>>,
+    bar: Option<ProgressBar>,
+}
+
+impl Terminal {
+    /// Data goes to stdout.
+    pub fn stdout() -> Terminal {
+        Terminal::new(Box::new(io::stdout()))
+    }
+
+    /// Data goes to a new file that only its owner can read: it holds somebody's money.
+    pub fn file(path: &Path) -> io::Result<Terminal> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let file: File = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display())))?;
+        Ok(Terminal::new(Box::new(file)))
+    }
+
+    fn new(data: Box<dyn Write + Send>) -> Terminal {
+        let bar = io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new_spinner();
+            let style = ProgressStyle::with_template("{spinner} {msg} {wide_bar} {pos}/{len}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar
+        });
+        Terminal { data: Arc::new(Mutex::new(BufWriter::new(data))), bar }
+    }
+
+    /// The same output for another thread.
+    pub fn share(&self) -> Terminal {
+        self.clone()
+    }
+
+    /// Writes out what is buffered and takes the bar away.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.bar.iter().for_each(ProgressBar::finish_and_clear);
+        self.data.lock().unwrap_or_else(PoisonError::into_inner).flush()
+    }
+}
+
+impl Output for Terminal {
+    fn data(&mut self, text: &str) -> io::Result<()> {
+        self.bar.iter().for_each(ProgressBar::finish_and_clear);
+        let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
+        data.write_all(text.as_bytes())?;
+        data.flush()
+    }
+
+    fn talk(&mut self, text: &str) -> io::Result<()> {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| io::stderr().write_all(text.as_bytes())),
+            None => io::stderr().write_all(text.as_bytes()),
+        }
+    }
+
+    fn step(&mut self, step: Step) -> io::Result<()> {
+        if let Some(bar) = &self.bar {
+            bar.set_message(step.label);
+            bar.set_length(step.total);
+            bar.set_position(step.done);
+            bar.tick();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,200 @@
+//! The control socket: how a command reaches the process that owns the store. Both ends.
+//!
+//! A call is one line of JSON, the answer a stream of [`Frame`]s, one a line, the last of which is the exit status. The
+//! same code answers a call whether it comes over the socket or from the command line of the owning process itself: it
+//! writes to an [`Output`].
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use crate::sync::{Request, Step};
+
+/// Longest call accepted.
+const MAX_CALL_BYTES: u64 = 64 * 1024;
+
+/// How long a client may take to say what it wants, or to read what it is told.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the owner of the store can be asked to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// One cycle now.
+    Sync {
+        /// What it covers.
+        request: Request,
+        /// The report as JSON.
+        json: bool,
+    },
+    /// Proves sources and destinations live.
+    Check,
+    /// How everything stands.
+    Status {
+        /// As JSON.
+        json: bool,
+    },
+    /// Accounts in the store.
+    Accounts {
+        /// As JSON.
+        json: bool,
+    },
+    /// Transactions in the store.
+    Transactions {
+        /// Which.
+        selection: Selection,
+        /// As JSON.
+        json: bool,
+    },
+    /// Everything, for other tools.
+    Export {
+        /// Which.
+        selection: Selection,
+        /// In which form.
+        format: Format,
+    },
+}
+
+/// Which transactions are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// Booked on or after.
+    pub since: Option<NaiveDate>,
+    /// Booked on or before.
+    pub until: Option<NaiveDate>,
+    /// Of this account (IBAN or name).
+    pub account: Option<String>,
+    /// With this text in any field, upper or lower case.
+    pub search: Option<String>,
+    /// The latest so many.
+    pub limit: Option<usize>,
+}
+
+/// Forms of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Comma-separated values, formula-like text made inert.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// One line of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Frame {
+    Data(String),
+    Talk(String),
+    Step(Step),
+    Exit(u8),
+}
+
+/// Where a command says what it has to say.
+pub trait Output: Send {
+    /// Data: stdout.
+    fn data(&mut self, text: &str) -> io::Result<()>;
+    /// Talk: stderr.
+    fn talk(&mut self, text: &str) -> io::Result<()>;
+    /// Progress: a bar, where somebody watches.
+    fn step(&mut self, step: Step) -> io::Result<()>;
+}
+
+/// Path of the socket.
+fn socket_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("control.sock")
+}
+
+/// Socket addresses hold about a hundred bytes; a longer path is reached through an open directory.
+fn with_short_path<T>(data_dir: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    use std::os::fd::AsRawFd;
+    let path = socket_path(data_dir);
+    if path.as_os_str().len() < 100 {
+        return act(&path);
+    }
+    let dir = std::fs::File::open(data_dir)?;
+    act(&PathBuf::from(format!("/proc/self/fd/{}/control.sock", dir.as_raw_fd())))
+}
+
+/// Connects to the owner of the store; `None`: there is none.
+pub fn connect(data_dir: &Path) -> io::Result<Option<UnixStream>> {
+    match with_short_path(data_dir, |path| UnixStream::connect(path)) {
+        Ok(stream) => Ok(Some(stream)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Asks the owner and passes on what it says. Returns the exit status.
+pub fn call(stream: UnixStream, command: &Command, output: &mut dyn Output) -> io::Result<u8> {
+    let mut line = serde_json::to_string(command)?;
+    line.push('\n');
+    (&stream).write_all(line.as_bytes())?;
+    for line in BufReader::new(stream).lines() {
+        match serde_json::from_str(&line?)? {
+            Frame::Data(text) => output.data(&text)?,
+            Frame::Talk(text) => output.talk(&text)?,
+            Frame::Step(step) => output.step(step)?,
+            Frame::Exit(status) => return Ok(status),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the daemon went away before it had answered"))
+}
+
+/// The owner's end. Only one process gets here, because it holds the store; a socket left by a dead one is replaced.
+pub fn listen(data_dir: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(socket_path(data_dir)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = with_short_path(data_dir, |path| UnixListener::bind(path))?;
+    // The directory is private already; this says so for the socket itself.
+    std::fs::set_permissions(socket_path(data_dir), std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers one call with `execute`, which returns the exit status.
+pub fn answer(stream: UnixStream, execute: impl FnOnce(Command, &mut dyn Output) -> io::Result<u8>) -> io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new((&stream).take(MAX_CALL_BYTES)).read_line(&mut line)?;
+    let mut wire = Wire(&stream);
+    let status = match serde_json::from_str(&line) {
+        Ok(command) => execute(command, &mut wire)?,
+        Err(_) => {
+            wire.talk("the daemon does not understand this command; is it of another release? restart it\n")?;
+            2
+        }
+    };
+    wire.send(&Frame::Exit(status))
+}
+
+/// The socket as an output.
+struct Wire<'a>(&'a UnixStream);
+
+impl Wire<'_> {
+    fn send(&mut self, frame: &Frame) -> io::Result<()> {
+        let mut line = serde_json::to_string(frame)?;
+        line.push('\n');
+        self.0.write_all(line.as_bytes())
+    }
+}
+
+impl Output for Wire<'_> {
+    fn data(&mut self, text: &str) -> io::Result<()> {
+        self.send(&Frame::Data(text.to_owned()))
+    }
+    fn talk(&mut self, text: &str) -> io::Result<()> {
+        self.send(&Frame::Talk(text.to_owned()))
+    }
+    fn step(&mut self, step: Step) -> io::Result<()> {
+        self.send(&Frame::Step(step))
+    }
+}

@@ -1,0 +1,293 @@
+//! The process that owns the store: one worker that runs whole cycles, a control socket for the other commands, and,
+//! as a daemon, the clock. Everybody only asks; the worker does.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::Config;
+use crate::control::{self, Command, Output};
+use crate::remote::{Backoff, Shutdown};
+use crate::schedule;
+use crate::store::{self, Store};
+use crate::sync::{Checked, Engine, Report, Request, Step, Watcher};
+
+/// Hands waiting at most; one more is told to come back later.
+const QUEUE: usize = 8;
+
+/// How long a request in flight may take to end after the stop signal.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Longest sleep of the clock: the machine may have slept, or somebody may have set its time.
+const LONGEST_SLEEP: Duration = Duration::from_secs(15 * 60);
+
+/// One thing for the worker to do.
+enum Job {
+    Cycle(Request, Watcher, oneshot::Sender<Result<Report, store::Error>>),
+    Check(Watcher, oneshot::Sender<Result<Vec<Checked>, store::Error>>),
+}
+
+/// The owner of the store, as the commands see it.
+#[derive(Clone)]
+pub struct Owner {
+    /// The engine with configuration and store.
+    pub engine: Arc<Engine>,
+    /// Whether this is the daemon.
+    pub is_daemon: bool,
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Owner {
+    /// Asks for a cycle and waits for its end. Blocks: not for async code.
+    pub fn cycle(&self, request: Request, output: &mut dyn Output) -> io::Result<Result<Report, store::Error>> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(answer, |watcher| Job::Cycle(request, watcher, reply), output)
+    }
+
+    /// Asks for a check and waits for its end. Blocks: not for async code.
+    pub fn check(&self, output: &mut dyn Output) -> io::Result<Result<Vec<Checked>, store::Error>> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(answer, |watcher| Job::Check(watcher, reply), output)
+    }
+
+    fn ask<T>(
+        &self,
+        mut answer: oneshot::Receiver<T>,
+        job: impl FnOnce(Watcher) -> Job,
+        output: &mut dyn Output,
+    ) -> io::Result<T> {
+        let (steps, mut seen) = mpsc::unbounded_channel();
+        // Nobody watching any more is no reason to stop working.
+        let watcher: Watcher = Arc::new(move |step: Step| drop(steps.send(step)));
+        self.jobs
+            .try_send(job(watcher))
+            .map_err(|_| io::Error::other("too many commands are waiting; try again later"))?;
+        while let Some(step) = seen.blocking_recv() {
+            output.step(step)?;
+        }
+        answer.try_recv().map_err(|_| io::Error::other("stopped before it was done"))
+    }
+
+    /// When the next scheduled cycle runs.
+    pub fn next_run(&self) -> Option<DateTime<Utc>> {
+        let now = Utc::now().with_timezone(&self.engine.config.timezone);
+        schedule::next_run(&self.engine.config.schedule, now).map(|next| next.to_utc())
+    }
+}
+
+/// What to do with an owned store; blocks on its own thread.
+pub type Work = Box<dyn FnOnce(Owner) -> io::Result<u8> + Send>;
+
+/// Owns the store for the time of `work`, answering other commands meanwhile. Returns its exit status.
+pub async fn own(
+    config: Config,
+    store: Store,
+    stop: watch::Sender<bool>,
+    shutdown: Shutdown,
+    work: Work,
+) -> io::Result<u8> {
+    let Started { owner, worker: _, serving } = start(config, store, shutdown, false)?;
+    let mut working = tokio::task::spawn_blocking(move || work(owner));
+    let result = tokio::select! {
+        result = &mut working => result,
+        () = stop_signal() => {
+            stop.send_replace(true);
+            tokio::select! {
+                result = &mut working => result,
+                () = tokio::time::sleep(GRACE) => return Ok(1),
+            }
+        }
+    };
+    serving.abort();
+    result.map_err(io::Error::other)?
+}
+
+/// Runs the daemon until it is told to stop.
+pub async fn run(config: Config, store: Store, stop: watch::Sender<bool>, shutdown: Shutdown) -> io::Result<u8> {
+    let Started { owner, worker, serving } = start(config, store, shutdown, true)?;
+    notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!("ready, {}", next_text(&owner));
+    let clock = tokio::spawn(clock(owner.clone()));
+    let watchdog = tokio::spawn(watchdog());
+    stop_signal().await;
+    notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("stopping");
+    stop.send_replace(true);
+    // The request in flight ends and what it did is recorded; then the worker ends.
+    if tokio::time::timeout(GRACE, worker).await.is_err() {
+        tracing::warn!(
+            "a request did not end within {} s; what became of it is settled at the next start",
+            GRACE.as_secs()
+        );
+    }
+    clock.abort();
+    watchdog.abort();
+    serving.abort();
+    Ok(0)
+}
+
+/// The tasks of an owner.
+struct Started {
+    owner: Owner,
+    worker: tokio::task::JoinHandle<()>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+/// Starts worker and control socket.
+fn start(config: Config, store: Store, shutdown: Shutdown, is_daemon: bool) -> io::Result<Started> {
+    let engine =
+        Arc::new(Engine { config: Arc::new(config), store: Arc::new(store), backoff: Backoff::default(), shutdown });
+    let (jobs, queue) = mpsc::channel(QUEUE);
+    let owner = Owner { engine: engine.clone(), is_daemon, jobs };
+    let listener = control::listen(engine.store.data_dir())?;
+    listener.set_nonblocking(true)?;
+    let listener = UnixListener::from_std(listener)?;
+    let worker = tokio::spawn(worker(engine, queue));
+    let serving = tokio::spawn(serve(listener, owner.clone()));
+    Ok(Started { owner, worker, serving })
+}
+
+/// Runs one job after the other, until the stop signal.
+async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>) {
+    loop {
+        let job = tokio::select! {
+            job = queue.recv() => job,
+            () = engine.shutdown.wait() => None,
+        };
+        let Some(job) = job else { return };
+        // Whoever asked may have gone away; the work is done all the same.
+        match job {
+            Job::Cycle(request, watcher, reply) => {
+                let report = engine.cycle(&request, &watcher).await;
+                log(&report);
+                drop(reply.send(report));
+            }
+            Job::Check(watcher, reply) => {
+                let checked = engine.check(&watcher).await;
+                drop(reply.send(checked));
+            }
+        }
+    }
+}
+
+/// One line per cycle, and one per problem.
+fn log(report: &Result<Report, store::Error>) {
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => return tracing::error!("{error}"),
+    };
+    let new: u64 = report.sources.iter().map(|source| source.new).sum();
+    let delivered: u64 = report.destinations.iter().map(|destination| destination.appended).sum();
+    tracing::info!("cycle done: {new} new transactions, {delivered} rows delivered");
+    for source in &report.sources {
+        source.error.iter().for_each(|error| tracing::warn!("{error}"));
+        source.notes.iter().for_each(|note| tracing::warn!("{}: {note}", source.name));
+    }
+    for destination in &report.destinations {
+        destination.error.iter().for_each(|error| tracing::warn!("{error}"));
+    }
+}
+
+/// Asks for cycles when the schedule says so.
+async fn clock(owner: Owner) {
+    let Engine { config, store, shutdown, .. } = &*owner.engine;
+    let last: Option<DateTime<Utc>> = match store.runs::<Report>(1) {
+        Ok(runs) => {
+            runs.first().and_then(|run| DateTime::parse_from_rfc3339(&run.started).ok()).map(|time| time.to_utc())
+        }
+        Err(error) => return tracing::error!("{error}"),
+    };
+    let now = Utc::now();
+    let missed = last.is_none_or(|last| schedule::missed(&config.schedule, last, now, config.timezone));
+    if config.catch_up && missed && !config.schedule.is_empty() {
+        cycle(&owner).await;
+    }
+    while !shutdown.requested() {
+        let Some(next) = owner.next_run() else {
+            notify(&[sd_notify::NotifyState::Status("no schedule: cycles run when asked for")]);
+            return shutdown.wait().await;
+        };
+        notify(&[sd_notify::NotifyState::Status(&next_text(&owner))]);
+        let jitter = config.jitter.mul_f64(fastrand::f64());
+        if sleep_until(next + jitter, shutdown).await {
+            cycle(&owner).await;
+        }
+    }
+}
+
+/// Sleeps until that instant by the wall clock; `false`: stopped before.
+async fn sleep_until(instant: DateTime<Utc>, shutdown: &Shutdown) -> bool {
+    loop {
+        let Ok(left) = (instant - Utc::now()).to_std() else { return true };
+        tokio::select! {
+            () = tokio::time::sleep(left.min(LONGEST_SLEEP)) => {}
+            () = shutdown.wait() => return false,
+        }
+    }
+}
+
+async fn cycle(owner: &Owner) {
+    notify(&[sd_notify::NotifyState::Status("a cycle is running")]);
+    let (reply, answer) = oneshot::channel();
+    let watcher: Watcher = Arc::new(|_| {});
+    if owner.jobs.send(Job::Cycle(Request::default(), watcher, reply)).await.is_ok() {
+        // The worker logs how it went.
+        drop(answer.await);
+    }
+}
+
+fn next_text(owner: &Owner) -> String {
+    owner.next_run().map_or("no scheduled run".into(), |next| format!("next run {}", owner.engine.local(next)))
+}
+
+/// Answers commands that come over the control socket.
+async fn serve(listener: UnixListener, owner: Owner) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let owner = owner.clone();
+        tokio::task::spawn_blocking(move || {
+            let execute = |command: Command, output: &mut dyn Output| crate::cli::execute(&owner, &command, output);
+            let answered = stream.into_std().and_then(|stream| control::answer(stream, execute));
+            if let Err(error) = answered {
+                tracing::debug!("a command went away: {error}");
+            }
+        });
+    }
+}
+
+/// Tells systemd that the program is alive, where it wants to know.
+fn watchdog() -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    let Some(within) = sd_notify::watchdog_enabled() else { return Box::pin(std::future::pending()) };
+    Box::pin(async move {
+        loop {
+            notify(&[sd_notify::NotifyState::Watchdog]);
+            tokio::time::sleep(within / 2).await;
+        }
+    })
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    // Without systemd there is nobody to tell.
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("systemd cannot be told: {error}");
+    }
+}
+
+/// Returns at SIGTERM or SIGINT.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("cannot listen for signals");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

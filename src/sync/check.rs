@@ -1,0 +1,77 @@
+//! Proves sources and destinations live without writing anything.
+
+use chrono::Utc;
+
+use super::{Engine, Outcome, SourceReport, Step, Watcher, outcome_of};
+use crate::remote::{Context, Error};
+use crate::{config, destination, source, store};
+
+/// What a check of one source or destination found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// `source` or `destination`, and its name.
+    pub what: String,
+    /// How it fared.
+    pub outcome: Outcome,
+    /// Good news, or the one line of trouble with its remedy.
+    pub lines: Vec<String>,
+}
+
+impl Engine {
+    /// Checks every source and destination.
+    pub async fn check(&self, watcher: &Watcher) -> Result<Vec<Checked>, store::Error> {
+        let mut checked = Vec::new();
+        for source in &self.config.sources {
+            watcher(Step { label: format!("{}: checking", source.name), done: 0, total: 0 });
+            checked.push(self.check_source(source).await?);
+        }
+        for destination in &self.config.destinations {
+            watcher(Step { label: format!("{}: checking", destination.name), done: 0, total: 0 });
+            checked.push(self.check_destination(destination).await?);
+        }
+        Ok(checked)
+    }
+
+    /// Signs in once and lists the accounts. A refusal counts like one of a cycle: it is not tried again.
+    async fn check_source(&self, source: &config::Source) -> Result<Checked, store::Error> {
+        let what = format!("source {}", source.name);
+        let mut state = self.store.source(&source.name)?;
+        if let Some(attention) = self.left_alone(source, &state, true) {
+            return Ok(Checked { what, outcome: Outcome::Attention, lines: vec![attention] });
+        }
+        let context = Context::new(self.shutdown.clone(), self.backoff.clone());
+        let found = async {
+            let mut session = source::build(source, context)?.open().await?;
+            let accounts = session.accounts().await;
+            session.close().await;
+            accounts
+        }
+        .await;
+        Ok(match found {
+            Ok(accounts) => {
+                let list = accounts.iter().map(|account| format!("{} {}", account.account, account.currency));
+                let list: Vec<String> = list.collect();
+                let line = format!("signed in, {} accounts: {}", accounts.len(), list.join(", "));
+                Checked { what, outcome: Outcome::Ok, lines: vec![line] }
+            }
+            Err(error) => {
+                let (outcome, message) = (outcome_of(&error), error.message.clone());
+                let mut report = SourceReport { name: source.name.clone(), ..SourceReport::default() };
+                self.conclude(source, &mut state, &mut report, vec![error], Utc::now())?;
+                Checked { what, outcome, lines: vec![message] }
+            }
+        })
+    }
+
+    async fn check_destination(&self, config: &config::Destination) -> Result<Checked, store::Error> {
+        let what = format!("destination {}", config.name);
+        let context = Context::new(self.shutdown.clone(), self.backoff.clone());
+        let memory = self.store.destination(&config.name, &config.target())?.memory();
+        let found: Result<Vec<String>, Error> =
+            async { destination::build(config, context, &memory)?.check().await }.await;
+        Ok(match found {
+            Ok(lines) => Checked { what, outcome: Outcome::Ok, lines },
+            Err(error) => Checked { what, outcome: outcome_of(&error), lines: vec![error.message] },
+        })
+    }
+}
