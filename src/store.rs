@@ -27,6 +27,8 @@ use crate::reconcile::{Known, KnownRows, fingerprint, id_hash};
 
 mod codec;
 mod records;
+#[cfg(test)]
+mod tests;
 
 pub use codec::StoredRow;
 pub use records::{Attention, DestinationState, Intent, Meta, SourceState, StoredAccount};
