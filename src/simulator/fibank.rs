@@ -213,6 +213,11 @@ impl Bank {
     }
 }
 
+/// The balance after each entry of an account.
+pub(super) fn balances(account: &Account, options: &Options) -> Vec<Decimal> {
+    statement::balances(account, options)
+}
+
 /// The bank and what its servers remember.
 #[derive(Default)]
 struct State {

@@ -7,7 +7,43 @@ use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, TimeZone};
 use chrono_tz::Europe::Sofia;
 use rust_decimal::{Decimal, RoundingStrategy};
 
+mod euro;
+mod household;
 mod small;
+#[cfg(test)]
+mod tests;
+mod texts;
+
+pub use euro::History;
+
+/// A small generator of its own, so that the same seed gives the same world with every version of every library.
+pub(crate) struct Random(u64);
+
+impl Random {
+    /// The sequence of this seed.
+    pub(crate) fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0xd134_2543_de82_ef95))
+    }
+
+    fn next(&mut self) -> u64 {
+        // splitmix64
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`; 0 where that is 0.
+    pub(crate) fn below(&mut self, bound: u32) -> u32 {
+        ((self.next() >> 32) * u64::from(bound) >> 32) as u32
+    }
+
+    /// Whether a thing happens that happens so many times in a hundred.
+    pub(crate) fn percent(&mut self, chance: u32) -> bool {
+        self.below(100) < chance
+    }
+}
 
 /// An IBAN of the bank with these eight characters as its account part.
 pub fn iban(account: &str) -> String {
@@ -33,6 +69,11 @@ pub fn euro_day() -> DateTime<FixedOffset> {
 pub fn in_euro(leva: Decimal) -> Decimal {
     let rate = Decimal::new(195_583, 5);
     (leva / rate).round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero)
+}
+
+/// Euros as leva.
+fn in_leva(euro: Decimal) -> Decimal {
+    (euro * Decimal::new(195_583, 5)).round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero)
 }
 
 /// A moment by the Bulgarian clock; one that a change of the clock skipped or doubled is the earlier of its neighbours.
