@@ -22,7 +22,7 @@ mod export;
 mod simulate;
 mod status;
 mod sync;
-mod terminal;
+pub mod terminal;
 mod transactions;
 
 /// Exit status: something failed and will be tried again.
@@ -136,6 +136,11 @@ impl From<Which> for Selection {
         let Which { since, until, account, search, limit } = which;
         Selection { since, until, account, search, limit }
     }
+}
+
+/// Standard output, with progress on a terminal.
+pub fn standard_output() -> terminal::Terminal {
+    terminal::Terminal::stdout()
 }
 
 /// Runs the program with these arguments and returns its exit status.

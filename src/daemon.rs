@@ -279,7 +279,7 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
 }
 
 /// Returns at SIGTERM or SIGINT.
-async fn stop_signal() {
+pub async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {

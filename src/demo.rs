@@ -1,6 +1,286 @@
-//! `bankfeed demo`.
+//! `bankfeed demo`: the whole main job with no account anywhere. A simulated bank, Google and Airtable on loopback, a
+//! temporary store, a configuration file like anybody's, and the real program in between.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use chrono::{Days, Utc};
+use rust_decimal::Decimal;
+
+use crate::cli;
+use crate::config;
+use crate::control::{Command, Output};
+use crate::daemon::{self, Owner};
+use crate::remote::Shutdown;
+use crate::simulator::Fault;
+use crate::simulator::airtable::Airtable;
+use crate::simulator::fibank::{Bank, Entry, Fibank};
+use crate::simulator::google::{CellValue, Google};
+use crate::store::Store;
+use crate::sync::Request;
+
+const TAB: &str = "Transactions";
+
+/// The simulated outside.
+#[derive(Clone)]
+struct World {
+    bank: Fibank,
+    google: Google,
+    spreadsheet: String,
+    airtable: Airtable,
+    base: String,
+    /// The base gets only what is booked from this day on: Airtable takes ten rows a request, four requests a second.
+    since: chrono::NaiveDate,
+}
 
 /// Runs the demo.
-pub async fn run(_keep_running: bool) -> std::io::Result<u8> {
-    Ok(0)
+pub async fn run(keep_running: bool) -> io::Result<u8> {
+    let today = Utc::now().with_timezone(&chrono_tz::Europe::Sofia).date_naive();
+    let (google, airtable) = (Google::start().await?, Airtable::start().await?);
+    let world = World {
+        bank: Fibank::start(Bank::household(today)).await?,
+        spreadsheet: google.create_spreadsheet("Household"),
+        base: airtable.create_base("Household"),
+        since: today.checked_sub_days(Days::new(60)).unwrap_or(today),
+        google,
+        airtable,
+    };
+    let dir = TemporaryDir::new()?;
+    let path = dir.0.join("config.toml");
+    std::fs::write(dir.0.join("google-key.json"), world.google.service_account_key())?;
+    std::fs::write(&path, world.config(&dir.0))?;
+    let config = config::load(&path).map_err(io::Error::other)?;
+    let store = Store::open(&config.data_dir).map_err(io::Error::other)?;
+    let (stop, shutdown) = Shutdown::new();
+    let work = Box::new(move |owner: Owner| {
+        let mut output = cli::standard_output();
+        let status = show(&owner, &world, &mut output)?;
+        if keep_running && status == 0 {
+            stay(&owner, &world, &path, &mut output)?;
+        }
+        output.finish()?;
+        Ok(status)
+    });
+    daemon::own(config, store, stop, shutdown, work).await
+}
+
+impl World {
+    fn config(&self, dir: &Path) -> String {
+        let (username, password) = self.bank.edit(|bank| (bank.username.clone(), bank.password.clone()));
+        format!(
+            r#"data_dir = "{dir}/data"
+timezone = "Europe/Sofia"
+schedule = "0 3 * * *"
+
+[[source]]
+name = "fibank"
+kind = "fibank"
+username = "{username}"
+password = "{password}"
+base_url = "{bank}"
+
+[[destination]]
+name = "household"
+kind = "google-sheets"
+spreadsheet = "{spreadsheet}"
+service_account = {{ file = "{dir}/google-key.json" }}
+base_url = "{google}/"
+
+[[destination]]
+name = "base"
+kind = "airtable"
+base = "{base}"
+table = "{TAB}"
+token = "{token}"
+base_url = "{airtable}"
+since = {since}
+"#,
+            dir = dir.display(),
+            bank = self.bank.server.url(),
+            spreadsheet = self.spreadsheet,
+            google = self.google.server.url(),
+            base = self.base,
+            token = self.airtable.token(),
+            airtable = self.airtable.server.url(),
+            since = self.since,
+        )
+    }
+
+    /// What the bank holds, by transaction id.
+    fn booked(&self) -> BTreeMap<String, Decimal> {
+        let booked = self.bank.edit(|bank| bank.transactions());
+        booked.into_iter().map(|(iban, entry, _)| (format!("fibank:{iban}:{}", entry.number), entry.amount)).collect()
+    }
+
+    fn sheet(&self) -> Vec<Vec<CellValue>> {
+        self.google.read(&self.spreadsheet, |spreadsheet| spreadsheet.rows(TAB))
+    }
+
+    fn record_count(&self) -> usize {
+        self.airtable.read(&self.base, |base| base.records(TAB).len())
+    }
+}
+
+/// Three cycles, with what each one changed.
+fn show(owner: &Owner, world: &World, output: &mut dyn Output) -> io::Result<u8> {
+    output.data("A simulated bank, Google and Airtable run on this machine; nothing leaves it. The program in between is the real one.\n")?;
+    let booked = world.booked().len();
+    output.data(&format!(
+        "\n1. First cycle: {booked} transactions of two customers at the bank, an empty sheet and an empty base.\n"
+    ))?;
+    let mut status = cycle(owner, output)?;
+    output.data(&excerpt(&world.sheet()))?;
+    output.data(&format!(
+        "   and {} records in the base, which takes what is booked since {}\n",
+        world.record_count(),
+        world.since
+    ))?;
+
+    output.data("\n2. The same again: nothing is new, so the sheet and the base are left alone.\n")?;
+    status = status.max(cycle(owner, output)?);
+
+    output.data("\n3. The bank books three more, and Google's answer is lost after it wrote them: sent again, yet there once.\n")?;
+    book(world)?;
+    world.google.server.fail_next(":batchUpdate", Fault::ApplyThenDrop);
+    status = status.max(cycle(owner, output)?);
+    output.data(&excerpt(&world.sheet()))?;
+
+    let (once, sum) = compare(world);
+    if once {
+        output.data(&format!(
+            "\nEvery one of the {} transactions is in the sheet exactly once, and the amounts agree ({sum}).\n",
+            world.booked().len()
+        ))?;
+    } else {
+        output.data("\nThe sheet does not agree with the bank. That is a bug: please report it.\n")?;
+        status = status.max(1);
+    }
+    Ok(status)
+}
+
+fn cycle(owner: &Owner, output: &mut dyn Output) -> io::Result<u8> {
+    let request = Request { by_hand: true, ..Request::default() };
+    cli::execute(owner, &Command::Sync { request, json: false }, output)
+}
+
+/// Twin coffees in the same second, and a payee that looks like a formula.
+fn book(world: &World) -> io::Result<()> {
+    world.bank.edit(|bank| {
+        let account = bank.customers.first().and_then(|customer| customer.accounts.first());
+        let iban = account
+            .map(|account| account.iban.clone())
+            .ok_or_else(|| io::Error::other("the demo bank has no account"))?;
+        let first = bank.last_number() + 1;
+        let now = Utc::now().with_timezone(&chrono_tz::Europe::Sofia).fixed_offset();
+        for (at, (payee, cents)) in
+            [("КАФЕ НА ЪГЪЛА", -240), ("КАФЕ НА ЪГЪЛА", -240), ("=IMPORTXML(\"x\";\"//a\")", -1990)]
+                .into_iter()
+                .enumerate()
+        {
+            let entry = Entry {
+                number: first + at as u64,
+                time: now,
+                value_date: now.date_naive(),
+                amount: Decimal::new(cents, 2),
+                counterparty: payee.into(),
+                type_name: "Плащане с карта".into(),
+                type_code: "POS".into(),
+                reference: format!("DEMO{}", first + at as u64),
+                ..Entry::default()
+            };
+            bank.add(&iban, entry);
+        }
+        Ok(())
+    })
+}
+
+/// Whether sheet and bank hold the same ids once each, and the sum of the amounts of either.
+fn compare(world: &World) -> (bool, String) {
+    let sheet = world.sheet();
+    let column = |header: &str| sheet.first()?.iter().position(|cell| *cell == CellValue::Text(header.into()));
+    let (Some(id), Some(amount)) = (column("Transaction ID"), column("Amount")) else { return (false, String::new()) };
+    let rows = &sheet[1..];
+    let mut there = BTreeMap::new();
+    for row in rows {
+        if let (Some(CellValue::Text(id)), Some(CellValue::Number(amount))) = (row.get(id), row.get(amount)) {
+            let amount = Decimal::try_from(*amount).unwrap_or_default().round_dp(2);
+            there.insert(id.clone(), amount);
+        }
+    }
+    let booked = world.booked();
+    let sum: Decimal = there.values().sum();
+    (there.len() == rows.len() && there == booked, sum.to_string())
+}
+
+/// Header and the last rows of the sheet, cut to the width of a terminal.
+fn excerpt(sheet: &[Vec<CellValue>]) -> String {
+    const SHOWN: [(&str, usize); 5] =
+        [("Date", 10), ("Amount", 10), ("Currency", 8), ("Counterparty", 26), ("Description", 34)];
+    let Some(header) = sheet.first() else { return "   the sheet is empty\n".into() };
+    let columns: Vec<(usize, usize)> = SHOWN
+        .iter()
+        .filter_map(|(name, width)| {
+            Some((header.iter().position(|cell| *cell == CellValue::Text((*name).into()))?, *width))
+        })
+        .collect();
+    let mut text = String::new();
+    let tail = sheet.len().saturating_sub(6).max(1);
+    for row in std::iter::once(&sheet[0]).chain(&sheet[tail..]) {
+        let cells = columns.iter().map(|(at, width)| {
+            let shown = row.get(*at).map_or(String::new(), |cell| show_cell(cell, *at == columns[0].0));
+            let cut: String = shown.chars().take(*width).collect();
+            format!("{cut:<width$}")
+        });
+        text += &format!("   │ {} │\n", cells.collect::<Vec<_>>().join(" │ "));
+    }
+    text + &format!("   … {} rows in the tab `{TAB}`\n", sheet.len() - 1)
+}
+
+fn show_cell(cell: &CellValue, is_date: bool) -> String {
+    match cell {
+        CellValue::Number(days) if is_date => {
+            let epoch = chrono::NaiveDate::from_ymd_opt(1899, 12, 30).unwrap_or_default();
+            epoch.checked_add_days(Days::new(*days as u64)).map_or(days.to_string(), |date| date.to_string())
+        }
+        CellValue::Number(number) => format!("{number:.2}"),
+        CellValue::Text(text) | CellValue::Formula(text) => text.clone(),
+        CellValue::Bool(value) => value.to_string(),
+        CellValue::Empty => String::new(),
+    }
+}
+
+/// Leaves everything running until the program is stopped.
+fn stay(owner: &Owner, world: &World, config: &Path, output: &mut dyn Output) -> io::Result<()> {
+    output.data(&format!(
+        "\nStill running, until you press Ctrl-C: the bank at {}, Google at {}, Airtable at {}.\nIn another terminal: bankfeed --config {} status\n",
+        world.bank.server.url(),
+        world.google.server.url(),
+        world.airtable.server.url(),
+        config.display(),
+    ))?;
+    while !owner.engine.shutdown.requested() {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// A directory that goes when the demo ends.
+struct TemporaryDir(std::path::PathBuf);
+
+impl TemporaryDir {
+    fn new() -> io::Result<TemporaryDir> {
+        use std::os::unix::fs::DirBuilderExt;
+        let path = std::env::temp_dir().join(format!("bankfeed-demo-{}-{:08x}", std::process::id(), fastrand::u32(..)));
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(TemporaryDir(path))
+    }
+}
+
+impl Drop for TemporaryDir {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!("cannot remove {}: {error}", self.0.display());
+        }
+    }
 }
