@@ -1,0 +1,308 @@
+//! Whole cycles through the real stack: simulated bank, store, simulated destinations.
+
+use bankfeed::remote::Cause;
+use bankfeed::simulator::Fault;
+use bankfeed::simulator::fibank::{Bank, Door, Entry};
+use bankfeed::simulator::google::CellValue;
+use bankfeed::sync::{Outcome, Request};
+use chrono::{NaiveDate, Utc};
+
+use crate::world::World;
+
+fn today() -> NaiveDate {
+    Utc::now().with_timezone(&chrono_tz::Europe::Sofia).date_naive()
+}
+
+fn entry(number: u64, cents: i64, payee: &str) -> Entry {
+    let now = Utc::now().with_timezone(&chrono_tz::Europe::Sofia).fixed_offset();
+    Entry {
+        number,
+        time: now,
+        value_date: now.date_naive(),
+        amount: rust_decimal::Decimal::new(cents, 2),
+        counterparty: payee.into(),
+        type_name: "Плащане".into(),
+        ..Entry::default()
+    }
+}
+
+fn book(world: &World, cents: i64, payee: &str) -> u64 {
+    world.bank.edit(|bank| {
+        let iban = bank.customers[0].accounts[0].iban.clone();
+        let number = bank.last_number() + 1;
+        bank.add(&iban, entry(number, cents, payee));
+        number
+    })
+}
+
+#[tokio::test]
+async fn every_booked_transaction_arrives_once_and_the_second_cycle_sends_nothing() {
+    let world = World::new(Bank::small()).await;
+    let report = world.cycle().await;
+    assert_eq!(report.exit_status(), 0, "{report:?}");
+    let booked = world.booked().len() as u64;
+    assert_eq!((report.sources[0].fetched, report.sources[0].new), (booked, booked));
+    assert_eq!(report.destinations[0].appended, booked);
+    assert_eq!(report.destinations[1].appended, booked);
+    assert!(report.sources[0].requests <= 9, "{} requests to the bank", report.sources[0].requests);
+    world.assert_delivered();
+    world.clear_logs();
+    let report = world.cycle().await;
+    assert_eq!(report.exit_status(), 0, "{report:?}");
+    assert_eq!((report.sources[0].new, report.sources[0].changed, report.sources[0].vanished), (0, 0, 0));
+    assert_eq!((world.google.server.requests(), world.airtable.server.requests()), (0, 0));
+    assert_eq!(world.bank.server.requests(), report.sources[0].requests);
+    assert!(report.sources[0].requests <= 9, "{} requests to the bank", report.sources[0].requests);
+}
+
+#[tokio::test]
+async fn new_rows_and_only_new_rows_follow() {
+    let world = World::new(Bank::small()).await;
+    world.cycle().await;
+    book(&world, -240, "КАФЕ");
+    book(&world, -240, "КАФЕ");
+    world.clear_logs();
+    let report = world.cycle().await;
+    assert_eq!(report.sources[0].new, 2);
+    assert_eq!((report.destinations[0].appended, report.destinations[1].appended), (2, 2));
+    assert_eq!(world.airtable.server.requests(), 1, "two rows, one request");
+    assert!(world.google.server.requests() <= 3, "{} requests", world.google.server.requests());
+    assert_eq!(report.destinations[0].requests, world.google.server.requests());
+    assert_eq!(report.destinations[1].requests, world.airtable.server.requests());
+    world.assert_delivered();
+}
+
+#[tokio::test]
+async fn the_household_arrives_whole_with_typed_cells_and_unchanged_text() {
+    let world = World::new(Bank::household(today())).await;
+    let report = world.cycle().await;
+    assert_eq!(report.exit_status(), 0, "{report:?}");
+    world.assert_delivered();
+    let booked = world.bank.edit(|bank| bank.transactions());
+    let ids = world.column("Transaction ID");
+    let (dates, payees, balances) = (world.column("Date"), world.column("Counterparty"), world.column("Balance"));
+    let epoch = NaiveDate::from_ymd_opt(1899, 12, 30).unwrap();
+    for (iban, entry, balance) in booked {
+        let at = ids.iter().position(|id| *id == CellValue::Text(format!("fibank:{iban}:{}", entry.number))).unwrap();
+        let day = entry.time.with_timezone(&chrono_tz::Europe::Sofia).date_naive();
+        assert_eq!(dates[at], CellValue::Number((day - epoch).num_days() as f64));
+        if !entry.counterparty.trim().is_empty() {
+            assert_eq!(payees[at], CellValue::Text(entry.counterparty.trim().to_owned()));
+        }
+        assert_eq!(balances[at], CellValue::Number(balance.to_string().parse().unwrap()));
+    }
+    let engine = world.engine();
+    assert!(engine.store.accounts().iter().all(|account| account.is_complete()), "{:?}", engine.store.accounts());
+}
+
+#[tokio::test]
+async fn a_destination_that_is_down_for_three_cycles_catches_up_and_delays_nobody() {
+    let world = World::new(Bank::small()).await;
+    world.cycle().await;
+    world.google.server.fail("", 0, u32::MAX, Fault::Status(503, String::new()));
+    for _ in 0..3 {
+        book(&world, -100, "МАГАЗИН");
+        let report = world.cycle().await;
+        assert_eq!(report.exit_status(), 1);
+        assert_eq!(report.destinations[0].outcome, Outcome::Failed);
+        assert_eq!(report.destinations[1].outcome, Outcome::Ok);
+    }
+    let report = world.cycle().await;
+    assert_eq!(report.destinations[0].waiting, 3);
+    world.google.server.heal();
+    let report = world.cycle().await;
+    assert_eq!(report.exit_status(), 0, "{report:?}");
+    assert_eq!(report.destinations[0].appended, 3);
+    world.assert_delivered();
+}
+
+#[tokio::test]
+async fn a_lost_answer_never_doubles_a_row() {
+    for fault in [
+        Fault::ApplyThenDrop,
+        Fault::ApplyThenStatus(503, String::new()),
+        Fault::ApplyThenStatus(500, String::new()),
+        Fault::Truncate,
+        Fault::CutBody,
+        Fault::Drop,
+        Fault::Status(502, "<html>bad gateway</html>".into()),
+    ] {
+        let world = World::new(Bank::small()).await;
+        world.cycle().await;
+        for _ in 0..2 {
+            book(&world, -150, "ХЛЯБ");
+            world.google.server.fail_next(":batchUpdate", fault.clone());
+            world.airtable.server.fail_next("PATCH", fault.clone());
+            let report = world.cycle().await;
+            assert_eq!(report.exit_status(), 0, "{fault:?}: {report:?}");
+            world.assert_delivered();
+        }
+        assert!(!world.google.server.faults_left() && !world.airtable.server.faults_left());
+    }
+}
+
+#[tokio::test]
+async fn a_refused_password_is_tried_once_until_the_configuration_changes() {
+    let world = World::new(Bank::small()).await;
+    world.write_config_with_password("грешна-парола");
+    for _ in 0..3 {
+        let report = world.cycle().await;
+        assert_eq!(report.exit_status(), 3);
+        assert_eq!(report.sources[0].outcome, Outcome::Attention);
+        world.scheduled_cycle().await;
+    }
+    assert_eq!(world.bank.login_attempts(), 1);
+    let attention = world.engine().store.source("fibank").unwrap().attention.unwrap();
+    assert_eq!(attention.cause, Cause::PasswordRefused);
+    assert!(!attention.message.contains("грешна"), "{}", attention.message);
+    world.write_config();
+    let report = world.cycle().await;
+    assert_eq!(report.exit_status(), 0, "{report:?}");
+    assert_eq!(world.bank.login_attempts(), 2);
+    world.assert_delivered();
+}
+
+#[tokio::test]
+async fn what_only_the_owner_can_end_is_not_looped_on() {
+    for (door, cause) in [
+        (Door::SecondFactor, Cause::SecondFactor),
+        (Door::Locked, Cause::Locked),
+        (Door::PasswordChange, Cause::PasswordChange),
+        (Door::Unknown("<html><body><h1>Нещо съвсем ново</h1></body></html>".into()), Cause::UnknownPage),
+    ] {
+        let world = World::new(Bank::small()).await;
+        world.cycle().await;
+        world.bank.edit(|bank| bank.door = door.clone());
+        let before = world.bank.login_attempts();
+        for _ in 0..3 {
+            let report = world.scheduled_cycle().await;
+            assert_eq!(report.exit_status(), 3, "{door:?}: {report:?}");
+        }
+        assert_eq!(world.bank.login_attempts(), before + 1, "{door:?}");
+        assert_eq!(world.engine().store.source("fibank").unwrap().attention.unwrap().cause, cause);
+        world.bank.edit(|bank| bank.door = Door::Open);
+        let report = world.cycle().await;
+        assert_eq!(report.exit_status(), 0, "{door:?}: the owner has put it right and asked: {report:?}");
+        assert_eq!(world.engine().store.source("fibank").unwrap().attention, None);
+    }
+}
+
+#[tokio::test]
+async fn maintenance_is_tried_again_at_the_next_run() {
+    let world = World::new(Bank::small()).await;
+    world.bank.edit(|bank| bank.door = Door::Maintenance);
+    assert_eq!(world.scheduled_cycle().await.exit_status(), 3);
+    world.bank.edit(|bank| bank.door = Door::Open);
+    assert_eq!(world.scheduled_cycle().await.exit_status(), 0);
+    world.assert_delivered();
+}
+
+#[tokio::test]
+async fn one_broken_account_does_not_stop_the_others() {
+    let world = World::new(Bank::small()).await;
+    let broken = world.bank.edit(|bank| {
+        bank.customers[0].accounts[1].fails = true;
+        bank.customers[0].accounts[1].iban.clone()
+    });
+    let report = world.cycle().await;
+    assert_eq!(report.exit_status(), 1);
+    assert!(report.sources[0].error.as_deref().unwrap().contains(&broken), "{report:?}");
+    assert!(!world.in_sheet().is_empty());
+    assert!(world.in_sheet().iter().all(|(id, _)| !id.contains(&broken)));
+    world.bank.edit(|bank| bank.customers[0].accounts[1].fails = false);
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    world.assert_delivered();
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_happen_and_writes_nothing() {
+    let world = World::new(Bank::small()).await;
+    let dry = Request { dry_run: true, by_hand: true, ..Request::default() };
+    let report = world.cycle_with(dry.clone()).await;
+    let booked = world.booked().len() as u64;
+    assert!(report.dry_run);
+    assert_eq!(report.sources[0].new, booked);
+    assert_eq!((report.destinations[0].appended, report.destinations[1].appended), (booked, booked));
+    assert_eq!((world.google.server.requests(), world.airtable.server.requests()), (0, 0));
+    assert_eq!(world.engine().store.meta().rows, 0);
+    world.cycle().await;
+    let report = world.cycle_with(dry).await;
+    assert_eq!((report.sources[0].new, report.destinations[0].appended), (0, 0));
+}
+
+#[tokio::test]
+async fn a_correction_by_the_bank_reaches_the_row_it_had() {
+    let world = World::new(Bank::small()).await;
+    let number = book(&world, -700, "СТАРО ИМЕ");
+    world.cycle().await;
+    world.bank.edit(|bank| {
+        let account = &mut bank.customers[0].accounts[0];
+        let entry = account.entries.iter_mut().find(|entry| entry.number == number).unwrap();
+        entry.counterparty = "НОВО ИМЕ".into();
+    });
+    let report = world.cycle().await;
+    assert_eq!((report.sources[0].new, report.sources[0].changed), (0, 1), "{report:?}");
+    assert_eq!((report.destinations[0].updated, report.destinations[1].updated), (1, 1), "{report:?}");
+    world.assert_delivered();
+    assert!(world.column("Counterparty").contains(&CellValue::Text("НОВО ИМЕ".into())));
+    assert!(!world.column("Counterparty").contains(&CellValue::Text("СТАРО ИМЕ".into())));
+    world.clear_logs();
+    world.cycle().await;
+    assert_eq!((world.google.server.requests(), world.airtable.server.requests()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_row_the_bank_takes_back_is_marked_and_stays() {
+    let world = World::new(Bank::small()).await;
+    let number = book(&world, -700, "СТОРНО");
+    world.cycle().await;
+    let rows = world.sheet().len();
+    world.bank.edit(|bank| bank.customers[0].accounts[0].entries.retain(|entry| entry.number != number));
+    let report = world.cycle().await;
+    assert_eq!(report.sources[0].vanished, 1, "{report:?}");
+    assert_eq!(report.exit_status(), 0, "{report:?}");
+    assert_eq!(world.sheet().len(), rows, "the row stays");
+    assert!(world.engine().store.accounts()[0].is_complete());
+    world.clear_logs();
+    let report = world.cycle().await;
+    assert_eq!(report.sources[0].vanished, 0, "once is enough");
+    assert_eq!((world.google.server.requests(), world.airtable.server.requests()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_lost_store_doubles_nothing() {
+    let world = World::new(Bank::small()).await;
+    world.cycle().await;
+    std::fs::remove_dir_all(world.data_dir()).unwrap();
+    book(&world, -100, "СЛЕД ЗАГУБАТА");
+    let report = world.cycle().await;
+    assert_eq!(report.exit_status(), 0, "{report:?}");
+    assert_eq!(report.destinations[0].appended, 1);
+    world.assert_delivered();
+}
+
+#[tokio::test]
+async fn history_restated_in_euros_is_no_correction() {
+    let world = World::new(Bank::small()).await;
+    world.bank.edit(|bank| {
+        let account = &mut bank.customers[0].accounts[0];
+        account.currency = "BGN".into();
+    });
+    world.cycle().await;
+    let before = world.sheet();
+    world.bank.edit(|bank| {
+        let euro = |amount: rust_decimal::Decimal| bankfeed::model::bgn_to_eur(amount);
+        let account = &mut bank.customers[0].accounts[0];
+        account.currency = "EUR".into();
+        account.opening = euro(account.opening);
+        account.entries.iter_mut().for_each(|entry| entry.amount = euro(entry.amount));
+    });
+    world.clear_logs();
+    let report = world.cycle().await;
+    assert_eq!((report.sources[0].new, report.sources[0].changed, report.sources[0].vanished), (0, 0, 0), "{report:?}");
+    assert_eq!(world.google.server.requests(), 0);
+    assert_eq!(world.sheet(), before);
+    let account = &world.engine().store.accounts()[0];
+    assert_eq!(account.former_currencies.len(), 1);
+    assert_eq!(account.former_currencies[0].1, "BGN");
+}

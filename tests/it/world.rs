@@ -1,0 +1,192 @@
+//! The simulated outside and one household inside it, for the tests of whole cycles.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bankfeed::config;
+use bankfeed::remote::{Backoff, Shutdown};
+use bankfeed::simulator::airtable::Airtable;
+use bankfeed::simulator::fibank::{Bank, Fibank};
+use bankfeed::simulator::google::{CellValue, Google};
+use bankfeed::store::Store;
+use bankfeed::sync::{Engine, Report, Request};
+
+pub struct World {
+    pub dir: tempfile::TempDir,
+    pub bank: Fibank,
+    pub google: Google,
+    pub spreadsheet: String,
+    pub airtable: Airtable,
+    pub base: String,
+    /// Lines put into the configuration's sections: source, sheets, airtable.
+    pub extra: [String; 3],
+}
+
+impl World {
+    pub async fn new(bank: Bank) -> World {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (google, airtable) = (Google::start().await.unwrap(), Airtable::start().await.unwrap());
+        google.quota(None);
+        airtable.rate_limit(None, Duration::ZERO);
+        let world = World {
+            dir: tempfile::tempdir().unwrap(),
+            bank: Fibank::start(bank).await.unwrap(),
+            spreadsheet: google.create_spreadsheet("Household"),
+            base: airtable.create_base("Household"),
+            google,
+            airtable,
+            extra: Default::default(),
+        };
+        world.write_config();
+        world
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.path().join("config.toml")
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// (Re)writes the configuration with the bank's present password.
+    pub fn write_config(&self) {
+        self.write_config_with_password(&self.bank.edit(|bank| bank.password.clone()));
+    }
+
+    pub fn write_config_with_password(&self, password: &str) {
+        let key = self.dir.path().join("google-key.json");
+        std::fs::write(&key, self.google.service_account_key()).unwrap();
+        let text = format!(
+            r#"
+data_dir = "{data}"
+timezone = "Europe/Sofia"
+
+[[source]]
+name = "fibank"
+kind = "fibank"
+username = "{username}"
+password = "{password}"
+base_url = "{bank}"
+{source}
+
+[[destination]]
+name = "household"
+kind = "google-sheets"
+spreadsheet = "{spreadsheet}"
+service_account = {{ file = "{key}" }}
+base_url = "{google}/"
+{sheets}
+
+[[destination]]
+name = "base"
+kind = "airtable"
+base = "{base}"
+table = "Transactions"
+token = "{token}"
+base_url = "{airtable}"
+{base_extra}
+"#,
+            data = self.data_dir().display(),
+            username = self.bank.edit(|bank| bank.username.clone()),
+            bank = self.bank.server.url(),
+            source = self.extra[0],
+            spreadsheet = self.spreadsheet,
+            key = key.display(),
+            google = self.google.server.url(),
+            sheets = self.extra[1],
+            base = self.base,
+            token = self.airtable.token(),
+            airtable = self.airtable.server.url(),
+            base_extra = self.extra[2],
+        );
+        write_private(&self.config_path(), &text);
+    }
+
+    /// The engine over the store as it is on disk, with next to no patience.
+    pub fn engine(&self) -> Engine {
+        let config = config::load(&self.config_path()).unwrap();
+        let store = Store::open(&config.data_dir).unwrap();
+        Engine {
+            config: Arc::new(config),
+            store: Arc::new(store),
+            backoff: Backoff::immediate(),
+            shutdown: Shutdown::never(),
+        }
+    }
+
+    /// One cycle by a process that has just started.
+    pub async fn cycle(&self) -> Report {
+        self.cycle_with(Request { by_hand: true, ..Request::default() }).await
+    }
+
+    pub async fn scheduled_cycle(&self) -> Report {
+        self.cycle_with(Request::default()).await
+    }
+
+    pub async fn cycle_with(&self, request: Request) -> Report {
+        let engine = self.engine();
+        let nobody: bankfeed::sync::Watcher = Arc::new(|_| {});
+        engine.cycle(&request, &nobody).await.unwrap()
+    }
+
+    /// What the bank holds: id -> (amount with two decimals, currency).
+    pub fn booked(&self) -> BTreeMap<String, String> {
+        let booked = self.bank.edit(|bank| bank.transactions());
+        booked.into_iter().map(|(iban, entry, _)| (format!("fibank:{iban}:{}", entry.number), format!("{:.2}", entry.amount))).collect()
+    }
+
+    pub fn sheet(&self) -> Vec<Vec<CellValue>> {
+        self.google.read(&self.spreadsheet, |spreadsheet| spreadsheet.rows("Transactions"))
+    }
+
+    /// One column of the sheet by its header, without the header.
+    pub fn column(&self, header: &str) -> Vec<CellValue> {
+        let sheet = self.sheet();
+        let at = sheet[0].iter().position(|cell| *cell == CellValue::Text(header.into())).unwrap_or_else(|| panic!("no column {header}"));
+        sheet[1..].iter().map(|row| row.get(at).cloned().unwrap_or(CellValue::Empty)).collect()
+    }
+
+    /// Ids and amounts in the sheet, in the order of the rows; a doubled row shows twice.
+    pub fn in_sheet(&self) -> Vec<(String, String)> {
+        let amounts = self.column("Amount").into_iter().map(|cell| match cell {
+            CellValue::Number(amount) => format!("{amount:.2}"),
+            other => panic!("an amount that is no number: {other:?}"),
+        });
+        let ids = self.column("Transaction ID").into_iter().map(|cell| match cell {
+            CellValue::Text(id) => id,
+            other => panic!("an id that is no text: {other:?}"),
+        });
+        ids.zip(amounts).collect()
+    }
+
+    pub fn in_base(&self) -> Vec<(String, String)> {
+        let records = self.airtable.read(&self.base, |base| base.records("Transactions"));
+        records.iter().map(|record| (record["Transaction ID"].as_str().unwrap().to_owned(), format!("{:.2}", record["Amount"].as_f64().unwrap()))).collect()
+    }
+
+    /// Both destinations hold exactly what the bank holds, each row once.
+    pub fn assert_delivered(&self) {
+        let booked: Vec<(String, String)> = self.booked().into_iter().collect();
+        for (what, mut found) in [("sheet", self.in_sheet()), ("base", self.in_base())] {
+            found.sort();
+            assert_eq!(found, booked, "the {what} differs from the bank");
+        }
+    }
+
+    pub fn clear_logs(&self) {
+        self.google.server.clear_log();
+        self.airtable.server.clear_log();
+        self.bank.server.clear_log();
+    }
+}
+
+/// Writes a file only its owner can read.
+pub fn write_private(path: &Path, text: &str) {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
