@@ -21,6 +21,7 @@ use url::form_urlencoded;
 use crate::simulator::{Server, lock};
 
 mod api;
+mod json;
 mod options;
 mod pages;
 mod sign_in;
