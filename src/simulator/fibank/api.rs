@@ -25,7 +25,7 @@ const HEADERS: [&str; 8] = [
 
 impl State {
     pub(super) fn api(&mut self, asked: &Asked, call: &str) -> Response<Body> {
-        if let Err(refusal) = self.authenticate(asked) {
+        if let Some(refusal) = self.refusal(asked) {
             return refusal;
         }
         let options = &self.bank.options;
@@ -52,17 +52,17 @@ impl State {
         }
     }
 
-    /// Checks the token and counts the call; otherwise the refusal.
-    fn authenticate(&mut self, asked: &Asked) -> Result<(), Response<Body>> {
+    /// Checks the token and counts the call; what is answered where the token is no good.
+    fn refusal(&mut self, asked: &Asked) -> Option<Response<Body>> {
         let limit = self.bank.options.token_calls.unwrap_or(u32::MAX);
         let given = asked.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
         let calls = given.and_then(|token| self.tokens.get_mut(token));
         let known = calls.is_some();
         if let Some(calls) = calls.filter(|calls| **calls < limit) {
             *calls += 1;
-            return Ok(());
+            return None;
         }
-        Err(match self.bank.options.expired {
+        Some(match self.bank.options.expired {
             Expired::Unauthorized => unauthorized(given, known),
             Expired::Redirect => pages::redirect("/oauth2-server/login?client_id=E_BANK"),
             Expired::Page => pages::html(200, pages::login(self.next_style(), &uuid(), None)),

@@ -1,4 +1,5 @@
 //! The bank, met with steps of the tests' own: a client that knows the facts and nothing of the connector.
+#![allow(clippy::unwrap_used)]
 
 use reqwest::{Client, Response, redirect};
 
@@ -227,6 +228,10 @@ async fn wrong_passwords_are_counted_and_lock() {
     }
     assert_eq!(browser.bank.edit(|bank| bank.door.clone()), Door::Locked);
     assert_eq!((browser.bank.login_attempts(), browser.bank.sign_ins()), (8, 1));
+    browser.bank.edit(|bank| bank.door = Door::Open);
+    browser.password("wrong").await;
+    let answer = browser.password("correct horse").await;
+    assert!(token_in(&browser.follow(answer).await.0).is_some(), "unlocking forgives");
 }
 
 #[tokio::test]
@@ -290,6 +295,12 @@ async fn the_chain_of_redirects_varies() {
     assert!(locations.iter().all(|location| location.starts_with('/')));
     assert!(locations[2].starts_with("/EBank/?access_token=") && !locations[2].contains("expires_in"));
     assert!(!locations[2].contains("1b4e28ba"));
+
+    let mut bank = Bank::small();
+    bank.options.foreign_redirect = Some("http://127.0.0.1:9/elsewhere".to_owned());
+    let mut browser = Browser::open(bank).await;
+    browser.authorize().await;
+    assert_eq!(location(&browser.password("correct horse").await), "http://127.0.0.1:9/elsewhere");
 }
 
 #[tokio::test]
