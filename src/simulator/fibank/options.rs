@@ -1,0 +1,224 @@
+//! Switches for everything that is unknown about the real service, or known to vary. The default of each is the
+//! likelier reading, so that a test names only what it is about.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+
+/// How the service behaves. `Options::default()` is the service as it is believed to be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How the page writes its `meta` tags; `None`: each page another way, in turn.
+    pub page_style: Option<PageStyle>,
+    /// `authorize` is refused unless the login page was opened in the same session before.
+    pub login_page_first: bool,
+    /// A login is refused unless `fnGetCertsForLogin` was called in the same session before.
+    pub certs_required: bool,
+    /// A login is refused unless all eight fields of the form are there and `time` is well-formed.
+    pub form_complete: bool,
+    /// Locations are paths; otherwise whole addresses.
+    pub relative_locations: bool,
+    /// One more redirect between login and token.
+    pub extra_redirect: bool,
+    /// After the login the browser is sent to this address, e.g. on another host.
+    pub foreign_redirect: Option<String>,
+    /// The token stands in the query of the last Location; otherwise in its fragment.
+    pub token_in_query: bool,
+    /// The `state` that comes back is not the one that was sent.
+    pub wrong_state: bool,
+    /// `state` comes back at all.
+    pub state_echoed: bool,
+    /// `expires_in`; `None`: not said.
+    pub expires_in: Option<u64>,
+    /// Wrong passwords in a row that lock the login.
+    pub lock_after: u32,
+
+    /// API calls after which a token is over.
+    pub token_calls: Option<u32>,
+    /// What a missing or expired token is answered with.
+    pub expired: Expired,
+    /// API calls are refused without the whole set of headers the page sends.
+    pub headers_required: bool,
+    /// Status for a missing or foreign `EBank-Cust-Id`, or an account of somebody else.
+    pub wrong_customer: u16,
+    /// `ibCustomerId` is text; otherwise a number.
+    pub customer_id_as_text: bool,
+    /// The key under which a customer's name stands in `getCustQuery`.
+    pub customer_name_key: String,
+    /// Every API call is answered with 200 and a page.
+    pub html_instead_of_json: bool,
+
+    /// How amounts are written.
+    pub amounts: Amounts,
+    /// Elements of `acc` in a statement: 0, 1, or 2, where a stranger comes first.
+    pub acc_elements: u8,
+    /// Whether `stmt` is there.
+    pub stmt: Stmt,
+    /// The rows OP, DT, CT and CL are there.
+    pub balance_rows: bool,
+    /// Longest window in days.
+    pub max_window_days: Option<u32>,
+    /// Status for a longer one.
+    pub long_window: u16,
+    /// The offset of a window's ends is ignored and their wall-clock time taken as Bulgarian.
+    pub reads_wall_clock: bool,
+    /// How times are written.
+    pub offsets: Offsets,
+    /// The order of rows.
+    pub order: RowOrder,
+    /// The running balance follows the time of the entries; otherwise their order in the account, so that a late entry
+    /// with an early time takes the balance of the moment it was booked.
+    pub balances_by_time: bool,
+    /// Keys nobody has seen before, in every object.
+    pub unknown_keys: bool,
+    /// How an optional key without a value is written.
+    pub absent: Absent,
+    /// `drAmount` and `crAmount` are there.
+    pub debit_credit_amounts: bool,
+    /// `trnAccount` is always the entry's own account; otherwise the other side's where there is one.
+    pub own_trn_account: bool,
+    /// The words in `dtkt` for debit and credit.
+    pub dtkt: (String, String),
+    /// Blocked amounts by IBAN.
+    pub blocked: BTreeMap<String, Decimal>,
+    /// Accounts that became euro accounts while their entries of before 2026 stayed in leva
+    /// (see [`Bank::introduce_euro`](super::Bank::introduce_euro)).
+    pub kept_in_leva: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            page_style: None,
+            login_page_first: false,
+            certs_required: false,
+            form_complete: true,
+            relative_locations: false,
+            extra_redirect: false,
+            foreign_redirect: None,
+            token_in_query: false,
+            wrong_state: false,
+            state_echoed: true,
+            expires_in: Some(1799),
+            lock_after: 5,
+            token_calls: None,
+            expired: Expired::Unauthorized,
+            headers_required: false,
+            wrong_customer: 500,
+            customer_id_as_text: false,
+            customer_name_key: "name".to_owned(),
+            html_instead_of_json: false,
+            amounts: Amounts::Shortest,
+            acc_elements: 1,
+            stmt: Stmt::Present,
+            balance_rows: true,
+            max_window_days: None,
+            long_window: 500,
+            reads_wall_clock: false,
+            offsets: Offsets::Winter,
+            order: RowOrder::Booked,
+            balances_by_time: false,
+            unknown_keys: false,
+            absent: Absent::Missing,
+            debit_credit_amounts: false,
+            own_trn_account: false,
+            dtkt: ("D".to_owned(), "C".to_owned()),
+            blocked: BTreeMap::new(),
+            kept_in_leva: Vec::new(),
+        }
+    }
+}
+
+/// How a page writes a `meta` tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageStyle {
+    /// `<meta name="_csrf" content="…" />` alone on its line.
+    Xhtml,
+    /// `<meta name="_csrf" content="…">`, several on a line.
+    Html,
+    /// `<META content='…' name='_csrf'/>`.
+    Reversed,
+    /// A tag over several lines, after an old one in a comment.
+    Wrapped,
+}
+
+impl PageStyle {
+    /// Every style, in the order pages take turns.
+    pub const ALL: [PageStyle; 4] = [PageStyle::Xhtml, PageStyle::Html, PageStyle::Reversed, PageStyle::Wrapped];
+}
+
+/// The answer to an API call whose token is missing or over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expired {
+    /// 401 with an OAuth error in JSON.
+    Unauthorized,
+    /// 302 to the login page.
+    Redirect,
+    /// 200 with the login page.
+    Page,
+}
+
+/// How an amount is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amounts {
+    /// `9.5`, `100`.
+    Shortest,
+    /// `9.50`, `100.00`.
+    TwoPlaces,
+    /// As Java prints a double: `9.5`, `100.0`, `1.2345678E7`.
+    Double,
+    /// `"9.50"`.
+    Text,
+}
+
+/// Whether a statement has its `stmt`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stmt {
+    /// Always.
+    Present,
+    /// Not where it holds no transaction.
+    OmittedWhenEmpty,
+    /// Never.
+    Omitted,
+    /// It is `null`.
+    Null,
+}
+
+/// How times are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offsets {
+    /// The right instant, always at `+0200`.
+    Winter,
+    /// Bulgarian time: `+0200`, in summer `+0300`.
+    Sofia,
+    /// Bulgarian wall-clock time with `+0200` behind it, in summer an hour off.
+    WallClock,
+    /// As `Sofia`, with a colon.
+    Colon,
+    /// UTC with `Z`.
+    Utc,
+}
+
+/// The order of rows in a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowOrder {
+    /// As booked.
+    Booked,
+    /// By time, among equals as booked.
+    Time,
+    /// As booked, newest first.
+    NewestFirst,
+    /// No order at all, but always the same one.
+    Unordered,
+}
+
+/// An optional key that has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// Is not there.
+    Missing,
+    /// Is `null`.
+    Null,
+    /// Is `""`.
+    Empty,
+}

@@ -1,0 +1,197 @@
+//! `/oauth2-server`: the way from a login page to a token, as Spring Security walks it: a session cookie, a `_csrf` value
+//! per session, the interrupted `authorize` remembered and taken up again after the password.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response};
+use chrono::DateTime;
+use url::form_urlencoded;
+
+use super::options::PageStyle;
+use super::{Asked, Door, State, pages, uuid};
+
+/// What the server remembers of a browser.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Session {
+    csrf: String,
+    /// The interrupted request, path and query.
+    saved: Option<String>,
+    signed_in: bool,
+    saw_login_page: bool,
+    asked_certificates: bool,
+}
+
+const FORM: [&str; 8] = ["username", "password", "system", "client_id", "lang", "time", "_csrf", "sig"];
+
+impl State {
+    pub(super) fn login_page(&mut self, asked: &Asked) -> Response<Body> {
+        let message = match asked.parameter("error") {
+            None => None,
+            Some("locked") => Some(pages::LOCKED),
+            Some(_) => Some(pages::WRONG_PASSWORD),
+        };
+        let (id, new) = self.session(asked);
+        let style = self.next_style();
+        let Some(session) = self.sessions.get_mut(&id) else { return pages::html(500, pages::FAILURE) };
+        session.saw_login_page = true;
+        let page = pages::html(200, pages::login(style, &session.csrf, message));
+        with_session(page, new.then_some(&id))
+    }
+
+    /// Not signed in: the request is remembered and the browser sent to the login page. Signed in: the token.
+    pub(super) fn authorize(&mut self, asked: &Asked) -> Response<Body> {
+        let (id, new) = self.session(asked);
+        let Some(session) = self.sessions.get_mut(&id) else { return pages::html(500, pages::FAILURE) };
+        if session.signed_in {
+            return self.grant(asked);
+        }
+        if self.bank.options.login_page_first && !session.saw_login_page {
+            return pages::html(403, pages::FORBIDDEN);
+        }
+        session.saved = Some(asked.target.clone());
+        let answer = pages::redirect(&self.location(asked, "/oauth2-server/login?client_id=E_BANK"));
+        with_session(answer, new.then_some(&id))
+    }
+
+    pub(super) fn certificates(&mut self, asked: &Asked) -> Response<Body> {
+        if asked.parameter("userName").is_none_or(str::is_empty) {
+            return pages::json(400, r#"{"status":400,"error":"Bad Request","message":"userName"}"#);
+        }
+        let (id, new) = self.session(asked);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.asked_certificates = true;
+        }
+        let mut answer = with_session(pages::json(200, "[]"), new.then_some(&id));
+        answer
+            .headers_mut()
+            .append("set-cookie", HeaderValue::from_static("BIGipServerebank=1677787402.36895; path=/"));
+        answer
+    }
+
+    pub(super) fn login(&mut self, asked: &Asked) -> Response<Body> {
+        self.login_attempts += 1;
+        let form = asked.form();
+        let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let id = asked.cookie("JSESSIONID").unwrap_or_default().to_owned();
+        let token = field("_csrf").or(asked.header("x-csrf-token"));
+        let Some(session) = self.sessions.get(&id).filter(|session| token == Some(session.csrf.as_str())) else {
+            return pages::html(403, pages::FORBIDDEN);
+        };
+        let options = &self.bank.options;
+        let complete = FORM.iter().all(|name| field(name).is_some())
+            && field("client_id") == Some("E_BANK")
+            && field("time").is_some_and(well_formed);
+        if options.form_complete && !complete || options.certs_required && !session.asked_certificates {
+            return pages::html(400, pages::BAD_REQUEST);
+        }
+        if self.bank.door == Door::Locked {
+            return pages::redirect(&self.location(asked, "/oauth2-server/login?error=locked"));
+        }
+        if field("username") != Some(&self.bank.username) || field("password") != Some(&self.bank.password) {
+            return self.refuse(asked, field("username") == Some(&self.bank.username));
+        }
+        self.admit(asked, &id)
+    }
+
+    /// A wrong password counts against the login, a wrong user name against nobody.
+    fn refuse(&mut self, asked: &Asked, known: bool) -> Response<Body> {
+        self.wrong += u32::from(known);
+        let locked = known && self.wrong >= self.bank.options.lock_after;
+        if locked {
+            self.bank.door = Door::Locked;
+        }
+        let page = if locked { "/oauth2-server/login?error=locked" } else { "/oauth2-server/login?error" };
+        pages::redirect(&self.location(asked, page))
+    }
+
+    /// The password was right: what the door says, else on to the remembered request, in a session with a new name.
+    fn admit(&mut self, asked: &Asked, id: &str) -> Response<Body> {
+        self.wrong = 0;
+        match &self.bank.door {
+            Door::SecondFactor => return pages::html(200, pages::SECOND_FACTOR),
+            Door::Unknown(page) => return pages::html(200, page.clone()),
+            Door::PasswordChange => return pages::redirect(&self.location(asked, "/oauth2-server/changePassword")),
+            Door::Open | Door::Locked | Door::Maintenance => {}
+        }
+        let Some(old) = self.sessions.remove(id) else { return pages::html(403, pages::FORBIDDEN) };
+        let next = match (&self.bank.options.foreign_redirect, self.bank.options.extra_redirect) {
+            (Some(elsewhere), _) => elsewhere.clone(),
+            (None, true) => self.location(asked, "/oauth2-server/continue"),
+            (None, false) => self.location(asked, old.saved.as_deref().unwrap_or("/EBank/")),
+        };
+        let fresh = session_id();
+        self.sessions.insert(fresh.clone(), Session { csrf: uuid(), signed_in: true, ..old });
+        with_session(pages::redirect(&next), Some(&fresh))
+    }
+
+    /// The one redirect more.
+    pub(super) fn go_on(&mut self, asked: &Asked) -> Response<Body> {
+        let session = asked.cookie("JSESSIONID").and_then(|id| self.sessions.get(id));
+        let next = match session.filter(|session| session.signed_in) {
+            None => "/oauth2-server/login",
+            Some(session) => session.saved.as_deref().unwrap_or("/EBank/"),
+        };
+        pages::redirect(&self.location(asked, next))
+    }
+
+    fn grant(&mut self, asked: &Asked) -> Response<Body> {
+        let expected =
+            [("response_type", "token"), ("client_id", "E_BANK"), ("redirect_uri", "/EBank/"), ("scope", "E_BANK")];
+        if expected.iter().any(|(name, value)| asked.parameter(name) != Some(value)) {
+            return pages::html(400, pages::BAD_REQUEST);
+        }
+        self.sign_ins += 1;
+        let token = self.issue_token();
+        let options = &self.bank.options;
+        let mut answer = form_urlencoded::Serializer::new(String::new());
+        answer.append_pair("access_token", &token).append_pair("token_type", "bearer");
+        if let Some(state) = asked.parameter("state").filter(|_| options.state_echoed) {
+            answer
+                .append_pair("state", if options.wrong_state { "5f0c0ffe-0000-4000-8000-000000000000" } else { state });
+        }
+        if let Some(seconds) = options.expires_in {
+            answer.append_pair("expires_in", &seconds.to_string());
+        }
+        let mark = if options.token_in_query { '?' } else { '#' };
+        pages::redirect(&self.location(asked, &format!("/EBank/{mark}{}", answer.finish())))
+    }
+
+    /// The name of the browser's session, a new one where it has none, and whether it is new.
+    fn session(&mut self, asked: &Asked) -> (String, bool) {
+        if let Some(id) = asked.cookie("JSESSIONID").filter(|id| self.sessions.contains_key(*id)) {
+            return (id.to_owned(), false);
+        }
+        let id = session_id();
+        self.sessions.insert(id.clone(), Session { csrf: uuid(), ..Session::default() });
+        (id, true)
+    }
+
+    fn location(&self, asked: &Asked, path: &str) -> String {
+        if self.bank.options.relative_locations {
+            return path.to_owned();
+        }
+        format!("http://{}{path}", asked.header("host").unwrap_or("localhost"))
+    }
+
+    pub(super) fn next_style(&mut self) -> PageStyle {
+        let style = PageStyle::ALL[self.pages % PageStyle::ALL.len()];
+        self.pages += 1;
+        self.bank.options.page_style.unwrap_or(style)
+    }
+}
+
+fn session_id() -> String {
+    format!("{:032X}", fastrand::u128(..))
+}
+
+fn with_session(mut answer: Response<Body>, id: Option<&String>) -> Response<Body> {
+    let cookie = id.and_then(|id| format!("JSESSIONID={id}; Path=/oauth2-server; HttpOnly").parse().ok());
+    if let Some(cookie) = cookie {
+        answer.headers_mut().append("set-cookie", cookie);
+    }
+    answer
+}
+
+/// `2026-11-22T03:00:00+0200`, the one form the page sends; a `+` that was not encoded has become a space by now.
+fn well_formed(time: &str) -> bool {
+    time.len() == 24 && DateTime::parse_from_str(time, "%Y-%m-%dT%H:%M:%S%z").is_ok()
+}
