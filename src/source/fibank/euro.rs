@@ -3,12 +3,12 @@
 //! On that day every account in leva became one in euros under the same IBAN, and rows carry no currency. Whether the
 //! bank shows the old rows in leva or restated is not known, and an account that was always in euros looks the same
 //! from today's currency. The running balance knows: the balance after the last row of 2025 and the balance before the
-//! first row of 2026 are one sum, in one currency or in two.
+//! first row of 2026 are one sum, in one currency or in two; or two rows carry the sum over, closing leva and opening euros.
 
 use chrono::{DateTime, FixedOffset, NaiveDate};
 use rust_decimal::Decimal;
 
-use crate::model::bgn_to_eur;
+use crate::model::{Row, bgn_to_eur};
 
 /// What the balance says about the older rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,14 @@ pub(super) fn before(last: Decimal, then: impl IntoIterator<Item = Decimal>) -> 
         }
     }
     Before::Unclear
+}
+
+/// Whether these two neighbours are the change itself: one empties the account of leva, the next fills it with euros.
+pub(super) fn is_exchange(closing: &Row, opening: &Row) -> bool {
+    closing.balance == Some(Decimal::ZERO)
+        && opening.balance == Some(opening.amount)
+        && opening.amount == bgn_to_eur(-closing.amount)
+        && opening.amount != -closing.amount
 }
 
 #[cfg(test)]

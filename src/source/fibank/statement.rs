@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Europe::Sofia;
 use rust_decimal::Decimal;
 
@@ -185,15 +185,12 @@ pub(super) fn page(
         prefix: format!("fibank:{}:", owner.iban),
         currency: account.currency.clone(),
         older_currency: account.currency.clone(),
-        changeover: euro::changeover().to_utc(),
+        turn: (euro::changeover().to_utc(), 0),
         bodies: replies.into_iter().map(|reply| reply.body).collect(),
         places,
         next: 0,
     };
-    // A balance that fits both readings is nought, one that fits neither is a broken chain, which is reported anyway.
-    if rows.currency_before(account.balance, closing)? == Some(Before::Leva) {
-        rows.older_currency = "BGN".into();
-    }
+    rows.settle_currency(account.balance, closing)?;
     Ok(Page { account, from, until, opening, closing, count: rows.places.len(), rows: Box::new(rows), notes })
 }
 
@@ -236,9 +233,10 @@ struct Rows {
     owner: Owner,
     prefix: String,
     currency: String,
-    /// Of rows booked before `changeover`.
+    /// Of rows before the turn.
     older_currency: String,
-    changeover: DateTime<Utc>,
+    /// Time and number of the first row after the change to euros.
+    turn: (DateTime<Utc>, u64),
     bodies: Vec<String>,
     places: Vec<Place>,
     next: usize,
@@ -260,22 +258,49 @@ impl Iterator for Rows {
 }
 
 impl Rows {
-    /// What the balance says about rows before the change to euros; `None` where the question does not arise.
-    fn currency_before(&self, today: Option<Decimal>, closing: Option<Decimal>) -> Result<Option<Before>, Error> {
-        let older = self.places.partition_point(|place| place.time < self.changeover);
+    /// Decides in which currency the rows before the change to euros are. Without a clear sign the bank's word for the
+    /// account holds: a balance that fits both readings is nought, one that fits neither is a broken chain, which is
+    /// reported anyway.
+    fn settle_currency(&mut self, today: Option<Decimal>, closing: Option<Decimal>) -> Result<(), Error> {
+        let older = self.places.partition_point(|place| place.time < self.turn.0);
         if older == 0 || self.currency != "EUR" {
-            return Ok(None);
+            return Ok(());
         }
-        if older == self.places.len() {
-            let last = self.row(&self.places[older - 1])?.balance;
-            let euros = [today, closing].into_iter().flatten();
-            return Ok(Some(last.map_or(Before::Unclear, |last| euro::before(last, euros))));
+        if let Some(place) = self.exchange()? {
+            self.turn = (place.time, place.serial);
+            self.older_currency = "BGN".into();
+        } else if self.before(older, [today, closing])? == Before::Leva {
+            self.older_currency = "BGN".into();
         }
-        match self.compare(&self.places[older - 1], &self.places[older])? {
-            Before::Unclear => self
-                .turn_by_number()
-                .map_or(Ok(Some(Before::Unclear)), |(last, first)| self.compare(&last, &first).map(Some)),
-            clear => Ok(Some(clear)),
+        Ok(())
+    }
+
+    /// The row that opens the account in euros, where the change was booked as two rows; they may be dated a few days
+    /// off.
+    fn exchange(&self) -> Result<Option<Place>, Error> {
+        let near = |place: &Place| (place.time - self.turn.0).abs() < TimeDelta::days(4);
+        let from = self.places.iter().position(near).unwrap_or(self.places.len());
+        let mut previous: Option<Row> = None;
+        for place in self.places[from..].iter().take_while(|place| near(place)) {
+            let row = self.row(place)?;
+            if previous.is_some_and(|closing| euro::is_exchange(&closing, &row)) {
+                return Ok(Some(*place));
+            }
+            previous = Some(row);
+        }
+        Ok(None)
+    }
+
+    /// What the balance says about the first `older` rows.
+    fn before(&self, older: usize, today: [Option<Decimal>; 2]) -> Result<Before, Error> {
+        let last = &self.places[older - 1];
+        let Some(first) = self.places.get(older) else {
+            let last = self.row(last)?.balance;
+            return Ok(last.map_or(Before::Unclear, |last| euro::before(last, today.into_iter().flatten())));
+        };
+        match (self.compare(last, first)?, self.turn_by_number()) {
+            (Before::Unclear, Some((last, first))) => self.compare(&last, &first),
+            (clear, _) => Ok(clear),
         }
     }
 
@@ -284,7 +309,7 @@ impl Rows {
     fn turn_by_number(&self) -> Option<(Place, Place)> {
         let mut places = self.places.clone();
         places.sort_unstable_by_key(|place| place.serial);
-        let turn = places.windows(2).find(|pair| pair[0].time < self.changeover && pair[1].time >= self.changeover)?;
+        let turn = places.windows(2).find(|pair| pair[0].time < self.turn.0 && pair[1].time >= self.turn.0)?;
         Some((turn[0], turn[1]))
     }
 
@@ -313,7 +338,7 @@ impl Rows {
             date: time.date_naive(),
             value_date: value_date(entry.value_dt.get()).map_err(malformed)?,
             amount: if money_out { -amount } else { amount },
-            currency: if place.time < self.changeover { self.older_currency.clone() } else { self.currency.clone() },
+            currency: if (place.time, serial) < self.turn { &self.older_currency } else { &self.currency }.clone(),
             balance,
             counterparty: if entry.contragent.is_empty() { &entry.ben_order_party } else { &entry.contragent }.owned(),
             counterparty_account: if super::compact(other) == self.owner.iban { "" } else { other }.to_owned(),

@@ -265,9 +265,19 @@ fn a_late_entry_at_the_turn_does_not_hide_the_change() {
 }
 
 #[test]
+fn a_change_booked_as_two_rows_parts_the_currencies_between_them() {
+    let before = (1, "2025-12-30", "10", "1000");
+    let parted = |closing, opening| currencies("", &[before, closing, opening, (4, "2026-01-02", "1", "512.29")]);
+    let opening = (3, "2026-01-01T00:00:00", "511.29", "511.29");
+    assert_eq!(parted((2, "2025-12-31T23:59:59", "-1000", "0"), opening), ["BGN", "BGN", "EUR", "EUR"]);
+    assert_eq!(parted((2, "2026-01-01T00:00:00", "-1000", "0"), opening), ["BGN", "BGN", "EUR", "EUR"]);
+    // An account that was emptied and filled with as much again was not exchanged.
+    let refilled = (3, "2026-01-01T00:00:00", "1000", "1000");
+    assert_eq!(parted((2, "2025-12-31T23:59:59", "-1000", "0"), refilled)[0], "EUR");
+}
+
+#[test]
 fn other_currencies_are_as_the_bank_says() {
-    let rows = [(2, "2025-12-31", "890", "1000"), (3, "2026-01-02", "1", "512.29")];
-    assert_eq!(currencies(r#","ccy2":0"#, &rows)[0], "BGN");
     let body = reply("", &[&entry(1, "2020-01-01", r#","dtkt":"D","amount":1,"acBal":5"#)]).replace("EUR", "USD");
     let page = pages(&[body]).unwrap();
     assert_eq!(page.rows.map(|row| row.unwrap().currency).collect::<Vec<_>>(), ["USD"]);
