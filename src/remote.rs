@@ -227,10 +227,10 @@ impl Backoff {
 
     /// Runs `operation` until it succeeds, fails for good, or patience ends. Only for what may be repeated safely:
     /// reads, and writes that cannot apply twice.
-    pub async fn run<T>(
+    pub async fn run<T, F: Future<Output = Result<T, Error>>>(
         &self,
         shutdown: &Shutdown,
-        mut operation: impl AsyncFnMut() -> Result<T, Error>,
+        mut operation: impl FnMut() -> F,
     ) -> Result<T, Error> {
         let mut tried = 0;
         loop {

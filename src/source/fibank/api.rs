@@ -1,0 +1,288 @@
+//! Calls of the bank's JSON API with the bearer token, for one pull.
+//!
+//! Promises: a call whose session has ended is made again after one new sign-in, at most one per pull; what is down is
+//! asked again with patience; what comes back is text that begins like JSON, or a refusal the caller may react to, or
+//! an error. It knows nothing of what the replies mean.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use reqwest::Method;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::html::{WebPage, quote};
+use super::sign_in::{Door, Token};
+use super::{USER_AGENT, wire};
+use crate::remote::{Client, Context, Error, Response};
+
+/// The longest reply (a whole history, some 45 MB) over a slow line.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A signed-in connection.
+pub(super) struct Api {
+    service: String,
+    base: Url,
+    context: Context,
+    username: String,
+    password: SecretString,
+    client: Client,
+    token: Token,
+    /// The one new sign-in of this pull has been used.
+    renewed: bool,
+}
+
+/// One call.
+pub(super) struct Call<'a> {
+    /// Below `/EBank/api/v1/`.
+    pub path: &'static str,
+    pub query: Vec<(&'static str, String)>,
+    /// `EBank-Cust-Id`; `None` before the customers are known.
+    pub customer: Option<&'a str>,
+    /// The page of the bank's application that makes this call, below `/EBank/`.
+    pub route: &'static str,
+    /// What is asked for, for messages.
+    pub what: String,
+    /// From how many answers 500 on it counts as a refusal. The bank answers 500 to what it does not like as well as
+    /// when it is unwell; `u32::MAX`: it is never taken as a refusal.
+    pub refused_at: u32,
+}
+
+/// What came of a call.
+pub(super) enum Answer {
+    /// The reply; it begins like JSON.
+    Json(String),
+    /// The bank does not want to answer this; the reason in its own words.
+    Refused(String),
+}
+
+/// One answer, before the session is looked after.
+enum Seen {
+    Answer(Answer),
+    /// The session has ended; how it showed.
+    SignedOut(String),
+}
+
+impl Api {
+    /// Signs in.
+    pub async fn open(
+        service: &str,
+        base: &Url,
+        context: &Context,
+        username: &str,
+        password: SecretString,
+    ) -> Result<Api, Error> {
+        let (client, token) = enter(service, base, context, username, &password).await?;
+        Ok(Api {
+            service: service.to_owned(),
+            base: base.clone(),
+            context: context.clone(),
+            username: username.to_owned(),
+            password,
+            client,
+            token,
+            renewed: false,
+        })
+    }
+
+    /// Makes a call, signing in again once if the session has ended.
+    pub async fn call(&mut self, call: &Call<'_>) -> Result<Answer, Error> {
+        loop {
+            let how = match self.ask(call).await? {
+                Seen::Answer(answer) => return Ok(answer),
+                Seen::SignedOut(how) => how,
+            };
+            if self.renewed {
+                return Err(Error::unavailable(format!(
+                    "{}: the bank ended the session a second time while asked for {} ({how}); the next run tries again",
+                    self.service, call.what
+                )));
+            }
+            tracing::debug!(
+                "{}: the session has ended ({how}, {:?}); signing in again",
+                self.service,
+                self.token.lasts
+            );
+            self.renewed = true;
+            (self.client, self.token) =
+                enter(&self.service, &self.base, &self.context, &self.username, &self.password).await?;
+        }
+    }
+
+    /// How many answers 500 in a row are heard before the bank means it.
+    pub fn patience(&self) -> u32 {
+        self.context.backoff.tries
+    }
+
+    async fn ask(&self, call: &Call<'_>) -> Result<Seen, Error> {
+        let refusals = AtomicU32::new(0);
+        self.context
+            .backoff
+            .run(&self.context.shutdown, async || {
+                let response = tokio::select! {
+                    response = self.client.send(self.request(call)) => response?,
+                    () = self.context.shutdown.wait() => return Err(Error::stopped()),
+                };
+                let more = u32::from(response.status == 500);
+                let refusals = refusals.fetch_add(more, Ordering::Relaxed) + more;
+                self.judge(call, response, refusals)
+            })
+            .await
+    }
+
+    /// The headers that the bank's own page sends; which of them it insists on is not known.
+    fn request(&self, call: &Call<'_>) -> reqwest::RequestBuilder {
+        let mut url = self.base.clone();
+        url.set_path(&format!("/EBank/api/v1/{}", call.path));
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&call.query);
+        }
+        let mut page = self.base.clone();
+        page.set_path(&format!("/EBank/{}", call.route));
+        let mut request = self
+            .client
+            .request(Method::GET, url)
+            .bearer_auth(self.token.secret.expose_secret())
+            .header("Accept", "application/json, text/plain, */*")
+            .header("Accept-Language", "bg")
+            .header("Cache-Control", "no-cache")
+            .header("Pragma", "no-cache")
+            .header("User-Agent", USER_AGENT)
+            .header("Referer", page.as_str())
+            .header("X-Requested-With", "XMLHttpRequest")
+            .header("Sec-Fetch-Site", "same-origin")
+            .header("Sec-Fetch-Mode", "cors")
+            .header("Sec-Fetch-Dest", "empty")
+            .header("EBank-App-Version", "1")
+            .header("EBank-Device-Id", "AABBCCDDEE")
+            .header("EBank-Client-Time", wire::stamp(wire::now()))
+            .header("EBank-Referer", format!("%2F{}", call.route.replace('/', "%2F")));
+        if let Some(customer) = call.customer {
+            request = request.header("EBank-Cust-Id", customer);
+        }
+        request
+    }
+
+    fn judge(&self, call: &Call<'_>, response: Response, refusals: u32) -> Result<Seen, Error> {
+        let (service, what, status) = (&self.service, &call.what, response.status);
+        match status {
+            200..=299 => self.content(call, response),
+            300..=399 | 401 => Ok(Seen::SignedOut(format!("status {status}"))),
+            429 => Err(Error::throttled(
+                response.retry_after(),
+                format!("{service}: the bank asks for a pause while asked for {what}"),
+            )),
+            400..=499 => Ok(Seen::Answer(Answer::Refused(self.refusal(&response)))),
+            500 if refusals >= call.refused_at => Ok(Seen::Answer(Answer::Refused(self.refusal(&response)))),
+            _ => {
+                let page = WebPage::read(&response.text());
+                match self.closed(&page) {
+                    Some(closed) => Err(closed),
+                    None => Err(Error::unavailable(format!(
+                        "{service}: the bank answers {status} when asked for {what}; the next run tries again"
+                    ))),
+                }
+            }
+        }
+    }
+
+    /// What a success holds: JSON, an error in JSON, or a page where JSON was due.
+    fn content(&self, call: &Call<'_>, response: Response) -> Result<Seen, Error> {
+        let (service, what) = (&self.service, &call.what);
+        let Ok(text) = String::from_utf8(response.body) else {
+            return Err(Error::malformed(format!("{service}: the reply to {what} is not UTF-8 text")));
+        };
+        let text = if text.starts_with('\u{feff}') { text['\u{feff}'.len_utf8()..].to_owned() } else { text };
+        if text.trim_start().starts_with('{') {
+            // An error object is small; a statement is not read twice to learn that it is none.
+            if let Some(refusal) = (text.len() < 8192).then(|| refusal_in(&text)).flatten() {
+                let told = quote(&refusal, &self.secrets());
+                let signed_out = ["invalid_token", "unauthorized"].iter().any(|word| refusal.contains(word));
+                let answer = Seen::Answer(Answer::Refused(format!("it says: {told}")));
+                return Ok(if signed_out { Seen::SignedOut(told) } else { answer });
+            }
+            return Ok(Seen::Answer(Answer::Json(text)));
+        }
+        if text.trim_start().starts_with('[') {
+            return Ok(Seen::Answer(Answer::Json(text)));
+        }
+        let page = WebPage::read(&text);
+        if page.login_form {
+            return Ok(Seen::SignedOut("the login page came instead".into()));
+        }
+        Err(self.closed(&page).unwrap_or_else(|| {
+            Error::malformed(format!(
+                "{service}: a page came instead of {what}; it says: {}",
+                page.quote(&self.secrets())
+            ))
+        }))
+    }
+
+    fn closed(&self, page: &WebPage) -> Option<Error> {
+        page.is_maintenance().then(|| {
+            let words = page.quote(&self.secrets());
+            let message = format!(
+                "{}: the bank is closed for maintenance; the next run tries again; the page says: {words}",
+                self.service
+            );
+            Error::attention(crate::remote::Cause::Maintenance, message)
+        })
+    }
+
+    fn refusal(&self, response: &Response) -> String {
+        let text = response.text();
+        let told = match refusal_in(&text) {
+            Some(refusal) => quote(&refusal, &self.secrets()),
+            None => WebPage::read(&text).quote(&self.secrets()),
+        };
+        format!("status {}, it says: {told}", response.status)
+    }
+
+    fn secrets(&self) -> [&str; 3] {
+        [&self.username, self.password.expose_secret(), self.token.secret.expose_secret()]
+    }
+}
+
+/// A fresh cookie jar and a token: what is left of an ended session must not get in the way of a new one.
+async fn enter(
+    service: &str,
+    base: &Url,
+    context: &Context,
+    username: &str,
+    password: &SecretString,
+) -> Result<(Client, Token), Error> {
+    let client = Client::new(service, context.requests.clone(), true, TIMEOUT)?;
+    let door = Door { service, base, client: &client, context, username, password };
+    let token = door.enter().await?;
+    Ok((client, token))
+}
+
+/// The words of an error object (`{"error":…}`, Spring's and OAuth's forms); `None` where it is none.
+fn refusal_in(text: &str) -> Option<String> {
+    let serde_json::Value::Object(object) = serde_json::from_str(text).ok()? else { return None };
+    let said = |key: &str| match object.get(key) {
+        None | Some(serde_json::Value::Null | serde_json::Value::Bool(false)) => None,
+        Some(serde_json::Value::String(text)) => (!text.is_empty()).then(|| text.clone()),
+        Some(other) => Some(other.to_string()),
+    };
+    let refused = ["error", "errors", "errorCode", "exception"].iter().find_map(|key| said(key));
+    let payload = ["acc", "customer"].iter().any(|key| object.contains_key(*key));
+    let refused = refused.filter(|_| !payload)?;
+    let more = ["error_description", "errorMessage", "message"].iter().find_map(|key| said(key));
+    Some(more.map_or(refused.clone(), |more| format!("{refused}: {more}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_objects_are_told_from_replies() {
+        assert_eq!(refusal_in(r#"{"error":"invalid_token","error_description":"x"}"#).unwrap(), "invalid_token: x");
+        assert_eq!(refusal_in(r#"{"timestamp":1,"status":500,"error":"Server","message":"m"}"#).unwrap(), "Server: m");
+        assert_eq!(refusal_in(r#"{"errors":[{"code":7}]}"#).unwrap(), r#"[{"code":7}]"#);
+        for reply in [r#"{"acc":[],"error":"x"}"#, r#"{"customer":[]}"#, r#"{"error":null}"#, "[1]", "{", "<html>"] {
+            assert_eq!(refusal_in(reply), None, "{reply}");
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The bank's JSON as it arrives: field names, and the three kinds of scalar that need care (text that may come as a
+//! number, money that must never pass through a double, times with any form of offset).
+//!
+//! Everything borrows from the reply's body. What a value *means* is decided elsewhere.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone};
+use chrono_tz::Europe::Sofia;
+use rust_decimal::Decimal;
+use serde::Deserialize;
+use serde::de::{Deserializer, Visitor};
+use serde_json::value::RawValue;
+
+/// The reply of GetCustBal.
+#[derive(Deserialize)]
+pub(super) struct Balances<'a> {
+    /// `None` where the key is absent: then it is no such reply. `null` reads as an empty list.
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub acc: Option<Vec<Acc<'a>>>,
+}
+
+/// One account in it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Acc<'a> {
+    #[serde(borrow, default)]
+    pub iban: Text<'a>,
+    #[serde(borrow, default)]
+    pub ccy: Text<'a>,
+    #[serde(borrow, default)]
+    pub ac_desc: Text<'a>,
+    #[serde(borrow, default)]
+    pub description: Text<'a>,
+    #[serde(borrow)]
+    pub acy_curr_balance: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub stmt: Option<Vec<&'a RawValue>>,
+}
+
+/// What must be known of a row before it is read whole: whether it is a transaction, and where it is to stand.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Head<'a> {
+    #[serde(borrow, default)]
+    pub trn_type: Text<'a>,
+    #[serde(borrow)]
+    pub ac_entry_sr_no: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub date_time: Text<'a>,
+    #[serde(borrow)]
+    pub amount: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub ac_bal: Option<&'a RawValue>,
+}
+
+/// A row that is a transaction.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Entry<'a> {
+    #[serde(borrow, default)]
+    pub trn_type: Text<'a>,
+    #[serde(borrow, default)]
+    pub trn_code: Text<'a>,
+    #[serde(borrow, default)]
+    pub trname: Text<'a>,
+    #[serde(borrow, default)]
+    pub dtkt: Text<'a>,
+    #[serde(borrow)]
+    pub amount: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub ac_bal: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub value_dt: Text<'a>,
+    #[serde(borrow, default)]
+    pub reference: Text<'a>,
+    #[serde(borrow, default)]
+    pub contragent: Text<'a>,
+    #[serde(borrow, default)]
+    pub ben_order_party: Text<'a>,
+    #[serde(borrow, default)]
+    pub trn_account: Text<'a>,
+    #[serde(borrow, default)]
+    pub rem_i: Text<'a>,
+    #[serde(borrow, default)]
+    pub rem_ii: Text<'a>,
+    #[serde(borrow, default)]
+    pub rem_iii: Text<'a>,
+}
+
+/// Text, outer white space removed; absent, `null` and empty are the same. A number or a boolean is taken as its text,
+/// since no real reply has been seen and codes and references may well be numbers.
+#[derive(Default)]
+pub(super) struct Text<'a>(Cow<'a, str>);
+
+impl Text<'_> {
+    pub fn get(&self) -> &str {
+        self.0.trim()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.get().is_empty()
+    }
+
+    pub fn owned(&self) -> String {
+        self.get().to_owned()
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<'a>, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Owned(number.to_string())))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Owned(number.to_string())))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Owned(number.to_string())))
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Owned(flag.to_string())))
+    }
+
+    fn visit_unit<E>(self) -> Result<Text<'de>, E> {
+        Ok(Text::default())
+    }
+}
+
+/// A list that is there, `null` meaning an empty one.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Acc<'a>>>, D::Error> {
+    Ok(Some(Option::deserialize(deserializer)?.unwrap_or_default()))
+}
+
+/// The JSON token of a scalar without its quotes; `None` where it is absent, `null`, an empty string, or holds an
+/// escape (no number does).
+fn bare(token: Option<&RawValue>) -> Option<&str> {
+    let token = token?.get();
+    let inner = token.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let text = inner.unwrap_or(token).trim();
+    (!text.is_empty() && token != "null").then_some(text)
+}
+
+/// A sum of money: a JSON number, or a string holding a plain decimal. `Ok(None)` where nothing is given.
+///
+/// Big doubles are printed with an exponent by the libraries banks use (`1.23456789E7`), so a JSON number may have one;
+/// a string with blanks, commas or a currency is refused, because guessing at separators is how a sum gets lost.
+pub(super) fn money(token: Option<&RawValue>) -> Result<Option<Decimal>, String> {
+    let Some(text) = bare(token) else { return Ok(None) };
+    let quoted = token.is_some_and(|token| token.get().starts_with('"'));
+    let refuse = || format!("`{}` is not a plain decimal", text.chars().take(40).collect::<String>());
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let plain = digits.starts_with(|c: char| c.is_ascii_digit())
+        && digits.ends_with(|c: char| c.is_ascii_digit())
+        && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if plain {
+        return Decimal::from_str_exact(text).map(Some).map_err(|_| refuse());
+    }
+    let number = !quoted && digits.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
+    if !number {
+        return Err(refuse());
+    }
+    Decimal::from_scientific(text).map(Some).map_err(|_| refuse())
+}
+
+/// An entry's serial number, the same whether it comes as a number or as a string. `Ok(None)` where nothing is given.
+pub(super) fn serial(token: Option<&RawValue>) -> Result<Option<u64>, String> {
+    let Some(text) = bare(token) else { return Ok(None) };
+    let refuse = || format!("acEntrySrNo `{}` is not a whole number", text.chars().take(40).collect::<String>());
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(refuse());
+    }
+    text.parse().map(Some).map_err(|_| refuse())
+}
+
+/// An instant in any of the forms a Java service prints: date, or date and time with or without fraction, with `Z`,
+/// `+0200`, `+02:00`, `+02`, or no offset (then the bank's own zone). The answer has the offset Sofia had then.
+pub(super) fn time(text: &str) -> Option<DateTime<FixedOffset>> {
+    let date = text.get(..10)?;
+    let bytes = date.as_bytes();
+    if bytes[4] != b'-' || bytes[7] != b'-' {
+        return None;
+    }
+    let date = NaiveDate::from_ymd_opt(digits(&date[..4])? as i32, digits(&date[5..7])?, digits(&date[8..])?)?;
+    let rest = &text[10..];
+    if rest.is_empty() {
+        return Some(in_sofia(date.and_time(NaiveTime::MIN)));
+    }
+    let rest = rest.strip_prefix(['T', 't', ' '])?;
+    let clock_end = rest.find(['Z', 'z', '+', '-']).unwrap_or(rest.len());
+    let (clock, offset) = rest.split_at(clock_end);
+    let local = date.and_time(clock_time(clock)?);
+    if offset.is_empty() {
+        return Some(in_sofia(local));
+    }
+    let offset = offset_of(offset)?;
+    Some(offset.from_local_datetime(&local).single()?.with_timezone(&Sofia).fixed_offset())
+}
+
+/// A wall clock reading in Sofia as an instant: the earlier one where the clock shows it twice, and read as winter time
+/// where it skips it.
+pub(super) fn in_sofia(local: NaiveDateTime) -> DateTime<FixedOffset> {
+    match Sofia.from_local_datetime(&local).earliest() {
+        Some(time) => time.fixed_offset(),
+        None => (local - chrono::TimeDelta::hours(2)).and_utc().with_timezone(&Sofia).fixed_offset(),
+    }
+}
+
+/// The last second of a day in Sofia: of two readings the later one, so that no hour of the day is left out.
+pub(super) fn end_of_day(day: NaiveDate) -> DateTime<FixedOffset> {
+    let next = in_sofia(day.succ_opt().unwrap_or(day).and_time(NaiveTime::MIN));
+    (next - chrono::TimeDelta::seconds(1)).with_timezone(&Sofia).fixed_offset()
+}
+
+/// As the bank's own page writes it: no milliseconds, offset without a colon.
+pub(super) fn stamp(time: DateTime<FixedOffset>) -> String {
+    time.format("%Y-%m-%dT%H:%M:%S%z").to_string()
+}
+
+/// Now, as a clock in Sofia shows it.
+pub(super) fn now() -> DateTime<FixedOffset> {
+    chrono::Utc::now().with_timezone(&Sofia).fixed_offset()
+}
+
+fn clock_time(text: &str) -> Option<NaiveTime> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let mut parts = whole.split(':').map(digits);
+    let (hour, minute) = (parts.next()??, parts.next()??);
+    let second = parts.next().unwrap_or(Some(0))?;
+    if parts.next().is_some() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let milli = fraction.bytes().chain(*b"000").take(3).fold(0, |sum, byte| sum * 10 + u32::from(byte - b'0'));
+    NaiveTime::from_hms_milli_opt(hour, minute, second, milli)
+}
+
+fn offset_of(text: &str) -> Option<FixedOffset> {
+    if text.eq_ignore_ascii_case("z") {
+        return Some(chrono::Utc.fix());
+    }
+    let sign = if text.starts_with('-') { -1 } else { 1 };
+    let text = &text[1..];
+    let (hours, minutes) = match text.len() {
+        2 => (text, "00"),
+        4 if text.is_ascii() => text.split_at(2),
+        5 => text.split_once(':')?,
+        _ => return None,
+    };
+    FixedOffset::east_opt(sign * (digits(hours)? as i32 * 3600 + digits(minutes)? as i32 * 60))
+}
+
+fn digits(text: &str) -> Option<u32> {
+    let fits = !text.is_empty() && text.len() <= 9 && text.bytes().all(|byte| byte.is_ascii_digit());
+    fits.then(|| text.bytes().fold(0, |sum, byte| sum * 10 + u32::from(byte - b'0')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn money_is_exact_from_numbers_and_plain_strings() {
+        let cases = [
+            ("100", "100"),
+            ("100.5", "100.5"),
+            ("-0.07", "-0.07"),
+            ("0.1", "0.1"),
+            ("\"1234.56\"", "1234.56"),
+            ("\" -5 \"", "-5"),
+            ("1.23456789E7", "12345678.9"),
+            ("1E2", "100"),
+            ("5e-2", "0.05"),
+            ("999999999.99", "999999999.99"),
+        ];
+        for (token, expected) in cases {
+            let found = money(Some(&raw(token))).unwrap().unwrap();
+            assert_eq!(found, expected.parse().unwrap(), "{token}");
+        }
+    }
+
+    #[test]
+    fn money_that_needs_guessing_is_refused() {
+        let cases =
+            ["\"1 234,56\"", "\"1,234.56\"", "\"12 BGN\"", "\"1e2\"", "\"--5\"", "true", "[1]", "\"1_0\"", "\".5\""];
+        for token in cases {
+            assert!(money(Some(&raw(token))).is_err(), "{token}");
+        }
+        for token in ["null", "\"\"", "\"  \""] {
+            assert_eq!(money(Some(&raw(token))), Ok(None), "{token}");
+        }
+        assert_eq!(money(None), Ok(None));
+    }
+
+    #[test]
+    fn a_serial_number_is_the_same_as_number_and_as_string() {
+        assert_eq!(serial(Some(&raw("900000001"))), Ok(Some(900_000_001)));
+        assert_eq!(serial(Some(&raw("\"900000001\""))), Ok(Some(900_000_001)));
+        assert_eq!(serial(Some(&raw("18446744073709551615"))), Ok(Some(u64::MAX)));
+        for token in ["-1", "1.5", "\"12a\"", "1E9", "99999999999999999999"] {
+            assert!(serial(Some(&raw(token))).is_err(), "{token}");
+        }
+    }
+
+    #[test]
+    fn any_form_of_offset_gives_the_instant_in_sofia() {
+        let winter = "2026-02-03T10:11:12+02:00";
+        for text in [
+            "2026-02-03T10:11:12+0200",
+            "2026-02-03T10:11:12+02:00",
+            "2026-02-03T10:11:12+02",
+            "2026-02-03T08:11:12Z",
+            "2026-02-03T10:11:12",
+            "2026-02-03 10:11:12.000",
+            "2026-02-03T03:11:12-0500",
+        ] {
+            assert_eq!(time(text).map(|time| time.to_rfc3339()).as_deref(), Some(winter), "{text}");
+        }
+        let midnight = |text| time(text).map(|time| time.to_rfc3339());
+        assert_eq!(midnight("2026-07-01").as_deref(), Some("2026-07-01T00:00:00+03:00"));
+        assert_eq!(midnight("2026-07-01T23:30:00+0200").as_deref(), Some("2026-07-02T00:30:00+03:00"));
+        assert_eq!(midnight("2026-06-30T21:00:00Z").as_deref(), Some("2026-07-01T00:00:00+03:00"));
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for text in ["", "03/02/2026", "2026-02-30", "2026-02-03T25:00:00", "2026-02-03T10:11:12+2", "1770105600000"] {
+            assert_eq!(time(text), None, "{text}");
+        }
+        assert_eq!(time("2026-02-03T10:11:12+02\u{441}"), None);
+        assert_eq!(time("2026-02-0\u{441}"), None);
+    }
+
+    #[test]
+    fn days_begin_and_end_with_the_offset_of_their_date() {
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        let ends = |text| {
+            let day = day(text);
+            (stamp(in_sofia(day.and_time(NaiveTime::MIN))), stamp(end_of_day(day)))
+        };
+        let pair = |from: &str, until: &str| (from.to_owned(), until.to_owned());
+        assert_eq!(ends("2026-03-29"), pair("2026-03-29T00:00:00+0200", "2026-03-29T23:59:59+0300"));
+        assert_eq!(ends("2026-10-25"), pair("2026-10-25T00:00:00+0300", "2026-10-25T23:59:59+0200"));
+        // In the early nineties the clock changed at midnight: a day can begin at one, and end twice.
+        assert_eq!(ends("1993-03-28").0, "1993-03-28T01:00:00+0300");
+        assert_eq!(ends("1993-09-25").1, "1993-09-25T23:59:59+0200");
+    }
+}
