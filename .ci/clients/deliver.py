@@ -1,0 +1,54 @@
+"""Runs bankfeed itself against the simulators, so that what it sends stands in their logs.
+
+Usage: deliver.py ADDRESSES.json BANKFEED-BINARY
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+
+def main(addresses, binary):
+    places = json.loads(pathlib.Path(addresses).read_text())
+    bank, google, airtable = places["fibank"], places["google"], places["airtable"]
+    with tempfile.TemporaryDirectory() as folder:
+        config = pathlib.Path(folder, "config.toml")
+        config.touch(mode=0o600)
+        config.write_text(f"""
+data_dir = "{folder}/data"
+timezone = "Europe/Sofia"
+[[source]]
+kind = "fibank"
+username = "{bank['username']}"
+password = "{bank['password']}"
+base_url = "{bank['url']}"
+[[destination]]
+kind = "google-sheets"
+spreadsheet = "{google['spreadsheet']}"
+service_account = {{ file = "{google['key_file']}" }}
+base_url = "{google['url']}/"
+[[destination]]
+kind = "airtable"
+base = "{airtable['base']}"
+token = "{airtable['token']}"
+base_url = "{airtable['url']}"
+table = "Transactions"
+since = 2099-01-01
+""")
+        for round in ("first", "second"):
+            done = subprocess.run([binary, "--config", config, "sync", "--json"], capture_output=True, text=True)
+            if done.returncode != 0:
+                print(done.stdout, done.stderr)
+                return 1
+            sheets = json.loads(done.stdout)["destinations"][0]
+            print(f"{round} cycle: {sheets['appended']} rows in {sheets['requests']} requests")
+            if round == "second" and sheets["requests"] != 0:
+                print("a cycle with nothing new sent requests")
+                return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
