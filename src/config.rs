@@ -13,10 +13,17 @@ use url::Url;
 use crate::model::{Direction, Field, Language};
 use crate::schedule::Schedule;
 
+mod keys;
+mod locate;
 mod parse;
+mod reader;
 mod secret;
+mod values;
+mod words;
 
-pub use parse::load;
+pub use keys::known_keys;
+pub use locate::{Environment, find};
+pub use parse::{load, load_with};
 pub use secret::Secret;
 
 /// A configuration that cannot be used: one line that names file, line, entry, key and what was expected.
@@ -221,18 +228,25 @@ impl Filter {
 impl Config {
     /// Resolves every secret once, so that a missing one is told before anything starts.
     pub fn check_secrets(&self) -> Result<(), Error> {
-        for source in &self.sources {
-            let SourceKind::Fibank(fibank) = &source.kind;
-            fibank.password.reveal().map_err(|error| Error(format!("source `{}`: password: {error}", source.name)))?;
+        for (place, secret) in self.secrets() {
+            secret.reveal().map_err(|error| Error(format!("{place}: {error}")))?;
         }
-        for destination in &self.destinations {
+        Ok(())
+    }
+
+    /// Every secret with the place it has in the file, e.g. source `fibank`: password.
+    fn secrets(&self) -> Vec<(String, &Secret)> {
+        let sources = self.sources.iter().map(|source| match &source.kind {
+            SourceKind::Fibank(fibank) => (format!("source `{}`: password", source.name), &fibank.password),
+        });
+        let destinations = self.destinations.iter().map(|destination| {
             let (key, secret) = match &destination.kind {
                 DestinationKind::GoogleSheets(sheets) => ("service_account", &sheets.service_account),
                 DestinationKind::Airtable(airtable) => ("token", &airtable.token),
             };
-            secret.reveal().map_err(|error| Error(format!("destination `{}`: {key}: {error}", destination.name)))?;
-        }
-        Ok(())
+            (format!("destination `{}`: {key}", destination.name), secret)
+        });
+        sources.chain(destinations).collect()
     }
 }
 

@@ -1,10 +1,325 @@
-//! From a TOML file to a [`Config`], with errors that name the place and the remedy.
+//! From a TOML file to a [`Config`]: the file as a whole, its entries, and what must hold between them.
 
-use std::path::Path;
+use std::fs::File as DiskFile;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::{Config, Error};
+use chrono_tz::Tz;
+use toml::de::DeTable;
 
-/// Reads and validates a configuration file.
+use super::keys::{self, Kind};
+use super::locate::{self, Environment};
+use super::reader::{File, Table, Value};
+use super::words::{did_you_mean, one_of, quote};
+use super::{
+    Airtable, Config, Destination, DestinationKind, Error, Fibank, Filter, GoogleSheets, Order, Rows, Secret, Source,
+    SourceKind, Updates, Vanished, values,
+};
+use crate::model::{Direction, Language};
+
+/// How many days each pull looks back where nothing is said.
+const OVERLAP_DAYS: u32 = 14;
+
+/// Larger than any configuration a person writes.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// Reads and validates a configuration file; what it leaves open comes from this process's environment.
 pub fn load(path: &Path) -> Result<Config, Error> {
-    Err(Error(format!("{}: not read yet", path.display())))
+    load_with(path, &Environment::process())
+}
+
+/// [`load`] with the environment as an argument.
+pub fn load_with(path: &Path, environment: &Environment) -> Result<Config, Error> {
+    let name = path.display().to_string();
+    let (bytes, others_can_read) = read(path).map_err(|error| {
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
+        let remedy = if missing { ", `bankfeed init` writes one" } else { "" };
+        Error(format!("{name}: cannot read it: {error}{remedy}"))
+    })?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(Error(format!("{name}: larger than {MAX_FILE_BYTES} bytes, is this the configuration?")));
+    }
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+            return Err(Error(format!("{name}:{line}: not UTF-8 text, save the file as UTF-8")));
+        }
+    };
+    let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
+    let file = File { name, text, folder, home: environment.get("HOME").map(PathBuf::from) };
+    let root = DeTable::parse(text).map_err(|error| syntax_error(&file, &error))?;
+    let mut config = config(&Table::root(&file, root.get_ref()), &file, environment)?;
+    config.path = path.to_owned();
+    if others_can_read {
+        config.warnings.extend(plain_secrets(&config, &file.name));
+    }
+    Ok(config)
+}
+
+/// The file's bytes, and whether others than its owner can read them.
+fn read(path: &Path) -> std::io::Result<(Vec<u8>, bool)> {
+    let file = DiskFile::open(path)?;
+    let others_can_read = readable_by_others(&file.metadata()?);
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok((bytes, others_can_read))
+}
+
+#[cfg(unix)]
+fn readable_by_others(metadata: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::mode(metadata) & 0o044 != 0
+}
+
+#[cfg(not(unix))]
+fn readable_by_others(_metadata: &std::fs::Metadata) -> bool {
+    false
+}
+
+/// What the TOML parser says, with the line and without its excerpt of the file.
+fn syntax_error(file: &File<'_>, error: &toml::de::Error) -> Error {
+    let span = error.span().unwrap_or(file.text.len()..file.text.len());
+    let message = error.message().replace('\n', " ");
+    if message == "duplicate key" {
+        // The key is named only if it is a known one: whatever else stands there may be part of a secret.
+        let key = file.text.get(span.clone()).unwrap_or_default();
+        let known = keys::known_keys().iter().any(|(_, name)| *name == key);
+        let which = if known { format!("{key} is") } else { "a key is".into() };
+        return file.error(span.start, format!("{which} given twice"));
+    }
+    file.error(span.start, format!("not valid TOML: {message}"))
+}
+
+fn config(top: &Table<'_>, file: &File<'_>, environment: &Environment) -> Result<Config, Error> {
+    top.check_keys()?;
+    let mut warnings = Vec::new();
+    let data_dir = match top.read("data_dir", values::path)? {
+        Some(path) => path,
+        None => locate::data_dir(environment).ok_or_else(|| {
+            Error(format!(
+                "{}: data_dir is missing, and neither $STATE_DIRECTORY nor $HOME says where data may go",
+                file.name
+            ))
+        })?,
+    };
+    let timezone = match top.read("timezone", values::timezone)? {
+        Some(zone) => zone,
+        None => machine_timezone(environment).unwrap_or_else(|| {
+            warnings.push(format!("{}: the machine has no named time zone, times are in UTC; set timezone", file.name));
+            Tz::UTC
+        }),
+    };
+    let schedule = top.read("schedule", values::schedules)?.unwrap_or_default();
+    let catch_up = top.read("catch_up", Value::boolean)?.unwrap_or(true);
+    let jitter = top.read("jitter", values::jitter)?.unwrap_or(Duration::ZERO);
+    let sources = sources(top)?;
+    if sources.is_empty() {
+        return Err(Error(format!("{}: no source, add a [[source]] with kind = \"fibank\"", file.name)));
+    }
+    let destinations = destinations(top)?;
+    if destinations.is_empty() {
+        warnings.push(format!("{}: no destination, rows are only stored; add a [[destination]]", file.name));
+    }
+    let path = PathBuf::new();
+    Ok(Config { path, data_dir, timezone, schedule, catch_up, jitter, sources, destinations, warnings })
+}
+
+/// `$TZ` where it is a name, else what the machine is set to.
+fn machine_timezone(environment: &Environment) -> Option<Tz> {
+    let variable = environment.get("TZ").and_then(|zone| zone.to_str());
+    let given = variable.and_then(|zone| zone.strip_prefix(':').unwrap_or(zone).parse().ok());
+    given.or_else(|| iana_time_zone::get_timezone().ok()?.parse().ok())
+}
+
+/// One warning for all secrets that stand in the file itself.
+fn plain_secrets(config: &Config, file: &str) -> Option<String> {
+    let secrets = config.secrets();
+    let plain: Vec<&str> = secrets
+        .iter()
+        .filter(|(_, secret)| matches!(secret, Secret::Plain(_)))
+        .map(|(place, _)| place.as_str())
+        .collect();
+    let places = plain.join(" and ");
+    (!plain.is_empty()).then(|| format!("{file}: others can read {places}; run chmod 600 {file}"))
+}
+
+/// An entry whose name and kind are known and whose keys have been checked.
+struct Entry<'a> {
+    table: Table<'a>,
+    kind: &'static str,
+    name: String,
+}
+
+fn sources(top: &Table<'_>) -> Result<Vec<Source>, Error> {
+    let entries = entries(top, "source", keys::SOURCE, keys::SOURCE_KINDS)?;
+    entries
+        .iter()
+        .map(|entry| Ok(Source { name: entry.name.clone(), kind: SourceKind::Fibank(fibank(&entry.table)?) }))
+        .collect()
+}
+
+fn destinations(top: &Table<'_>) -> Result<Vec<Destination>, Error> {
+    let entries = entries(top, "destination", keys::DESTINATION, keys::DESTINATION_KINDS)?;
+    let mut destinations: Vec<Destination> = Vec::new();
+    for entry in &entries {
+        let table = &entry.table;
+        let kind = match entry.kind {
+            "airtable" => DestinationKind::Airtable(airtable(table)?),
+            _ => DestinationKind::GoogleSheets(google_sheets(table)?),
+        };
+        // Two connectors that keep the same rows would undo each other's work.
+        if let Some(other) = destinations.iter().find(|other| same_place(&other.kind, &kind)) {
+            return Err(table.error(format!("writes to the same place as destination `{}`", other.name)));
+        }
+        destinations.push(Destination { name: entry.name.clone(), kind, filter: filter(table)? });
+    }
+    Ok(destinations)
+}
+
+/// The entries of a list, named: by themselves, or by their kind where that is unmistakable.
+fn entries<'a>(
+    top: &Table<'a>,
+    list: &'static str,
+    common: &'static [keys::Key],
+    kinds: &'static [Kind],
+) -> Result<Vec<Entry<'a>>, Error> {
+    let Some(items) = top.read(list, |value| entry_tables(value, list, common))? else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for (number, mut table) in (1..).zip(items) {
+        table.label = format!("{list} {number}");
+        let name = table.read("name", values::name)?;
+        if let Some(name) = &name {
+            table.label = format!("{list} `{name}`");
+        }
+        let (kind, keys) = table.require("kind", |value| entry_kind(value, kinds))?;
+        let table = table.with_keys(keys);
+        table.check_keys()?;
+        found.push((table, kind, name));
+    }
+    let kinds: Vec<&str> = found.iter().map(|(_, kind, _)| *kind).collect();
+    let mut entries: Vec<Entry<'a>> = Vec::new();
+    for (table, kind, name) in found {
+        let alone = kinds.iter().filter(|other| **other == kind).count() == 1;
+        let given = name.is_some();
+        let Some(name) = name.or_else(|| alone.then(|| kind.to_owned())) else {
+            return Err(table.error(format!("name is missing, expected one because several have the kind `{kind}`")));
+        };
+        if entries.iter().any(|other| other.name == name) {
+            let taken = format!("the name {} is taken by another {list}", quote(&name));
+            let place = table.read("name", |value| Ok(value.at))?;
+            return Err(place.filter(|_| given).map_or_else(|| table.error(&taken), |at| table.error_at(at, &taken)));
+        }
+        entries.push(Entry { table, kind, name });
+    }
+    Ok(entries)
+}
+
+/// The tables of `[[source]]` or `[[destination]]`.
+fn entry_tables<'a>(value: &Value<'a>, list: &str, common: &'static [keys::Key]) -> Result<Vec<Table<'a>>, Error> {
+    if value.value.is_table() {
+        return Err(value.error(format!("expected [[{list}]] in double brackets, one for each {list}")));
+    }
+    let items = value.list()?;
+    items.iter().map(|item| item.table(None, common).ok_or_else(|| item.wrong())).collect()
+}
+
+fn entry_kind(value: &Value<'_>, kinds: &'static [Kind]) -> Result<(&'static str, &'static [keys::Key]), Error> {
+    let text = value.text()?;
+    let possible = || kinds.iter().filter(|kind| kind.keys.is_some()).map(|kind| kind.name);
+    match kinds.iter().find(|kind| kind.name == text) {
+        Some(Kind { name, keys: Some(keys) }) => Ok((name, keys)),
+        Some(Kind { name, keys: None }) => Err(value.error(format!("`{name}` is not supported yet in this version"))),
+        None => {
+            let near = did_you_mean(text, possible());
+            Err(value.error(format!("expected {}, found {}{near}", one_of(possible()), quote(text))))
+        }
+    }
+}
+
+fn fibank(table: &Table<'_>) -> Result<Fibank, Error> {
+    Ok(Fibank {
+        username: table.require("username", |value| value.text().map(str::to_owned))?,
+        password: table.require("password", values::secret)?,
+        base_url: table.read("base_url", values::origin)?.map_or_else(|| fixed("https://my.fibank.bg"), Ok)?,
+        accounts: table.read("accounts", values::accounts)?,
+        history_from: table.read("history_from", values::date)?,
+        overlap_days: table.read("overlap_days", |value| value.whole(0..=366))?.unwrap_or(OVERLAP_DAYS),
+    })
+}
+
+fn google_sheets(table: &Table<'_>) -> Result<GoogleSheets, Error> {
+    let rows = rows(table)?;
+    let orders = [("oldest-first", Order::OldestFirst), ("newest-first", Order::NewestFirst)];
+    Ok(GoogleSheets {
+        spreadsheet: table.require("spreadsheet", values::spreadsheet)?,
+        tab: table.read("tab", values::title)?.unwrap_or_else(|| transactions(rows.language)),
+        service_account: table.require("service_account", values::service_account)?,
+        base_url: table.read("base_url", values::root)?.map_or_else(|| fixed("https://sheets.googleapis.com/"), Ok)?,
+        order: table.read("order", |value| value.choice(&orders))?.unwrap_or_default(),
+        rows,
+    })
+}
+
+fn airtable(table: &Table<'_>) -> Result<Airtable, Error> {
+    let rows = rows(table)?;
+    Ok(Airtable {
+        base: table.require("base", values::base)?,
+        table: table.read("table", values::title)?.unwrap_or_else(|| transactions(rows.language)),
+        token: table.require("token", values::secret)?,
+        base_url: table.read("base_url", values::origin)?.map_or_else(|| fixed("https://api.airtable.com"), Ok)?,
+        monthly_requests: table.read("monthly_requests", |value| value.whole(1..=u32::MAX))?,
+        rows,
+    })
+}
+
+fn rows(table: &Table<'_>) -> Result<Rows, Error> {
+    let updates = [("apply", Updates::Apply), ("ignore", Updates::Ignore)];
+    let vanished = [("mark", Vanished::Mark), ("ignore", Vanished::Ignore), ("delete", Vanished::Delete)];
+    let languages = [("en", Language::En), ("bg", Language::Bg)];
+    let language = table.read("language", |value| value.choice(&languages))?.unwrap_or_default();
+    let columns = table.read("columns", |value| values::columns(value, language))?;
+    Ok(Rows {
+        columns: columns.unwrap_or_else(|| values::default_columns(language)),
+        updates: table.read("updates", |value| value.choice(&updates))?.unwrap_or_default(),
+        vanished: table.read("vanished", |value| value.choice(&vanished))?.unwrap_or_default(),
+        language,
+    })
+}
+
+fn filter(table: &Table<'_>) -> Result<Filter, Error> {
+    let directions = [Direction::Debit, Direction::Credit].map(|direction| (direction.as_str(), direction));
+    Ok(Filter {
+        since: table.read("since", values::date)?,
+        accounts: table.read("accounts", values::accounts)?,
+        direction: table.read("direction", |value| value.choice(&directions))?,
+    })
+}
+
+/// Titles of tabs and tables differ by more than capitals in both services.
+fn same_place(one: &DestinationKind, other: &DestinationKind) -> bool {
+    match (one, other) {
+        (DestinationKind::GoogleSheets(one), DestinationKind::GoogleSheets(other)) => {
+            let same_tab = one.tab.to_lowercase() == other.tab.to_lowercase();
+            same_tab && one.spreadsheet == other.spreadsheet && one.base_url == other.base_url
+        }
+        (DestinationKind::Airtable(one), DestinationKind::Airtable(other)) => {
+            let same_table = one.table.to_lowercase() == other.table.to_lowercase();
+            same_table && one.base == other.base && one.base_url == other.base_url
+        }
+        _ => false,
+    }
+}
+
+/// The usual title of the tab or table with the transactions.
+fn transactions(language: Language) -> String {
+    match language {
+        Language::En => "Transactions".into(),
+        Language::Bg => "Транзакции".into(),
+    }
+}
+
+/// A service's own address.
+fn fixed(address: &str) -> Result<url::Url, Error> {
+    url::Url::parse(address).map_err(|error| Error(format!("{address}: {error}")))
 }

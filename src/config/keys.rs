@@ -1,0 +1,127 @@
+//! Every key a configuration may hold, with what is expected of it: the one list that the parser, its error messages
+//! and the test of `config.example.toml` share. What later versions will know is listed too, so that it is refused by
+//! name and never silently ignored.
+
+/// A key and what belongs behind it.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub name: &'static str,
+    /// Ends the sentence "expected …".
+    pub expected: &'static str,
+    pub support: Support,
+}
+
+/// Whether this version can do what a key asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Support {
+    Yes,
+    /// Refused with a word of its own.
+    NotYet,
+    /// `false` asks for nothing and is accepted; anything else is refused.
+    OnlyFalse,
+}
+
+/// A kind of source or destination and the keys it has beside the common ones; `None`: not in this version.
+pub(super) struct Kind {
+    pub name: &'static str,
+    pub keys: Option<&'static [Key]>,
+}
+
+const fn key(name: &'static str, expected: &'static str) -> Key {
+    Key { name, expected, support: Support::Yes }
+}
+
+const fn later(name: &'static str) -> Key {
+    Key { name, expected: "", support: Support::NotYet }
+}
+
+const SECRET_EXPECTED: &str = "text in quotes, or a table with exactly one of env, file, credential";
+const BASE_URL_EXPECTED: &str = "an address in quotes such as \"https://example.com\"";
+
+pub(super) const TOP: &[Key] = &[
+    key("data_dir", "the path of a folder in quotes"),
+    key("timezone", "an IANA time zone in quotes such as \"Europe/Sofia\""),
+    key("schedule", "a crontab line in quotes such as \"0 3 * * *\", or a list of them"),
+    key("catch_up", "true or false"),
+    key("jitter", "a length of time in quotes such as \"5m\", \"30s\" or \"1h\", or 0"),
+    key("source", "[[source]] entries"),
+    key("destination", "[[destination]] entries"),
+    later("rule"),
+    later("http"),
+    later("notify"),
+];
+
+pub(super) const SOURCE: &[Key] = &[key("name", "a name of your choice in quotes"), key("kind", "`fibank` in quotes")];
+
+pub(super) const SOURCE_KINDS: &[Kind] =
+    &[Kind { name: "fibank", keys: Some(FIBANK) }, Kind { name: "files", keys: None }];
+
+pub(super) const FIBANK: &[Key] = &[
+    key("username", "the login name at the bank in quotes"),
+    key("password", SECRET_EXPECTED),
+    key("base_url", BASE_URL_EXPECTED),
+    key("accounts", "a list of IBANs in quotes"),
+    key("history_from", "a date such as 2015-01-01"),
+    key("overlap_days", "a whole number from 0 to 366"),
+];
+
+pub(super) const DESTINATION: &[Key] = &[
+    key("name", "a name of your choice in quotes"),
+    key("kind", "`google-sheets` or `airtable` in quotes"),
+    key("base_url", BASE_URL_EXPECTED),
+    key("columns", "a list of fields, each a name in quotes or { field = \"…\", header = \"…\" }"),
+    key("updates", "`apply` or `ignore` in quotes"),
+    key("vanished", "`mark`, `ignore` or `delete` in quotes"),
+    key("language", "`en` or `bg` in quotes"),
+    key("since", "a date such as 2024-01-01"),
+    key("accounts", "a list of IBANs in quotes"),
+    key("direction", "`debit` or `credit` in quotes"),
+    later("min_amount"),
+    later("type"),
+];
+
+pub(super) const DESTINATION_KINDS: &[Kind] = &[
+    Kind { name: "google-sheets", keys: Some(GOOGLE_SHEETS) },
+    Kind { name: "airtable", keys: Some(AIRTABLE) },
+    Kind { name: "odoo", keys: None },
+];
+
+pub(super) const GOOGLE_SHEETS: &[Key] = &[
+    key("spreadsheet", "the address of the spreadsheet or its id, in quotes"),
+    key("tab", "the title of a tab in quotes"),
+    key("service_account", SECRET_EXPECTED),
+    key("order", "`oldest-first` or `newest-first` in quotes"),
+    Key { name: "balances_tab", expected: "false", support: Support::OnlyFalse },
+    Key { name: "dashboard_tab", expected: "false", support: Support::OnlyFalse },
+    later("oauth"),
+];
+
+pub(super) const AIRTABLE: &[Key] = &[
+    key("base", "the base's id `app…` in quotes"),
+    key("table", "the table's name or its id `tbl…`, in quotes"),
+    key("token", SECRET_EXPECTED),
+    key("monthly_requests", "a whole number of at least 1"),
+];
+
+pub(super) const SECRET: &[Key] = &[
+    key("env", "the name of an environment variable in quotes"),
+    key("file", "the path of a file in quotes"),
+    key("credential", "the name of a systemd credential in quotes"),
+];
+
+pub(super) const COLUMN: &[Key] =
+    &[key("field", "the name of a field in quotes"), key("header", "the column's header in quotes")];
+
+/// Every key this version accepts, with the section it belongs to: empty (top of the file), `source`, `source fibank`,
+/// `destination`, `destination airtable` and so on. A key of `source` or `destination` belongs to every kind of them.
+pub fn known_keys() -> Vec<(String, &'static str)> {
+    let mut sections = vec![(String::new(), TOP), ("source".into(), SOURCE), ("destination".into(), DESTINATION)];
+    for (section, kinds) in [("source", SOURCE_KINDS), ("destination", DESTINATION_KINDS)] {
+        sections.extend(kinds.iter().filter_map(|kind| Some((format!("{section} {}", kind.name), kind.keys?))));
+    }
+    let accepted = |keys: &'static [Key]| keys.iter().filter(|key| key.support != Support::NotYet);
+    sections
+        .into_iter()
+        .flat_map(|(section, keys)| accepted(keys).map(move |key| (section.clone(), key.name)))
+        .collect()
+}

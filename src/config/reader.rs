@@ -1,0 +1,232 @@
+//! A TOML file with its lines: tables whose keys are checked against the known ones, and values that know where they
+//! stand. Every error starts with file, line and entry; none repeats the file's text, because the line may hold a
+//! secret.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Error;
+use super::keys::{self, Key, Support};
+use super::words::{did_you_mean, nearest, one_of, quote};
+
+/// The file being read.
+pub(super) struct File<'a> {
+    /// As the owner named it.
+    pub name: String,
+    pub text: &'a str,
+    /// What relative paths in it are relative to.
+    pub folder: PathBuf,
+    /// What `~/` stands for.
+    pub home: Option<PathBuf>,
+}
+
+/// A table of the file: the file itself, an entry, or a table inside one.
+#[derive(Clone)]
+pub(super) struct Table<'a> {
+    file: &'a File<'a>,
+    /// How errors call it, e.g. source `fibank`; empty for the file itself.
+    pub label: String,
+    at: usize,
+    keys: Vec<&'static Key>,
+    values: &'a DeTable<'a>,
+}
+
+/// What stands behind a key, or one item of a list there.
+pub(super) struct Value<'a> {
+    pub file: &'a File<'a>,
+    label: String,
+    expected: &'static str,
+    pub at: usize,
+    pub value: &'a DeValue<'a>,
+}
+
+impl File<'_> {
+    /// The line of a byte, counted from 1.
+    pub fn line(&self, at: usize) -> usize {
+        // What is missing at the end of the file is missing on its last line.
+        let at = at.min(self.text.trim_end().len());
+        1 + self.text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    pub fn error(&self, at: usize, message: impl Display) -> Error {
+        Error(format!("{}:{}: {message}", self.name, self.line(at)))
+    }
+}
+
+impl<'a> Table<'a> {
+    /// The whole file.
+    pub fn root(file: &'a File<'a>, values: &'a DeTable<'a>) -> Table<'a> {
+        Table { file, label: String::new(), at: 0, keys: keys::TOP.iter().collect(), values }
+    }
+
+    /// Adds keys to the known ones.
+    pub fn with_keys(mut self, keys: &'static [Key]) -> Table<'a> {
+        self.keys.extend(keys);
+        self
+    }
+
+    /// An error about the table as a whole.
+    pub fn error(&self, message: impl Display) -> Error {
+        self.file.error(self.at, join(&self.label, message))
+    }
+
+    /// An error about something inside it.
+    pub fn error_at(&self, at: usize, message: impl Display) -> Error {
+        self.file.error(at, join(&self.label, message))
+    }
+
+    /// The value of a key that may be left out.
+    pub fn read<T>(&self, name: &str, how: impl FnOnce(&Value<'a>) -> Result<T, Error>) -> Result<Option<T>, Error> {
+        let key = self.keys.iter().find(|key| key.name == name);
+        debug_assert!(key.is_some(), "`{name}` is not among the known keys");
+        let Some(found) = self.values.get(name) else { return Ok(None) };
+        let value = Value {
+            file: self.file,
+            label: join(&self.label, name),
+            expected: key.map_or("", |key| key.expected),
+            at: found.span().start,
+            value: found.get_ref(),
+        };
+        how(&value).map(Some)
+    }
+
+    /// The value of a key that may not be left out.
+    pub fn require<T>(&self, name: &str, how: impl FnOnce(&Value<'a>) -> Result<T, Error>) -> Result<T, Error> {
+        self.read(name, how)?.ok_or_else(|| {
+            let expected = self.keys.iter().find(|key| key.name == name).map_or("", |key| key.expected);
+            self.error(format!("{name} is missing, expected {expected}"))
+        })
+    }
+
+    /// Refuses keys that nobody knows and keys of later versions, the first in the file first.
+    pub fn check_keys(&self) -> Result<(), Error> {
+        let mut found: Vec<_> = self.values.iter().collect();
+        found.sort_by_key(|(name, _)| name.span().start);
+        for (name, value) in found {
+            let at = name.span().start;
+            let refuse = |message: String| Err(self.error_at(at, message));
+            let name = name.get_ref().as_ref();
+            match self.keys.iter().find(|key| key.name == name).map(|key| key.support) {
+                Some(Support::Yes) => {}
+                Some(Support::OnlyFalse) if value.get_ref().as_bool() == Some(false) => {}
+                Some(Support::OnlyFalse) => {
+                    return refuse(format!("{name} is not supported yet in this version, write false or leave it out"));
+                }
+                Some(Support::NotYet) => {
+                    return refuse(format!("{name} is not supported yet in this version, leave it out"));
+                }
+                None => return refuse(format!("unknown key {}", self.unknown(name))),
+            }
+        }
+        Ok(())
+    }
+
+    /// The unknown key with what was probably meant, or with what there is.
+    fn unknown(&self, name: &str) -> String {
+        let known = || self.keys.iter().filter(|key| key.support != Support::NotYet).map(|key| key.name);
+        let shown = quote(name);
+        if let Some(near) = nearest(name, known()) {
+            return format!("{shown}, did you mean `{near}`?");
+        }
+        // Written below an entry, a key of the file itself becomes one of the entry.
+        if !self.label.is_empty() && keys::TOP.iter().any(|key| key.name == name) {
+            return format!("{shown}, it belongs at the top of the file, above the first entry");
+        }
+        format!("{shown}, expected {}", one_of(known()))
+    }
+
+    /// The names of the keys that are there.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.values.keys().map(|name| name.get_ref().as_ref())
+    }
+}
+
+impl<'a> Value<'a> {
+    /// An error about this value.
+    pub fn error(&self, message: impl Display) -> Error {
+        self.file.error(self.at, join(&self.label, message))
+    }
+
+    /// It is not of the type expected here. Says the type that was found, never the value.
+    pub fn wrong(&self) -> Error {
+        self.error(format!("expected {}, found {}", self.expected, type_name(self.value)))
+    }
+
+    /// Text on one line that is not empty.
+    pub fn text(&self) -> Result<&'a str, Error> {
+        let text = self.value.as_str().ok_or_else(|| self.wrong())?;
+        if text.trim().is_empty() {
+            return Err(self.error(format!("is empty, expected {}", self.expected)));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(self.error("contains a line break or another control character"));
+        }
+        Ok(text)
+    }
+
+    /// True or false.
+    pub fn boolean(&self) -> Result<bool, Error> {
+        self.value.as_bool().ok_or_else(|| self.wrong())
+    }
+
+    /// A whole number within limits.
+    pub fn whole(&self, limits: std::ops::RangeInclusive<u32>) -> Result<u32, Error> {
+        let number = self.integer().ok_or_else(|| self.wrong())?;
+        let fitting = u32::try_from(number).ok().filter(|number| limits.contains(number));
+        fitting.ok_or_else(|| self.error(format!("expected {}, found {number}", self.expected)))
+    }
+
+    /// Any whole number.
+    pub fn integer(&self) -> Option<i128> {
+        let integer = self.value.as_integer()?;
+        i128::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok()
+    }
+
+    /// One of a few words.
+    pub fn choice<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, Error> {
+        let text = self.text()?;
+        let names = || words.iter().map(|(name, _)| *name);
+        let found = words.iter().find(|(name, _)| *name == text);
+        found.map(|(_, meaning)| *meaning).ok_or_else(|| {
+            let near = did_you_mean(text, names());
+            self.error(format!("expected {}, found {}{near}", one_of(names()), quote(text)))
+        })
+    }
+
+    /// The items of a list.
+    pub fn list(&self) -> Result<Vec<Value<'a>>, Error> {
+        let items = self.value.as_array().ok_or_else(|| self.wrong())?;
+        Ok(items.iter().map(|item| self.item(item)).collect())
+    }
+
+    fn item(&self, item: &'a Spanned<DeValue<'a>>) -> Value<'a> {
+        let (label, expected) = (self.label.clone(), self.expected);
+        Value { file: self.file, label, expected, at: item.span().start, value: item.get_ref() }
+    }
+
+    /// The table that this is, if it is one, under a name of its own in errors.
+    pub fn table(&self, label: Option<String>, keys: &'static [Key]) -> Option<Table<'a>> {
+        let values = self.value.as_table()?;
+        let label = label.unwrap_or_else(|| self.label.clone());
+        Some(Table { file: self.file, label, at: self.at, keys: keys.iter().collect(), values })
+    }
+}
+
+fn join(label: &str, rest: impl Display) -> String {
+    if label.is_empty() { rest.to_string() } else { format!("{label}: {rest}") }
+}
+
+fn type_name(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a decimal point",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,615 @@
+//! Configurations as people write them: the example, what a good file means, and the one line that each mistake gets.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bankfeed::config::{
+    Config, DestinationKind, Environment, Error, Order, Secret, SourceKind, Updates, Vanished, known_keys, load_with,
+};
+use bankfeed::model::{Direction, Field, Language};
+use secrecy::ExposeSecret;
+use tempfile::TempDir;
+
+/// Invented, with valid check digits.
+const IBAN: &str = "BG32FINV91501000000001";
+
+/// A complete source and destination to write below or above a mistake.
+const SOURCE: &str = "[[source]]\nkind = \"fibank\"\nusername = \"ivan\"\npassword = { env = \"PASSWORD\" }\n";
+const SHEET: &str = "[[destination]]\nname = \"household\"\nkind = \"google-sheets\"\nspreadsheet = \"1AbC\"\n\
+                     service_account = { file = \"key.json\" }\n";
+const BASE: &str = "[[destination]]\nname = \"base\"\nkind = \"airtable\"\nbase = \"appXXXXXXXXXXXXXX\"\ntoken = { env = \"TOKEN\" }\n";
+
+fn environment() -> Environment {
+    [("HOME", "/home/ivan"), ("TZ", "Europe/Sofia")].into_iter().collect()
+}
+
+/// Writes a file of mode 0600 and loads it.
+fn load(text: impl AsRef<[u8]>) -> (TempDir, PathBuf, Result<Config, Error>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let loaded = load_with(&path, &environment());
+    (folder, path, loaded)
+}
+
+fn valid(text: impl AsRef<[u8]>) -> Config {
+    let (_folder, _, loaded) = load(text);
+    loaded.unwrap()
+}
+
+/// The error with the folder taken off, so that it begins with `config.toml`.
+fn refused(text: impl AsRef<[u8]>) -> String {
+    let (_folder, path, loaded) = load(text);
+    let error = loaded.expect_err("a broken configuration was accepted").to_string();
+    error.replace(&format!("{}/", path.parent().unwrap().display()), "")
+}
+
+#[test]
+fn the_example_loads_as_it_stands() {
+    let (_folder, _, loaded) = load(fs::read(example()).unwrap());
+    let config = loaded.unwrap();
+    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!(config.schedule.iter().map(|schedule| schedule.text()).collect::<Vec<_>>(), ["0 3 * * *", "0 18 * * *"]);
+    assert_eq!(config.sources.len(), 1);
+    assert_eq!(config.destinations.len(), 2);
+}
+
+/// What the comments say holds: every option at rest works once the `#` is taken away, and nothing is left out.
+#[test]
+fn the_example_shows_every_key_and_all_of_them_work() {
+    let text = fs::read_to_string(example()).unwrap();
+    let awake: Vec<&str> = text.lines().map(wake).collect();
+    let config = valid(awake.join("\n"));
+    assert_eq!(config.data_dir, Path::new("/var/lib/bankfeed"));
+    assert_eq!(config.destinations[0].filter.accounts, Some(vec![IBAN.to_owned()]));
+
+    let (mut section, mut kind) = (String::new(), String::new());
+    let (mut shown, mut twice) = (BTreeSet::new(), Vec::new());
+    for line in awake {
+        if let Some(name) = line.strip_prefix("[[").and_then(|rest| rest.strip_suffix("]]")) {
+            (section, kind) = (name.to_owned(), String::new());
+            shown.insert((String::new(), name.to_owned()));
+        } else if let Some((key, value)) = key_value(line) {
+            if key == "kind" {
+                kind = format!("{section} {}", value.trim_matches('"'));
+            }
+            let of_kind = known_keys().iter().any(|known| *known == (kind.clone(), key));
+            let seen = shown.insert((if of_kind { kind.clone() } else { section.clone() }, key.to_owned()));
+            if !seen && !["name", "kind"].contains(&key) {
+                twice.push(key);
+            }
+        }
+    }
+    let known: BTreeSet<_> = known_keys().into_iter().map(|(section, key)| (section, key.to_owned())).collect();
+    assert_eq!(shown, known);
+    assert_eq!(twice, Vec::<&str>::new());
+    for field in Field::all() {
+        assert!(text.contains(&*field.key()), "the example does not name the field {field}");
+    }
+}
+
+fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml")
+}
+
+/// `# key = value` without the `# `; every other line as it is.
+fn wake(line: &str) -> &str {
+    line.strip_prefix("# ").filter(|rest| key_value(rest).is_some()).unwrap_or(line)
+}
+
+/// A line that sets a known key.
+fn key_value(line: &str) -> Option<(&'static str, &str)> {
+    let (key, value) = line.split_once(" = ")?;
+    let known = known_keys().into_iter().map(|(_, known)| known).find(|known| *known == key)?;
+    Some((known, value))
+}
+
+#[test]
+fn a_short_file_gets_the_defaults() {
+    let config = valid(format!("{SOURCE}{SHEET}{BASE}"));
+    assert_eq!(config.data_dir, Path::new("/home/ivan/.local/state/bankfeed"));
+    assert_eq!(config.timezone, chrono_tz::Europe::Sofia);
+    assert!(config.schedule.is_empty() && config.catch_up && config.jitter.is_zero());
+    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!(config.sources[0].name, "fibank");
+    let SourceKind::Fibank(fibank) = &config.sources[0].kind;
+    assert_eq!((fibank.base_url.as_str(), fibank.overlap_days), ("https://my.fibank.bg/", 14));
+    assert_eq!((&fibank.accounts, fibank.history_from), (&None, None));
+    let DestinationKind::GoogleSheets(sheets) = &config.destinations[0].kind else { panic!("the order is the file's") };
+    assert_eq!((sheets.tab.as_str(), sheets.order), ("Transactions", Order::OldestFirst));
+    assert_eq!(sheets.base_url.as_str(), "https://sheets.googleapis.com/");
+    assert_eq!((sheets.rows.updates, sheets.rows.vanished), (Updates::Apply, Vanished::Mark));
+    let headers: Vec<&str> = sheets.rows.columns.iter().map(|column| column.header.as_str()).collect();
+    assert_eq!(
+        headers.join(", "),
+        "Date, Amount, Currency, Counterparty, Description, Category, Type, Account, Balance, Value date, Reference, Transaction ID"
+    );
+    let DestinationKind::Airtable(airtable) = &config.destinations[1].kind else { panic!("the order is the file's") };
+    assert_eq!((airtable.table.as_str(), airtable.monthly_requests), ("Transactions", None));
+    assert_eq!(airtable.base_url.as_str(), "https://api.airtable.com/");
+}
+
+#[test]
+fn what_a_full_file_says_is_kept() {
+    let text = format!(
+        "data_dir = \"state\"\ntimezone = \"Europe/Berlin\"\nschedule = \"@daily\"\ncatch_up = false\njitter = \"1h30m\"\n\
+         {SOURCE}accounts = [\"bg32 finv 9150 1000 0000 01\"]\nhistory_from = 2015-01-01\noverlap_days = 0\n\
+         base_url = \"http://127.0.0.1:8080\"\n\
+         {SHEET}tab = \"Движения\"\nlanguage = \"bg\"\norder = \"newest-first\"\nupdates = \"ignore\"\nvanished = \"delete\"\n\
+         since = \"2024-01-31\"\naccounts = [\"{IBAN}\"]\ndirection = \"debit\"\nbalances_tab = false\ndashboard_tab = false\n\
+         base_url = \"http://localhost:1/api\"\n\
+         columns = [\"date\", {{ field = \"counterparty\", header = \"Vendor\" }}, \"raw.remI\"]\n\
+         {BASE}monthly_requests = 1_000\ntable = \"tblX\"\nbase_url = \"http://[::1]:9\"\n"
+    );
+    let (folder, path, loaded) = load(text);
+    let config = loaded.unwrap();
+    assert_eq!((config.path, config.data_dir), (path, folder.path().join("state")));
+    assert_eq!((config.timezone, config.catch_up), (chrono_tz::Europe::Berlin, false));
+    assert_eq!(config.jitter, Duration::from_secs(90 * 60));
+    let SourceKind::Fibank(fibank) = &config.sources[0].kind;
+    assert_eq!(fibank.accounts, Some(vec![IBAN.to_owned()]));
+    assert_eq!(fibank.history_from.unwrap().to_string(), "2015-01-01");
+    assert_eq!((fibank.overlap_days, fibank.base_url.as_str()), (0, "http://127.0.0.1:8080/"));
+    let household = &config.destinations[0];
+    assert_eq!(household.filter.since.unwrap().to_string(), "2024-01-31");
+    assert_eq!(household.filter.direction, Some(Direction::Debit));
+    let DestinationKind::GoogleSheets(sheets) = &household.kind else { panic!("the order is the file's") };
+    assert_eq!((sheets.tab.as_str(), sheets.order), ("Движения", Order::NewestFirst));
+    assert_eq!(sheets.base_url.as_str(), "http://localhost:1/api/");
+    assert_eq!((sheets.rows.updates, sheets.rows.vanished), (Updates::Ignore, Vanished::Delete));
+    assert_eq!(sheets.rows.language, Language::Bg);
+    let columns: Vec<String> =
+        sheets.rows.columns.iter().map(|column| format!("{}={}", column.field, column.header)).collect();
+    assert_eq!(columns, ["date=Дата", "counterparty=Vendor", "raw.remI=remI", "id=Номер на запис"]);
+    let Secret::File(key) = &sheets.service_account else { panic!("a file was named") };
+    assert_eq!(*key, folder.path().join("key.json"));
+    let DestinationKind::Airtable(airtable) = &config.destinations[1].kind else { panic!("the order is the file's") };
+    assert_eq!((airtable.table.as_str(), airtable.monthly_requests), ("tblX", Some(1000)));
+    assert_eq!(airtable.base_url.as_str(), "http://[::1]:9/");
+}
+
+#[test]
+fn a_spreadsheet_is_known_by_its_address_or_its_id() {
+    for given in [
+        "1AbC-d_E",
+        "https://docs.google.com/spreadsheets/d/1AbC-d_E/edit",
+        "https://docs.google.com/spreadsheets/d/1AbC-d_E/edit?gid=0#gid=0",
+        "https://docs.google.com/spreadsheets/u/1/d/1AbC-d_E",
+        "docs.google.com/spreadsheets/d/1AbC-d_E/",
+    ] {
+        let config = valid(format!("{SOURCE}{}", SHEET.replace("1AbC", given)));
+        let DestinationKind::GoogleSheets(sheets) = &config.destinations[0].kind else { panic!("one sheet") };
+        assert_eq!(sheets.spreadsheet, "1AbC-d_E", "{given}");
+    }
+}
+
+#[test]
+fn plain_secrets_are_kept_and_warned_about() {
+    let text = SOURCE.replace("{ env = \"PASSWORD\" }", "\"s3cret\"") + BASE;
+    let (_folder, path, loaded) = load(&text);
+    let config = loaded.unwrap();
+    assert_eq!(config.warnings, Vec::<String>::new());
+    let SourceKind::Fibank(fibank) = &config.sources[0].kind;
+    assert_eq!(fibank.password.reveal().unwrap().expose_secret(), "s3cret");
+
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let shown = path.display();
+    let expected = format!("{shown}: others can read source `fibank`: password; run chmod 600 {shown}");
+    assert_eq!(load_with(&path, &environment()).unwrap().warnings, [expected]);
+    // Without a plain secret anybody may read it.
+    fs::write(&path, format!("{SOURCE}{BASE}")).unwrap();
+    assert_eq!(load_with(&path, &environment()).unwrap().warnings, Vec::<String>::new());
+}
+
+#[test]
+fn a_missing_secret_is_told_only_when_it_is_needed() {
+    let config = valid(SOURCE.replace("env = \"PASSWORD\"", "file = \"nowhere\""));
+    let error = config.check_secrets().unwrap_err().to_string();
+    assert!(error.starts_with("source `fibank`: password: cannot read /"), "{error}");
+    assert!(error.ends_with("/nowhere: No such file or directory (os error 2)"), "{error}");
+}
+
+#[test]
+fn no_destination_is_worth_a_warning() {
+    let (_folder, path, loaded) = load(SOURCE);
+    let expected = format!("{}: no destination, rows are only stored; add a [[destination]]", path.display());
+    assert_eq!(loaded.unwrap().warnings, [expected]);
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_ends_do_no_harm() {
+    let text = format!("\u{feff}timezone = \"Europe/Sofia\"\n{SOURCE}{SHEET}").replace('\n', "\r\n");
+    assert_eq!(valid(&text).destinations[0].name, "household");
+    assert_eq!(
+        refused(text + "tabb = \"x\"\r\n"),
+        "config.toml:11: destination `household`: unknown key `tabb`, did you mean `tab`?"
+    );
+}
+
+#[test]
+fn every_mistake_gets_one_line_that_names_the_place_and_the_remedy() {
+    let cases = mistakes();
+    assert!(cases.len() >= 45, "{}", cases.len());
+    for (text, expected) in &cases {
+        let error = refused(text);
+        assert_eq!(error, *expected, "\n--- for\n{text}");
+        assert_eq!(error.lines().count(), 1);
+    }
+}
+
+/// Broken configurations and what is said about them.
+fn mistakes() -> Vec<(String, String)> {
+    let mut cases = Vec::new();
+    let mut case = |text: String, expected: &str| cases.push((text, format!("config.toml{expected}")));
+
+    // The file as a whole.
+    case(String::new(), ": no source, add a [[source]] with kind = \"fibank\"");
+    case(SHEET.into(), ": no source, add a [[source]] with kind = \"fibank\"");
+    for (line, expected) in [
+        ("timezone = Europe/Sofia", ":1: not valid TOML: string values must be quoted, expected literal string"),
+        ("timezone = \"Europe/Sofia", ":1: not valid TOML: invalid basic string, expected `\"`"),
+        ("catch_up = yes", ":1: not valid TOML: string values must be quoted, expected literal string"),
+        ("catch_up", ":1: not valid TOML: key with no value, expected `=`"),
+        ("catch_up = true\ncatch_up = true", ":2: catch_up is given twice"),
+        ("[[source]", ":1: not valid TOML: unclosed array table, expected `]]`"),
+        ("schedule = [\"0 3 * * *\"", ":2: not valid TOML: missing comma between array elements, expected `,`"),
+        ("tiemzone = \"Europe/Sofia\"", ":1: unknown key `tiemzone`, did you mean `timezone`?"),
+        (
+            "colour = 1",
+            ":1: unknown key `colour`, expected `data_dir`, `timezone`, `schedule`, `catch_up`, `jitter`, `source` or `destination`",
+        ),
+        ("[http]\nlisten = \"127.0.0.1:8350\"", ":1: http is not supported yet in this version, leave it out"),
+        ("[[rule]]\nset = { category = \"Food\" }", ":1: rule is not supported yet in this version, leave it out"),
+        ("[[notify]]\nkind = \"ntfy\"", ":1: notify is not supported yet in this version, leave it out"),
+        ("[source]\nkind = \"fibank\"", ":1: source: expected [[source]] in double brackets, one for each source"),
+        ("destination = \"sheets\"", ":1: destination: expected [[destination]] entries, found text"),
+        (
+            "timezone = \"Europe/Sofa\"",
+            ":1: timezone: no time zone is called `Europe/Sofa`, did you mean `Europe/Sofia`?",
+        ),
+        ("timezone = \"EEST\"", ":1: timezone: no time zone is called `EEST`, did you mean `EET`?"),
+        (
+            "timezone = 2",
+            ":1: timezone: expected an IANA time zone in quotes such as \"Europe/Sofia\", found a whole number",
+        ),
+        ("catch_up = \"yes\"", ":1: catch_up: expected true or false, found text"),
+        ("data_dir = \"\"", ":1: data_dir: is empty, expected the path of a folder in quotes"),
+        (
+            "jitter = 300",
+            ":1: jitter: expected a length of time in quotes such as \"5m\", \"30s\" or \"1h\", or 0, found a whole number",
+        ),
+        (
+            "jitter = \"5 minutes\"",
+            ":1: jitter: expected a length of time such as \"5m\", \"30s\" or \"1h\", found `5 minutes`",
+        ),
+        ("jitter = \"25h\"", ":1: jitter: is longer than a day"),
+        (
+            "schedule = 3",
+            ":1: schedule: expected a crontab line in quotes such as \"0 3 * * *\", or a list of them, found a whole number",
+        ),
+        ("schedule = \"0 25 * * *\"", ":1: schedule: `0 25 * * *`: hour: `25` is not between 0 and 23"),
+        (
+            "schedule = [\n  \"0 3 * * *\",\n  \"0 0 31 2 *\",\n]",
+            ":3: schedule: `0 0 31 2 *`: never fires, because there is no such day",
+        ),
+        (
+            "schedule = \"@reboot\"",
+            ":1: schedule: `@reboot`: `@reboot` is not supported, expected @hourly, @daily, @midnight, @weekly, @monthly, @yearly or @annually",
+        ),
+        (
+            "schedule = \"3 * * *\"",
+            ":1: schedule: `3 * * *`: expected five fields (minute, hour, day of month, month, weekday), six with seconds first, or a word like @daily; found 4 fields",
+        ),
+    ] {
+        case(format!("{line}\n{SOURCE}{SHEET}"), expected);
+    }
+
+    // Sources; the mistake stands in line 5.
+    for (line, expected) in [
+        ("user = \"ivan\"", ":5: source 1: unknown key `user`, did you mean `username`?"),
+        (
+            "schedule = \"@daily\"",
+            ":5: source 1: unknown key `schedule`, it belongs at the top of the file, above the first entry",
+        ),
+        ("name = \"fi\\nbank\"", ":5: source 1: name: contains a line break or another control character"),
+        ("name = \" fibank\"", ":5: source 1: name: starts or ends with a space"),
+        ("name = 1", ":5: source 1: name: expected a name of your choice in quotes, found a whole number"),
+        ("overlap_days = 367", ":5: source 1: overlap_days: expected a whole number from 0 to 366, found 367"),
+        ("overlap_days = -1", ":5: source 1: overlap_days: expected a whole number from 0 to 366, found -1"),
+        (
+            "overlap_days = 1.5",
+            ":5: source 1: overlap_days: expected a whole number from 0 to 366, found a number with a decimal point",
+        ),
+        ("history_from = 2015", ":5: source 1: history_from: expected a date such as 2015-01-01, found a whole number"),
+        (
+            "history_from = \"1.1.2015\"",
+            ":5: source 1: history_from: expected a day as year-month-day, such as 2024-01-31",
+        ),
+        (
+            "history_from = 2015-01-01T00:00:00",
+            ":5: source 1: history_from: expected a day as year-month-day, such as 2024-01-31",
+        ),
+        (
+            "history_from = \"2015-02-29\"",
+            ":5: source 1: history_from: expected a day as year-month-day, such as 2024-01-31",
+        ),
+        (
+            "accounts = \"BG32FINV91501000000001\"",
+            ":5: source 1: accounts: expected a list of IBANs in quotes, found text",
+        ),
+        ("accounts = []", ":5: source 1: accounts: names no account, leave the key out to mean all"),
+        (
+            "accounts = [\n  \"BG32FINV91501000000001\",\n  \"BG33FINV91501000000001\",\n]",
+            ":7: source 1: accounts: `BG33FINV91501000000001` is not an IBAN: its check digits do not fit, look for a typing error",
+        ),
+        (
+            "accounts = [\"everything\"]",
+            ":5: source 1: accounts: `everything` is not an IBAN: expected a country, two digits and the account number",
+        ),
+        (
+            "accounts = [\"BG32 FINV 9150 1000 0000 01\", \"BG32FINV91501000000001\"]",
+            ":5: source 1: accounts: `BG32FINV91501000000001` stands in the list twice",
+        ),
+        (
+            "base_url = \"http://my.fibank.bg\"",
+            ":5: source 1: base_url: must begin with https, plain http is accepted for this machine only (127.0.0.1)",
+        ),
+        ("base_url = \"my.fibank.bg\"", ":5: source 1: base_url: expected an address such as \"https://example.com\""),
+        ("base_url = \"file:///etc\"", ":5: source 1: base_url: expected an address such as \"https://example.com\""),
+        (
+            "base_url = \"https://my.fibank.bg/EBank\"",
+            ":5: source 1: base_url: must end after the host, without a path",
+        ),
+        (
+            "base_url = \"https://ivan:pw@my.fibank.bg\"",
+            ":5: source 1: base_url: must not hold a user name or password",
+        ),
+        ("base_url = \"https://my.fibank.bg?x=1\"", ":5: source 1: base_url: must not hold a `?` or `#`"),
+    ] {
+        case(format!("{SOURCE}{line}\n{SHEET}"), expected);
+    }
+    case("[[source]]\nname = \"bank\"\n".into(), ":1: source `bank`: kind is missing, expected `fibank` in quotes");
+    case(
+        "[[source]]\nkind = \"fibnk\"\n".into(),
+        ":2: source 1: kind: expected `fibank`, found `fibnk`, did you mean `fibank`?",
+    );
+    case(
+        format!("{SOURCE}[[source]]\nname = \"statements\"\nkind = \"files\"\ndirectory = \"/inbox\"\n"),
+        ":7: source `statements`: kind: `files` is not supported yet in this version",
+    );
+    case(
+        "# mine\n[[source]]\nkind = \"fibank\"\nusername = \"ivan\"\n".into(),
+        ":2: source 1: password is missing, expected text in quotes, or a table with exactly one of env, file, credential",
+    );
+    case(
+        SOURCE.replace("\"ivan\"", "\"\""),
+        ":3: source 1: username: is empty, expected the login name at the bank in quotes",
+    );
+    case(
+        format!("{SOURCE}{SOURCE}"),
+        ":1: source 1: name is missing, expected one because several have the kind `fibank`",
+    );
+    case(
+        format!("{SOURCE}name = \"a\"\n{SOURCE}name = \"a\"\n"),
+        ":10: source `a`: the name `a` is taken by another source",
+    );
+
+    // Secrets: nothing of what is found is repeated.
+    let expected_table = "expected a table with exactly one of `env`, `file` or `credential`";
+    for (secret, expected) in [
+        ("\"\"", "is empty".to_owned()),
+        (
+            "12345",
+            "expected text in quotes, or a table with exactly one of env, file, credential, found a whole number"
+                .into(),
+        ),
+        (
+            "[\"x\"]",
+            "expected text in quotes, or a table with exactly one of env, file, credential, found a list".into(),
+        ),
+        ("{}", expected_table.into()),
+        ("{ env = \"A\", file = \"b\" }", expected_table.into()),
+        ("{ hunter2 = \"x\" }", expected_table.into()),
+        ("{ credental = \"x\" }", "unknown key `credental`, did you mean `credential`?".into()),
+        ("{ env = 1 }", "env: expected the name of an environment variable in quotes, found a whole number".into()),
+        (
+            "{ env = \"patAbc.0123\" }",
+            "env: expected the name of an environment variable, such as \"AIRTABLE_TOKEN\"".into(),
+        ),
+        (
+            "{ credential = \"../x\" }",
+            "credential: expected the name of a credential, such as \"fibank-password\"".into(),
+        ),
+    ] {
+        case(SOURCE.replace("{ env = \"PASSWORD\" }", secret), &format!(":4: source 1: password: {expected}"));
+    }
+
+    // Google Sheets; the mistake stands in line 10.
+    for (line, expected) in [
+        ("tabb = \"x\"", "unknown key `tabb`, did you mean `tab`?"),
+        ("tab = \"\"", "tab: is empty, expected the title of a tab in quotes"),
+        (
+            "order = \"newest\"",
+            "order: expected `oldest-first` or `newest-first`, found `newest`, did you mean `newest-first`?",
+        ),
+        ("updates = \"never\"", "updates: expected `apply` or `ignore`, found `never`"),
+        ("vanished = \"remove\"", "vanished: expected `mark`, `ignore` or `delete`, found `remove`"),
+        ("language = \"de\"", "language: expected `en` or `bg`, found `de`"),
+        ("direction = \"debt\"", "direction: expected `debit` or `credit`, found `debt`, did you mean `debit`?"),
+        ("since = \"yesterday\"", "since: expected a day as year-month-day, such as 2024-01-31"),
+        ("oauth = { client = \"x\" }", "oauth is not supported yet in this version, leave it out"),
+        (
+            "balances_tab = \"Balances\"",
+            "balances_tab is not supported yet in this version, write false or leave it out",
+        ),
+        ("dashboard_tab = true", "dashboard_tab is not supported yet in this version, write false or leave it out"),
+        ("min_amount = 10", "min_amount is not supported yet in this version, leave it out"),
+        ("type = \"card\"", "type is not supported yet in this version, leave it out"),
+        (
+            "columns = \"date\"",
+            "columns: expected a list of fields, each a name in quotes or { field = \"…\", header = \"…\" }, found text",
+        ),
+        ("columns = []", "columns: names no field, leave the key out for the usual columns"),
+        ("columns = [\"date\", \"ammount\"]", "columns: no field is called `ammount`, did you mean `amount`?"),
+        ("columns = [\"Transaction ID\"]", "columns: no field is called `Transaction ID`, did you mean `id`?"),
+        (
+            "columns = [\"raw.\"]",
+            "columns: no field is called `raw.`, expected `id`, `source`, `account`, `account_name`, `customer`, `time`, `date`, `value_date`, `amount`, `currency`, `direction`, `debit`, `credit`, `amount_eur`, `balance`, `counterparty`, `counterparty_account`, `description`, `type`, `type_code`, `reference`, `category`, `vendor`, `tags`, `note` or `raw.<path>`",
+        ),
+        ("columns = [\"date\", \"date\"]", "columns: the field `date` stands in two columns"),
+        (
+            "columns = [\"date\", { field = \"time\", header = \"date\" }]",
+            "columns: two columns have the header `date`",
+        ),
+        (
+            "columns = [{ field = \"time\", header = \"Transaction ID\" }]",
+            "columns: two columns have the header `Transaction ID`",
+        ),
+        ("columns = [{ feild = \"time\" }]", "columns: unknown key `feild`, did you mean `field`?"),
+        ("columns = [{ header = \"Time\" }]", "columns: field is missing, expected the name of a field in quotes"),
+        (
+            "columns = [{ field = \"time\", header = 1 }]",
+            "columns: header: expected the column's header in quotes, found a whole number",
+        ),
+        (
+            "base_url = \"http://192.168.1.2/\"",
+            "base_url: must begin with https, plain http is accepted for this machine only (127.0.0.1)",
+        ),
+        (
+            "monthly_requests = 1",
+            "unknown key `monthly_requests`, expected `name`, `kind`, `base_url`, `columns`, `updates`, `vanished`, `language`, `since`, `accounts`, `direction`, `spreadsheet`, `tab`, `service_account`, `order`, `balances_tab` or `dashboard_tab`",
+        ),
+    ] {
+        case(format!("{SOURCE}{SHEET}{line}\n"), &format!(":10: destination `household`: {expected}"));
+    }
+    let spreadsheet = "expected the address of a spreadsheet, https://docs.google.com/spreadsheets/d/…, or its id";
+    for (given, expected) in [
+        ("https://example.com/spreadsheets/d/1AbC/edit", spreadsheet),
+        ("https://docs.google.com/document/d/1AbC/edit", spreadsheet),
+        ("https://docs.google.com/spreadsheets/", spreadsheet),
+        ("my sheet", spreadsheet),
+        (
+            "https://docs.google.com/spreadsheets/d/e/2PACX-1/pubhtml",
+            "is the address of a published copy, take it from the browser while editing the spreadsheet",
+        ),
+    ] {
+        let text = format!("{SOURCE}{}", SHEET.replace("1AbC", given));
+        case(text, &format!(":8: destination `household`: spreadsheet: {expected}"));
+    }
+    case(
+        format!("{SOURCE}{}", SHEET.replace("{ file = \"key.json\" }", "\"/etc/key.json\"")),
+        ":9: destination `household`: service_account: expected the JSON key itself, or { file = \"…\" } with the path of the key file",
+    );
+    case(
+        format!("{SOURCE}{SHEET}{}", SHEET.replace("household", "other")),
+        ":10: destination `other`: writes to the same place as destination `household`",
+    );
+    case(
+        format!("{SOURCE}{SHEET}{}", BASE.replace("\"base\"", "\"household\"")),
+        ":11: destination `household`: the name `household` is taken by another destination",
+    );
+
+    // Airtable; the mistake stands in line 10.
+    for (line, expected) in [
+        ("monthly_requests = 0", "monthly_requests: expected a whole number of at least 1, found 0"),
+        ("monthly_requests = \"1000\"", "monthly_requests: expected a whole number of at least 1, found text"),
+        ("base_url = \"https://api.airtable.com/v0\"", "base_url: must end after the host, without a path"),
+        ("tables = \"x\"", "unknown key `tables`, did you mean `table`?"),
+        (
+            "order = \"newest-first\"",
+            "unknown key `order`, expected `name`, `kind`, `base_url`, `columns`, `updates`, `vanished`, `language`, `since`, `accounts`, `direction`, `base`, `table`, `token` or `monthly_requests`",
+        ),
+    ] {
+        case(format!("{SOURCE}{BASE}{line}\n"), &format!(":10: destination `base`: {expected}"));
+    }
+    case(
+        format!("{SOURCE}{}", BASE.replace("appXXXXXXXXXXXXXX", "https://airtable.com/appX")),
+        ":8: destination `base`: base: expected the base's id, which begins with app: the first part of its address after airtable.com/",
+    );
+    case(
+        format!("{SOURCE}[[destination]]\nname = \"books\"\nkind = \"odoo\"\nurl = \"https://odoo.example.com\"\n"),
+        ":7: destination `books`: kind: `odoo` is not supported yet in this version",
+    );
+    case(
+        format!("{SOURCE}[[destination]]\nname = \"s\"\nkind = \"google_sheets\"\n"),
+        ":7: destination `s`: kind: expected `google-sheets` or `airtable`, found `google_sheets`, did you mean `google-sheets`?",
+    );
+    cases
+}
+
+#[test]
+fn files_that_are_no_text_are_refused_in_one_line() {
+    assert_eq!(
+        refused(b"timezone = \"UTC\"\nusername = \"\xc8\xe2\xe0\xed\"\n"),
+        "config.toml:2: not UTF-8 text, save the file as UTF-8"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("config.toml");
+    assert_eq!(
+        load_with(&missing, &environment()).unwrap_err().to_string(),
+        format!(
+            "{}: cannot read it: No such file or directory (os error 2), `bankfeed init` writes one",
+            missing.display()
+        )
+    );
+    assert_eq!(
+        load_with(folder.path(), &environment()).unwrap_err().to_string(),
+        format!("{}: cannot read it: Is a directory (os error 21)", folder.path().display())
+    );
+}
+
+/// Wherever a secret may stand by design or by mistake, no error and no `Debug` shows it.
+#[test]
+fn a_planted_secret_is_never_shown() {
+    const PLANTED: &str = "Hunter2-PLANTED";
+    let source = |password: &str| SOURCE.replace("{ env = \"PASSWORD\" }", password) + BASE;
+    let quoted = format!("\"{PLANTED}\"");
+    let good = [source(&quoted), SOURCE.to_owned() + &BASE.replace("{ env = \"TOKEN\" }", &quoted)];
+    for text in good {
+        let (_folder, path, loaded) = load(text);
+        let config = loaded.unwrap();
+        assert!(!format!("{config:?} {config:#?}").contains(PLANTED));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let warnings = load_with(&path, &environment()).unwrap().warnings;
+        assert!(warnings.len() == 1 && !warnings[0].contains(PLANTED));
+    }
+    let key = format!("{{ type = \"service_account\", private_key = {quoted} }}");
+    let broken = [
+        source(PLANTED),
+        source(&format!("{PLANTED} = 1")),
+        source(&format!("\"{PLANTED}")),
+        source(&format!("'{PLANTED}")),
+        source(&format!("\"\"\"{PLANTED}")),
+        source(&format!("{quoted} {quoted}")),
+        source(&format!("\"\\q{PLANTED}\"")),
+        source(&format!("[{quoted}]")),
+        source(&format!("{{ {PLANTED} }}")),
+        source(&format!("{{ {PLANTED} = \"env\" }}")),
+        source(&format!("{{ env = {quoted} }}")),
+        source(&format!("{{ credential = \"/{PLANTED}\" }}")),
+        source(&format!("{{ env = \"A\", value = {quoted} }}")),
+        source(&format!("{{ env = [{quoted}] }}")),
+        source(&format!("{quoted}\npassword = {quoted}")),
+        source(&format!("{quoted}\n{PLANTED}")),
+        source(&format!("{quoted}\npasword = {quoted}")),
+        source(&format!("{quoted}\nbase_url = \"https://ivan:{PLANTED}@my.fibank.bg\"")),
+        source(&format!("{quoted}\nbase_url = \"https://my.fibank.bg/?token={PLANTED}\"")),
+        source(&format!("{quoted}\nbase_url = \"{PLANTED}\"")),
+        source(&format!("{quoted}\nhistory_from = {quoted}")),
+        source(&format!("{quoted}\noverlap_days = {quoted}")),
+        format!("{}{}", source(&quoted), SHEET.replace("{ file = \"key.json\" }", &quoted)),
+        format!("{}{}", source(&quoted), SHEET.replace("{ file = \"key.json\" }", &key)),
+        format!("{}{}", source(&quoted), SHEET.replace("\"1AbC\"", &format!("\"https://example.com/{PLANTED}\""))),
+        format!("{SOURCE}{}", BASE.replace("appXXXXXXXXXXXXXX", PLANTED)),
+    ];
+    for text in broken {
+        let (_folder, _, loaded) = load(&text);
+        let error = loaded.expect_err(&text);
+        assert!(!format!("{error} {error:?}").contains(PLANTED), "{error}\n--- for\n{text}");
+        assert_eq!(error.to_string().lines().count(), 1, "{error}");
+    }
+}
