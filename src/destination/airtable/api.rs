@@ -271,7 +271,9 @@ impl Api {
             }
             Allowance::Spent => Err(Error::attention(
                 Cause::Quota,
-                format!("{service}: this month's {limit} requests are spent: it goes on on {refills}, or raise `monthly_requests` if the plan allows more"),
+                format!(
+                    "{service}: this month's {limit} requests are spent: it goes on on {refills}, or raise `monthly_requests` if the plan allows more"
+                ),
             )),
             Allowance::UsedUp => Err(self.used_up(refills)),
         }

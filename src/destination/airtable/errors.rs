@@ -185,7 +185,12 @@ impl Wording {
             ),
             status => (
                 Reaction::Final,
-                Error::malformed(format!("{}: unexpected status {status} to {}{}", self.service, purpose.deed(), tail(said))),
+                Error::malformed(format!(
+                    "{}: unexpected status {status} to {}{}",
+                    self.service,
+                    purpose.deed(),
+                    tail(said)
+                )),
             ),
         }
     }
@@ -228,7 +233,8 @@ impl Wording {
 
     fn unprocessable(&self, kind: &str, message: &str, said: &str) -> (Reaction, Error) {
         let Wording { service, table, .. } = self;
-        let layout = |why: &str| Error::attention(Cause::Layout, format!("{service}: table `{table}`: {why}{}", tail(said)));
+        let layout =
+            |why: &str| Error::attention(Cause::Layout, format!("{service}: table `{table}`: {why}{}", tail(said)));
         // Known by its text alone: nobody has published the type.
         if message.to_lowercase().contains("cannot update more than one record") {
             return (Reaction::Doubled, layout("a transaction stands there more than once: delete the extra rows"));
@@ -238,18 +244,23 @@ impl Wording {
             return (Reaction::Final, Error::attention(Cause::Quota, why));
         }
         match kind {
-            "UNKNOWN_FIELD_NAME" => (Reaction::Stale, layout("a field is missing: restore it or leave it out of `columns`")),
+            "UNKNOWN_FIELD_NAME" => {
+                (Reaction::Stale, layout("a field is missing: restore it or leave it out of `columns`"))
+            }
             "INVALID_FILTER_BY_FORMULA" => (Reaction::Stale, layout("the id column cannot be searched")),
             "INVALID_VALUE_FOR_COLUMN" | "INVALID_MULTIPLE_CHOICE_OPTIONS" => {
                 (Reaction::Value, layout("a field takes no such value: give it back its type"))
             }
-            "ROW_DOES_NOT_EXIST" => (Reaction::Gone, Error::rejected(format!("{service}: a row is gone{}", tail(said)))),
+            "ROW_DOES_NOT_EXIST" => {
+                (Reaction::Gone, Error::rejected(format!("{service}: a row is gone{}", tail(said))))
+            }
             "LIST_RECORDS_ITERATOR_NOT_AVAILABLE" | "INVALID_OFFSET_VALUE" => {
                 (Reaction::Final, Error::unavailable(format!("{service}: the listing has expired and starts again")))
             }
-            "INVALID_REQUEST_UNKNOWN" | "INVALID_RECORDS" => {
-                (Reaction::Final, Error::malformed(format!("{service}: a request of bankfeed's is not understood{}", tail(said))))
-            }
+            "INVALID_REQUEST_UNKNOWN" | "INVALID_RECORDS" => (
+                Reaction::Final,
+                Error::malformed(format!("{service}: a request of bankfeed's is not understood{}", tail(said))),
+            ),
             _ => (Reaction::Unknown, layout("the service refuses the rows")),
         }
     }
@@ -258,7 +269,10 @@ impl Wording {
         // The jitter keeps several programs on one base from coming out of the penalty box together.
         let wait = PENALTY + Duration::from_millis(fastrand::u64(0..5_000));
         let wait = wait.max(asked.unwrap_or_default());
-        Error::throttled(Some(wait), format!("{}: too many requests at once: base `{}` waits {} s", self.service, self.base, wait.as_secs()))
+        Error::throttled(
+            Some(wait),
+            format!("{}: too many requests at once: base `{}` waits {} s", self.service, self.base, wait.as_secs()),
+        )
     }
 
     fn down(&self, answer: &Answer, said: &str) -> Error {
@@ -270,7 +284,10 @@ impl Wording {
     }
 
     fn quota(&self, said: &str) -> Error {
-        Error::attention(Cause::Quota, format!("{}: the plan's API calls of this month are used up{}", self.service, tail(said)))
+        Error::attention(
+            Cause::Quota,
+            format!("{}: the plan's API calls of this month are used up{}", self.service, tail(said)),
+        )
     }
 }
 
@@ -292,7 +309,9 @@ fn is_full(kind: &str, message: &str) -> bool {
     // "A maximum of 10 records can be created per request" is a mistake of ours, not a full base.
     let of_a_request = message.contains("per request");
     let kind_says = kind.contains("LIMIT") && ["ROW", "RECORD"].iter().any(|word| kind.contains(word));
-    !["INVALID_RECORDS", "INVALID_VALUE_FOR_COLUMN"].contains(&kind) && !of_a_request && (kind_says || (speaks_of_rows && speaks_of_limit))
+    !["INVALID_RECORDS", "INVALID_VALUE_FOR_COLUMN"].contains(&kind)
+        && !of_a_request
+        && (kind_says || (speaks_of_rows && speaks_of_limit))
 }
 
 /// The service's words on one line, not too long, without the token.

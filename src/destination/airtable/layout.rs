@@ -96,10 +96,7 @@ fn take<'a>(left: &mut Vec<&'a Bound>, column: &Column) -> Option<&'a Bound> {
 /// The configured table among those of the base: by the id bound before, by id, by name.
 pub(super) fn find_table<'a>(tables: &'a [Table], asked: &str, bound: Option<&str>) -> Option<&'a Table> {
     let by_id = |id: &str| tables.iter().find(|table| table.id == id);
-    bound
-        .and_then(by_id)
-        .or_else(|| by_id(asked))
-        .or_else(|| tables.iter().find(|table| same_name(&table.name, asked)))
+    bound.and_then(by_id).or_else(|| by_id(asked)).or_else(|| tables.iter().find(|table| same_name(&table.name, asked)))
 }
 
 /// Matches columns to the fields of `table`: first by the ids bound before, then by header, then by the other names the
@@ -220,11 +217,8 @@ mod tests {
     use super::*;
 
     fn table(fields: &[(&str, &str, &str)]) -> Table {
-        let field = |&(id, name, kind): &(&str, &str, &str)| TableField {
-            id: id.into(),
-            name: name.into(),
-            kind: kind.into(),
-        };
+        let field =
+            |&(id, name, kind): &(&str, &str, &str)| TableField { id: id.into(), name: name.into(), kind: kind.into() };
         Table { id: "tbl1".into(), name: "Transactions".into(), fields: fields.iter().map(field).collect() }
     }
 
@@ -272,10 +266,13 @@ mod tests {
     fn a_computed_or_unfit_field_is_named() {
         let table = table(&[("fldA", "Amount", "formula"), ("fldB", "Date", "multipleAttachments")]);
         let binding = bind(&columns(&[(Field::Amount, "Amount"), (Field::Date, "Date")]), &table, &[]);
-        assert_eq!(binding.unsuitable, [
-            "field `Amount` for `amount` is computed (formula)",
-            "field `Date` for `date` is of a type that cannot take it (multipleAttachments)"
-        ]);
+        assert_eq!(
+            binding.unsuitable,
+            [
+                "field `Amount` for `amount` is computed (formula)",
+                "field `Date` for `date` is of a type that cannot take it (multipleAttachments)"
+            ]
+        );
     }
 
     #[test]

@@ -84,8 +84,7 @@ fn deed(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
 }
 
 fn correction(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
-    let shown =
-        item.previous.as_ref().is_none_or(|previous| cells::differs(columns, previous, &item.transaction));
+    let shown = item.previous.as_ref().is_none_or(|previous| cells::differs(columns, previous, &item.transaction));
     if rows.updates == Updates::Ignore || !shown {
         return Deed::Nothing;
     }
