@@ -1,46 +1,189 @@
-//! Airtable.
+//! Airtable: rows go into a table of a base, ten at a time, by upsert on the transaction's id.
+//!
+//! The promise that nothing is written twice rests on that upsert alone: a batch sent again finds its rows and updates
+//! them. There is no ledger and no record id is remembered. A delivery reads nothing: table and field ids are kept in
+//! [`Destination::memory`] together with the month's count of requests, because a Free plan has a thousand of them. A
+//! row that is only corrected, taken back or given back is looked up first, so that one the owner deleted stays deleted.
+//!
+//! What is left open: an owner who deletes a row between a lost answer and the repetition of its first write gets it
+//! back, and a request that arrives minutes late overwrites a correction made meanwhile until the next one. Airtable
+//! has nothing that could prevent either.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Batch, Destination, Item, Outcome, Settled};
 use crate::config;
-use crate::remote::{Context, Error};
+use crate::remote::{Backoff, Cause, Client, Context, Error};
+
+use api::Api;
+use errors::Wording;
+use layout::Layout;
+use pace::{Pace, SPACING, Spending};
+
+mod api;
+mod arrange;
+mod carry;
+mod cells;
+mod errors;
+mod layout;
+mod pace;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+/// Records in one request, by Airtable's own limit.
+const BATCH_LIMIT: usize = 10;
+
+/// How long Airtable may think about a request.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The connector.
-pub struct Airtable {}
+pub struct Airtable {
+    api: Api,
+    base: String,
+    table: String,
+    rows: config::Rows,
+    backoff: Backoff,
+    /// What is known of the base; survives in the memory.
+    layout: Option<Layout>,
+    /// The layout has been read in this cycle: reading it again would bring nothing new.
+    fresh: bool,
+}
+
+/// What is handed to the next construction.
+#[derive(Default, Serialize, Deserialize)]
+struct Memory {
+    layout: Option<Layout>,
+    spending: Spending,
+}
 
 impl Airtable {
     /// Prepares the connector; nothing is sent.
     pub fn new(name: &str, config: &config::Airtable, context: Context, memory: &[u8]) -> Result<Airtable, Error> {
-        let _ = (name, config, context, memory);
-        Ok(Airtable {})
+        let service = format!("airtable `{name}`");
+        let refused = |why: &str| Error::attention(Cause::Token, format!("{service}: token: {why}"));
+        let token = config.token.reveal().map_err(|error| refused(&error))?;
+        if !token.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(refused("it holds characters that no token has: copy it once more"));
+        }
+        let Memory { layout, spending } = recall(&service, memory);
+        // The default patience gives Airtable's own pace; a shorter one, meant for a service on this machine, a shorter.
+        let pace = Pace::new(SPACING.min(context.backoff.first / 2));
+        let api = Api {
+            client: Client::new(&service, context.requests, false, TIMEOUT)?,
+            root: config.base_url.clone(),
+            token,
+            wording: Wording { service, base: config.base.clone(), table: config.table.clone() },
+            pace,
+            spending,
+            monthly_requests: config.monthly_requests,
+            shutdown: context.shutdown,
+            clock: Utc::now,
+        };
+        Ok(Airtable {
+            api,
+            base: config.base.clone(),
+            table: config.table.clone(),
+            rows: config.rows.clone(),
+            backoff: context.backoff,
+            layout: layout.filter(|layout| layout.speaks_of(&config.base, &config.table)),
+            fresh: false,
+        })
+    }
+
+    /// Sends at most one request per `spacing` instead of four a second.
+    pub fn with_pace(mut self, spacing: Duration) -> Airtable {
+        self.api.pace = Pace::new(spacing);
+        self
+    }
+
+    /// Takes the month of the request budget from this clock.
+    pub fn with_clock(mut self, clock: fn() -> DateTime<Utc>) -> Airtable {
+        self.api.clock = clock;
+        self
+    }
+
+    fn service(&self) -> &str {
+        &self.api.wording.service
     }
 }
 
 #[async_trait]
 impl Destination for Airtable {
     async fn check(&mut self) -> Result<Vec<String>, Error> {
-        Err(Error::malformed("not built"))
+        self.inspect().await
     }
+
+    /// Sends nothing where the layout is remembered. There is no ledger, so the number is always 0.
     async fn open(&mut self) -> Result<u64, Error> {
-        Err(Error::malformed("not built"))
+        self.fresh = false;
+        self.make_ready().await?;
+        Ok(0)
     }
+
+    /// Writes are upserts by id, so nobody has to look.
     async fn existing_ids(&mut self) -> Result<Vec<String>, Error> {
         Ok(Vec::new())
     }
+
     fn batch_limit(&self) -> usize {
-        10
+        BATCH_LIMIT
     }
-    async fn prepare(&mut self, _number: u64, _items: &[Item]) -> Result<Batch, Error> {
-        Err(Error::malformed("not built"))
+
+    async fn prepare(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error> {
+        let taken = plan::cut(items, BATCH_LIMIT);
+        let layout = self.make_ready().await?;
+        let steps = plan::plan(&items[..taken], &self.rows, &layout);
+        let body = serde_json::to_vec(&steps)
+            .map_err(|error| Error::malformed(format!("{}: cannot write a batch: {error}", self.service())))?;
+        Ok(Batch { number, taken, hash: xxh3_64(&body), body })
     }
-    async fn deliver(&mut self, _batch: &Batch, _items: &[Item]) -> Result<Outcome, Error> {
-        Err(Error::malformed("not built"))
+
+    async fn deliver(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error> {
+        let mut steps: Vec<plan::Step> = serde_json::from_slice(&batch.body)
+            .map_err(|error| Error::malformed(format!("{}: cannot read a batch: {error}", self.service())))?;
+        // A layout that turns out to have changed makes the plan void once; it is read at most once in a cycle.
+        loop {
+            match self.carry_out(&steps).await? {
+                Some(verdicts) => return Ok(Outcome::Done(verdicts)),
+                None => {
+                    let layout = self.make_ready().await?;
+                    steps = plan::plan(items, &self.rows, &layout);
+                }
+            }
+        }
     }
+
+    /// Always `NotApplied`, whatever became of the batch: sent again it finds its rows by their ids and writes the same
+    /// cells over them, corrections and ticks are the same each time, and a row already deleted stays deleted. Asking
+    /// would cost as much as sending.
     async fn settle(&mut self, _number: u64, _hash: u64) -> Result<Settled, Error> {
-        Err(Error::malformed("not built"))
+        Ok(Settled::NotApplied)
     }
+
     fn memory(&self) -> Vec<u8> {
-        Vec::new()
+        let memory = Memory { layout: self.layout.clone(), spending: self.api.spending.clone() };
+        serde_json::to_vec(&memory).unwrap_or_else(|error| {
+            // Strings, numbers and dates only; should it fail all the same, the next cycle reads the layout again.
+            tracing::warn!("{}: cannot keep what is known of the base: {error}", self.service());
+            Vec::new()
+        })
     }
+}
+
+/// What was remembered; what cannot be read is as good as nothing, for the service knows it all but the budget.
+fn recall(service: &str, memory: &[u8]) -> Memory {
+    if memory.is_empty() {
+        return Memory::default();
+    }
+    serde_json::from_slice(memory).unwrap_or_else(|error| {
+        tracing::warn!("{service}: what was known of the base cannot be read ({error}); it is asked again");
+        Memory::default()
+    })
 }

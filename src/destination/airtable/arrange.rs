@@ -1,0 +1,290 @@
+//! Gets the layout right: reads the base once, binds columns, makes what is missing, and says what only the owner can
+//! mend.
+//!
+//! Making is safe to repeat: every attempt begins with reading, so what an earlier one made before its answer was lost
+//! is found by name. A table or field that was bound once and is gone is never made anew: the owner took it away.
+
+use crate::config::Column;
+use crate::model::Field;
+use crate::remote::{Cause, Error, Kind};
+
+use super::Airtable;
+use super::cells::{definition, tick_definition};
+use super::errors::{Purpose, Refusal};
+use super::layout::{Bound, Layout, Table, bind, bind_vanished, find_table, same_name, vanished, vanished_names};
+
+impl Airtable {
+    /// The layout, from memory where it is complete and trusted, else from the base.
+    pub(super) async fn make_ready(&mut self) -> Result<Layout, Error> {
+        if let Some(layout) = self.remembered() {
+            self.layout = Some(layout.clone());
+            return Ok(layout);
+        }
+        let (backoff, shutdown) = (self.backoff.clone(), self.api.shutdown.clone());
+        let mut tried = 0;
+        // `Backoff::run` cannot lend `self` to a future that has to be `Send`; the loop is the same.
+        loop {
+            tried += 1;
+            let error = match self.arrange().await {
+                Ok(layout) => return Ok(layout),
+                Err(error) => error,
+            };
+            let Some(pause) = backoff.pause(tried, &error) else { return Err(error) };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = shutdown.wait() => return Err(Error::stopped()),
+            }
+        }
+    }
+
+    /// Reads the layout once more after the service refused what was sent by it. Whether it has changed; `false` also
+    /// where it had been read in this cycle already.
+    pub(super) async fn refresh(&mut self) -> Result<bool, Error> {
+        if self.fresh {
+            return Ok(false);
+        }
+        let before = self.layout.clone();
+        let now = self.arrange().await?;
+        Ok(before.as_ref() != Some(&now))
+    }
+
+    /// The tick field for vanished rows, made where there is none. The inner error says why there can be none: that is
+    /// no reason to keep other rows waiting.
+    pub(super) async fn tick_field(&mut self) -> Result<Result<Bound, String>, Error> {
+        let Some(layout) = self.layout.clone() else { return Ok(Err("the table is not known yet".into())) };
+        if let Some(bound) = layout.vanished {
+            return Ok(Ok(bound));
+        }
+        // Read first: an earlier attempt may have made it and lost the answer.
+        let tables = self.api.tables().await?;
+        let Some(table) = tables.iter().find(|table| table.id == layout.table) else {
+            return Ok(Err("the table is gone".into()));
+        };
+        let bound = match bind_vanished(table, None) {
+            Ok(Some(bound)) => bound,
+            Ok(None) => match self.make_tick_field(&layout.table).await {
+                Ok(bound) => bound,
+                Err(error) if matches!(error.kind, Kind::Attention(Cause::NotPermitted | Cause::Layout)) => {
+                    let name = vanished_names(self.rows.language)[0];
+                    return Ok(Err(format!("add a checkbox field `{name}` to the table: {error}")));
+                }
+                Err(error) => return Err(error),
+            },
+            Err(why) => return Ok(Err(why)),
+        };
+        self.layout = Some(Layout { vanished: Some(bound.clone()), ..layout });
+        Ok(Ok(bound))
+    }
+
+    /// Everything `check` says: what is there, what will be made, and what the token may do. Writes nothing.
+    pub(super) async fn inspect(&mut self) -> Result<Vec<String>, Error> {
+        let tables = self.api.tables().await?;
+        let (base, asked) = (self.base.clone(), self.table.clone());
+        let known = self.layout.clone();
+        let mut lines = Vec::new();
+        let missing = match find_table(&tables, &asked, known.as_ref().map(|layout| layout.table.as_str())) {
+            Some(table) => {
+                lines.push(format!("base `{base}`, table `{}` found", table.name));
+                self.inspect_columns(table, known.as_ref(), &mut lines)?
+            }
+            None => {
+                self.may_make_table(known.as_ref())?;
+                lines.push(format!("base `{base}` found; table `{asked}` will be created"));
+                true
+            }
+        };
+        lines.extend(self.inspect_token(missing).await?);
+        if let Some(limit) = self.api.monthly_requests {
+            lines.push(format!("{} of this month's {limit} requests are spent", self.api.sent_this_month()));
+        }
+        Ok(lines)
+    }
+
+    fn remembered(&self) -> Option<Layout> {
+        let layout = self.layout.as_ref().filter(|layout| !layout.stale)?;
+        Some(Layout { columns: layout.aligned(&self.rows.columns)?, ..layout.clone() })
+    }
+
+    /// Reads, binds, makes what is missing, and remembers.
+    async fn arrange(&mut self) -> Result<Layout, Error> {
+        let arranged = self.arrange_once().await;
+        match &arranged {
+            Ok(layout) => {
+                self.layout = Some(layout.clone());
+                self.fresh = true;
+            }
+            // The ids stay known: they tell a field that was taken away from one that never was.
+            Err(Error { kind: Kind::Attention(_), .. }) => {
+                if let Some(layout) = &mut self.layout {
+                    layout.stale = true;
+                }
+            }
+            Err(_) => {}
+        }
+        arranged
+    }
+
+    async fn arrange_once(&mut self) -> Result<Layout, Error> {
+        let known = self.layout.clone();
+        let tables = self.api.tables().await?;
+        let table = match find_table(&tables, &self.table, known.as_ref().map(|layout| layout.table.as_str())) {
+            Some(table) => table.clone(),
+            None => {
+                self.may_make_table(known.as_ref())?;
+                self.make_table().await?
+            }
+        };
+        let columns = self.bind_columns(&table, known.as_ref())?;
+        let mut bound = Vec::with_capacity(columns.len());
+        for (at, found) in columns.into_iter().enumerate() {
+            match found {
+                Some(found) => bound.push(found),
+                None => bound.push(self.make_field(&table.id, at).await?),
+            }
+        }
+        let tick = known.as_ref().filter(|known| known.table == table.id).and_then(|known| known.vanished.as_ref());
+        // A tick field of another type is told when a row has to be ticked, not before.
+        let vanished = bind_vanished(&table, tick).unwrap_or_default();
+        let (base, asked) = (self.base.clone(), self.table.clone());
+        Ok(Layout { base, asked, table: table.id, columns: bound, vanished, stale: false })
+    }
+
+    /// The columns of `table`, or what only the owner can mend about them.
+    fn bind_columns(&self, table: &Table, known: Option<&Layout>) -> Result<Vec<Option<Bound>>, Error> {
+        let known = known.filter(|known| known.table == table.id);
+        let binding = bind(&self.rows.columns, table, known.map_or(&[], |known| &known.columns));
+        let service = self.service();
+        if !binding.unsuitable.is_empty() {
+            return Err(Error::attention(
+                Cause::Layout,
+                format!(
+                    "{service}: table `{}`: {}: change its type, rename it, or give the column another header",
+                    table.name,
+                    binding.unsuitable.join("; ")
+                ),
+            ));
+        }
+        if !binding.lost.is_empty() {
+            return Err(Error::attention(
+                Cause::Layout,
+                format!(
+                    "{service}: table `{}` has lost the field `{}`: restore it, make it again, or leave it out of `columns`",
+                    table.name,
+                    binding.lost.join("`, `")
+                ),
+            ));
+        }
+        Ok(binding.columns)
+    }
+
+    /// Whether a table that is not there may be made: not one that was there before, and not by id.
+    fn may_make_table(&self, known: Option<&Layout>) -> Result<(), Error> {
+        let (service, table, base) = (self.service(), &self.table, &self.base);
+        let is_id =
+            table.starts_with("tbl") && table.len() == 17 && table.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if known.is_none() && !is_id {
+            return Ok(());
+        }
+        Err(Error::attention(
+            Cause::NotFound,
+            format!("{service}: table `{table}` is not in base `{base}`: restore it, or name another one in `table`"),
+        ))
+    }
+
+    async fn make_table(&mut self) -> Result<Table, Error> {
+        let columns = &self.rows.columns;
+        // The first field becomes the primary one: the only one that must stay.
+        let (id, others): (Vec<_>, Vec<_>) = columns.iter().partition(|column| column.field == Field::Id);
+        let fields = id.into_iter().chain(others).map(definition).collect();
+        let name = self.table.clone();
+        tracing::info!("{}: making table `{name}` in base `{}`", self.service(), self.base);
+        match self.api.create_table(&name, fields).await {
+            Ok(table) => Ok(table),
+            Err(refusal) => self.made_meanwhile(refusal, &name).await,
+        }
+    }
+
+    /// A refused creation may mean that the table has come into being since it was looked for.
+    async fn made_meanwhile(&mut self, refusal: Refusal, name: &str) -> Result<Table, Error> {
+        if refusal.error.is_transient() || refusal.error.cause() != Some(Cause::Layout) {
+            return Err(refusal.error);
+        }
+        let tables = self.api.tables().await?;
+        tables.into_iter().find(|table| same_name(&table.name, name)).ok_or(refusal.error)
+    }
+
+    async fn make_field(&mut self, table: &str, at: usize) -> Result<Bound, Error> {
+        let column: Column = self.rows.columns[at].clone();
+        tracing::info!("{}: making field `{}`", self.service(), column.header);
+        let field = self.api.create_field(table, &definition(&column)).await?;
+        let shape = super::cells::Shape::of(&column.field, &field.kind).ok_or_else(|| {
+            let (service, header, kind) = (self.service(), &column.header, &field.kind);
+            Error::malformed(format!("{service}: field `{header}` was made as `{kind}`"))
+        })?;
+        Ok(Bound { key: column.field.key().into_owned(), id: field.id, name: field.name, shape })
+    }
+
+    async fn make_tick_field(&mut self, table: &str) -> Result<Bound, Error> {
+        let name = vanished_names(self.rows.language)[0];
+        Ok(vanished(&self.api.create_field(table, &tick_definition(name)).await?))
+    }
+
+    /// Says which columns are there and which will be made; whether any will be.
+    fn inspect_columns(&self, table: &Table, known: Option<&Layout>, lines: &mut Vec<String>) -> Result<bool, Error> {
+        let bound = self.bind_columns(table, known)?;
+        let mut missing = Vec::new();
+        for (column, bound) in self.rows.columns.iter().zip(&bound) {
+            match bound {
+                Some(bound) => lines.push(format!("column `{}`: field `{}` found", column.field, bound.name)),
+                None => missing.push(format!("column `{}`: field `{}` will be created", column.field, column.header)),
+            }
+        }
+        let any = !missing.is_empty();
+        lines.extend(missing);
+        Ok(any)
+    }
+
+    /// What the token may do, as far as the service tells: both questions are optional, and a refusal of them means
+    /// nothing.
+    async fn inspect_token(&mut self, creates: bool) -> Result<Vec<String>, Error> {
+        let scopes = optional(self.api.whoami().await)?.and_then(|answer| answer.scopes);
+        let permission = optional(self.api.permission().await)?.flatten();
+        let mut needed = vec![Purpose::ReadRows, Purpose::WriteRows];
+        needed.extend(creates.then_some(Purpose::CreateLayout));
+        let scopes = scopes.filter(|scopes| !scopes.is_empty());
+        let lacking: Vec<_> = needed
+            .into_iter()
+            .map(Purpose::scope)
+            .filter(|scope| scopes.as_ref().is_some_and(|scopes| !scopes.iter().any(|given| given == scope)))
+            .collect();
+        let (service, base) = (self.service(), &self.base);
+        if !lacking.is_empty() {
+            let message = format!(
+                "{service}: the token lacks the scope {}: add it at airtable.com/create/tokens",
+                lacking.join(" and ")
+            );
+            return Err(Error::attention(Cause::NotPermitted, message));
+        }
+        let role = match permission.as_deref() {
+            Some("none" | "read" | "comment") => Some("editor"),
+            Some("edit") if creates => Some("creator"),
+            _ => None,
+        };
+        if let Some(role) = role {
+            let message = format!("{service}: the token's user needs the role {role} in base `{base}`");
+            return Err(Error::attention(Cause::NotPermitted, message));
+        }
+        Ok(scopes.map(|_| "the token has the scopes it needs".to_owned()).into_iter().collect())
+    }
+}
+
+/// The answer to a question that not every token may ask.
+fn optional<T>(answer: Result<T, Refusal>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Refusal { error, .. }) => match error.kind {
+            Kind::Attention(Cause::NotFound | Cause::NotPermitted) => Ok(None),
+            _ => Err(error),
+        },
+    }
+}

@@ -1,0 +1,176 @@
+//! Keeps the two limits of Airtable: requests per second of a base, and requests per month of a plan.
+//!
+//! [`Pace`] spaces requests out and is forgotten with the connector; [`Spending`] counts them by calendar month (UTC,
+//! as Airtable's quota does) and is kept in the connector's memory. Neither sends anything; time comes as an argument.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::remote::{Error, Shutdown};
+
+/// The pause between two requests: four per second, where Airtable refuses the sixth.
+pub(super) const SPACING: Duration = Duration::from_millis(250);
+
+/// Spaces requests out.
+#[derive(Debug)]
+pub(super) struct Pace {
+    spacing: Duration,
+    next: Option<Instant>,
+}
+
+impl Pace {
+    /// At most one request per `spacing`.
+    pub(super) fn new(spacing: Duration) -> Pace {
+        Pace { spacing, next: None }
+    }
+
+    /// Returns when the next request may leave; the stop signal ends the wait.
+    pub(super) async fn wait(&mut self, shutdown: &Shutdown) -> Result<(), Error> {
+        if shutdown.requested() {
+            return Err(Error::stopped());
+        }
+        if let Some(next) = self.next {
+            tokio::select! {
+                () = tokio::time::sleep_until(next) => {}
+                () = shutdown.wait() => return Err(Error::stopped()),
+            }
+        }
+        self.next = Some(Instant::now() + self.spacing);
+        Ok(())
+    }
+}
+
+/// Requests of one calendar month.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Spending {
+    /// The first of the month it speaks of.
+    month: NaiveDate,
+    /// Requests sent in it.
+    sent: u32,
+    /// The owner has been told that it runs low.
+    warned: bool,
+    /// Airtable has said that the plan's calls are used up.
+    used_up: Option<UsedUp>,
+}
+
+/// The configuration under which Airtable said so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct UsedUp {
+    monthly_requests: Option<u32>,
+}
+
+/// Whether another request may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Allowance {
+    /// It may, and has been counted.
+    Granted,
+    /// It may, and has been counted; four fifths are gone, for the first time this month.
+    RunningLow,
+    /// `monthly_requests` is reached.
+    Spent,
+    /// Airtable refuses until the month ends.
+    UsedUp,
+}
+
+impl Spending {
+    /// Counts one request before it is sent, if it may be sent.
+    pub(super) fn take(&mut self, now: DateTime<Utc>, limit: Option<u32>) -> Allowance {
+        self.turn(now);
+        // A plan changed in mid-month shows in a changed `monthly_requests`: the owner's way to lift the block.
+        if self.used_up.as_ref().is_some_and(|then| then.monthly_requests == limit) {
+            return Allowance::UsedUp;
+        }
+        self.used_up = None;
+        if limit.is_some_and(|limit| self.sent >= limit) {
+            return Allowance::Spent;
+        }
+        self.sent += 1;
+        let low = limit.is_some_and(|limit| u64::from(self.sent) * 5 >= u64::from(limit) * 4);
+        if low && !self.warned {
+            self.warned = true;
+            return Allowance::RunningLow;
+        }
+        Allowance::Granted
+    }
+
+    /// Airtable has said that nothing more will be answered this month.
+    pub(super) fn exhaust(&mut self, now: DateTime<Utc>, limit: Option<u32>) {
+        self.turn(now);
+        self.used_up = Some(UsedUp { monthly_requests: limit });
+    }
+
+    /// Requests sent this month.
+    pub(super) fn sent(&mut self, now: DateTime<Utc>) -> u32 {
+        self.turn(now);
+        self.sent
+    }
+
+    fn turn(&mut self, now: DateTime<Utc>) {
+        let month = first_of_month(now);
+        if self.month != month {
+            *self = Spending { month, ..Spending::default() };
+        }
+    }
+}
+
+/// The day on which a used-up budget is full again.
+pub(super) fn refills(now: DateTime<Utc>) -> NaiveDate {
+    first_of_month(now).checked_add_months(Months::new(1)).unwrap_or(NaiveDate::MAX)
+}
+
+fn first_of_month(now: DateTime<Utc>) -> NaiveDate {
+    let day = now.date_naive();
+    day.with_day(1).unwrap_or(day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_budget_warns_once_is_never_overspent_and_refills_with_the_month() {
+        let (mut spending, november) = (Spending::default(), at("2026-11-30T23:59:59Z"));
+        let taken: Vec<_> = (0..7).map(|_| spending.take(november, Some(5))).collect();
+        use Allowance::*;
+        assert_eq!(taken, [Granted, Granted, Granted, RunningLow, Granted, Spent, Spent]);
+        assert_eq!(spending.sent(november), 5);
+        assert_eq!(spending.take(november, Some(10)), Granted);
+        assert_eq!(spending.take(at("2026-12-01T00:00:00Z"), Some(5)), Granted);
+        assert_eq!(refills(at("2026-12-31T10:00:00Z")).to_string(), "2027-01-01");
+    }
+
+    #[test]
+    fn a_plan_used_up_blocks_until_the_month_or_the_configuration_changes() {
+        let (mut spending, november) = (Spending::default(), at("2026-11-10T00:00:00Z"));
+        spending.exhaust(november, None);
+        assert_eq!(spending.take(november, None), Allowance::UsedUp);
+        assert_eq!(spending.sent(november), 0);
+        let mut spending: Spending = serde_json::from_str(&serde_json::to_string(&spending).unwrap()).unwrap();
+        assert_eq!(spending.take(november, None), Allowance::UsedUp);
+        let mut upgraded = spending.clone();
+        assert_eq!(upgraded.take(november, Some(100_000)), Allowance::Granted);
+        assert_eq!(spending.take(at("2026-12-01T00:00:00Z"), None), Allowance::Granted);
+    }
+
+    #[tokio::test]
+    async fn requests_are_spaced_and_a_stop_ends_the_wait() {
+        let mut pace = Pace::new(Duration::from_millis(4));
+        let started = std::time::Instant::now();
+        for _ in 0..3 {
+            pace.wait(&Shutdown::never()).await.unwrap();
+        }
+        assert!(started.elapsed() >= Duration::from_millis(8));
+        let (stop, shutdown) = Shutdown::new();
+        let mut pace = Pace::new(Duration::from_secs(3600));
+        pace.wait(&shutdown).await.unwrap();
+        stop.send(true).unwrap();
+        assert_eq!(pace.wait(&shutdown).await, Err(Error::stopped()));
+    }
+}

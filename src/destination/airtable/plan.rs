@@ -1,0 +1,94 @@
+//! What is to be done about each item: a pure function of items, configuration and layout, carried out elsewhere.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Column, Rows, Updates, Vanished};
+use crate::destination::{Item, What};
+
+use super::cells::{self, Cells};
+use super::layout::Layout;
+
+/// An item and what is to be done about it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Step {
+    /// The transaction's id.
+    pub id: String,
+    /// What to do.
+    pub deed: Deed,
+}
+
+/// What to do about an item.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Deed {
+    /// Nothing; no request is needed to know that.
+    Nothing,
+    /// Set it aside for this reason.
+    Refuse(String),
+    /// Write it as a row of its own, or over the row that has its id.
+    Upsert {
+        /// Cells that are not empty.
+        cells: Cells,
+        /// Whether the row is to be ticked as vanished.
+        tick: Option<bool>,
+    },
+    /// Write over the row if the owner still has it.
+    Amend {
+        /// Cells of the bank's.
+        cells: Cells,
+        /// Whether the row is to be ticked as vanished.
+        tick: Option<bool>,
+    },
+    /// Delete the row.
+    Remove,
+}
+
+/// How many items from the front make one batch: as many as fit, up to the second appearance of an id. Two states of
+/// one transaction in a batch would race each other, and twice the same key in one upsert is nowhere defined.
+pub(super) fn cut(items: &[Item], limit: usize) -> usize {
+    let id = |item: &Item| item.transaction.row.id.clone();
+    let mut seen = std::collections::HashSet::new();
+    items.iter().take(limit).take_while(|item| seen.insert(id(item))).count()
+}
+
+/// What is to be done about each of `items`.
+pub(super) fn plan(items: &[Item], rows: &Rows, layout: &Layout) -> Vec<Step> {
+    let columns = &rows.columns;
+    items
+        .iter()
+        .map(|item| Step { id: item.transaction.row.id.clone(), deed: deed(item, columns, rows, layout) })
+        .collect()
+}
+
+fn deed(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
+    let transaction = &item.transaction;
+    if transaction.row.id.trim().is_empty() {
+        // An empty key matches nothing and would make a new row with every repetition.
+        return Deed::Refuse("it has no transaction id".into());
+    }
+    let marks = rows.vanished == Vanished::Mark;
+    let upsert = |tick| Deed::Upsert { cells: cells::row(columns, &layout.columns, transaction), tick };
+    match (item.what, rows.vanished) {
+        // Gone before it ever came here: there is nothing to take away later.
+        (What::New, Vanished::Delete) if transaction.vanished => Deed::Nothing,
+        (What::New, _) => upsert((marks && transaction.vanished).then_some(true)),
+        (What::Changed, _) => correction(item, columns, rows, layout),
+        (What::Vanished, Vanished::Mark) => Deed::Amend { cells: Cells::new(), tick: Some(true) },
+        (What::Vanished, Vanished::Delete) => Deed::Remove,
+        // Without a tick field nothing was ever ticked.
+        (What::Reappeared, Vanished::Mark) if layout.vanished.is_some() => {
+            Deed::Amend { cells: Cells::new(), tick: Some(false) }
+        }
+        (What::Reappeared, Vanished::Delete) => upsert(None),
+        (What::Vanished | What::Reappeared, _) => Deed::Nothing,
+    }
+}
+
+fn correction(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
+    let shown = item.previous.as_ref().is_none_or(|previous| cells::differs(columns, previous, &item.transaction));
+    if rows.updates == Updates::Ignore || !shown {
+        return Deed::Nothing;
+    }
+    // All of the bank's cells and not only those that differ: it costs the same request, and a correction that was
+    // lost earlier is made good.
+    Deed::Amend { cells: cells::bank_owned(columns, &layout.columns, &item.transaction), tick: None }
+}
