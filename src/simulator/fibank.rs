@@ -21,6 +21,7 @@ use url::form_urlencoded;
 use crate::simulator::{Server, lock};
 
 mod api;
+mod json;
 mod options;
 mod pages;
 mod sign_in;
@@ -144,11 +145,16 @@ impl Fibank {
         Ok(Fibank { server: Server::start_on(router, address).await?, state })
     }
 
-    /// Changes the bank between two requests.
+    /// Changes the bank between two requests. Opening a locked door forgives the wrong passwords that locked it.
     pub fn edit<T>(&self, change: impl FnOnce(&mut Bank) -> T) -> T {
         let mut state = lock(&self.state);
         state.prepared.clear();
-        change(&mut state.bank)
+        let locked = state.bank.door == Door::Locked;
+        let result = change(&mut state.bank);
+        if locked && state.bank.door != Door::Locked {
+            state.wrong = 0;
+        }
+        result
     }
 
     /// How often a user name and a password were posted, whatever came of it.

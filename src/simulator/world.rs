@@ -3,7 +3,7 @@
 //! It promises to be a pure function of its arguments: the same day and seed give the same rows, to the second and the
 //! cent. IBANs are invented but have the right check digits. It must not know any connector or destination.
 
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, TimeZone};
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, TimeDelta, TimeZone};
 use chrono_tz::Europe::Sofia;
 use rust_decimal::{Decimal, RoundingStrategy};
 
@@ -36,7 +36,7 @@ impl Random {
 
     /// A number below `bound`; 0 where that is 0.
     pub(crate) fn below(&mut self, bound: u32) -> u32 {
-        ((self.next() >> 32) * u64::from(bound) >> 32) as u32
+        (((self.next() >> 32) * u64::from(bound)) >> 32) as u32
     }
 
     /// Whether a thing happens that happens so many times in a hundred.
@@ -76,11 +76,12 @@ fn in_leva(euro: Decimal) -> Decimal {
     (euro * Decimal::new(195_583, 5)).round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero)
 }
 
-/// A moment by the Bulgarian clock; one that a change of the clock skipped or doubled is the earlier of its neighbours.
+/// A moment by the Bulgarian clock. One that comes twice is the first; one that a change of the clock skips is an hour
+/// later on the new clock.
 pub fn sofia(date: NaiveDate, hour: u32, minute: u32, second: u32) -> DateTime<FixedOffset> {
     let naive: NaiveDateTime = date.and_hms_opt(hour, minute, second).unwrap_or_default();
     let local = Sofia.from_local_datetime(&naive).earliest();
-    local.map_or_else(|| Sofia.from_utc_datetime(&naive), |local| local).fixed_offset()
+    local.unwrap_or_else(|| Sofia.from_utc_datetime(&(naive - TimeDelta::hours(2)))).fixed_offset()
 }
 
 /// A calendar day; one that does not exist is the epoch.

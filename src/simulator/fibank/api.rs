@@ -1,11 +1,14 @@
 //! `/EBank/api/v1`: who asks (a bearer token), for whom (`EBank-Cust-Id`), and the three calls that are known.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Response};
 use rust_decimal::Decimal;
 
+use super::json::Object;
 use super::options::{Expired, Options};
-use super::statement::{self, Object, Window};
+use super::statement::{self, Prepared, Window};
 use super::{Account, Asked, Customer, State, pages, uuid};
 
 /// What the page still sends after a client's author pruned its headers; which of them count is unknown.
@@ -22,7 +25,7 @@ const HEADERS: [&str; 8] = [
 
 impl State {
     pub(super) fn api(&mut self, asked: &Asked, call: &str) -> Response<Body> {
-        if let Err(refusal) = self.authenticate(asked) {
+        if let Some(refusal) = self.refusal(asked) {
             return refusal;
         }
         let options = &self.bank.options;
@@ -35,41 +38,35 @@ impl State {
         if let Some(missing) = HEADERS.iter().find(|name| options.headers_required && asked.header(name).is_none()) {
             return failure(400, "Bad Request", missing);
         }
+        if call == "sywsquery/sywsquery/getCustQuery" {
+            return pages::json(200, self.customers());
+        }
+        let id = asked.header("ebank-cust-id");
+        let Some(customer) = self.bank.customers.iter().find(|customer| id == Some(&customer.id)) else {
+            return failure(options.wrong_customer, "Internal Server Error", "EBank-Cust-Id");
+        };
         match call {
-            "sywsquery/sywsquery/getCustQuery" => pages::json(200, self.customers()),
-            "sywspicklist/sywspicklist/getFilteredAccounts" => match self.customer(asked) {
-                None => failure(options.wrong_customer, "Internal Server Error", "EBank-Cust-Id"),
-                Some(customer) => pages::json(200, account_list(customer, options)),
-            },
-            "sywsquery/sywsquery/GetCustBal" => match self.customer(asked).cloned() {
-                None => failure(options.wrong_customer, "Internal Server Error", "EBank-Cust-Id"),
-                Some(customer) => self.balances(asked, &customer),
-            },
+            "sywspicklist/sywspicklist/getFilteredAccounts" => pages::json(200, account_list(customer, options)),
+            "sywsquery/sywsquery/GetCustBal" => balances(asked, customer, &mut self.prepared, options),
             _ => failure(404, "Not Found", call),
         }
     }
 
-    /// Checks the token and counts the call; otherwise the refusal.
-    fn authenticate(&mut self, asked: &Asked) -> Result<(), Response<Body>> {
+    /// Checks the token and counts the call; what is answered where the token is no good.
+    fn refusal(&mut self, asked: &Asked) -> Option<Response<Body>> {
         let limit = self.bank.options.token_calls.unwrap_or(u32::MAX);
         let given = asked.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
         let calls = given.and_then(|token| self.tokens.get_mut(token));
         let known = calls.is_some();
         if let Some(calls) = calls.filter(|calls| **calls < limit) {
             *calls += 1;
-            return Ok(());
+            return None;
         }
-        Err(match self.bank.options.expired {
+        Some(match self.bank.options.expired {
             Expired::Unauthorized => unauthorized(given, known),
             Expired::Redirect => pages::redirect("/oauth2-server/login?client_id=E_BANK"),
             Expired::Page => pages::html(200, pages::login(self.next_style(), &uuid(), None)),
         })
-    }
-
-    /// The customer the call is made for, if the login may act for it.
-    fn customer(&self, asked: &Asked) -> Option<&Customer> {
-        let id = asked.header("ebank-cust-id")?;
-        self.bank.customers.iter().find(|customer| customer.id == id)
     }
 
     fn customers(&self) -> String {
@@ -94,39 +91,40 @@ impl State {
         object.raw("mainCustomer", all.first().map_or("null", String::as_str));
         object.finish()
     }
+}
 
-    /// `GetCustBal`: with an IBAN a statement, without one the balances of all accounts.
-    fn balances(&mut self, asked: &Asked, customer: &Customer) -> Response<Body> {
-        if asked.parameter("StmtType") != Some("T") {
-            return failure(400, "Bad Request", "StmtType");
-        }
-        let Some(iban) = asked.parameter("Iban") else {
-            return pages::json(200, overview(customer, &self.bank.options));
-        };
-        let Some(account) = customer.accounts.iter().find(|account| account.iban == iban) else {
-            return failure(self.bank.options.wrong_customer, "Internal Server Error", "Iban");
-        };
-        if !matches!(asked.parameter("isAccountFromPSD2"), Some("true" | "false")) {
-            return failure(400, "Bad Request", "isAccountFromPSD2");
-        }
-        let window = match Window::parse(asked.parameter("FromDate"), asked.parameter("ToDate")) {
-            Ok(window) => window,
-            Err(parameter) => return failure(400, "Bad Request", parameter),
-        };
-        let options = &self.bank.options;
-        if options.max_window_days.is_some_and(|limit| window.days() > i64::from(limit)) {
-            return failure(options.long_window, "Internal Server Error", "ToDate");
-        }
-        if account.fails {
-            return failure(500, "Internal Server Error", "");
-        }
-        let prepared = self
-            .prepared
-            .entry(account.iban.clone())
-            .or_insert_with(|| statement::Prepared::new(account, &self.bank.options));
-        let stranger = customer.accounts.iter().find(|other| other.iban != account.iban);
-        pages::json(200, statement::reply(account, stranger, prepared, &window, &self.bank.options))
+/// `GetCustBal`: with an IBAN a statement, without one the balances of all accounts.
+fn balances(
+    asked: &Asked,
+    customer: &Customer,
+    prepared: &mut BTreeMap<String, Prepared>,
+    options: &Options,
+) -> Response<Body> {
+    if asked.parameter("StmtType") != Some("T") {
+        return failure(400, "Bad Request", "StmtType");
     }
+    let Some(iban) = asked.parameter("Iban") else { return pages::json(200, overview(customer, options)) };
+    let Some(account) = customer.accounts.iter().find(|account| account.iban == iban) else {
+        return failure(options.wrong_customer, "Internal Server Error", "Iban");
+    };
+    if !matches!(asked.parameter("isAccountFromPSD2"), Some("true" | "false")) {
+        return failure(400, "Bad Request", "isAccountFromPSD2");
+    }
+    let window = match Window::parse(asked.parameter("FromDate"), asked.parameter("ToDate")) {
+        Ok(window) => window,
+        Err(parameter) => return failure(400, "Bad Request", parameter),
+    };
+    if options.max_window_days.is_some_and(|limit| window.days() > i64::from(limit)) {
+        return failure(options.long_window, "Internal Server Error", "ToDate");
+    }
+    if account.fails {
+        return failure(500, "Internal Server Error", "");
+    }
+    if !prepared.contains_key(iban) {
+        prepared.insert(iban.to_owned(), Prepared::new(account, options));
+    }
+    let stranger = customer.accounts.iter().find(|other| other.iban != iban);
+    pages::json(200, statement::reply(account, stranger, &prepared[iban], &window, options))
 }
 
 /// What an OAuth resource server says; this one, as its model does, repeats the token.

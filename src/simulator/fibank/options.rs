@@ -32,6 +32,10 @@ pub struct Options {
     pub expires_in: Option<u64>,
     /// Wrong passwords in a row that lock the login.
     pub lock_after: u32,
+    /// A refused password is answered with the login page at once; otherwise with a redirect to it.
+    pub refuse_in_place: bool,
+    /// A new token ends the older ones.
+    pub single_session: bool,
 
     /// API calls after which a token is over.
     pub token_calls: Option<u32>,
@@ -101,6 +105,8 @@ impl Default for Options {
             state_echoed: true,
             expires_in: Some(1799),
             lock_after: 5,
+            refuse_in_place: false,
+            single_session: false,
             token_calls: None,
             expired: Expired::Unauthorized,
             headers_required: false,

@@ -24,11 +24,11 @@ const FORM: [&str; 8] = ["username", "password", "system", "client_id", "lang", 
 
 impl State {
     pub(super) fn login_page(&mut self, asked: &Asked) -> Response<Body> {
-        let message = match asked.parameter("error") {
-            None => None,
-            Some("locked") => Some(pages::LOCKED),
-            Some(_) => Some(pages::WRONG_PASSWORD),
-        };
+        self.render_login(asked, asked.parameter("error"))
+    }
+
+    fn render_login(&mut self, asked: &Asked, error: Option<&str>) -> Response<Body> {
+        let message = error.map(|error| if error == "locked" { pages::LOCKED } else { pages::WRONG_PASSWORD });
         let (id, new) = self.session(asked);
         let style = self.next_style();
         let Some(session) = self.sessions.get_mut(&id) else { return pages::html(500, pages::FAILURE) };
@@ -84,7 +84,7 @@ impl State {
             return pages::html(400, pages::BAD_REQUEST);
         }
         if self.bank.door == Door::Locked {
-            return pages::redirect(&self.location(asked, "/oauth2-server/login?error=locked"));
+            return self.refused(asked, "locked");
         }
         if field("username") != Some(&self.bank.username) || field("password") != Some(&self.bank.password) {
             return self.refuse(asked, field("username") == Some(&self.bank.username));
@@ -99,8 +99,14 @@ impl State {
         if locked {
             self.bank.door = Door::Locked;
         }
-        let page = if locked { "/oauth2-server/login?error=locked" } else { "/oauth2-server/login?error" };
-        pages::redirect(&self.location(asked, page))
+        self.refused(asked, if locked { "locked" } else { "" })
+    }
+
+    fn refused(&mut self, asked: &Asked, error: &str) -> Response<Body> {
+        if self.bank.options.refuse_in_place {
+            return self.render_login(asked, Some(error));
+        }
+        pages::redirect(&self.location(asked, &format!("/oauth2-server/login?error={error}")))
     }
 
     /// The password was right: what the door says, else on to the remembered request, in a session with a new name.
@@ -140,6 +146,9 @@ impl State {
             return pages::html(400, pages::BAD_REQUEST);
         }
         self.sign_ins += 1;
+        if self.bank.options.single_session {
+            self.tokens.clear();
+        }
         let token = self.issue_token();
         let options = &self.bank.options;
         let mut answer = form_urlencoded::Serializer::new(String::new());

@@ -1,80 +1,15 @@
-//! Statements: running balances, the window, and the rows as text. JSON is written by hand because it matters how a
-//! number looks: `9.5`, `9.50` and `"9.50"` are the same amount, and nobody knows which the bank sends.
+//! Statements: running balances, the window, and the rows as text.
 
 use std::ops::Range;
 
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
+use chrono::{DateTime, FixedOffset};
 use chrono_tz::Europe::Sofia;
 use rust_decimal::Decimal;
 
-use super::options::{Absent, Amounts, Offsets, Options, RowOrder, Stmt};
+use super::json::{Object, write_date, write_time};
+use super::options::{Options, RowOrder, Stmt};
 use super::{Account, Entry};
 use crate::simulator::world;
-
-/// A JSON object being written.
-pub(super) struct Object<'a> {
-    members: Vec<(String, String)>,
-    options: &'a Options,
-}
-
-impl<'a> Object<'a> {
-    pub(super) fn new(options: &'a Options) -> Object<'a> {
-        Object { members: Vec::with_capacity(20), options }
-    }
-
-    /// A member whose value is JSON already.
-    pub(super) fn raw(&mut self, key: &str, json: &str) -> &mut Object<'a> {
-        self.members.push((key.to_owned(), json.to_owned()));
-        self
-    }
-
-    pub(super) fn text(&mut self, key: &str, text: &str) -> &mut Object<'a> {
-        self.members.push((key.to_owned(), quote(text)));
-        self
-    }
-
-    /// A member that has no value where the text is empty.
-    pub(super) fn optional(&mut self, key: &str, text: &str) -> &mut Object<'a> {
-        match self.options.absent {
-            Absent::Missing if text.is_empty() => self,
-            Absent::Null if text.is_empty() => self.raw(key, "null"),
-            _ => self.text(key, text),
-        }
-    }
-
-    pub(super) fn amount(&mut self, key: &str, amount: Decimal) -> &mut Object<'a> {
-        self.members.push((key.to_owned(), write_amount(amount, self.options.amounts)));
-        self
-    }
-
-    /// Adds members, replacing those of the same name; `null` removes.
-    fn overlay(&mut self, extra: &serde_json::Map<String, serde_json::Value>) {
-        for (key, value) in extra {
-            let at = self.members.iter().position(|(name, _)| name == key);
-            match (at, value.is_null()) {
-                (Some(at), true) => drop(self.members.remove(at)),
-                (Some(at), false) => self.members[at].1 = value.to_string(),
-                (None, true) => {}
-                (None, false) => self.members.push((key.clone(), value.to_string())),
-            }
-        }
-    }
-
-    pub(super) fn finish(&mut self) -> String {
-        if self.options.unknown_keys {
-            self.raw("sgRev", "17").raw("flags", r#"{"new":[],"x":null}"#).text("описание", "„ново“");
-        }
-        let mut text = String::with_capacity(self.members.len() * 32);
-        for (at, (key, value)) in self.members.iter().enumerate() {
-            text.push(if at == 0 { '{' } else { ',' });
-            text.push_str(&quote(key));
-            text.push(':');
-            text.push_str(value);
-        }
-        text.push_str(if self.members.is_empty() { "{}" } else { "}" });
-        text
-    }
-}
 
 /// The two ends of a statement, both inclusive.
 pub(super) struct Window {
@@ -125,21 +60,22 @@ struct PreparedRow {
     number: u64,
     time: DateTime<FixedOffset>,
     amount: Decimal,
-    balance: Decimal,
+    /// Balance before and after.
+    balances: [Decimal; 2],
     text: Range<usize>,
 }
 
 impl Prepared {
     pub(super) fn new(account: &Account, options: &Options) -> Prepared {
         let mut prepared = Prepared { text: String::new(), rows: Vec::new(), chain: chain(account, options) };
-        for (entry, balance) in account.entries.iter().zip(balances(account, options)) {
+        for (entry, balances) in account.entries.iter().zip(run(account, options).0) {
             let start = prepared.text.len();
-            prepared.text.push_str(&write_row(account, entry, balance, options));
+            prepared.text.push_str(&write_row(account, entry, balances[1], options));
             prepared.rows.push(PreparedRow {
                 number: entry.number,
                 time: entry.time,
                 amount: entry.amount,
-                balance,
+                balances,
                 text: start..prepared.text.len(),
             });
         }
@@ -151,10 +87,10 @@ impl Prepared {
         let mut inside = self.chain.iter().map(|at| &self.rows[*at]).filter(|row| window.contains(row.time, options));
         if let Some(first) = inside.next() {
             let last = inside.next_back().unwrap_or(first);
-            return (first.balance - first.amount, last.balance);
+            return (first.balances[0], last.balances[1]);
         }
         let before = self.chain.iter().rev().map(|at| &self.rows[*at]).find(|row| row.time < window.from);
-        let balance = before.map_or(account.opening, |row| row.balance);
+        let balance = before.map_or(account.opening, |row| row.balances[1]);
         (balance, balance)
     }
 }
@@ -272,7 +208,7 @@ fn is_card(account: &Account) -> bool {
 
 /// The balance after each entry, in the order of the entries.
 pub(super) fn balances(account: &Account, options: &Options) -> Vec<Decimal> {
-    run(account, options).0
+    run(account, options).0.into_iter().map(|[_, after]| after).collect()
 }
 
 /// The balance of today.
@@ -280,20 +216,21 @@ pub(super) fn current_balance(account: &Account, options: &Options) -> Decimal {
     run(account, options).1
 }
 
-/// Follows the chain of balances. Where history stays in leva the balance turns into euros at the first entry of 2026,
-/// at the latest today.
-fn run(account: &Account, options: &Options) -> (Vec<Decimal>, Decimal) {
+/// Follows the chain of balances: before and after each entry, and today's. Where history stays in leva the balance
+/// turns into euros at the first entry of 2026, at the latest today.
+fn run(account: &Account, options: &Options) -> (Vec<[Decimal; 2]>, Decimal) {
     let mut in_leva = options.kept_in_leva.contains(&account.iban);
     let mut balance = account.opening;
-    let mut all = vec![Decimal::ZERO; account.entries.len()];
+    let mut all = vec![[Decimal::ZERO; 2]; account.entries.len()];
     for at in chain(account, options) {
         let entry = &account.entries[at];
         if in_leva && entry.time >= world::euro_day() {
             in_leva = false;
             balance = world::in_euro(balance);
         }
-        balance = entry.balance.unwrap_or(balance + entry.amount);
-        all[at] = balance;
+        let before = balance;
+        balance = entry.balance.unwrap_or(before + entry.amount);
+        all[at] = [before, balance];
     }
     (all, if in_leva { world::in_euro(balance) } else { balance })
 }
@@ -331,59 +268,4 @@ fn write_row(account: &Account, entry: &Entry, balance: Decimal, options: &Optio
     }
     object.overlay(&entry.extra);
     object.finish()
-}
-
-fn write_time(time: DateTime<FixedOffset>, offsets: Offsets) -> String {
-    let local = time.with_timezone(&Sofia);
-    match offsets {
-        Offsets::Winter => time.with_timezone(&winter()).format("%Y-%m-%dT%H:%M:%S%z").to_string(),
-        Offsets::Sofia => local.format("%Y-%m-%dT%H:%M:%S%z").to_string(),
-        Offsets::WallClock => local.format("%Y-%m-%dT%H:%M:%S+0200").to_string(),
-        Offsets::Colon => local.format("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-        Offsets::Utc => time.naive_utc().format("%Y-%m-%dT%H:%M:%SZ").to_string(),
-    }
-}
-
-/// A value date is midnight by the clock that is shown, or it would fall on the day before.
-fn write_date(date: NaiveDate, offsets: Offsets) -> String {
-    let midnight: NaiveDateTime = date.and_time(NaiveTime::MIN);
-    let local = match offsets {
-        Offsets::Winter | Offsets::WallClock => winter().from_local_datetime(&midnight).earliest(),
-        _ => Sofia.from_local_datetime(&midnight).earliest().map(|time| time.fixed_offset()),
-    };
-    local.map_or_else(String::new, |time| write_time(time, offsets))
-}
-
-/// Bulgarian winter time.
-fn winter() -> FixedOffset {
-    world::euro_day().timezone()
-}
-
-fn write_amount(amount: Decimal, amounts: Amounts) -> String {
-    let shortest = amount.normalize();
-    match amounts {
-        Amounts::Shortest => shortest.to_string(),
-        Amounts::TwoPlaces => format!("{amount:.2}"),
-        Amounts::Text => format!("\"{amount:.2}\""),
-        Amounts::Double if shortest.abs() >= Decimal::from(10_000_000) => format!("{:E}", Exponent(shortest)),
-        Amounts::Double if shortest.scale() == 0 => format!("{shortest}.0"),
-        Amounts::Double => shortest.to_string(),
-    }
-}
-
-/// Java's notation of a large double: one digit, a point, at least one more, `E`, the power of ten.
-struct Exponent(Decimal);
-
-impl std::fmt::UpperExp for Exponent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let digits = self.0.mantissa().unsigned_abs().to_string();
-        let power = digits.len() - 1 - self.0.scale() as usize;
-        let rest = digits[1..].trim_end_matches('0');
-        let sign = if self.0.is_sign_negative() { "-" } else { "" };
-        write!(f, "{sign}{}.{}E{power}", &digits[..1], if rest.is_empty() { "0" } else { rest })
-    }
-}
-
-fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }

@@ -1,10 +1,11 @@
 //! The bank, met with steps of the tests' own: a client that knows the facts and nothing of the connector.
+#![allow(clippy::unwrap_used)]
 
 use reqwest::{Client, Response, redirect};
-use serde_json::Value;
 
 use super::*;
-use crate::simulator::world;
+
+mod api;
 
 /// A browser that follows no redirect by itself.
 struct Browser {
@@ -112,29 +113,6 @@ impl Browser {
         }
         request.send().await.unwrap()
     }
-
-    async fn json(&self, call: &str, customer: &str, query: &[(&str, &str)]) -> Value {
-        let answer = self.api(call, Some(customer), query).await;
-        assert_eq!(answer.status(), 200, "{call}");
-        answer.json().await.unwrap()
-    }
-
-    /// The statement of the first account of [`Bank::small`].
-    async fn statement(&self, from: &str, to: &str) -> Response {
-        self.api("sywsquery/sywsquery/GetCustBal", Some("1000001"), &window(&world::iban("00000001"), from, to)).await
-    }
-
-    async fn rows(&self, from: &str, to: &str) -> Vec<Value> {
-        let answer = self.statement(from, to).await;
-        assert_eq!(answer.status(), 200);
-        answer.json::<Value>().await.unwrap()["acc"][0]["stmt"].as_array().unwrap().clone()
-    }
-}
-
-const ALWAYS: [&str; 2] = ["1993-02-27T00:00:00+0200", "2026-12-31T00:00:00+0200"];
-
-fn window<'a>(iban: &'a str, from: &'a str, to: &'a str) -> [(&'a str, &'a str); 5] {
-    [("FromDate", from), ("ToDate", to), ("Iban", iban), ("StmtType", "T"), ("isAccountFromPSD2", "false")]
 }
 
 fn location(answer: &Response) -> String {
@@ -152,10 +130,6 @@ fn csrf_of(page: &str) -> String {
 fn token_in(locations: &[String]) -> Option<String> {
     let (_, after) = locations.iter().find_map(|location| location.split_once("access_token="))?;
     Some(after.split('&').next().unwrap_or_default().to_owned())
-}
-
-fn transactions(rows: &[Value]) -> Vec<&Value> {
-    rows.iter().filter(|row| !matches!(row["trnType"].as_str(), Some("OP" | "DT" | "CT" | "CL"))).collect()
 }
 
 #[tokio::test]
@@ -254,6 +228,10 @@ async fn wrong_passwords_are_counted_and_lock() {
     }
     assert_eq!(browser.bank.edit(|bank| bank.door.clone()), Door::Locked);
     assert_eq!((browser.bank.login_attempts(), browser.bank.sign_ins()), (8, 1));
+    browser.bank.edit(|bank| bank.door = Door::Open);
+    browser.password("wrong").await;
+    let answer = browser.password("correct horse").await;
+    assert!(token_in(&browser.follow(answer).await.0).is_some(), "unlocking forgives");
 }
 
 #[tokio::test]
@@ -317,98 +295,36 @@ async fn the_chain_of_redirects_varies() {
     assert!(locations.iter().all(|location| location.starts_with('/')));
     assert!(locations[2].starts_with("/EBank/?access_token=") && !locations[2].contains("expires_in"));
     assert!(!locations[2].contains("1b4e28ba"));
-}
 
-#[tokio::test]
-async fn the_api_wants_a_token_and_a_customer() {
-    let mut browser = Browser::open(Bank::small()).await;
-    let who = "sywsquery/sywsquery/getCustQuery";
-    browser.token = "guess".to_owned();
-    let answer = browser.api(who, None, &[]).await;
-    assert_eq!(answer.status(), 401);
-    assert_eq!(answer.json::<Value>().await.unwrap()["error"], "invalid_token");
-    browser.sign_in().await.unwrap();
-    for nobody in [None, Some("0"), Some("")] {
-        let answer: Value = browser.api(who, nobody, &[]).await.json().await.unwrap();
-        assert_eq!(answer["customer"][0]["ibCustomerId"], 1_000_001);
-        assert_eq!(answer["mainCustomer"]["name"], "Иван Измислен");
-    }
-    let accounts = "sywspicklist/sywspicklist/getFilteredAccounts";
-    assert_eq!(browser.api(accounts, None, &[]).await.status(), 500);
-    assert_eq!(browser.api(accounts, Some("1000002"), &[]).await.status(), 500);
-    let list = browser.json(accounts, "1000001", &[]).await;
-    assert_eq!(list[0]["ibanAcNo"], world::iban("00000001"));
-    assert_eq!((list.as_array().unwrap().len(), list[1]["ccy"].as_str()), (2, Some("EUR")));
-    assert!(list[1].get("acDesc").is_none());
-}
-
-#[tokio::test]
-async fn a_token_ends_after_its_calls() {
     let mut bank = Bank::small();
-    bank.options.token_calls = Some(2);
+    bank.options.foreign_redirect = Some("http://127.0.0.1:9/elsewhere".to_owned());
     let mut browser = Browser::open(bank).await;
-    browser.sign_in().await.unwrap();
+    browser.authorize().await;
+    assert_eq!(location(&browser.password("correct horse").await), "http://127.0.0.1:9/elsewhere");
+}
+
+#[tokio::test]
+async fn a_refusal_may_come_without_a_redirect() {
+    let mut bank = Bank::small();
+    bank.options.refuse_in_place = true;
+    let mut browser = Browser::open(bank).await;
+    browser.authorize().await;
+    let answer = browser.password("wrong").await;
+    assert_eq!(answer.status(), 200);
+    assert!(answer.text().await.unwrap().contains(pages::WRONG_PASSWORD));
+}
+
+#[tokio::test]
+async fn a_new_token_may_end_the_old_one() {
+    let mut bank = Bank::small();
+    bank.options.single_session = true;
+    let mut first = Browser::open(bank).await;
+    first.sign_in().await.unwrap();
+    let mut second = Browser::at(&first.bank);
+    second.sign_in().await.unwrap();
     let who = "sywsquery/sywsquery/getCustQuery";
-    for expected in [200, 200, 401, 401] {
-        assert_eq!(browser.api(who, None, &[]).await.status(), expected);
-    }
-    browser.bank.edit(|bank| bank.options.expired = Expired::Redirect);
-    assert_eq!(browser.api(who, None, &[]).await.status(), 302);
-    browser.bank.edit(|bank| bank.options.expired = Expired::Page);
-    assert!(browser.api(who, None, &[]).await.text().await.unwrap().contains("_csrf"));
-    browser.token = browser.bank.issue_token();
-    assert_eq!(browser.api(who, None, &[]).await.status(), 200);
-    assert_eq!(browser.bank.sign_ins(), 1);
-}
-
-#[tokio::test]
-async fn a_window_takes_both_encodings_and_no_bare_plus() {
-    let mut browser = Browser::open(Bank::small()).await;
-    browser.sign_in().await.unwrap();
-    let iban = world::iban("00000001");
-    let ask = async |from: &str, to: &str| {
-        let query = format!("FromDate={from}&ToDate={to}&Iban={iban}&StmtType=T&isAccountFromPSD2=false");
-        let path = format!("sywsquery/sywsquery/GetCustBal?{query}");
-        browser.api(&path, Some("1000001"), &[]).await
-    };
-    let from = "2026-02-03T08%3A15%3A00";
-    let to = "2026-02-04T10%3A11%3A12";
-    for (first, second) in [("%2B0200", "%2B0200"), ("%252B0200", "%2B0200"), ("%2B0200", "%252B0200")] {
-        let answer = ask(&format!("{from}{first}"), &format!("{to}{second}")).await;
-        assert_eq!(answer.status(), 200);
-        let reply: Value = answer.json().await.unwrap();
-        let rows = reply["acc"][0]["stmt"].as_array().unwrap();
-        let numbers: Vec<u64> = transactions(rows).iter().map(|row| row["acEntrySrNo"].as_u64().unwrap()).collect();
-        assert_eq!(numbers, [900_000_002, 900_000_003, 900_000_004, 900_000_005], "both ends belong to it");
-    }
-    assert_eq!(ask(&format!("{from}+0200"), &format!("{to}%2B0200")).await.status(), 400);
-    assert_eq!(ask(&format!("{to}%2B0200"), &format!("{from}%2B0200")).await.status(), 400);
-    let narrow = ask(&format!("{from}%2B0200"), "2026-02-04T10%3A11%3A12%2B0300").await;
-    let reply: Value = narrow.json().await.unwrap();
-    assert_eq!(transactions(reply["acc"][0]["stmt"].as_array().unwrap()).len(), 2, "an offset is an hour");
-}
-
-#[tokio::test]
-async fn a_statement_adds_up() {
-    let mut browser = Browser::open(Bank::small()).await;
-    browser.sign_in().await.unwrap();
-    let reply: Value = browser.statement(ALWAYS[0], ALWAYS[1]).await.json().await.unwrap();
-    let account = &reply["acc"][0];
-    let rows = account["stmt"].as_array().unwrap();
-    let kinds: Vec<&str> = rows.iter().filter_map(|row| row["trnType"].as_str()).collect();
-    assert_eq!((kinds[0], &kinds[kinds.len() - 3..]), ("OP", &["DT", "CT", "CL"][..]));
-    assert_eq!(rows[0]["acBal"], 100);
-    assert_eq!(rows[rows.len() - 1]["acBal"], account["acyCurrBalance"]);
-    let expected = browser.bank.edit(|bank| bank.transactions());
-    let expected: Vec<_> = expected.iter().filter(|(iban, ..)| *iban == account["iban"]).collect();
-    assert_eq!(transactions(rows).len(), expected.len());
-    let mut balance = Decimal::from(100);
-    for (row, (_, entry, after)) in transactions(rows).into_iter().zip(expected) {
-        let amount: Decimal = row["amount"].to_string().parse().unwrap();
-        balance += if row["dtkt"] == "D" { -amount } else { amount };
-        assert_eq!(row["acBal"].to_string().parse::<Decimal>().unwrap(), balance);
-        assert_eq!((*after, row["reference"].as_str()), (balance, Some(entry.reference.as_str())));
-        assert!(amount > Decimal::ZERO && row.get("remIii").is_none());
-    }
-    assert_eq!(transactions(rows)[7]["contragent"], "Супермаркет „Изобилие“");
+    assert_eq!(first.api(who, None, &[]).await.status(), 401);
+    assert_eq!(second.api(who, None, &[]).await.status(), 200);
+    second.bank.forget_sessions();
+    assert_eq!(second.api(who, None, &[]).await.status(), 401);
 }

@@ -1,4 +1,5 @@
 //! The worlds keep their promises.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -186,4 +187,11 @@ fn a_large_bank_has_as_many_rows_as_were_asked_for() {
     }
     let last = accounts(&bank)[0].entries.last().unwrap().time;
     assert!(last > sofia(day(2025, 12, 1), 0, 0, 0) && last < sofia(day(2026, 1, 1), 0, 0, 0));
+}
+
+#[test]
+fn the_clock_is_the_bulgarian_one() {
+    assert_eq!(euro_day().to_rfc3339(), "2026-01-01T00:00:00+02:00");
+    assert_eq!(sofia(day(2026, 3, 29), 3, 30, 0).to_rfc3339(), "2026-03-29T04:30:00+03:00");
+    assert_eq!(sofia(day(2026, 10, 25), 3, 30, 0).to_rfc3339(), "2026-10-25T03:30:00+03:00");
 }

@@ -15,7 +15,7 @@ pub(super) const INTEREST: Kind = ("INT", "Лихва");
 pub(super) const BUDGET: Kind = ("BUD", "Плащане към бюджета");
 pub(super) const UTILITY: Kind = ("UTL", "Комунално плащане");
 
-/// Places in [`IBANS`](super::household::ACCOUNTS): the person's three accounts, the company's two.
+// Places among the household's accounts: the person's three, the company's two.
 pub(super) const DAILY: usize = 0;
 pub(super) const CARD: usize = 1;
 pub(super) const SAVINGS: usize = 2;
