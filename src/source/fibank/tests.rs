@@ -25,8 +25,12 @@ struct Stage {
 /// What a whole pull gives.
 struct Pulled {
     accounts: Vec<Account>,
-    pages: Vec<Result<(Page, Vec<Result<Row, Error>>), Error>>,
+    pages: Vec<Result<Read, Error>>,
 }
+
+/// A page and its rows, read.
+type Read = (Page, Vec<Result<Row, Error>>);
+type Instant = chrono::DateTime<chrono::FixedOffset>;
 
 impl Stage {
     async fn with(bank: Bank, change: impl FnOnce(&mut config::Fibank)) -> Stage {
@@ -401,10 +405,7 @@ async fn smaller_windows_leave_no_gap_and_no_overlap() {
 }
 
 /// The windows of the first account that are no longer than the limit, newest first.
-fn accepted(
-    stage: &Stage,
-    limit: i64,
-) -> Vec<(chrono::DateTime<chrono::FixedOffset>, chrono::DateTime<chrono::FixedOffset>)> {
+fn accepted(stage: &Stage, limit: i64) -> Vec<(Instant, Instant)> {
     let instant = |text: &str| chrono::DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%z").unwrap();
     let windows = stage.windows().into_iter().map(|(from, to)| (instant(&from), instant(&to)));
     let mut short: Vec<_> = windows.filter(|(from, to)| (*to - *from).num_days() <= limit).collect();
@@ -413,10 +414,7 @@ fn accepted(
     short
 }
 
-fn assert_covers(
-    windows: &[(chrono::DateTime<chrono::FixedOffset>, chrono::DateTime<chrono::FixedOffset>)],
-    first: NaiveDate,
-) {
+fn assert_covers(windows: &[(Instant, Instant)], first: NaiveDate) {
     assert_eq!(windows.first().unwrap().1, wire::end_of_day(wire::now().date_naive()));
     assert_eq!(windows.last().unwrap().0, wire::in_sofia(first.into()));
     for pair in windows.windows(2) {

@@ -187,7 +187,7 @@ fn an_entry_doubled_in_one_reply_is_noted_and_two_different_ones_are_refused() {
 #[test]
 fn the_account_asked_for_is_picked_from_several() {
     let stranger = r#"{"iban":"BG05FINV91501000000002","ccy":"USD","stmt":[{"trnType":"??"}]}"#;
-    let own = format!(r#"{{"iban":"BG32 FINV 9150 1000 0000 01","ccy":"bgn","acDesc":"Моята","stmt":[]}}"#);
+    let own = r#"{"iban":"BG32 FINV 9150 1000 0000 01","ccy":"bgn","acDesc":"Моята","stmt":[]}"#;
     let page = pages(&[format!(r#"{{"acc":[{stranger},{own}]}}"#)]).unwrap();
     assert_eq!((page.account.name.as_str(), page.account.currency.as_str()), ("Моята", "BGN"));
     assert!(page.notes.is_empty());
@@ -200,7 +200,7 @@ fn the_account_asked_for_is_picked_from_several() {
 #[test]
 fn a_reply_without_rows_is_noted_unless_others_have_some() {
     let without = format!(r#"{{"acc":[{{"iban":"{IBAN}","ccy":"EUR","description":"Сметка"}}]}}"#);
-    let page = pages(&[without.clone()]).unwrap();
+    let page = pages(std::slice::from_ref(&without)).unwrap();
     assert_eq!((page.count, page.notes.len(), page.account.name.as_str()), (0, 1, "Сметка"));
     let page = pages(&[without, reply("", &[])]).unwrap();
     assert!(page.notes.is_empty());
