@@ -192,7 +192,8 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
 
 /// Finds and reads the configuration; one line and status 2 where it is no good.
 fn with_config(path: Option<&Path>, then: impl FnOnce(Config) -> io::Result<u8>) -> io::Result<u8> {
-    let found = path.map_or_else(config::find, |path| Ok(path.to_owned()));
+    let lookup = || config::find(&config::Environment::process(), Path::new(""));
+    let found = path.map_or_else(lookup, |path| Ok(path.to_owned()));
     match found.and_then(|path| config::load(&path)) {
         Ok(config) => then(config),
         Err(error) => {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
-use secrecy::SecretString;
 use url::Url;
 
 use crate::model::{Direction, Field, Language};
@@ -249,11 +248,3 @@ impl Config {
         sources.chain(destinations).collect()
     }
 }
-
-/// Where the configuration is looked for when nobody says.
-pub fn find() -> Result<PathBuf, Error> {
-    Err(Error("not built".into()))
-}
-
-/// A secret's text, hidden from `Debug` and wiped when dropped.
-pub type Revealed = SecretString;

@@ -354,13 +354,3 @@ mod tests {
         }
     }
 }
-
-/// The first run of any of these strictly after `now`.
-pub fn next_run(schedules: &[Schedule], now: DateTime<Tz>) -> Option<DateTime<Tz>> {
-    schedules.iter().filter_map(|schedule| schedule.next_after(now)).min()
-}
-
-/// Whether a run was due between `last_run` and `now`.
-pub fn missed(schedules: &[Schedule], last_run: DateTime<chrono::Utc>, now: DateTime<chrono::Utc>, tz: Tz) -> bool {
-    next_run(schedules, last_run.with_timezone(&tz)).is_some_and(|due| due <= now)
-}

@@ -1,4 +1,8 @@
 //! The integration tests: one crate, one module per subject.
 #![allow(clippy::unwrap_used)]
 
+mod cli;
 mod config;
+mod docs;
+mod sync;
+mod world;
