@@ -133,6 +133,7 @@ fn clock_change(before: DateTime<Tz>, after: DateTime<Tz>) -> DateTime<Tz> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use chrono_tz::Europe::{Berlin, Sofia};
 
@@ -339,8 +340,9 @@ mod tests {
                 let schedule = Schedule::parse(text).unwrap();
                 for start in ["2026-03-28 12:00", "2026-04-04 06:00", "2026-10-03 06:00", "2026-10-24 12:00"] {
                     let shown = |minute: &DateTime<Tz>| {
-                        let matching = if step == 1 { minute.minute() % 20 == 0 } else { minute.minute() == 20 };
-                        matching && minute.hour() % step == 0
+                        let matching =
+                            if step == 1 { minute.minute().is_multiple_of(20) } else { minute.minute() == 20 };
+                        matching && minute.hour().is_multiple_of(step)
                     };
                     let start = utc(start).with_timezone(&zone);
                     let expected: Vec<_> = (1..24 * 60).map(|n| start + Duration::minutes(n)).filter(shown).collect();

@@ -59,6 +59,7 @@ pub(super) fn data_dir(environment: &Environment) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -85,8 +85,16 @@ fn syntax_error(file: &File<'_>, error: &toml::de::Error) -> Error {
         // The key is named only if it is a known one: whatever else stands there may be part of a secret.
         let key = file.text.get(span.clone()).unwrap_or_default();
         let known = keys::known_keys().iter().any(|(_, name)| *name == key);
-        let which = if known { format!("{key} is") } else { "a key is".into() };
-        return file.error(span.start, format!("{which} given twice"));
+        return file.error(
+            span.start,
+            match key {
+                "source" | "destination" => {
+                    format!("{key} is given twice, write [[{key}]] in double brackets each time")
+                }
+                _ if known => format!("{key} is given twice"),
+                _ => "a key is given twice".into(),
+            },
+        );
     }
     file.error(span.start, format!("not valid TOML: {message}"))
 }

@@ -177,7 +177,7 @@ impl Unit {
         let Some(value) = number(text) else {
             let lower = text.to_ascii_lowercase();
             let named = |name: &&str| name[..3] == lower || **name == lower;
-            return match (self.names.iter().position(|name| named(&name)), self.names) {
+            return match (self.names.iter().position(named), self.names) {
                 (Some(at), _) => Ok(self.least + at as u32),
                 (None, []) => Err(format!("{}: `{shown}` is not a number", self.name)),
                 (None, names) => {
