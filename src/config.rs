@@ -144,6 +144,10 @@ pub struct GoogleSheets {
     pub rows: Rows,
     /// Where new rows go.
     pub order: Order,
+    /// Title of the tab with balances, where one is asked for.
+    pub balances_tab: Option<String>,
+    /// Title of the tab with charts, where one is asked for.
+    pub dashboard_tab: Option<String>,
 }
 
 /// `kind = "airtable"`.

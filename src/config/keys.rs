@@ -17,8 +17,6 @@ pub(super) enum Support {
     Yes,
     /// Refused with a word of its own.
     NotYet,
-    /// `false` asks for nothing and is accepted; anything else is refused.
-    OnlyFalse,
 }
 
 /// A kind of source or destination and the keys it has beside the common ones; `None`: not in this version.
@@ -36,6 +34,7 @@ const fn later(name: &'static str) -> Key {
 }
 
 const SECRET_EXPECTED: &str = "text in quotes, or a table with exactly one of env, file, credential";
+const TAB_EXPECTED: &str = "the title of a tab in quotes, or false";
 const BASE_URL_EXPECTED: &str = "an address in quotes such as \"https://example.com\"";
 
 pub(super) const TOP: &[Key] = &[
@@ -91,8 +90,8 @@ pub(super) const GOOGLE_SHEETS: &[Key] = &[
     key("tab", "the title of a tab in quotes"),
     key("service_account", SECRET_EXPECTED),
     key("order", "`oldest-first` or `newest-first` in quotes"),
-    Key { name: "balances_tab", expected: "false", support: Support::OnlyFalse },
-    Key { name: "dashboard_tab", expected: "false", support: Support::OnlyFalse },
+    key("balances_tab", TAB_EXPECTED),
+    key("dashboard_tab", TAB_EXPECTED),
     later("oauth"),
 ];
 

@@ -129,6 +129,10 @@ fn config(top: &Table<'_>, file: &File<'_>, environment: &Environment) -> Result
     if destinations.is_empty() {
         warnings.push(format!("{}: no destination, rows are only stored; add a [[destination]]", file.name));
     }
+    warnings.extend(destinations.iter().filter(|destination| asks_for_later_tabs(destination)).map(|destination| {
+        let name = &destination.name;
+        format!("{}: destination `{name}`: this version writes no balances and no dashboard tab yet", file.name)
+    }));
     let path = PathBuf::new();
     Ok(Config { path, data_dir, timezone, schedule, catch_up, jitter, sources, destinations, warnings })
 }
@@ -265,8 +269,18 @@ fn google_sheets(table: &Table<'_>) -> Result<GoogleSheets, Error> {
         service_account: table.require("service_account", values::service_account)?,
         base_url: table.read("base_url", values::root)?.map_or_else(|| fixed("https://sheets.googleapis.com/"), Ok)?,
         order: table.read("order", |value| value.choice(&orders))?.unwrap_or_default(),
+        balances_tab: table.read("balances_tab", values::title_or_false)?.flatten(),
+        dashboard_tab: table.read("dashboard_tab", values::title_or_false)?.flatten(),
         rows,
     })
+}
+
+/// Tabs that the contract names and a later version will write.
+fn asks_for_later_tabs(destination: &Destination) -> bool {
+    match &destination.kind {
+        DestinationKind::GoogleSheets(sheets) => sheets.balances_tab.is_some() || sheets.dashboard_tab.is_some(),
+        DestinationKind::Airtable(_) => false,
+    }
 }
 
 fn airtable(table: &Table<'_>) -> Result<Airtable, Error> {

@@ -105,16 +105,12 @@ impl<'a> Table<'a> {
     pub fn check_keys(&self) -> Result<(), Error> {
         let mut found: Vec<_> = self.values.iter().collect();
         found.sort_by_key(|(name, _)| name.span().start);
-        for (name, value) in found {
+        for (name, _) in found {
             let at = name.span().start;
             let refuse = |message: String| Err(self.error_at(at, message));
             let name = name.get_ref().as_ref();
             match self.keys.iter().find(|key| key.name == name).map(|key| key.support) {
                 Some(Support::Yes) => {}
-                Some(Support::OnlyFalse) if value.get_ref().as_bool() == Some(false) => {}
-                Some(Support::OnlyFalse) => {
-                    return refuse(format!("{name} is not supported yet in this version, write false or leave it out"));
-                }
                 Some(Support::NotYet) => {
                     return refuse(format!("{name} is not supported yet in this version, leave it out"));
                 }

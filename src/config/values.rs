@@ -289,6 +289,11 @@ pub(super) fn base(value: &Value<'_>) -> Result<String, Error> {
     rest.map(|_| text.to_owned()).ok_or_else(|| value.error(expected))
 }
 
+/// A tab's title, or `false` for none.
+pub(super) fn title_or_false(value: &Value<'_>) -> Result<Option<String>, Error> {
+    if value.value.as_bool() == Some(false) { Ok(None) } else { title(value).map(Some) }
+}
+
 /// The title of a tab, table or column.
 pub(super) fn title(value: &Value<'_>) -> Result<String, Error> {
     let text = value.text()?.trim();

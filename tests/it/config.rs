@@ -470,11 +470,8 @@ fn mistakes() -> Vec<(String, String)> {
         ("direction = \"debt\"", "direction: expected `debit` or `credit`, found `debt`, did you mean `debit`?"),
         ("since = \"yesterday\"", "since: expected a day as year-month-day, such as 2024-01-31"),
         ("oauth = { client = \"x\" }", "oauth is not supported yet in this version, leave it out"),
-        (
-            "balances_tab = \"Balances\"",
-            "balances_tab is not supported yet in this version, write false or leave it out",
-        ),
-        ("dashboard_tab = true", "dashboard_tab is not supported yet in this version, write false or leave it out"),
+        ("balances_tab = 3", "balances_tab: expected the title of a tab in quotes, or false, found a number"),
+        ("dashboard_tab = true", "dashboard_tab: expected the title of a tab in quotes, or false, found true"),
         ("min_amount = 10", "min_amount is not supported yet in this version, leave it out"),
         ("type = \"card\"", "type is not supported yet in this version, leave it out"),
         (
