@@ -19,6 +19,15 @@ pub fn bgn_to_eur(amount: Decimal) -> Decimal {
     (amount / BGN_PER_EUR).round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero)
 }
 
+/// An amount as text: with at least two decimals, as money is written, and never fewer than the bank gave.
+pub fn money_text(amount: Decimal) -> String {
+    let mut amount = amount;
+    if amount.scale() < 2 {
+        amount.rescale(2);
+    }
+    amount.to_string()
+}
+
 /// An account as a source describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
@@ -367,6 +376,12 @@ mod tests {
         }
         assert_eq!("raw.remI".parse::<Field>(), Ok(Field::Raw("remI".into())));
         assert!("raw.".parse::<Field>().is_err());
+    }
+
+    #[test]
+    fn money_has_two_decimals_or_more() {
+        let shown = |text: &str| money_text(text.parse().unwrap());
+        assert_eq!([shown("-1.9"), shown("100"), shown("0.125"), shown("-0.00")], ["-1.90", "100.00", "0.125", "0.00"]);
     }
 
     #[test]

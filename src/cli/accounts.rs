@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{Done, print_json};
 use crate::control::Output;
 use crate::daemon::Owner;
+use crate::model::money_text;
 use crate::store::StoredAccount;
 
 /// An account as JSON.
@@ -30,7 +31,7 @@ impl<'a> Shown<'a> {
             account_name: &account.name,
             customer: &account.customer,
             currency: &account.currency,
-            balance: account.balance.map(|balance| balance.to_string()),
+            balance: account.balance.map(money_text),
             source: &stored.source,
             fetched_until: stored.fetched_until.map(|day| day.to_string()),
             complete: stored.is_complete(),

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{Done, print_json};
 use crate::control::Output;
 use crate::daemon::Owner;
+use crate::model::money_text;
 use crate::store::Attention;
 
 /// The shape of `status --json`.
@@ -73,7 +74,7 @@ fn gather(owner: &Owner) -> Result<Status, crate::store::Error> {
         complete: stored.is_complete(),
         account: stored.account.account,
         currency: stored.account.currency,
-        balance: stored.account.balance.map(|balance| balance.to_string()),
+        balance: stored.account.balance.map(money_text),
         problem: stored.problem,
     });
     let mut status = Status {

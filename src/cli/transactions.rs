@@ -9,7 +9,7 @@ use super::{Done, Failure};
 use crate::control::{Output, Selection};
 use crate::daemon::Owner;
 use crate::destination::What;
-use crate::model::{Field, Transaction, Value};
+use crate::model::{Field, Transaction, Value, money_text};
 use crate::store::{self, Former, Store};
 
 /// A transaction as JSON: the fields of the contract by name, decimals as text, then the payload and the history.
@@ -62,7 +62,7 @@ pub(super) fn plain(value: &Value<'_>) -> Option<String> {
         Value::Text(text) => Some(text.to_string()),
         Value::Date(date) => Some(date.to_string()),
         Value::Time(time) => Some(time.to_rfc3339()),
-        Value::Money(amount) => Some(amount.to_string()),
+        Value::Money(amount) => Some(money_text(*amount)),
     }
 }
 
@@ -143,7 +143,7 @@ fn print_table(store: &Store, selection: &Selection, output: &mut dyn Output) ->
         let line = format!(
             "{}  {:>12} {}  {}  {}{mark}",
             row.date,
-            row.amount.to_string(),
+            money_text(row.amount),
             row.currency,
             transaction.account,
             words.trim()

@@ -26,7 +26,8 @@ async fn run(world: &World, arguments: &[&str]) -> Output {
 async fn json(world: &World, arguments: &[&str]) -> (i32, Value) {
     let output = run(world, arguments).await;
     let text = String::from_utf8(output.stdout).unwrap();
-    let value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)));
+    let value = serde_json::from_str(&text)
+        .unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)));
     (output.status.code().unwrap(), value)
 }
 
@@ -69,10 +70,15 @@ async fn the_commands_say_what_the_contract_says() {
     world.assert_delivered();
 
     let (_, transactions) = json(&world, &["transactions", "--json"]).await;
-    let listed: Vec<(String, String)> = transactions.as_array().unwrap().iter().map(|transaction| {
-        assert!(transaction["raw"].is_object() && transaction["time"].as_str().unwrap().contains('T'));
-        (transaction["id"].as_str().unwrap().to_owned(), transaction["amount"].as_str().unwrap().to_owned())
-    }).collect();
+    let listed: Vec<(String, String)> = transactions
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|transaction| {
+            assert!(transaction["raw"].is_object() && transaction["time"].as_str().unwrap().contains('T'));
+            (transaction["id"].as_str().unwrap().to_owned(), transaction["amount"].as_str().unwrap().to_owned())
+        })
+        .collect();
     assert_eq!(listed.len(), booked.len());
     for (id, amount) in listed {
         let amount: rust_decimal::Decimal = amount.parse().unwrap();
@@ -84,7 +90,8 @@ async fn the_commands_say_what_the_contract_says() {
     assert_eq!(none, Value::Array(Vec::new()));
 
     let (_, accounts) = json(&world, &["accounts", "--json"]).await;
-    let ibans: Vec<String> = world.bank.edit(|bank| bank.customers.iter().flat_map(|c| c.accounts.iter().map(|a| a.iban.clone())).collect());
+    let ibans: Vec<String> =
+        world.bank.edit(|bank| bank.customers.iter().flat_map(|c| c.accounts.iter().map(|a| a.iban.clone())).collect());
     assert_eq!(accounts.as_array().unwrap().len(), ibans.len());
 
     let (_, state) = json(&world, &["status", "--json"]).await;
@@ -195,7 +202,10 @@ async fn no_secret_appears_in_any_output_or_in_the_data_directory() {
         (None, &["sync"][..]),
         (None, &["check"][..]),
         (None, &["status"][..]),
-        (Some(Fault::Status(401, r#"{"error":{"code":401,"message":"no","status":"UNAUTHENTICATED"}}"#.into())), &["sync"][..]),
+        (
+            Some(Fault::Status(401, r#"{"error":{"code":401,"message":"no","status":"UNAUTHENTICATED"}}"#.into())),
+            &["sync"][..],
+        ),
         (Some(Fault::Status(500, "<html>oops</html>".into())), &["check"][..]),
         (Some(Fault::Drop), &["sync", "--json"][..]),
     ] {

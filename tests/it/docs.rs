@@ -39,14 +39,14 @@ fn modules_name_only_what_lies_below_them() {
     ];
     // Said once each, with the reason.
     const EXCEPTIONS: [(&str, &str); 8] = [
-        ("daemon", "cli"),        // a call over the socket is carried out by the command's own code
-        ("demo", "cli"),          // the demo shows what the commands show
-        ("config", "schedule"),   // a schedule is parsed where everything is parsed
-        ("source", "config"),     // a connector is built from its configuration
+        ("daemon", "cli"),      // a call over the socket is carried out by the command's own code
+        ("demo", "cli"),        // the demo shows what the commands show
+        ("config", "schedule"), // a schedule is parsed where everything is parsed
+        ("source", "config"),   // a connector is built from its configuration
         ("destination", "config"),
-        ("control", "sync"),      // a call carries a request for a cycle
+        ("control", "sync"), // a call carries a request for a cycle
         ("demo", "simulator"),
-        ("cli", "simulator"),     // the hidden `simulate`
+        ("cli", "simulator"), // the hidden `simulate`
     ];
     let layer = |module: &str| LAYERS.iter().position(|layer| layer.contains(&module));
     for (path, text) in sources(&root().join("src")) {
@@ -54,7 +54,11 @@ fn modules_name_only_what_lies_below_them() {
         if from == "lib" {
             continue;
         }
-        for to in text.split("crate::").skip(1).map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap()) {
+        for to in text
+            .split("crate::")
+            .skip(1)
+            .map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap())
+        {
             let allowed = from == to
                 || to.is_empty()
                 || EXCEPTIONS.contains(&(from.as_str(), to))
@@ -68,26 +72,37 @@ fn modules_name_only_what_lies_below_them() {
 #[test]
 fn sharp_tools_have_one_place() {
     for (path, text) in sources(&root().join("src")) {
-        let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        let code: String =
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
         let at = module(&path);
         assert!(!code.contains("sled::") || at == "store", "{} names the store's crate", path.display());
         assert!(!code.contains("println!"), "{} prints by itself: a closed pipe would panic", path.display());
-        assert!(text.starts_with("//!") || path.to_str().unwrap().contains("tests"), "{} says not what it is", path.display());
+        assert!(
+            text.starts_with("//!") || path.to_str().unwrap().contains("tests"),
+            "{} says not what it is",
+            path.display()
+        );
     }
 }
 
 #[test]
 fn the_readme_begins_with_two_commands_and_names_every_command_there_is() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let first: Vec<&str> = readme.split("```sh\n").skip(1).take(2).map(|block| block.split("\n```").next().unwrap()).collect();
+    let first: Vec<&str> =
+        readme.split("```sh\n").skip(1).take(2).map(|block| block.split("\n```").next().unwrap()).collect();
     assert_eq!(first, ["cargo run --release -- demo", "cargo test"]);
     let help = std::process::Command::new(env!("CARGO_BIN_EXE_bankfeed")).arg("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
-    let names: Vec<&str> = commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next()).collect();
+    let names: Vec<&str> = commands
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
     assert!(names.len() >= 9, "{names:?}");
     for name in names.iter().filter(|name| **name != "help") {
-        let named = readme.contains(&format!("bankfeed {name}")) || readme.contains(&format!("-- {name}")) || *name == "run";
+        let named =
+            readme.contains(&format!("bankfeed {name}")) || readme.contains(&format!("-- {name}")) || *name == "run";
         assert!(named, "the README does not name `{name}`");
     }
 }

@@ -135,7 +135,10 @@ base_url = "{airtable}"
     /// What the bank holds: id -> (amount with two decimals, currency).
     pub fn booked(&self) -> BTreeMap<String, String> {
         let booked = self.bank.edit(|bank| bank.transactions());
-        booked.into_iter().map(|(iban, entry, _)| (format!("fibank:{iban}:{}", entry.number), format!("{:.2}", entry.amount))).collect()
+        booked
+            .into_iter()
+            .map(|(iban, entry, _)| (format!("fibank:{iban}:{}", entry.number), format!("{:.2}", entry.amount)))
+            .collect()
     }
 
     pub fn sheet(&self) -> Vec<Vec<CellValue>> {
@@ -145,7 +148,10 @@ base_url = "{airtable}"
     /// One column of the sheet by its header, without the header.
     pub fn column(&self, header: &str) -> Vec<CellValue> {
         let sheet = self.sheet();
-        let at = sheet[0].iter().position(|cell| *cell == CellValue::Text(header.into())).unwrap_or_else(|| panic!("no column {header}"));
+        let at = sheet[0]
+            .iter()
+            .position(|cell| *cell == CellValue::Text(header.into()))
+            .unwrap_or_else(|| panic!("no column {header}"));
         sheet[1..].iter().map(|row| row.get(at).cloned().unwrap_or(CellValue::Empty)).collect()
     }
 
@@ -164,7 +170,15 @@ base_url = "{airtable}"
 
     pub fn in_base(&self) -> Vec<(String, String)> {
         let records = self.airtable.read(&self.base, |base| base.records("Transactions"));
-        records.iter().map(|record| (record["Transaction ID"].as_str().unwrap().to_owned(), format!("{:.2}", record["Amount"].as_f64().unwrap()))).collect()
+        records
+            .iter()
+            .map(|record| {
+                (
+                    record["Transaction ID"].as_str().unwrap().to_owned(),
+                    format!("{:.2}", record["Amount"].as_f64().unwrap()),
+                )
+            })
+            .collect()
     }
 
     /// Both destinations hold exactly what the bank holds, each row once.
