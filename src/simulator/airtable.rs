@@ -28,6 +28,7 @@ mod refusal;
 mod schema;
 mod setup;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 mod write;
 

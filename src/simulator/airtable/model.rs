@@ -57,7 +57,7 @@ pub struct Field {
     pub options: Option<Value>,
     /// What the owner noted about it.
     pub description: Option<String>,
-    /// What a computed field shows in every row, for the kinds this simulator does not compute.
+    /// What a computed field shows where a row has no cell of its own, for the kinds this simulator does not compute.
     pub constant: Option<Value>,
 }
 
@@ -254,7 +254,7 @@ impl Table {
     }
 
     pub(super) fn shown_at(&self, record: &Record, field: &Field, depth: u8) -> Option<Value> {
-        let constant = || field.constant.clone();
+        let constant = || record.cells.get(&field.id).or(field.constant.as_ref()).cloned();
         match field.kind.as_str() {
             "autoNumber" => Some(json!(record.number)),
             "createdTime" => Some(json!(iso(record.created))),

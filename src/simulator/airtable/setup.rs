@@ -3,9 +3,10 @@
 //!
 //! - `POST /simulator/bases` with `{"bases":[{"id","name","tables":[{"id","name","fields":[…],"records":[…]}]}]}` puts
 //!   bases in place, each instead of one with the same id. A table may have `primaryFieldId` and `numbered` (the last
-//!   autoNumber given out). A field has `name` and `type` and may have `id`, `options`, and `constant` (what a column
-//!   that the simulator does not compute shows in every row). A record may have `id`, `createdTime`, `number` and
-//!   `fields`; missing choices of a select come into being.
+//!   autoNumber given out). A field has `name` and `type` and may have `id`, `options` (null: none; absent: the usual
+//!   ones) and `constant` (what a computed column shows by default). A record may have `id`, `createdTime`, `number`
+//!   and `fields`, those of columns that the simulator does not compute among them; missing choices of a select come
+//!   into being.
 //! - `POST /simulator/settings` with any of `{"perSecond","penaltySeconds","monthlyCalls","recordCap","oldErrors",
 //!   "shuffle","expireOffsets","startMonth"}`; null takes a limit away.
 //! - `POST /simulator/tokens` with `{"scopes":[…],"role":"read|comment|edit|create","bases":[…]}` makes a token;
@@ -57,7 +58,8 @@ struct FieldState {
     name: String,
     #[serde(rename = "type")]
     kind: String,
-    options: Option<Value>,
+    #[serde(default = "usual")]
+    options: Value,
     description: Option<String>,
     constant: Option<Value>,
 }
@@ -78,6 +80,11 @@ struct TokenState {
     scopes: Option<Vec<String>>,
     role: Option<String>,
     bases: Option<Vec<String>>,
+}
+
+/// Stands for options that were not given.
+fn usual() -> Value {
+    json!("usual")
 }
 
 /// Answers what stands under `/simulator`.
@@ -117,7 +124,9 @@ fn put_table(base: &mut Base, wanted: TableState) -> Result<(), Refusal> {
     for field in wanted.fields {
         let mut made = Field::usual(&mut base.ids, &field.name, &field.kind);
         made.id = field.id.unwrap_or(made.id);
-        made.options = field.options.or(made.options);
+        if field.options != usual() {
+            made.options = Some(field.options).filter(|options| !options.is_null());
+        }
         (made.description, made.constant) = (field.description, field.constant);
         fields.push(made);
     }
@@ -134,12 +143,13 @@ fn put_table(base: &mut Base, wanted: TableState) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Writes computed cells of recorded rows nowhere: the columns compute them.
 fn put_record(table: &mut Table, ids: &mut super::Ids, id: String, wanted: RecordState) -> Result<(), Refusal> {
     let at = table.push_record(id);
     for (name, value) in wanted.fields {
         let field = table.field(&name).ok_or_else(|| Refusal::unknown_field(&name))?;
         if field.computed() {
+            let id = field.id.clone();
+            table.records[at].cells.insert(id, value);
             continue;
         }
         let (field_id, taken) = (field.id.clone(), cells::take(field, &value, true)?);
