@@ -33,6 +33,7 @@ mod tests;
 mod write;
 
 pub use model::{Base, Field, Record, Table};
+pub use refusal::{BAD_GATEWAY, RATE_LIMITED, RETRIABLE};
 
 use call::Call;
 use limits::Limits;
@@ -64,7 +65,6 @@ pub struct Airtable {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug)]
 struct Token {
     secret: String,
     scopes: Vec<String>,
