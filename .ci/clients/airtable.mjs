@@ -45,7 +45,7 @@ async function refused(status, error, call, text = '') {
 const client = (token) =>
   new Airtable({ apiKey: token, endpointUrl: state.url, noRetryIfRateLimited: true }).base(state.base);
 
-await settings({ perSecond: null, monthlyCalls: null, recordCap: null });
+const before = await settings({ perSecond: null, monthlyCalls: null, recordCap: null });
 const made = await post(
   `/v0/meta/bases/${state.base}/tables`,
   {
@@ -109,5 +109,5 @@ await settings({ monthlyCalls: 0 });
 await refused(429, 'TOO_MANY_REQUESTS', () => table.find(created[0].id));
 await settings({ monthlyCalls: null, perSecond: 0 });
 await refused(429, 'TOO_MANY_REQUESTS', () => table.find(created[0].id));
-await settings({ perSecond: 5 });
+await settings(before);
 console.log(`airtable.js: ${checks} checks passed`);

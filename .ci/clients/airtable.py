@@ -56,7 +56,7 @@ class Simulator:
             return json.load(answer)
 
     def set(self, **settings):
-        self.post("settings", settings)
+        return self.post("settings", settings)
 
 
 def schema(api, base):
@@ -232,7 +232,15 @@ def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         state = json.load(file)["airtable"]
     simulator = Simulator(state["url"])
-    simulator.set(perSecond=None, monthlyCalls=None, recordCap=None)
+    before = simulator.set(perSecond=None, monthlyCalls=None, recordCap=None)
+    try:
+        drive(simulator, state)
+    finally:
+        simulator.set(**before)
+    print(f"pyairtable: {CHECKS} checks passed")
+
+
+def drive(simulator, state):
     api = Api(state["token"], endpoint_url=state["url"])
     base = api.base(state["base"])
     table = schema(api, base)
@@ -240,8 +248,6 @@ def main():
     reading(simulator, table, count)
     upserting(table)
     limits(simulator, state, table)
-    simulator.set(perSecond=5)
-    print(f"pyairtable: {CHECKS} checks passed")
 
 
 if __name__ == "__main__":

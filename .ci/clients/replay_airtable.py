@@ -413,6 +413,7 @@ def main():
         simulator = Simulator(json.load(file)["airtable"], folder)
     names = sorted(name[:-5] for name in os.listdir(folder) if name.endswith(".json") and name != "INDEX.json")
     passed, failed, skipped = 0, [], []
+    before = simulator.set_up(settings={})
     for name in names:
         if name in SKIPPED:
             skipped.append(f"{name}: {SKIPPED[name]}")
@@ -423,7 +424,7 @@ def main():
         except Exception as error:
             # Whatever a recording upsets is a failure of that recording; the others still count.
             failed.append(f"{name}: {type(error).__name__} {error}")
-    simulator.set_up(settings={"perSecond": 5, "oldErrors": False})
+    simulator.set_up(settings=before)
     print(f"{passed} passed, {len(failed)} failed, {len(skipped)} skipped")
     for title, lines in (("failed", failed), ("skipped", skipped)):
         for line in lines:

@@ -8,7 +8,8 @@
 //!   and `fields`, those of columns that the simulator does not compute among them; missing choices of a select come
 //!   into being.
 //! - `POST /simulator/settings` with any of `{"perSecond","penaltySeconds","monthlyCalls","recordCap","oldErrors",
-//!   "shuffle","expireOffsets","startMonth"}`; null takes a limit away.
+//!   "shuffle","expireOffsets","startMonth"}`; null takes a limit away. The answer is how the lasting ones stood before,
+//!   in a form that can be sent back.
 //! - `POST /simulator/tokens` with `{"scopes":[…],"role":"read|comment|edit|create","bases":[…]}` makes a token;
 //!   `DELETE /simulator/tokens/{token}` revokes it.
 
@@ -168,6 +169,15 @@ fn put_record(table: &mut Table, ids: &mut super::Ids, id: String, wanted: Recor
 
 fn settings(state: &mut State, call: &Call) -> Result<Value, Refusal> {
     let wanted = call.object()?;
+    let (per_second, penalty) = state.limits.rate();
+    let before = json!({
+        "perSecond": per_second,
+        "penaltySeconds": penalty.as_secs_f64(),
+        "monthlyCalls": state.limits.monthly,
+        "recordCap": state.limits.records,
+        "oldErrors": state.old_errors,
+        "shuffle": state.shuffled,
+    });
     let number = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
     let penalty = wanted.get("penaltySeconds").and_then(Value::as_f64).unwrap_or(30.0);
     let penalty = Duration::try_from_secs_f64(penalty).map_err(Refusal::invalid)?;
@@ -184,7 +194,7 @@ fn settings(state: &mut State, call: &Call) -> Result<Value, Refusal> {
             _ => return Err(Refusal::invalid(format!("unknown setting {key}"))),
         }
     }
-    Ok(json!({}))
+    Ok(before)
 }
 
 fn token(state: &mut State, call: &Call) -> Result<Value, Refusal> {

@@ -589,8 +589,12 @@ async fn a_state_can_be_put_in_place_from_outside() {
     assert_eq!(answer, (200, json!({})));
     let (_, made) = bench.ask("POST", "/v0/appPut/tblPut", json!({"fields": {"fldPut": "b"}})).await;
     assert_eq!(made["fields"], json!({"Name": "b", "No": 42}));
-    assert_eq!(bench.ask("POST", "/simulator/settings", json!({"monthlyCalls": 0})).await.0, 200);
+    let (status, before) = bench.ask("POST", "/simulator/settings", json!({"monthlyCalls": 0, "perSecond": 9})).await;
+    assert_eq!(status, 200);
     assert_eq!(bench.ask("GET", "/v0/appPut/tblPut", json!({})).await.0, 429);
+    assert_eq!(bench.ask("POST", "/simulator/settings", before.clone()).await.1["perSecond"], 9);
+    assert_eq!(bench.ask("GET", "/v0/appPut/tblPut", json!({})).await.0, 200);
+    assert_eq!(bench.ask("POST", "/simulator/settings", json!({})).await.1, before);
     assert_eq!(bench.ask("POST", "/simulator/settings", json!({"typo": 0})).await.0, 422);
 }
 
