@@ -28,10 +28,12 @@ mod refusal;
 mod schema;
 mod setup;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 mod write;
 
 pub use model::{Base, Field, Record, Table};
+pub use refusal::{BAD_GATEWAY, RATE_LIMITED, RETRIABLE};
 
 use call::Call;
 use limits::Limits;
@@ -63,7 +65,6 @@ pub struct Airtable {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug)]
 struct Token {
     secret: String,
     scopes: Vec<String>,

@@ -127,8 +127,10 @@ fn date(field: &Field, value: &Value, typecast: bool) -> Option<Value> {
         return typecast.then_some(Value::Null);
     }
     let strict = (text.len() == 10).then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()).flatten();
-    // The service takes a full ISO instant for a date too and keeps the day.
-    let instant = || DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc().date_naive());
+    let instant = || {
+        let time = typecast.then(|| DateTime::parse_from_rfc3339(text).ok()).flatten()?;
+        Some(time.to_utc().date_naive())
+    };
     let local = || {
         let name = field.options.as_ref().and_then(|options| options["dateFormat"]["name"].as_str())?;
         let pattern = if name == "european" { "%d/%m/%Y" } else { "%m/%d/%Y" };

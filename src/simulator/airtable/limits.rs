@@ -46,6 +46,10 @@ impl Limits {
         self.boxes.clear();
     }
 
+    pub fn rate(&self) -> (Option<u32>, Duration) {
+        (self.per_second, self.penalty)
+    }
+
     /// Lets a call pass and counts it, or refuses it. `data` calls stop when the month is spent; others were seen to
     /// go on, so that one which works proves nothing about writes. Whether a refused call counts is not known; here
     /// it does not.

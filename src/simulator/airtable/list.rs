@@ -4,6 +4,8 @@
 //! between is left out, one changed in between is shown as it is then.
 
 use std::cmp::Ordering;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use axum::http::Method;
 use serde_json::{Map, Value, json};
@@ -16,10 +18,11 @@ use super::refusal::Refusal;
 use super::well_formed;
 
 /// A list whose pages are still being asked for.
+#[derive(Clone)]
 pub(super) struct Iterator {
     id: String,
     table: String,
-    records: Vec<String>,
+    records: Arc<[String]>,
 }
 
 /// Lists kept open; the oldest expires when there are more.
@@ -53,13 +56,12 @@ pub(super) fn list(state: &mut State, call: &Call, base: usize, table: usize) ->
     let (iterator, start) = match &wanted.offset {
         Some(offset) => resume(&state.iterators, table, offset)?,
         None => {
-            let records = select(table, &wanted, state.shuffled);
+            let records = select(table, &wanted, state.shuffled).into();
             (Iterator { id: state.ids.make("itr"), table: table.id.clone(), records }, 0)
         }
     };
     let end = iterator.records.len().min(start + wanted.page_size);
-    let shown = iterator.records[start..end].iter().filter_map(|id| table.record(id));
-    let records: Vec<Value> = shown.map(|record| wanted.shape.show(table, record)).collect();
+    let records = page(table, &iterator.records[start..end], &wanted.shape);
     let mut answer = json!({ "records": records });
     if let Some(next) = iterator.records.get(end) {
         answer["offset"] = json!(format!("{}/{next}", iterator.id));
@@ -70,6 +72,18 @@ pub(super) fn list(state: &mut State, call: &Call, base: usize, table: usize) ->
         }
     }
     Ok(answer)
+}
+
+/// The rows of a page that still exist, found in one walk through the table.
+fn page(table: &Table, ids: &[String], shape: &Shape) -> Vec<Value> {
+    let places: HashMap<&str, usize> = ids.iter().enumerate().map(|(at, id)| (id.as_str(), at)).collect();
+    let mut rows = vec![None; ids.len()];
+    for record in &table.records {
+        if let Some(at) = places.get(record.id.as_str()) {
+            rows[*at] = Some(shape.show(table, record));
+        }
+    }
+    rows.into_iter().flatten().collect()
 }
 
 /// `GET /{base}/{table}/{record}`.
@@ -281,11 +295,7 @@ fn compare(field: &Field, left: Option<Value>, right: Option<Value>) -> Ordering
 }
 
 /// The list an offset names and the place to go on from.
-fn resume(
-    open: &std::collections::VecDeque<Iterator>,
-    table: &Table,
-    offset: &str,
-) -> Result<(Iterator, usize), Refusal> {
+fn resume(open: &VecDeque<Iterator>, table: &Table, offset: &str) -> Result<(Iterator, usize), Refusal> {
     let mangled = || Refusal::new(422, "INVALID_OFFSET_VALUE", format!("The value of offset {offset} is invalid"));
     let (list, record) = offset.split_once('/').ok_or_else(mangled)?;
     if !well_formed(list, "itr") {
@@ -294,7 +304,5 @@ fn resume(
     let expired = || Refusal::silent(422, "LIST_RECORDS_ITERATOR_NOT_AVAILABLE");
     let found = open.iter().find(|known| known.id == list).ok_or_else(expired)?;
     let start = found.records.iter().position(|known| known == record).filter(|_| found.table == table.id);
-    let start = start.ok_or_else(mangled)?;
-    let (id, table, records) = (found.id.clone(), found.table.clone(), found.records.clone());
-    Ok((Iterator { id, table, records }, start))
+    Ok((found.clone(), start.ok_or_else(mangled)?))
 }

@@ -57,7 +57,7 @@ pub struct Field {
     pub options: Option<Value>,
     /// What the owner noted about it.
     pub description: Option<String>,
-    /// What a computed field shows in every row, for the kinds this simulator does not compute.
+    /// What a computed field shows where a row has no cell of its own, for the kinds this simulator does not compute.
     pub constant: Option<Value>,
 }
 
@@ -176,7 +176,7 @@ impl Base {
         }
     }
 
-    /// The owner turns a column into one of another type. Cells the new type cannot hold are emptied.
+    /// The owner turns a column into one of another type. Cells are converted, those that cannot be are emptied.
     pub fn change_field(&mut self, table: &str, field: &str, kind: &str) {
         let fresh = Field::usual(&mut self.ids, "", kind);
         let table = self.owned(table);
@@ -184,10 +184,10 @@ impl Base {
         (field.kind, field.options) = (fresh.kind, fresh.options);
         let id = field.id.clone();
         for at in 0..table.records.len() {
-            if let Some(value) = table.records[at].cells.remove(&id) {
-                let text = Value::String(formula::text_of(&value));
-                let kept = table.typed(at, &id, &value).is_ok() || table.typed(at, &id, &text).is_ok();
-                tracing::trace!(kept, "cell converted");
+            let Some(value) = table.records[at].cells.remove(&id) else { continue };
+            if table.typed(at, &id, &value).is_err() {
+                // A value that does not convert as text either leaves its cell empty.
+                let _ = table.typed(at, &id, &Value::String(formula::text_of(&value)));
             }
         }
     }
@@ -254,7 +254,7 @@ impl Table {
     }
 
     pub(super) fn shown_at(&self, record: &Record, field: &Field, depth: u8) -> Option<Value> {
-        let constant = || field.constant.clone();
+        let constant = || record.cells.get(&field.id).or(field.constant.as_ref()).cloned();
         match field.kind.as_str() {
             "autoNumber" => Some(json!(record.number)),
             "createdTime" => Some(json!(iso(record.created))),
@@ -331,7 +331,7 @@ impl Table {
 impl Field {
     /// Whether the service fills it and refuses every write.
     pub fn computed(&self) -> bool {
-        COMPUTED.contains(&self.kind.as_str())
+        computed(&self.kind)
     }
 
     /// Names of the choices of a select column.
@@ -403,6 +403,11 @@ const COMPUTED: [&str; 14] = [
     "aiText",
     "manualSort",
 ];
+
+/// Whether the service fills the cells of this type.
+pub(super) fn computed(kind: &str) -> bool {
+    COMPUTED.contains(&kind)
+}
 
 /// A time as the service writes it.
 pub(super) fn iso(time: DateTime<Utc>) -> String {

@@ -7,6 +7,17 @@ use axum::body::Body;
 use axum::http::{Response, header};
 use serde_json::{Value, json};
 
+/// The documented body of a 503, for a scripted fault: no state of the service leads to it.
+pub const RETRIABLE: &str = "{\"error\":{\"type\":\"RETRIABLE_ERROR\",\"message\":\"Server encountered an error while \
+                             processing your request, and it is safe to retry the request\"}}";
+
+/// The documented body of a 429 by the rate limit, for a scripted fault.
+pub const RATE_LIMITED: &str =
+    "{\"error\":{\"type\":\"RATE_LIMIT_REACHED\",\"message\":\"Rate limit exceeded. Please try again later\"}}";
+
+/// What a proxy in front of the service may put into a 502, for a scripted fault.
+pub const BAD_GATEWAY: &str = "<html><head><title>502 Bad Gateway</title></head><body></body></html>";
+
 /// Why a call is not served, as it goes over the wire.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Refusal {

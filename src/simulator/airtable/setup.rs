@@ -3,11 +3,13 @@
 //!
 //! - `POST /simulator/bases` with `{"bases":[{"id","name","tables":[{"id","name","fields":[…],"records":[…]}]}]}` puts
 //!   bases in place, each instead of one with the same id. A table may have `primaryFieldId` and `numbered` (the last
-//!   autoNumber given out). A field has `name` and `type` and may have `id`, `options`, and `constant` (what a column
-//!   that the simulator does not compute shows in every row). A record may have `id`, `createdTime`, `number` and
-//!   `fields`; missing choices of a select come into being.
+//!   autoNumber given out). A field has `name` and `type` and may have `id`, `options` (null: none; absent: the usual
+//!   ones) and `constant` (what a computed column shows by default). A record may have `id`, `createdTime`, `number`
+//!   and `fields`, those of columns that the simulator does not compute among them; missing choices of a select come
+//!   into being.
 //! - `POST /simulator/settings` with any of `{"perSecond","penaltySeconds","monthlyCalls","recordCap","oldErrors",
-//!   "shuffle","expireOffsets","startMonth"}`; null takes a limit away.
+//!   "shuffle","expireOffsets","startMonth"}`; null takes a limit away. The answer is how the lasting ones stood before,
+//!   in a form that can be sent back.
 //! - `POST /simulator/tokens` with `{"scopes":[…],"role":"read|comment|edit|create","bases":[…]}` makes a token;
 //!   `DELETE /simulator/tokens/{token}` revokes it.
 
@@ -57,7 +59,8 @@ struct FieldState {
     name: String,
     #[serde(rename = "type")]
     kind: String,
-    options: Option<Value>,
+    #[serde(default = "usual")]
+    options: Value,
     description: Option<String>,
     constant: Option<Value>,
 }
@@ -78,6 +81,11 @@ struct TokenState {
     scopes: Option<Vec<String>>,
     role: Option<String>,
     bases: Option<Vec<String>>,
+}
+
+/// Stands for options that were not given.
+fn usual() -> Value {
+    json!("usual")
 }
 
 /// Answers what stands under `/simulator`.
@@ -117,7 +125,9 @@ fn put_table(base: &mut Base, wanted: TableState) -> Result<(), Refusal> {
     for field in wanted.fields {
         let mut made = Field::usual(&mut base.ids, &field.name, &field.kind);
         made.id = field.id.unwrap_or(made.id);
-        made.options = field.options.or(made.options);
+        if field.options != usual() {
+            made.options = Some(field.options).filter(|options| !options.is_null());
+        }
         (made.description, made.constant) = (field.description, field.constant);
         fields.push(made);
     }
@@ -134,12 +144,13 @@ fn put_table(base: &mut Base, wanted: TableState) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Writes computed cells of recorded rows nowhere: the columns compute them.
 fn put_record(table: &mut Table, ids: &mut super::Ids, id: String, wanted: RecordState) -> Result<(), Refusal> {
     let at = table.push_record(id);
     for (name, value) in wanted.fields {
         let field = table.field(&name).ok_or_else(|| Refusal::unknown_field(&name))?;
         if field.computed() {
+            let id = field.id.clone();
+            table.records[at].cells.insert(id, value);
             continue;
         }
         let (field_id, taken) = (field.id.clone(), cells::take(field, &value, true)?);
@@ -158,6 +169,15 @@ fn put_record(table: &mut Table, ids: &mut super::Ids, id: String, wanted: Recor
 
 fn settings(state: &mut State, call: &Call) -> Result<Value, Refusal> {
     let wanted = call.object()?;
+    let (per_second, penalty) = state.limits.rate();
+    let before = json!({
+        "perSecond": per_second,
+        "penaltySeconds": penalty.as_secs_f64(),
+        "monthlyCalls": state.limits.monthly,
+        "recordCap": state.limits.records,
+        "oldErrors": state.old_errors,
+        "shuffle": state.shuffled,
+    });
     let number = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
     let penalty = wanted.get("penaltySeconds").and_then(Value::as_f64).unwrap_or(30.0);
     let penalty = Duration::try_from_secs_f64(penalty).map_err(Refusal::invalid)?;
@@ -174,7 +194,7 @@ fn settings(state: &mut State, call: &Call) -> Result<Value, Refusal> {
             _ => return Err(Refusal::invalid(format!("unknown setting {key}"))),
         }
     }
-    Ok(json!({}))
+    Ok(before)
 }
 
 fn token(state: &mut State, call: &Call) -> Result<Value, Refusal> {

@@ -504,11 +504,106 @@ async fn the_schema_is_made_and_told() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_and_its_retry_leave_one_row() {
+async fn whoever_lost_an_answer_over_the_wire_can_ask_again() {
+    use crate::simulator::Fault;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let bench = Bench::new().await;
-    let before = bench.upsert(json!([{"txid": "a"}])).await.1["createdRecords"].clone();
-    let again = bench.upsert(json!([{"txid": "a"}])).await.1;
-    assert_eq!((&again["updatedRecords"], bench.rows().len()), (&before, 1));
-    let whoami = bench.ask("GET", "/v0/meta/whoami", json!({})).await;
-    assert_eq!(whoami, (200, json!({"id": "usrSimulatedOwner", "email": "ivan@example.com"})));
+    let send = async || {
+        let body = json!({"performUpsert": {"fieldsToMergeOn": ["txid"]}, "records": [{"fields": {"txid": "a"}}]});
+        let body = body.to_string();
+        let address = bench.airtable.server.url().replace("http://", "");
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let head = format!(
+            "PATCH {} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            bench.records(),
+            bench.token,
+            body.len()
+        );
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // A connection that the fault closes may end in an error; what arrived until then is what counts.
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    };
+    bench.airtable.server.fail_next("PATCH", Fault::ApplyThenDrop);
+    assert_eq!(send().await, "");
+    assert_eq!(bench.rows().len(), 1);
+    bench.airtable.server.fail_next("PATCH", Fault::ApplyThenStatus(503, super::RETRIABLE.to_owned()));
+    assert!(send().await.contains("RETRIABLE_ERROR"));
+    assert!(send().await.contains("\"createdRecords\":[]"));
+    assert_eq!(bench.rows().len(), 1);
+}
+
+#[tokio::test]
+async fn the_owner_changes_types_and_deletes() {
+    let bench = Bench::new().await;
+    bench.create(json!([{"txid": "12", "amount": 1.5}, {"txid": "x"}])).await;
+    bench.airtable.edit(&bench.base, |base| {
+        base.add_formula("Trans/actions", "both", "{txid}&'/'&{n}");
+        base.change_field("Trans/actions", "amount", "singleLineText");
+        base.change_field("Trans/actions", "txid", "number");
+    });
+    assert_eq!(
+        bench.rows(),
+        [json!({"txid": 12, "amount": "1.5", "n": 1, "both": "12/1"}), json!({"n": 2, "both": "/2"})]
+    );
+    assert_eq!(kind(&bench.create(json!([{"amount": 2}])).await), (422, "INVALID_VALUE_FOR_COLUMN"));
+    assert_eq!(kind(&bench.create(json!([{"both": "x"}])).await), (422, "INVALID_VALUE_FOR_COLUMN"));
+    bench.airtable.edit(&bench.base, |base| {
+        let id = base.find("Trans/actions", "txid", &json!(12)).unwrap();
+        base.delete_record("Trans/actions", &id);
+        base.delete_field("Trans/actions", "both");
+        base.delete_field("Trans/actions", "amount");
+    });
+    assert_eq!(bench.rows(), [json!({"n": 2})]);
+    bench.airtable.edit(&bench.base, |base| base.delete_table("Trans/actions"));
+    assert_eq!(bench.upsert(json!([{"txid": "a"}])).await.0, 403);
+}
+
+#[tokio::test]
+async fn lists_without_order_may_come_shuffled() {
+    let bench = Bench::new().await;
+    bench.create(json!([{"txid": "a"}, {"txid": "b"}, {"txid": "c"}, {"txid": "d"}, {"txid": "e"}])).await;
+    let listed = async |query: &str| {
+        let (_, page) = bench.ask("GET", &format!("{}?{query}", bench.records()), json!({})).await;
+        let keys = page["records"].as_array().unwrap().iter().map(|row| row["fields"]["txid"].as_str().unwrap());
+        keys.collect::<String>()
+    };
+    assert_eq!(listed("").await, "abcde");
+    bench.airtable.shuffle(true);
+    let shuffled = listed("").await;
+    assert!(shuffled != "abcde" && shuffled.len() == 5, "{shuffled}");
+    assert_eq!(listed("view=Grid+view").await, "abcde");
+    assert_eq!(listed("sort[0][direction]=desc&sort[0][field]=txid").await, "edcba");
+}
+
+#[tokio::test]
+async fn a_state_can_be_put_in_place_from_outside() {
+    let bench = Bench::new().await;
+    let state = json!({"bases": [{"id": "appPut", "name": "Put", "tables": [{"id": "tblPut", "name": "T",
+        "fields": [{"id": "fldPut", "name": "Name", "type": "singleLineText"}, {"name": "No", "type": "autoNumber"},
+                   {"name": "Kind", "type": "singleSelect"}],
+        "records": [{"id": "recPut", "number": 41, "fields": {"Name": "a", "Kind": "new"}}]}]}]});
+    let answer = bench.ask_as("", "POST", "/simulator/bases", state).await;
+    assert_eq!(answer, (200, json!({})));
+    let (_, made) = bench.ask("POST", "/v0/appPut/tblPut", json!({"fields": {"fldPut": "b"}})).await;
+    assert_eq!(made["fields"], json!({"Name": "b", "No": 42}));
+    let (status, before) = bench.ask("POST", "/simulator/settings", json!({"monthlyCalls": 0, "perSecond": 9})).await;
+    assert_eq!(status, 200);
+    assert_eq!(bench.ask("GET", "/v0/appPut/tblPut", json!({})).await.0, 429);
+    assert_eq!(bench.ask("POST", "/simulator/settings", before.clone()).await.1["perSecond"], 9);
+    assert_eq!(bench.ask("GET", "/v0/appPut/tblPut", json!({})).await.0, 200);
+    assert_eq!(bench.ask("POST", "/simulator/settings", json!({})).await.1, before);
+    assert_eq!(bench.ask("POST", "/simulator/settings", json!({"typo": 0})).await.0, 422);
+}
+
+#[tokio::test]
+async fn whoami_tells_the_address_to_a_token_that_may_know_it() {
+    let bench = Bench::new().await;
+    let me = json!({"id": "usrSimulatedOwner", "email": "ivan@example.com"});
+    assert_eq!(bench.ask("GET", "/v0/meta/whoami", json!({})).await, (200, me));
+    let plain = bench.airtable.token_with(&["data.records:read"], Role::Read);
+    let me = json!({"id": "usrSimulatedOwner"});
+    assert_eq!(bench.ask_as(&plain, "GET", "/v0/meta/whoami", json!({})).await, (200, me));
 }

@@ -3,6 +3,8 @@
 //! A call is planned whole before the first cell changes, so that a refusal leaves no trace: no record, no choice of a
 //! select, no number of an autoNumber field.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
@@ -110,16 +112,20 @@ fn update_many(
     for record in &records {
         let (id, fields) = parts(record)?;
         let mut change = plan(within, fields, None, manner.typecast)?;
-        change.at = match (id, &keys) {
-            (Some(id), _) => Some(within.position(id).ok_or_else(|| Refusal::row_missing(id))?),
-            (None, Some(keys)) => matching(within, &change, keys)?,
-            (None, None) => return Err(Refusal::records_shape()),
+        change.at = match id {
+            Some(id) => Some(within.position(id).ok_or_else(|| Refusal::row_missing(id))?),
+            None if keys.is_some() => None,
+            None => return Err(Refusal::records_shape()),
         };
-        if change.at.is_some() && changes.iter().any(|other| other.at == change.at) {
-            // A guess: a record cannot be changed twice in one call.
-            return Err(Refusal::new(422, "INVALID_RECORDS", "You cannot update the same record multiple times."));
-        }
         changes.push(change);
+    }
+    if let Some(keys) = &keys {
+        place_by_key(within, &mut changes, keys)?;
+    }
+    let twice = |at: usize| changes[at].at.is_some() && changes[..at].iter().any(|other| other.at == changes[at].at);
+    if (0..changes.len()).any(twice) {
+        // A guess: a record cannot be changed twice in one call.
+        return Err(Refusal::new(422, "INVALID_RECORDS", "You cannot update the same record multiple times."));
     }
     let upserting = keys.is_some();
     let created: Vec<bool> = changes.iter().map(|change| change.at.is_none()).collect();
@@ -238,27 +244,39 @@ fn merge_fields<'a>(table: &'a Table, upsert: &Value) -> Result<Vec<&'a Field>, 
     Ok(fields)
 }
 
-/// The one record with the key of this change. An empty value in the key matches nothing, not even an empty cell, so
-/// that each such record is created. Letters and spaces count as they stand: whether the service is laxer is unknown,
-/// as is what it does with one new key twice in a call; here both are created, the reading a client must fear most.
-fn matching(table: &Table, change: &Change, keys: &[&Field]) -> Result<Option<usize>, Refusal> {
-    let mut wanted = Vec::new();
-    for key in keys {
-        let cell = change.cells.iter().find(|(id, _)| *id == key.id);
-        let (_, value) = cell.ok_or_else(|| {
-            Refusal::invalid(format!("every record must have a value for the field to merge on \"{}\"", key.name))
-        })?;
-        match value {
-            Some(value) => wanted.push((&key.id, value)),
-            None => return Ok(None),
+/// The one record with the key of each change that has no place yet. An empty value in the key matches nothing, not
+/// even an empty cell, so that each such record is created. Letters and spaces count as they stand: whether the service
+/// is laxer is unknown, as is what it does with one new key twice in a call; here both are created, the reading a
+/// client must fear most.
+fn place_by_key(table: &Table, changes: &mut [Change], keys: &[&Field]) -> Result<(), Refusal> {
+    let mut wanted: HashMap<Vec<&Value>, Vec<usize>> = HashMap::new();
+    for (at, change) in changes.iter().enumerate().filter(|(_, change)| change.at.is_none()) {
+        let values = keys.iter().map(|key| key_value(change, key));
+        if let Some(key) = values.collect::<Result<Option<Vec<&Value>>, Refusal>>()? {
+            wanted.entry(key).or_default().push(at);
         }
     }
-    let fits = |at: &usize| wanted.iter().all(|(id, value)| table.records[*at].cells.get(*id) == Some(*value));
-    let mut found = (0..table.records.len()).filter(fits);
-    match (found.next(), found.next()) {
-        (at, None) => Ok(at),
-        _ => Err(Refusal::many_rows()),
+    let mut found: Vec<(usize, usize)> = Vec::new();
+    for (place, record) in table.records.iter().enumerate() {
+        let key: Option<Vec<&Value>> = keys.iter().map(|key| record.cells.get(&key.id)).collect();
+        for at in key.and_then(|key| wanted.get(&key)).into_iter().flatten() {
+            if found.iter().any(|(known, _)| known == at) {
+                return Err(Refusal::many_rows());
+            }
+            found.push((*at, place));
+        }
     }
+    for (at, place) in found {
+        changes[at].at = Some(place);
+    }
+    Ok(())
+}
+
+/// What a change writes into a field to merge on; nothing where that is empty.
+fn key_value<'a>(change: &'a Change, key: &Field) -> Result<Option<&'a Value>, Refusal> {
+    let cell = change.cells.iter().find(|(id, _)| *id == key.id);
+    let why = || format!("every record must have a value for the field to merge on \"{}\"", key.name);
+    cell.map(|(_, value)| value.as_ref()).ok_or_else(|| Refusal::invalid(why()))
 }
 
 /// Carries out a plan; the places of the records in request order.
