@@ -11,7 +11,7 @@ use crate::remote::{Cause, Error, Kind};
 use super::Airtable;
 use super::cells::{definition, tick_definition};
 use super::errors::{Purpose, Refusal};
-use super::layout::{Bound, Layout, Table, bind, bind_vanished, find_table, same_name, vanished, vanished_names};
+use super::layout::{Bound, Layout, Table, bind, bind_vanished, find_table, vanished, vanished_names};
 
 impl Airtable {
     /// The layout, from memory where it is complete and trusted, else from the base.
@@ -22,7 +22,7 @@ impl Airtable {
         }
         let (backoff, shutdown) = (self.backoff.clone(), self.api.shutdown.clone());
         let mut tried = 0;
-        // `Backoff::run` cannot lend `self` to a future that has to be `Send`; the loop is the same.
+        // `Backoff::run` takes futures that borrow nothing; this one needs the connector.
         loop {
             tried += 1;
             let error = match self.arrange().await {
@@ -198,19 +198,7 @@ impl Airtable {
         let fields = id.into_iter().chain(others).map(definition).collect();
         let name = self.table.clone();
         tracing::info!("{}: making table `{name}` in base `{}`", self.service(), self.base);
-        match self.api.create_table(&name, fields).await {
-            Ok(table) => Ok(table),
-            Err(refusal) => self.made_meanwhile(refusal, &name).await,
-        }
-    }
-
-    /// A refused creation may mean that the table has come into being since it was looked for.
-    async fn made_meanwhile(&mut self, refusal: Refusal, name: &str) -> Result<Table, Error> {
-        if refusal.error.is_transient() || refusal.error.cause() != Some(Cause::Layout) {
-            return Err(refusal.error);
-        }
-        let tables = self.api.tables().await?;
-        tables.into_iter().find(|table| same_name(&table.name, name)).ok_or(refusal.error)
+        Ok(self.api.create_table(&name, fields).await?)
     }
 
     async fn make_field(&mut self, table: &str, at: usize) -> Result<Bound, Error> {
@@ -283,8 +271,9 @@ fn optional<T>(answer: Result<T, Refusal>) -> Result<Option<T>, Error> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(Refusal { error, .. }) => match error.kind {
-            Kind::Attention(Cause::NotFound | Cause::NotPermitted) => Ok(None),
-            _ => Err(error),
+            Kind::Attention(Cause::Token | Cause::Quota) | Kind::Stopped => Err(error),
+            _ if error.is_transient() => Err(error),
+            _ => Ok(None),
         },
     }
 }
