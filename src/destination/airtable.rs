@@ -46,8 +46,6 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The connector.
 pub struct Airtable {
     api: Api,
-    base: String,
-    table: String,
     rows: config::Rows,
     backoff: Backoff,
     /// What is known of the base; survives in the memory.
@@ -88,8 +86,6 @@ impl Airtable {
         };
         Ok(Airtable {
             api,
-            base: config.base.clone(),
-            table: config.table.clone(),
             rows: config.rows.clone(),
             backoff: context.backoff,
             layout: layout.filter(|layout| layout.speaks_of(&config.base, &config.table)),

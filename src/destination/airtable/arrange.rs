@@ -79,7 +79,7 @@ impl Airtable {
     /// Everything `check` says: what is there, what will be made, and what the token may do. Writes nothing.
     pub(super) async fn inspect(&mut self) -> Result<Vec<String>, Error> {
         let tables = self.api.tables().await?;
-        let (base, asked) = (self.base.clone(), self.table.clone());
+        let (base, asked) = (self.api.wording.base.clone(), self.api.wording.table.clone());
         let known = self.layout.clone();
         let mut lines = Vec::new();
         let missing = match find_table(&tables, &asked, known.as_ref().map(|layout| layout.table.as_str())) {
@@ -127,13 +127,14 @@ impl Airtable {
     async fn arrange_once(&mut self) -> Result<Layout, Error> {
         let known = self.layout.clone();
         let tables = self.api.tables().await?;
-        let table = match find_table(&tables, &self.table, known.as_ref().map(|layout| layout.table.as_str())) {
-            Some(table) => table.clone(),
-            None => {
-                self.may_make_table(known.as_ref())?;
-                self.make_table().await?
-            }
-        };
+        let table =
+            match find_table(&tables, &self.api.wording.table, known.as_ref().map(|layout| layout.table.as_str())) {
+                Some(table) => table.clone(),
+                None => {
+                    self.may_make_table(known.as_ref())?;
+                    self.make_table().await?
+                }
+            };
         let columns = self.bind_columns(&table, known.as_ref())?;
         let mut bound = Vec::with_capacity(columns.len());
         for (at, found) in columns.into_iter().enumerate() {
@@ -145,7 +146,7 @@ impl Airtable {
         let tick = known.as_ref().filter(|known| known.table == table.id).and_then(|known| known.vanished.as_ref());
         // A tick field of another type is told when a row has to be ticked, not before.
         let vanished = bind_vanished(&table, tick).unwrap_or_default();
-        let (base, asked) = (self.base.clone(), self.table.clone());
+        let (base, asked) = (self.api.wording.base.clone(), self.api.wording.table.clone());
         Ok(Layout { base, asked, table: table.id, columns: bound, vanished, stale: false })
     }
 
@@ -179,7 +180,7 @@ impl Airtable {
 
     /// Whether a table that is not there may be made: not one that was there before, and not by id.
     fn may_make_table(&self, known: Option<&Layout>) -> Result<(), Error> {
-        let (service, table, base) = (self.service(), &self.table, &self.base);
+        let (service, table, base) = (self.service(), &self.api.wording.table, &self.api.wording.base);
         let is_id =
             table.starts_with("tbl") && table.len() == 17 && table.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if known.is_none() && !is_id {
@@ -196,8 +197,8 @@ impl Airtable {
         // The first field becomes the primary one: the only one that must stay.
         let (id, others): (Vec<_>, Vec<_>) = columns.iter().partition(|column| column.field == Field::Id);
         let fields = id.into_iter().chain(others).map(definition).collect();
-        let name = self.table.clone();
-        tracing::info!("{}: making table `{name}` in base `{}`", self.service(), self.base);
+        let name = self.api.wording.table.clone();
+        tracing::info!("{}: making table `{name}` in base `{}`", self.service(), self.api.wording.base);
         Ok(self.api.create_table(&name, fields).await?)
     }
 
@@ -245,7 +246,7 @@ impl Airtable {
             .map(Purpose::scope)
             .filter(|scope| scopes.as_ref().is_some_and(|scopes| !scopes.iter().any(|given| given == scope)))
             .collect();
-        let (service, base) = (self.service(), &self.base);
+        let (service, base) = (self.service(), &self.api.wording.base);
         if !lacking.is_empty() {
             let message = format!(
                 "{service}: the token lacks the scope {}: add it at airtable.com/create/tokens",
