@@ -46,8 +46,6 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The connector.
 pub struct Airtable {
     api: Api,
-    base: String,
-    table: String,
     rows: config::Rows,
     backoff: Backoff,
     /// What is known of the base; survives in the memory.
@@ -88,8 +86,6 @@ impl Airtable {
         };
         Ok(Airtable {
             api,
-            base: config.base.clone(),
-            table: config.table.clone(),
             rows: config.rows.clone(),
             backoff: context.backoff,
             layout: layout.filter(|layout| layout.speaks_of(&config.base, &config.table)),
@@ -107,6 +103,11 @@ impl Airtable {
     pub fn with_clock(mut self, clock: fn() -> DateTime<Utc>) -> Airtable {
         self.api.clock = clock;
         self
+    }
+
+    async fn plan(&mut self, items: &[Item]) -> Result<Vec<plan::Step>, Error> {
+        let layout = self.make_ready().await?;
+        Ok(plan::plan(items, &self.rows, &layout))
     }
 
     fn service(&self) -> &str {
@@ -138,25 +139,30 @@ impl Destination for Airtable {
 
     async fn prepare(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error> {
         let taken = plan::cut(items, BATCH_LIMIT);
-        let layout = self.make_ready().await?;
-        let steps = plan::plan(&items[..taken], &self.rows, &layout);
-        let body = serde_json::to_vec(&steps)
-            .map_err(|error| Error::malformed(format!("{}: cannot write a batch: {error}", self.service())))?;
+        let steps = self.plan(&items[..taken]).await?;
+        // With nothing to send there is nothing the engine would have to note beforehand.
+        let body = if plan::is_idle(&steps) {
+            Vec::new()
+        } else {
+            serde_json::to_vec(&steps)
+                .map_err(|error| Error::malformed(format!("{}: cannot write a batch: {error}", self.service())))?
+        };
         Ok(Batch { number, taken, hash: xxh3_64(&body), body })
     }
 
     async fn deliver(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error> {
-        let mut steps: Vec<plan::Step> = serde_json::from_slice(&batch.body)
-            .map_err(|error| Error::malformed(format!("{}: cannot read a batch: {error}", self.service())))?;
-        // A layout that turns out to have changed makes the plan void once; it is read at most once in a cycle.
+        let mut steps = if batch.body.is_empty() {
+            self.plan(items).await?
+        } else {
+            serde_json::from_slice(&batch.body)
+                .map_err(|error| Error::malformed(format!("{}: cannot read a batch: {error}", self.service())))?
+        };
+        // A layout that turns out to have changed makes the plan void. It is read at most once in a cycle, so this ends.
         loop {
-            match self.carry_out(&steps).await? {
-                Some(verdicts) => return Ok(Outcome::Done(verdicts)),
-                None => {
-                    let layout = self.make_ready().await?;
-                    steps = plan::plan(items, &self.rows, &layout);
-                }
+            if let Some(verdicts) = self.carry_out(&steps).await? {
+                return Ok(Outcome::Done(verdicts));
             }
+            steps = self.plan(items).await?;
         }
     }
 

@@ -11,7 +11,7 @@ use crate::remote::{Cause, Error, Kind};
 use super::Airtable;
 use super::cells::{definition, tick_definition};
 use super::errors::{Purpose, Refusal};
-use super::layout::{Bound, Layout, Table, bind, bind_vanished, find_table, same_name, vanished, vanished_names};
+use super::layout::{Bound, Layout, Table, bind, bind_vanished, find_table, vanished, vanished_names};
 
 impl Airtable {
     /// The layout, from memory where it is complete and trusted, else from the base.
@@ -22,7 +22,7 @@ impl Airtable {
         }
         let (backoff, shutdown) = (self.backoff.clone(), self.api.shutdown.clone());
         let mut tried = 0;
-        // `Backoff::run` cannot lend `self` to a future that has to be `Send`; the loop is the same.
+        // `Backoff::run` takes futures that borrow nothing; this one needs the connector.
         loop {
             tried += 1;
             let error = match self.arrange().await {
@@ -79,7 +79,7 @@ impl Airtable {
     /// Everything `check` says: what is there, what will be made, and what the token may do. Writes nothing.
     pub(super) async fn inspect(&mut self) -> Result<Vec<String>, Error> {
         let tables = self.api.tables().await?;
-        let (base, asked) = (self.base.clone(), self.table.clone());
+        let (base, asked) = (self.api.wording.base.clone(), self.api.wording.table.clone());
         let known = self.layout.clone();
         let mut lines = Vec::new();
         let missing = match find_table(&tables, &asked, known.as_ref().map(|layout| layout.table.as_str())) {
@@ -127,13 +127,14 @@ impl Airtable {
     async fn arrange_once(&mut self) -> Result<Layout, Error> {
         let known = self.layout.clone();
         let tables = self.api.tables().await?;
-        let table = match find_table(&tables, &self.table, known.as_ref().map(|layout| layout.table.as_str())) {
-            Some(table) => table.clone(),
-            None => {
-                self.may_make_table(known.as_ref())?;
-                self.make_table().await?
-            }
-        };
+        let table =
+            match find_table(&tables, &self.api.wording.table, known.as_ref().map(|layout| layout.table.as_str())) {
+                Some(table) => table.clone(),
+                None => {
+                    self.may_make_table(known.as_ref())?;
+                    self.make_table().await?
+                }
+            };
         let columns = self.bind_columns(&table, known.as_ref())?;
         let mut bound = Vec::with_capacity(columns.len());
         for (at, found) in columns.into_iter().enumerate() {
@@ -145,7 +146,7 @@ impl Airtable {
         let tick = known.as_ref().filter(|known| known.table == table.id).and_then(|known| known.vanished.as_ref());
         // A tick field of another type is told when a row has to be ticked, not before.
         let vanished = bind_vanished(&table, tick).unwrap_or_default();
-        let (base, asked) = (self.base.clone(), self.table.clone());
+        let (base, asked) = (self.api.wording.base.clone(), self.api.wording.table.clone());
         Ok(Layout { base, asked, table: table.id, columns: bound, vanished, stale: false })
     }
 
@@ -179,7 +180,7 @@ impl Airtable {
 
     /// Whether a table that is not there may be made: not one that was there before, and not by id.
     fn may_make_table(&self, known: Option<&Layout>) -> Result<(), Error> {
-        let (service, table, base) = (self.service(), &self.table, &self.base);
+        let (service, table, base) = (self.service(), &self.api.wording.table, &self.api.wording.base);
         let is_id =
             table.starts_with("tbl") && table.len() == 17 && table.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if known.is_none() && !is_id {
@@ -196,21 +197,9 @@ impl Airtable {
         // The first field becomes the primary one: the only one that must stay.
         let (id, others): (Vec<_>, Vec<_>) = columns.iter().partition(|column| column.field == Field::Id);
         let fields = id.into_iter().chain(others).map(definition).collect();
-        let name = self.table.clone();
-        tracing::info!("{}: making table `{name}` in base `{}`", self.service(), self.base);
-        match self.api.create_table(&name, fields).await {
-            Ok(table) => Ok(table),
-            Err(refusal) => self.made_meanwhile(refusal, &name).await,
-        }
-    }
-
-    /// A refused creation may mean that the table has come into being since it was looked for.
-    async fn made_meanwhile(&mut self, refusal: Refusal, name: &str) -> Result<Table, Error> {
-        if refusal.error.is_transient() || refusal.error.cause() != Some(Cause::Layout) {
-            return Err(refusal.error);
-        }
-        let tables = self.api.tables().await?;
-        tables.into_iter().find(|table| same_name(&table.name, name)).ok_or(refusal.error)
+        let name = self.api.wording.table.clone();
+        tracing::info!("{}: making table `{name}` in base `{}`", self.service(), self.api.wording.base);
+        Ok(self.api.create_table(&name, fields).await?)
     }
 
     async fn make_field(&mut self, table: &str, at: usize) -> Result<Bound, Error> {
@@ -257,7 +246,7 @@ impl Airtable {
             .map(Purpose::scope)
             .filter(|scope| scopes.as_ref().is_some_and(|scopes| !scopes.iter().any(|given| given == scope)))
             .collect();
-        let (service, base) = (self.service(), &self.base);
+        let (service, base) = (self.service(), &self.api.wording.base);
         if !lacking.is_empty() {
             let message = format!(
                 "{service}: the token lacks the scope {}: add it at airtable.com/create/tokens",
@@ -283,8 +272,9 @@ fn optional<T>(answer: Result<T, Refusal>) -> Result<Option<T>, Error> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(Refusal { error, .. }) => match error.kind {
-            Kind::Attention(Cause::NotFound | Cause::NotPermitted) => Ok(None),
-            _ => Err(error),
+            Kind::Attention(Cause::Token | Cause::Quota) | Kind::Stopped => Err(error),
+            _ if error.is_transient() => Err(error),
+            _ => Ok(None),
         },
     }
 }

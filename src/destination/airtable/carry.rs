@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::destination::Verdict;
-use crate::remote::{Cause, Error};
+use crate::remote::Error;
 
 use super::Airtable;
 use super::api::{Outgoing, formula};

@@ -173,7 +173,7 @@ impl Wording {
             401 => (Reaction::Final, self.token_refused(said)),
             403 | 404 => self.unreachable(purpose, answer.status, kind, said),
             413 => (Reaction::TooLarge, Error::rejected(format!("{}: too large for one request", self.service))),
-            422 => self.unprocessable(kind, message, said),
+            422 => self.unprocessable(purpose, kind, message, said),
             429 => (Reaction::Final, self.throttled(answer.retry_after)),
             408 | 500..=599 => (Reaction::Final, self.down(answer, said)),
             300..=399 => (
@@ -231,7 +231,7 @@ impl Wording {
         (if rows { Reaction::Stale } else { Reaction::Final }, Error::attention(Cause::NotFound, message))
     }
 
-    fn unprocessable(&self, kind: &str, message: &str, said: &str) -> (Reaction, Error) {
+    fn unprocessable(&self, purpose: Purpose, kind: &str, message: &str, said: &str) -> (Reaction, Error) {
         let Wording { service, table, .. } = self;
         let layout =
             |why: &str| Error::attention(Cause::Layout, format!("{service}: table `{table}`: {why}{}", tail(said)));
@@ -261,6 +261,9 @@ impl Wording {
                 Reaction::Final,
                 Error::malformed(format!("{service}: a request of bankfeed's is not understood{}", tail(said))),
             ),
+            _ if purpose == Purpose::CreateLayout => {
+                (Reaction::Final, layout("the table or a field of it cannot be made: make it by hand"))
+            }
             _ => (Reaction::Unknown, layout("the service refuses the rows")),
         }
     }
@@ -321,5 +324,170 @@ fn quote(text: &str, token: &str) -> String {
     match line.char_indices().nth(QUOTE_LIMIT) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.trim_end_matches('.').to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use crate::remote::Kind;
+
+    use super::*;
+
+    const TOKEN: &str = "patSECRET0000000.abcdef";
+
+    fn refusal(purpose: Purpose, status: u16, body: &str) -> Refusal {
+        let wording = Wording { service: "airtable `books`".into(), base: "app1".into(), table: "Transactions".into() };
+        wording.refusal(purpose, &Answer { status, retry_after: None, body: body.as_bytes() }, TOKEN)
+    }
+
+    fn written(status: u16, body: &str) -> Refusal {
+        refusal(Purpose::WriteRows, status, body)
+    }
+
+    #[test]
+    fn all_five_envelopes_are_read() {
+        let said = |kind: &str, message: &str| Some(Said { kind: kind.into(), message: message.into() });
+        assert_eq!(envelope(br#"{"error":{"type":"A","message":"b"}}"#), said("A", "b"));
+        assert_eq!(envelope(br#"{"error":{"type":"A"}}"#), said("A", ""));
+        assert_eq!(envelope(br#"{"error":"A"}"#), said("A", ""));
+        assert_eq!(envelope(br#"{"errors":[{"error":"A","message":"b"}]}"#), said("A", "b"));
+        assert_eq!(envelope(b""), None);
+        assert_eq!(envelope(b"<html>502</html>"), None);
+        assert_eq!(envelope(br#"{"records":[]}"#), None);
+    }
+
+    #[test]
+    fn both_kinds_of_429_are_told_apart_in_any_envelope() {
+        for body in
+            [r#"{"error":{"type":"RATE_LIMIT_REACHED"}}"#, r#"{"errors":[{"error":"RATE_LIMIT_REACHED"}]}"#, "", "<p>"]
+        {
+            let error = written(429, body).error;
+            let Kind::Throttled { retry_after: Some(wait) } = error.kind else { panic!("{body}: {error:?}") };
+            assert!((30..36).contains(&wait.as_secs()), "{wait:?}");
+        }
+        for body in [
+            r#"{"errors":[{"error":"PUBLIC_API_BILLING_LIMIT_EXCEEDED","message":"x"}]}"#,
+            r#"{"error":{"type":"PUBLIC_API_BILLING_LIMIT_EXCEEDED"}}"#,
+            r#"{"error":"PUBLIC_API_BILLING_LIMIT_EXCEEDED"}"#,
+        ] {
+            let refusal = written(429, body);
+            assert_eq!(refusal.error.cause(), Some(Cause::Quota), "{body}");
+            assert!(refusal.quota);
+        }
+    }
+
+    #[test]
+    fn a_longer_wait_asked_for_is_kept() {
+        let wording = Wording { service: "airtable `books`".into(), base: "app1".into(), table: "T".into() };
+        let asked = |status| Answer { status, retry_after: Some(Duration::from_secs(90)), body: b"" };
+        for status in [429, 503] {
+            let kind = wording.refusal(Purpose::WriteRows, &asked(status), TOKEN).error.kind;
+            assert_eq!(kind, Kind::Throttled { retry_after: Some(Duration::from_secs(90)) });
+        }
+    }
+
+    #[test]
+    fn a_service_that_is_down_is_unavailable_and_its_page_is_not_quoted() {
+        for (status, body) in [(500, ""), (502, "<html><h1>Bad Gateway</h1></html>"), (503, "{}"), (408, "")] {
+            let error = written(status, body).error;
+            assert_eq!(error.kind, Kind::Unavailable, "{status}");
+            assert!(!error.message.contains("Gateway"), "{error}");
+        }
+    }
+
+    #[test]
+    fn doubles_are_known_by_their_text_and_a_full_base_by_its_subject() {
+        let doubled = r#"{"error":{"type":"ANY","message":"Cannot update more than one record for key"}}"#;
+        assert_eq!(written(422, doubled).reaction, Reaction::Doubled);
+        let full = written(422, r#"{"error":{"type":"ANY","message":"This base has reached its record limit"}}"#);
+        assert_eq!(full.error.cause(), Some(Cause::Quota));
+        let strange = written(422, r#"{"error":{"type":"ANY","message":"No"}}"#);
+        assert_eq!((strange.reaction, strange.said.as_str()), (Reaction::Unknown, "No"));
+    }
+
+    #[test]
+    fn messages_name_base_table_and_scope_and_never_the_token() {
+        let missing = r#"{"error":{"type":"INVALID_PERMISSIONS_OR_MODEL_NOT_FOUND","message":"no"}}"#;
+        let scopes = [
+            (Purpose::ReadLayout, "schema.bases:read"),
+            (Purpose::CreateLayout, "schema.bases:write"),
+            (Purpose::ReadRows, "data.records:read"),
+            (Purpose::WriteRows, "data.records:write"),
+        ];
+        for (purpose, scope) in scopes {
+            for (status, body) in [(403, missing), (403, r#"{"error":{"type":"INVALID_PERMISSIONS"}}"#), (404, "")] {
+                let message = refusal(purpose, status, body).error.message;
+                for part in ["airtable `books`", "`app1`", "`Transactions`", scope] {
+                    assert!(message.contains(part), "{part} is not in: {message}");
+                }
+            }
+        }
+        let long = "x ".repeat(400);
+        let leak = format!(r#"{{"error":{{"type":"A","message":"token {TOKEN}\n{long}"}}}}"#);
+        for status in [400, 401, 403, 404, 422, 500] {
+            let refusal = written(status, &leak);
+            for text in [refusal.error.message, refusal.said] {
+                assert!(!text.contains("SECRET") && !text.contains('\n') && text.len() < 700, "{text}");
+            }
+        }
+    }
+
+    /// Public recordings of the real service; read in place where the environment says where they are.
+    #[test]
+    fn recorded_refusals_get_their_reaction() {
+        let Some(folder) = std::env::var_os("BANKFEED_RECORDINGS").map(PathBuf::from) else {
+            println!("skipped: BANKFEED_RECORDINGS is not set");
+            return;
+        };
+        let mut seen = 0;
+        for entry in std::fs::read_dir(folder.join("airtable")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            if !["err_", "doc_", "reported_"].iter().any(|start| name.starts_with(start)) {
+                continue;
+            }
+            seen += 1;
+            let recording: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            let response = &recording["response"];
+            let status = u16::try_from(response["status"].as_u64().unwrap()).unwrap();
+            assert_recorded(&name, &written(status, &response["body"].to_string()));
+        }
+        assert!(seen >= 20, "only {seen} recordings");
+    }
+
+    fn assert_recorded(name: &str, refusal: &Refusal) {
+        use Cause::*;
+        let attention = |cause| Kind::Attention(cause);
+        let (reaction, kind) = match name {
+            "err_401_authentication_required" => (Reaction::Final, attention(Token)),
+            "doc_403_model_not_found"
+            | "doc_404_object"
+            | "doc_404_string"
+            | "err_404_bare_string_not_found"
+            | "err_404_meta_tables_no_access_object"
+            | "err_404_table_not_found_2022" => (Reaction::Stale, attention(NotFound)),
+            "doc_403_invalid_permissions" => (Reaction::Final, attention(NotPermitted)),
+            "err_404_record_not_found_2022" | "reported_422_row_does_not_exist" => (Reaction::Gone, Kind::Rejected),
+            "doc_422_invalid_request_unknown"
+            | "reported_422_invalid_records"
+            | "reported_422_more_than_10_records" => (Reaction::Final, Kind::Malformed),
+            "doc_422_iterator_expired" | "reported_422_invalid_offset" | "doc_503_retriable" => {
+                (Reaction::Final, Kind::Unavailable)
+            }
+            "reported_422_unknown_field" => (Reaction::Stale, attention(Layout)),
+            "err_422_computed_field_batch_of_two"
+            | "err_422_computed_field_update_batch"
+            | "reported_422_invalid_value"
+            | "reported_422_select_option" => (Reaction::Value, attention(Layout)),
+            "reported_429_monthly_quota" => (Reaction::Final, attention(Quota)),
+            "doc_429_rate_limit" => {
+                assert!(matches!(refusal.error.kind, Kind::Throttled { retry_after: Some(_) }), "{name}: {refusal:?}");
+                return;
+            }
+            other => panic!("{other}: no reaction is known for this recording"),
+        };
+        assert_eq!((refusal.reaction, &refusal.error.kind), (reaction, &kind), "{name}: {refusal:?}");
     }
 }

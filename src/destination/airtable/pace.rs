@@ -27,6 +27,11 @@ impl Pace {
         Pace { spacing, next: None }
     }
 
+    #[cfg(test)]
+    pub(super) fn spacing(&self) -> Duration {
+        self.spacing
+    }
+
     /// Returns when the next request may leave; the stop signal ends the wait.
     pub(super) async fn wait(&mut self, shutdown: &Shutdown) -> Result<(), Error> {
         if shutdown.requested() {

@@ -50,6 +50,11 @@ pub(super) fn cut(items: &[Item], limit: usize) -> usize {
     items.iter().take(limit).take_while(|item| seen.insert(id(item))).count()
 }
 
+/// Whether `steps` need no request at all.
+pub(super) fn is_idle(steps: &[Step]) -> bool {
+    steps.iter().all(|step| matches!(step.deed, Deed::Nothing | Deed::Refuse(_)))
+}
+
 /// What is to be done about each of `items`.
 pub(super) fn plan(items: &[Item], rows: &Rows, layout: &Layout) -> Vec<Step> {
     let columns = &rows.columns;
