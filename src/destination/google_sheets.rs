@@ -99,7 +99,8 @@ impl GoogleSheets {
         }
         // Memory that cannot be read, or is of another spreadsheet, is only a memory: everything is found anew.
         let memory: Memory = serde_json::from_slice(memory).unwrap_or_default();
-        let memory = if memory.spreadsheet == spreadsheet { memory } else { Memory { spreadsheet, ..Memory::default() } };
+        let memory =
+            if memory.spreadsheet == spreadsheet { memory } else { Memory { spreadsheet, ..Memory::default() } };
         Ok(GoogleSheets {
             guards: Guards::new(&names.spreadsheet, name),
             names,
@@ -117,8 +118,7 @@ impl GoogleSheets {
     /// The way to Google, set up when first needed.
     async fn transport(&mut self) -> Result<&Transport, Error> {
         if self.transport.is_none() {
-            let transport =
-                Transport::new(self.names.clone(), &self.config, self.context.clone(), self.limits).await?;
+            let transport = Transport::new(self.names.clone(), &self.config, self.context.clone(), self.limits).await?;
             self.names = transport.names.clone();
             self.transport = Some(transport);
         }
@@ -150,7 +150,6 @@ impl GoogleSheets {
             guards: &self.guards,
             title: &self.config.tab,
             columns: &self.config.rows.columns,
-            order: self.config.order,
             floor: self.memory.floor,
             attempt,
         };
@@ -188,7 +187,10 @@ impl GoogleSheets {
             return Err(error);
         }
         // No row is to blame for it.
-        Err(Error::attention(Cause::Layout, format!("{}; the tab `{}` cannot be set up", error.message, self.config.tab)))
+        Err(Error::attention(
+            Cause::Layout,
+            format!("{}; the tab `{}` cannot be set up", error.message, self.config.tab),
+        ))
     }
 
     fn opened(&mut self, layout: Layout) -> u64 {
@@ -234,7 +236,9 @@ impl GoogleSheets {
             None => {
                 let found = self.find().await?;
                 let bound = found.column(layout.sheet, &crate::model::Field::Id).map(|bound| bound.entry);
-                bound.ok_or_else(|| Error::unavailable(self.names.say("the id column was removed while it was in use")))?
+                bound.ok_or_else(|| {
+                    Error::unavailable(self.names.say("the id column was removed while it was in use"))
+                })?
             }
         };
         if let Some(layout) = &mut self.layout {
@@ -299,7 +303,8 @@ impl GoogleSheets {
         let sheet = layout.sheet;
         let book = Book::read(self.transport().await?.spreadsheet(BOOK_FIELDS).await?);
         let tab = book.tabs.iter().find(|tab| tab.id == sheet);
-        tab.map(|tab| tab.rows.into()).ok_or_else(|| Error::unavailable(self.names.say("the tab was removed while it was in use")))
+        tab.map(|tab| tab.rows.into())
+            .ok_or_else(|| Error::unavailable(self.names.say("the tab was removed while it was in use")))
     }
 
     /// The verdicts of a batch, also where another process cut it.
@@ -309,7 +314,8 @@ impl GoogleSheets {
         }
         let Some(layout) = &self.layout else { return Vec::new() };
         if items.first().is_some_and(|item| item.what == What::New) {
-            let verdict = |item: &Item| body::too_long(layout, &item.transaction).map_or(Verdict::Appended, Verdict::Rejected);
+            let verdict =
+                |item: &Item| body::too_long(layout, &item.transaction).map_or(Verdict::Appended, Verdict::Rejected);
             return items.iter().map(verdict).collect();
         }
         Changes::new(layout, &self.config.rows, items).presumed()
@@ -338,7 +344,7 @@ impl GoogleSheets {
         let mut body = Some(body);
         loop {
             let Some(sending) = body.take() else { return Ok(None) };
-            let shorter = without_removals_if_any(&sending);
+            let shorter = without_removals(&sending);
             let Err(failure) = self.transport().await?.send(sending).await else { return Ok(None) };
             let Some(message) = &failure.refused else { return Err(failure.error) };
             if self.guards.refused(batch.number, message) {
@@ -397,10 +403,6 @@ impl Prepared {
     }
 }
 
-fn without_removals_if_any(body: &[u8]) -> Option<Vec<u8>> {
-    without_removals(body)
-}
-
 fn unix_now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
@@ -419,18 +421,36 @@ fn ids(column: Vec<Vec<serde_json::Value>>) -> Vec<String> {
 #[async_trait]
 impl Destination for GoogleSheets {
     async fn check(&mut self) -> Result<Vec<String>, Error> {
-        let (backoff, shutdown) = (self.context.backoff.clone(), self.context.shutdown.clone());
-        backoff.run(&shutdown, async || self.check_once().await).await
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.check_once().await {
+                Err(error) => self.pause(tried, error).await?,
+                done => return done,
+            }
+        }
     }
 
     async fn open(&mut self) -> Result<u64, Error> {
-        let (backoff, shutdown) = (self.context.backoff.clone(), self.context.shutdown.clone());
-        backoff.run(&shutdown, async || self.open_once().await).await
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.open_once().await {
+                Err(error) => self.pause(tried, error).await?,
+                done => return done,
+            }
+        }
     }
 
     async fn existing_ids(&mut self) -> Result<Vec<String>, Error> {
-        let (backoff, shutdown) = (self.context.backoff.clone(), self.context.shutdown.clone());
-        backoff.run(&shutdown, async || self.id_column().await.map(ids)).await
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.id_column().await.map(ids) {
+                Err(error) => self.pause(tried, error).await?,
+                done => return done,
+            }
+        }
     }
 
     fn batch_limit(&self) -> usize {
@@ -439,13 +459,11 @@ impl Destination for GoogleSheets {
 
     async fn prepare(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error> {
         let items = &items[..items.len().min(MOST_ITEMS)];
-        let (backoff, shutdown) = (self.context.backoff.clone(), self.context.shutdown.clone());
-        let new = items.first().is_some_and(|item| item.what == What::New);
-        backoff
-            .run(&shutdown, async || {
-                if new { self.prepare_new(number, items).await } else { self.prepare_changes(number, items).await }
-            })
-            .await
+        if items.first().is_some_and(|item| item.what == What::New) {
+            self.prepare_new(number, items).await
+        } else {
+            self.prepare_changes(number, items).await
+        }
     }
 
     async fn deliver(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error> {
@@ -474,16 +492,14 @@ impl Destination for GoogleSheets {
     }
 
     async fn settle(&mut self, number: u64, hash: u64) -> Result<Settled, Error> {
-        let (backoff, shutdown) = (self.context.backoff.clone(), self.context.shutdown.clone());
-        let ledger = backoff.run(&shutdown, async || self.read_ledger().await).await?;
-        let settled = ledger.settle(number, hash);
-        if settled != Settled::NotApplied {
-            self.memory.floor = self.memory.floor.max(number);
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.settle_once(number, hash).await {
+                Err(error) => self.pause(tried, error).await?,
+                done => return done,
+            }
         }
-        if let Some(layout) = &mut self.layout {
-            layout.grid_rows = None;
-        }
-        Ok(settled)
     }
 
     fn memory(&self) -> Vec<u8> {
@@ -493,6 +509,28 @@ impl Destination for GoogleSheets {
 }
 
 impl GoogleSheets {
+    /// Waits before another try, or gives the error back where trying again is pointless.
+    async fn pause(&self, tried: u32, error: Error) -> Result<(), Error> {
+        let Some(pause) = self.context.backoff.pause(tried, &error) else { return Err(error) };
+        tracing::debug!("{error}; trying again in {pause:?}");
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.context.shutdown.wait() => Err(Error::stopped()),
+        }
+    }
+
+    async fn settle_once(&mut self, number: u64, hash: u64) -> Result<Settled, Error> {
+        let settled = self.read_ledger().await?.settle(number, hash);
+        if settled != Settled::NotApplied {
+            self.memory.floor = self.memory.floor.max(number);
+        }
+        // Whether the lost batch has added rows to the grid is not known any more.
+        if let Some(layout) = &mut self.layout {
+            layout.grid_rows = None;
+        }
+        Ok(settled)
+    }
+
     async fn check_once(&mut self) -> Result<Vec<String>, Error> {
         let found = self.find().await?;
         let mut news = vec![format!("signed in as {}", self.names.account)];

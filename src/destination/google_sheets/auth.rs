@@ -168,7 +168,7 @@ fn refusal(names: &Names, error: &yup_oauth2::Error) -> Error {
         return Error::unavailable(names.say(what));
     };
     let said = refused.error_description.as_deref().unwrap_or_else(|| refused.error.as_str());
-    let said = super::errors::Said { message: said.to_owned(), ..Default::default() }.quote();
+    let said = super::errors::Said::plain(said).quote();
     let account = &names.account;
     match &refused.error {
         AuthErrorCode::InvalidGrant if said.contains("short-lived token") || said.contains("iat and exp") => {
@@ -181,7 +181,9 @@ fn refusal(names: &Names, error: &yup_oauth2::Error) -> Error {
             let remedy = "the key was deleted, or is not this account's: create a new JSON key and configure it";
             Error::attention(Cause::Token, names.say(format!("the sign-in as {account} is refused ({said}); {remedy}")))
         }
-        AuthErrorCode::Other(code) if ["server_error", "temporarily_unavailable", "internal_failure"].contains(&code.as_str()) => {
+        AuthErrorCode::Other(code)
+            if ["server_error", "temporarily_unavailable", "internal_failure"].contains(&code.as_str()) =>
+        {
             Error::unavailable(names.say(format!("the sign-in does not get through: {said}")))
         }
         AuthErrorCode::Other(code) if code == "rate_limit_exceeded" => {

@@ -36,7 +36,12 @@ impl Envelope<'_> {
         out.extend_from_slice(guard.as_bytes());
         out.extend_from_slice(work);
         let entry = self.ledger_entry;
-        push(&mut out, format_args!(r#",{{"updateDeveloperMetadata":{{"dataFilters":[{{"developerMetadataLookup":{{"metadataId":{entry}}}}}],"developerMetadata":{{"metadataValue":"#));
+        push(
+            &mut out,
+            format_args!(
+                r#",{{"updateDeveloperMetadata":{{"dataFilters":[{{"developerMetadataLookup":{{"metadataId":{entry}}}}}],"developerMetadata":{{"metadataValue":"#
+            ),
+        );
         write_string(&mut out, &ledger.to_json());
         out.extend_from_slice(br#"},"fields":"metadataValue"}}"#);
         for number in removed {
@@ -67,7 +72,7 @@ pub(super) fn push(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 /// New rows cut from the front of some items.
 pub(super) struct Cut {
     rows: Rows,
-    /// How many items are covered, rejected ones included.
+    /// How many items are covered.
     pub taken: usize,
     /// One per item covered.
     pub verdicts: Vec<Verdict>,
@@ -83,13 +88,17 @@ impl Cut {
         let styled = few && order == Order::OldestFirst && !layout.interleaved();
         let mut cut = Cut { rows: Rows::new(layout, styled), taken: 0, verdicts: Vec::new(), few };
         for item in &items[..offered] {
-            match body::too_long(layout, &item.transaction) {
-                Some(why) => cut.verdicts.push(Verdict::Rejected(why)),
-                None if cut.rows.push(&item.transaction, MOST_BYTES - ENVELOPE) => {
-                    cut.verdicts.push(Verdict::Appended);
-                }
+            // Rows that are refused here get a batch of their own, which sends nothing: where an answer is lost, all
+            // that is known of a batch is that it was applied, and that must be true of each of its rows.
+            let sends = cut.rows() > 0;
+            let verdict = match body::too_long(layout, &item.transaction) {
+                Some(_) if sends => break,
+                Some(why) => Verdict::Rejected(why),
+                None if !sends && cut.taken > 0 => break,
+                None if cut.rows.push(&item.transaction, MOST_BYTES - ENVELOPE) => Verdict::Appended,
                 None => break,
-            }
+            };
+            cut.verdicts.push(verdict);
             cut.taken += 1;
         }
         cut
@@ -129,7 +138,10 @@ impl Cut {
     fn append(&self, out: &mut Vec<u8>, layout: &Layout, added: u64, grid_rows: u64) {
         let sheet = layout.sheet;
         if added > 0 {
-            push(out, format_args!(r#"{{"appendDimension":{{"sheetId":{sheet},"dimension":"ROWS","length":{added}}}}},"#));
+            push(
+                out,
+                format_args!(r#"{{"appendDimension":{{"sheetId":{sheet},"dimension":"ROWS","length":{added}}}}},"#),
+            );
             // Open below: should the grid have changed meanwhile, the ranges still lie in it.
             for (from, to, format) in layout.formats() {
                 let rows = format!(r#""startRowIndex":{grid_rows}"#);
@@ -144,16 +156,32 @@ impl Cut {
 
     fn insert(&self, out: &mut Vec<u8>, layout: &Layout) {
         let (sheet, end) = (layout.sheet, self.rows() + 1);
-        push(out, format_args!(r#"{{"insertDimension":{{"range":{{"sheetId":{sheet},"dimension":"ROWS","startIndex":1,"endIndex":{end}}},"inheritFromBefore":false}}}},"#));
+        push(
+            out,
+            format_args!(
+                r#"{{"insertDimension":{{"range":{{"sheetId":{sheet},"dimension":"ROWS","startIndex":1,"endIndex":{end}}},"inheritFromBefore":false}}}},"#
+            ),
+        );
         let rows = format!(r#""startRowIndex":1,"endRowIndex":{end}"#);
         for (from, to, format) in layout.formats() {
             push_number_format(out, sheet, &rows, (from, to), format);
         }
         // The row below, whose look new rows take over, may be struck through.
         for (from, to) in runs(layout.places.iter().map(|place| place.index)) {
-            push(out, format_args!(r#"{{"repeatCell":{{"range":{{"sheetId":{sheet},{rows},"startColumnIndex":{from},"endColumnIndex":{to}}},"cell":{{"userEnteredFormat":{{"textFormat":{{"strikethrough":false}}}}}},"fields":"userEnteredFormat.textFormat.strikethrough"}}}},"#));
+            push(
+                out,
+                format_args!(
+                    r#"{{"repeatCell":{{"range":{{"sheetId":{sheet},{rows},"startColumnIndex":{from},"endColumnIndex":{to}}},"cell":{{"userEnteredFormat":{{"textFormat":{{"strikethrough":false}}}}}},"fields":"userEnteredFormat.textFormat.strikethrough"}}}},"#
+                ),
+            );
         }
-        push(out, format_args!(r#"{{"updateCells":{{"start":{{"sheetId":{sheet},"rowIndex":1,"columnIndex":0}},"fields":"{}","rows":["#, self.rows.fields()));
+        push(
+            out,
+            format_args!(
+                r#"{{"updateCells":{{"start":{{"sheetId":{sheet},"rowIndex":1,"columnIndex":0}},"fields":"{}","rows":["#,
+                self.rows.fields()
+            ),
+        );
         self.rows.write(out, true);
         out.extend_from_slice(b"]}}");
     }
@@ -161,7 +189,12 @@ impl Cut {
 
 fn push_number_format(out: &mut Vec<u8>, sheet: i32, rows: &str, columns: (u32, u32), format: Format) {
     let ((from, to), (kind, pattern)) = (columns, format.type_and_pattern());
-    push(out, format_args!(r#"{{"repeatCell":{{"range":{{"sheetId":{sheet},{rows},"startColumnIndex":{from},"endColumnIndex":{to}}},"cell":{{"userEnteredFormat":{{"numberFormat":{{"type":"{kind}","pattern":"{pattern}"}}}}}},"fields":"userEnteredFormat.numberFormat"}}}},"#));
+    push(
+        out,
+        format_args!(
+            r#"{{"repeatCell":{{"range":{{"sheetId":{sheet},{rows},"startColumnIndex":{from},"endColumnIndex":{to}}},"cell":{{"userEnteredFormat":{{"numberFormat":{{"type":"{kind}","pattern":"{pattern}"}}}}}},"fields":"userEnteredFormat.numberFormat"}}}},"#
+        ),
+    );
 }
 
 /// Runs of neighbouring positions: first, and one after the last.
@@ -185,7 +218,7 @@ mod tests {
     use crate::model::Field;
 
     fn items(count: u32) -> Vec<Item> {
-        let item = |n| Item { seq: n.into(), what: What::New, transaction: transaction(n), previous: None };
+        let item = |n: u32| Item { seq: n.into(), what: What::New, transaction: transaction(n), previous: None };
         (1..=count).map(item).collect()
     }
 
@@ -208,15 +241,22 @@ mod tests {
         let layout = layout(&[(Field::Date, 0), (Field::Id, 1)]);
         let cut = Cut::new(&layout, Order::OldestFirst, &items(3));
         let (bytes, body) = body(&cut, &layout, Order::OldestFirst, cut.rows_to_add(Order::OldestFirst, 0), &[7, 8]);
-        assert_eq!(kinds(&body), ["addNamedRange", "appendCells", "updateDeveloperMetadata", "deleteNamedRange", "deleteNamedRange"]);
+        assert_eq!(
+            kinds(&body),
+            ["addNamedRange", "appendCells", "updateDeveloperMetadata", "deleteNamedRange", "deleteNamedRange"]
+        );
         let guard = &body["requests"][0]["addNamedRange"]["namedRange"];
         assert_eq!(guard["name"], Guards::new("1AbC", "home").name(42).as_str());
-        assert_eq!(guard["range"], json!({"sheetId": 7, "startRowIndex": 0, "endRowIndex": 1, "startColumnIndex": 0, "endColumnIndex": 1}));
+        assert_eq!(
+            guard["range"],
+            json!({"sheetId": 7, "startRowIndex": 0, "endRowIndex": 1, "startColumnIndex": 0, "endColumnIndex": 1})
+        );
         let append = &body["requests"][1]["appendCells"];
         assert_eq!((append["rows"].as_array().unwrap().len(), &append["fields"]), (3, &json!(body::VALUE_AND_FORMAT)));
         let update = &body["requests"][2]["updateDeveloperMetadata"];
         assert_eq!(update["dataFilters"], json!([{"developerMetadataLookup": {"metadataId": 5}}]));
-        let ledger: Ledger = serde_json::from_str(update["developerMetadata"]["metadataValue"].as_str().unwrap()).unwrap();
+        let ledger: Ledger =
+            serde_json::from_str(update["developerMetadata"]["metadataValue"].as_str().unwrap()).unwrap();
         assert_eq!((ledger.seq, ledger.rows, ledger.applied(42)), (42, 3, Some(cut.hash())));
         let shorter: Value = serde_json::from_slice(&without_removals(&bytes).unwrap()).unwrap();
         assert_eq!(kinds(&shorter), ["addNamedRange", "appendCells", "updateDeveloperMetadata"]);
@@ -230,8 +270,14 @@ mod tests {
         let added = cut.rows_to_add(Order::OldestFirst, 1000);
         assert_eq!(added, 600);
         let (_, body) = body(&cut, &layout, Order::OldestFirst, added, &[]);
-        assert_eq!(kinds(&body), ["addNamedRange", "appendDimension", "repeatCell", "repeatCell", "appendCells", "updateDeveloperMetadata"]);
-        assert_eq!(body["requests"][3]["repeatCell"]["range"], json!({"sheetId": 7, "startRowIndex": 1000, "startColumnIndex": 1, "endColumnIndex": 3}));
+        assert_eq!(
+            kinds(&body),
+            ["addNamedRange", "appendDimension", "repeatCell", "repeatCell", "appendCells", "updateDeveloperMetadata"]
+        );
+        assert_eq!(
+            body["requests"][3]["repeatCell"]["range"],
+            json!({"sheetId": 7, "startRowIndex": 1000, "startColumnIndex": 1, "endColumnIndex": 3})
+        );
         assert_eq!(body["requests"][4]["appendCells"]["fields"], body::VALUE_ONLY);
     }
 
@@ -251,20 +297,29 @@ mod tests {
         let layout = layout(&[(Field::Date, 0), (Field::Id, 1)]);
         let cut = Cut::new(&layout, Order::NewestFirst, &items(2));
         let (_, body) = body(&cut, &layout, Order::NewestFirst, cut.rows_to_add(Order::NewestFirst, 0), &[]);
-        assert_eq!(kinds(&body), ["addNamedRange", "insertDimension", "repeatCell", "repeatCell", "updateCells", "updateDeveloperMetadata"]);
-        assert_eq!(body["requests"][1]["insertDimension"]["range"], json!({"sheetId": 7, "dimension": "ROWS", "startIndex": 1, "endIndex": 3}));
+        assert_eq!(
+            kinds(&body),
+            ["addNamedRange", "insertDimension", "repeatCell", "repeatCell", "updateCells", "updateDeveloperMetadata"]
+        );
+        assert_eq!(
+            body["requests"][1]["insertDimension"]["range"],
+            json!({"sheetId": 7, "dimension": "ROWS", "startIndex": 1, "endIndex": 3})
+        );
         let top = &body["requests"][4]["updateCells"]["rows"][0]["values"][1]["userEnteredValue"]["stringValue"];
         assert_eq!(*top, json!(transaction(2).row.id));
     }
 
     #[test]
-    fn a_row_no_cell_holds_is_left_out_and_numbered() {
+    fn a_row_no_cell_holds_is_refused_in_a_batch_of_its_own() {
         let layout = layout(&[(Field::Description, 0), (Field::Id, 1)]);
         let mut items = items(3);
         items[1].transaction.row.description = "x".repeat(50_001);
-        let cut = Cut::new(&layout, Order::OldestFirst, &items);
-        assert_eq!((cut.taken, cut.rows()), (3, 2));
-        assert!(matches!(&cut.verdicts[..], [Verdict::Appended, Verdict::Rejected(_), Verdict::Appended]));
+        let cut = |items| Cut::new(&layout, Order::OldestFirst, items);
+        let (before, refused, after) = (cut(&items), cut(&items[1..]), cut(&items[2..]));
+        assert_eq!((before.taken, before.rows()), (1, 1));
+        assert_eq!((refused.taken, refused.rows()), (1, 0));
+        assert!(matches!(&refused.verdicts[..], [Verdict::Rejected(_)]));
+        assert_eq!((after.taken, after.rows()), (1, 1));
     }
 
     #[test]

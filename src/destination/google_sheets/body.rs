@@ -150,7 +150,7 @@ fn style_of(field: &Field) -> &'static str {
         Some(Format::Time) => {
             r#""userEnteredFormat":{"numberFormat":{"type":"DATE_TIME","pattern":"yyyy-mm-dd hh:mm:ss"}}"#
         }
-        Some(Format::Money) => r#""userEnteredFormat":{"numberFormat":{"type":"NUMBER","pattern":"#,##0.00"}}"#,
+        Some(Format::Money) => r##""userEnteredFormat":{"numberFormat":{"type":"NUMBER","pattern":"#,##0.00"}}"##,
     }
 }
 
@@ -230,7 +230,14 @@ pub(super) mod tests {
 
     #[test]
     fn cells_are_typed_and_keep_their_places() {
-        let layout = layout(&[(Field::Date, 0), (Field::Counterparty, 2), (Field::Amount, 3), (Field::Category, 4), (Field::Description, 5), (Field::Time, 6)]);
+        let layout = layout(&[
+            (Field::Date, 0),
+            (Field::Counterparty, 2),
+            (Field::Amount, 3),
+            (Field::Category, 4),
+            (Field::Description, 5),
+            (Field::Time, 6),
+        ]);
         let mut rows = Rows::new(&layout, false);
         assert!(rows.push(&transaction(1), MOST_BYTES));
         assert_eq!(
@@ -272,7 +279,10 @@ pub(super) mod tests {
             };
             let (kind, pattern) = format.type_and_pattern();
             let style: serde_json::Value = serde_json::from_str(&format!("{{{}}}", style_of(&field))).unwrap();
-            assert_eq!(style["userEnteredFormat"]["numberFormat"], serde_json::json!({"type": kind, "pattern": pattern}));
+            assert_eq!(
+                style["userEnteredFormat"]["numberFormat"],
+                serde_json::json!({"type": kind, "pattern": pattern})
+            );
         }
     }
 
@@ -286,7 +296,9 @@ pub(super) mod tests {
 
     #[test]
     fn amounts_are_sent_as_their_decimal_text() {
-        for (amount, sent) in [("0.30", "0.3"), ("-0.00", "0"), ("100", "100"), ("1234567890123.45", "1234567890123.45")] {
+        for (amount, sent) in
+            [("0.30", "0.3"), ("-0.00", "0"), ("100", "100"), ("1234567890123.45", "1234567890123.45")]
+        {
             let mut out = Vec::new();
             write_cell(&mut out, &Field::Amount, &Value::Money(amount.parse().unwrap()), false);
             assert_eq!(String::from_utf8(out).unwrap(), format!(r#"{{"userEnteredValue":{{"numberValue":{sent}}}}}"#));
@@ -309,11 +321,15 @@ pub(super) mod tests {
     #[test]
     fn rows_stop_at_the_room_and_turn_round() {
         let mut rows = Rows::new(&layout(&[(Field::Id, 0)]), false);
-        let size = { rows.push(&transaction(1), 10); rows.bytes.len() };
+        let size = {
+            rows.push(&transaction(1), 10);
+            rows.bytes.len()
+        };
         assert!(rows.push(&transaction(2), 2 * size + 1));
         assert!(!rows.push(&transaction(3), 3 * size + 1));
         assert_eq!(rows.len(), 2);
-        let (mut out, id) = (b"[".to_vec(), |row: &serde_json::Value| row["values"][0]["userEnteredValue"]["stringValue"].clone());
+        let (mut out, id) =
+            (b"[".to_vec(), |row: &serde_json::Value| row["values"][0]["userEnteredValue"]["stringValue"].clone());
         rows.write(&mut out, true);
         out.push(b']');
         let turned: Vec<serde_json::Value> = serde_json::from_slice(&out).unwrap();

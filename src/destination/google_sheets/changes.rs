@@ -287,8 +287,10 @@ mod tests {
         assert_eq!(work.verdicts, [Verdict::Updated]);
         assert_eq!(
             requests(&work),
-            [json!({"updateCells": {"start": {"sheetId": 7, "rowIndex": 3, "columnIndex": 1}, "fields": "userEnteredValue",
-                "rows": [{"values": [{"userEnteredValue": {"stringValue": "поправка"}}, {}]}]}})]
+            [
+                json!({"updateCells": {"start": {"sheetId": 7, "rowIndex": 3, "columnIndex": 1}, "fields": "userEnteredValue",
+                "rows": [{"values": [{"userEnteredValue": {"stringValue": "поправка"}}, {}]}]}})
+            ]
         );
     }
 
@@ -309,8 +311,7 @@ mod tests {
     fn a_row_the_owner_deleted_stays_deleted() {
         let (layout, column) = (sheet(), column());
         let items = [corrected(9), item(9, What::Vanished)];
-        let work =
-            Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items).work(&rows_by_id(&column));
+        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items).work(&rows_by_id(&column));
         assert_eq!(work.verdicts, [Verdict::Deleted, Verdict::Deleted]);
         assert!(work.requests.is_empty());
     }
@@ -319,8 +320,7 @@ mod tests {
     fn vanished_rows_are_struck_through_in_the_banks_cells() {
         let (layout, column) = (sheet(), column());
         let items = [item(2, What::Vanished), item(3, What::Reappeared)];
-        let work =
-            Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items).work(&rows_by_id(&column));
+        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items).work(&rows_by_id(&column));
         let requests = requests(&work);
         assert_eq!(requests.len(), 4);
         assert_eq!(
@@ -334,9 +334,9 @@ mod tests {
     #[test]
     fn rows_are_deleted_from_the_bottom_up_and_can_return() {
         let (layout, column) = (sheet(), column());
-        let items = [item(3, What::Vanished), item(1, What::Vanished), item(2, What::Vanished), item(8, What::Reappeared)];
-        let work =
-            Changes::new(&layout, &policy(Updates::Apply, Vanished::Delete), &items).work(&rows_by_id(&column));
+        let items =
+            [item(3, What::Vanished), item(1, What::Vanished), item(2, What::Vanished), item(8, What::Reappeared)];
+        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Delete), &items).work(&rows_by_id(&column));
         let requests = requests(&work);
         let range = |at: usize| &requests[at]["deleteDimension"]["range"];
         assert_eq!((&range(0)["startIndex"], &range(0)["endIndex"]), (&json!(3), &json!(5)));

@@ -40,6 +40,11 @@ pub(super) struct Said {
 const LONGEST_QUOTE: usize = 200;
 
 impl Said {
+    /// A bare message.
+    pub fn plain(message: &str) -> Said {
+        Said { message: message.to_owned(), reasons: Vec::new() }
+    }
+
     /// Reads an error body; `None` where it is not one.
     pub fn read(body: &Value) -> Option<Said> {
         let body = body.as_array().and_then(|list| list.first()).unwrap_or(body);
@@ -133,7 +138,9 @@ fn bad_request(names: &Names, asked: Asked, said: &Said) -> Error {
     if said.mentions("above the limit of 10000000 cells") {
         return Error::attention(
             Cause::Quota,
-            names.say("the spreadsheet is full (10 million cells): delete empty rows and columns, or start a new spreadsheet"),
+            names.say(
+                "the spreadsheet is full (10 million cells): delete empty rows and columns, or start a new spreadsheet",
+            ),
         );
     }
     if said.mentions("developer metadata would exceed") {
@@ -145,11 +152,16 @@ fn bad_request(names: &Names, asked: Asked, said: &Said) -> Error {
     if said.mentions("not supported for this document") {
         return Error::attention(
             Cause::NotFound,
-            names.say("the document is an Excel file: open it and save it as Google Sheets, then configure the new address"),
+            names.say(
+                "the document is an Excel file: open it and save it as Google Sheets, then configure the new address",
+            ),
         );
     }
     // Tab or column was removed since the layout was read; the next opening lays out anew. Nothing is wrong with a row.
-    if ["no grid with id", "unable to parse range", "grid limits", "out of bounds"].iter().any(|text| said.mentions(text)) {
+    if ["no grid with id", "unable to parse range", "grid limits", "out of bounds"]
+        .iter()
+        .any(|text| said.mentions(text))
+    {
         return Error::unavailable(names.say(format!("the layout changed while it was in use: {quote}")));
     }
     match asked {
@@ -159,10 +171,14 @@ fn bad_request(names: &Names, asked: Asked, said: &Said) -> Error {
 }
 
 fn forbidden(names: &Names, asked: Asked, retry_after: Option<Duration>, said: &Said) -> Error {
-    if said.because("rateLimitExceeded") || said.because("userRateLimitExceeded") || said.because("RATE_LIMIT_EXCEEDED") {
+    if said.because("rateLimitExceeded") || said.because("userRateLimitExceeded") || said.because("RATE_LIMIT_EXCEEDED")
+    {
         return Error::throttled(retry_after, names.say("too many requests for Google's quota"));
     }
-    if said.because("SERVICE_DISABLED") || said.mentions("has not been used in project") || said.mentions("it is disabled") {
+    if said.because("SERVICE_DISABLED")
+        || said.mentions("has not been used in project")
+        || said.mentions("it is disabled")
+    {
         let project = said
             .message
             .split_once("project ")
@@ -210,11 +226,21 @@ mod tests {
 
     #[test]
     fn remedies_are_named() {
-        let denied = refuse(403, r#"{"error":{"code":403,"message":"The caller does not have permission","status":"PERMISSION_DENIED"}}"#);
-        assert_eq!(denied.message, "google-sheets `household`: not permitted: share the spreadsheet with bot@p.iam.example as editor");
-        let off = refuse(403, r#"{"error":{"code":403,"message":"Google Sheets API has not been used in project 4711 before or it is disabled. Enable it by visiting https://console.example/apis?project=4711 then retry.","status":"PERMISSION_DENIED"}}"#);
+        let denied = refuse(
+            403,
+            r#"{"error":{"code":403,"message":"The caller does not have permission","status":"PERMISSION_DENIED"}}"#,
+        );
+        assert_eq!(
+            denied.message,
+            "google-sheets `household`: not permitted: share the spreadsheet with bot@p.iam.example as editor"
+        );
+        let off = refuse(
+            403,
+            r#"{"error":{"code":403,"message":"Google Sheets API has not been used in project 4711 before or it is disabled. Enable it by visiting https://console.example/apis?project=4711 then retry.","status":"PERMISSION_DENIED"}}"#,
+        );
         assert!(off.message.ends_with("for project 4711"), "{off}");
-        let gone = refuse(404, r#"{"error":{"code":404,"message":"Requested entity was not found.","status":"NOT_FOUND"}}"#);
+        let gone =
+            refuse(404, r#"{"error":{"code":404,"message":"Requested entity was not found.","status":"NOT_FOUND"}}"#);
         assert!(gone.message.contains("`1AbC`") && gone.cause() == Some(Cause::NotFound));
     }
 
@@ -223,7 +249,16 @@ mod tests {
         let body = |text: &str| format!(r#"{{"error":{{"code":400,"message":"{text}","status":"INVALID_ARGUMENT"}}}}"#);
         assert_eq!(refuse(400, &body("Invalid value at 'x'")).kind, Kind::Rejected);
         assert_eq!(refuse(400, &body("Invalid requests[1].appendCells: No grid with id: 7")).kind, Kind::Unavailable);
-        assert_eq!(refuse(400, &body("This action would increase the number of cells in the workbook above the limit of 10000000 cells.")).cause(), Some(Cause::Quota));
+        assert_eq!(
+            refuse(
+                400,
+                &body(
+                    "This action would increase the number of cells in the workbook above the limit of 10000000 cells."
+                )
+            )
+            .cause(),
+            Some(Cause::Quota)
+        );
         assert_eq!(refused(&names(), Asked::Read, 400, None, None).kind, Kind::Malformed);
     }
 

@@ -65,7 +65,8 @@ impl Found {
     pub fn sort(entries: Vec<api::DeveloperMetadata>, spreadsheet: &str, destination: &str) -> Found {
         let mut found = Found::default();
         for entry in entries {
-            let (Some(id), Some(key), Some(value)) = (entry.metadata_id, entry.metadata_key, entry.metadata_value) else {
+            let (Some(id), Some(key), Some(value)) = (entry.metadata_id, entry.metadata_key, entry.metadata_value)
+            else {
                 continue;
             };
             let location = entry.location.unwrap_or_default();
@@ -267,8 +268,7 @@ mod tests {
 
     #[test]
     fn zeros_left_out_of_answers_are_zeros() {
-        let found =
-            Found::sort(vec![column(1, "id", None, None), tab(2, 0, 0), ledger("1AbC", 4)], "1AbC", "home");
+        let found = Found::sort(vec![column(1, "id", None, None), tab(2, 0, 0), ledger("1AbC", 4)], "1AbC", "home");
         let layout = found.complete(&wanted(&[Field::Id]), &[]).unwrap();
         assert_eq!((layout.sheet, layout.places[0].index, layout.id_entry), (0, 0, Some(1)));
         assert_eq!(found.ledger.unwrap().1.seq, 4);

@@ -220,7 +220,9 @@ mod tests {
         let name = guards.name(42);
         assert!(name.starts_with("bankfeed_____1_") && name.ends_with("_000042"), "{name}");
         let sentence = |start: &str, name: &str| {
-            format!("Invalid requests[0].addNamedRange: Cannot add named range with {start}{name}, a named range with that name already exists.")
+            format!(
+                "Invalid requests[0].addNamedRange: Cannot add named range with {start}{name}, a named range with that name already exists."
+            )
         };
         assert!(guards.refused(42, &sentence("name: ", &name)));
         assert!(guards.refused(42, &sentence("name ", &name)));

@@ -9,7 +9,7 @@ use google_sheets4::{FieldMask, api};
 use super::errors::Names;
 use super::layout::{COLUMN_KEY, ColumnNote, Format, Found, Layout, Place, TAB_KEY, TabNote, letters};
 use super::ledger::{Guards, LEDGER_KEY, Ledger};
-use crate::config::{Column, Order};
+use crate::config::Column;
 use crate::model::{Field, Language};
 use crate::remote::{Cause, Error};
 
@@ -79,7 +79,6 @@ pub(super) struct Wanted<'a> {
     pub guards: &'a Guards,
     pub title: &'a str,
     pub columns: &'a [Column],
-    pub order: Order,
     /// A number no later batch may have: what was known of the ledger should it be lost.
     pub floor: u64,
     /// How often this was refused already; ids that may stand in the way are then chosen anew.
@@ -276,7 +275,8 @@ impl<'a> Draft<'a> {
 
     fn match_by_header(&mut self) -> Result<(), Error> {
         let headers: Vec<(u32, String)> = self.headers().filter(|(_, header)| !header.is_empty()).collect();
-        let ours = |index: u32| self.found.columns.iter().any(|bound| bound.sheet == self.tab.id && bound.index == index);
+        let ours =
+            |index: u32| self.found.columns.iter().any(|bound| bound.sheet == self.tab.id && bound.index == index);
         let mut free: Vec<(u32, String)> = headers.into_iter().filter(|(index, _)| !ours(*index)).collect();
         // The configured header first: it may be another field's default.
         let exact = |column: &Column, header: &str| normal_text(&column.header) == header;
@@ -515,7 +515,10 @@ fn update_note(entry: i32, value: &str) -> api::Request {
 
 fn header<'a>(sheet: i32, first: u32, columns: impl Iterator<Item = &'a Column>) -> api::Request {
     let cell = |column: &Column| api::CellData {
-        user_entered_value: Some(api::ExtendedValue { string_value: Some(column.header.clone()), ..Default::default() }),
+        user_entered_value: Some(api::ExtendedValue {
+            string_value: Some(column.header.clone()),
+            ..Default::default()
+        }),
         user_entered_format: Some(api::CellFormat {
             text_format: Some(api::TextFormat { bold: Some(true), ..Default::default() }),
             ..Default::default()
@@ -546,10 +549,7 @@ fn number_format(sheet: i32, first_row: u32, from: u32, to: u32, format: Format)
     api::Request {
         repeat_cell: Some(api::RepeatCellRequest {
             cell: Some(api::CellData {
-                user_entered_format: Some(api::CellFormat {
-                    number_format: Some(number_format),
-                    ..Default::default()
-                }),
+                user_entered_format: Some(api::CellFormat { number_format: Some(number_format), ..Default::default() }),
                 ..Default::default()
             }),
             fields: Some(FieldMask::new(&["userEnteredFormat.numberFormat"])),
@@ -610,5 +610,214 @@ fn grid(sheet: i32, rows: Option<(u32, u32)>, columns: Option<(u32, u32)>) -> ap
         end_row_index: rows.and_then(|(_, to)| index(to)),
         start_column_index: columns.and_then(|(from, _)| index(from)),
         end_column_index: columns.and_then(|(_, to)| index(to)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::destination::google_sheets::layout::Bound;
+
+    fn names() -> Names {
+        Names { destination: "home".into(), spreadsheet: "1AbC".into(), account: "bot@p.example".into() }
+    }
+
+    fn column(field: Field, header: &str) -> Column {
+        Column { field, header: header.into() }
+    }
+
+    fn columns() -> Vec<Column> {
+        vec![column(Field::Date, "Date"), column(Field::Amount, "Amount"), column(Field::Id, "Transaction ID")]
+    }
+
+    fn book(tabs: &[(i32, &str)]) -> Book {
+        let tab = |(id, title): &(i32, &str)| Tab {
+            id: *id,
+            title: (*title).to_owned(),
+            rows: 100,
+            columns: 5,
+            filtered: false,
+        };
+        Book { title: "Money".into(), tabs: tabs.iter().map(tab).collect(), named: Vec::new() }
+    }
+
+    fn planned(found: &Found, book: &Book, columns: &[Column], cells: &[Vec<Value>]) -> Result<Plan, Error> {
+        let (names, guards) = (names(), Guards::new("1AbC", "home"));
+        let (title, floor, attempt) = ("Transactions", 0, 0);
+        plan(&Wanted { names: &names, guards: &guards, title, columns, floor, attempt }, found, book, cells)
+    }
+
+    /// The requests as they will be sent.
+    fn sent(plan: &Plan) -> Vec<Value> {
+        let mut value = serde_json::to_value(&plan.requests).unwrap();
+        google_sheets4::common::remove_json_null_values(&mut value);
+        value.as_array().unwrap().clone()
+    }
+
+    fn kinds(plan: &Plan) -> Vec<String> {
+        sent(plan).iter().map(|request| request.as_object().unwrap().keys().next().unwrap().clone()).collect()
+    }
+
+    fn bound(fields: &[(&str, u32)], noted: &[&str]) -> Found {
+        let columns = fields.iter().zip(10..).map(|((field, index), entry)| Bound {
+            field: (*field).to_owned(),
+            sheet: 7,
+            index: *index,
+            entry,
+        });
+        let fields = noted.iter().map(|field| (*field).to_owned()).collect();
+        Found {
+            ledger: Some((9, Ledger { seq: 3, ..Ledger::default() })),
+            tab: Some((8, TabNote { destination: "home".into(), sheet: 7, fields })),
+            columns: columns.collect(),
+        }
+    }
+
+    #[test]
+    fn a_missing_tab_is_made_whole_in_one_batch() {
+        let plan = planned(&Found::default(), &book(&[(0, "Sheet1")]), &columns(), &[]).unwrap();
+        assert_eq!(
+            kinds(&plan),
+            [
+                "addSheet",
+                "updateCells",
+                "repeatCell",
+                "repeatCell",
+                "setBasicFilter",
+                "createDeveloperMetadata",
+                "createDeveloperMetadata",
+                "createDeveloperMetadata",
+                "createDeveloperMetadata",
+                "createDeveloperMetadata"
+            ]
+        );
+        let requests = sent(&plan);
+        assert_eq!(requests[0]["addSheet"]["properties"]["gridProperties"]["frozenRowCount"], 1);
+        assert_eq!(requests[0]["addSheet"]["properties"]["sheetId"], plan.layout.sheet);
+        assert_eq!(
+            requests[1]["updateCells"]["rows"][0]["values"][2]["userEnteredValue"]["stringValue"],
+            "Transaction ID"
+        );
+        assert_eq!(requests[1]["updateCells"]["fields"], "userEnteredValue,userEnteredFormat.textFormat.bold");
+        let ledger = &requests[9]["createDeveloperMetadata"]["developerMetadata"];
+        assert_eq!(ledger["visibility"], "DOCUMENT");
+        assert_eq!(ledger["location"], json!({"spreadsheet": true}));
+        assert!(ledger["metadataValue"].as_str().unwrap().contains(r#""spreadsheetId":"1AbC""#));
+        assert_eq!(plan.layout.width(), 3);
+        assert!(plan.layout.fresh);
+        // Asked again, the same ids are asked for: a batch that arrives twice cannot make two tabs.
+        let again = planned(&Found::default(), &book(&[(0, "Sheet1")]), &columns(), &[]).unwrap();
+        assert_eq!(sent(&again), requests);
+    }
+
+    #[test]
+    fn an_empty_tab_gets_the_header() {
+        let plan = planned(&Found::default(), &book(&[(7, "transactions")]), &columns(), &[vec![json!("")]]).unwrap();
+        let kinds = kinds(&plan);
+        assert_eq!(kinds[..3], ["addNamedRange", "updateCells", "repeatCell"]);
+        assert!(kinds.contains(&"setBasicFilter".to_owned()) && kinds.contains(&"updateSheetProperties".to_owned()));
+        assert_eq!(plan.layout.places.iter().map(|place| place.index).collect::<Vec<_>>(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_tab_made_by_hand_is_bound_by_its_header_and_completed() {
+        let header = vec![json!("Notes"), json!(" СУМА "), json!("date"), json!("Total"), json!("x")];
+        let cells = vec![header, vec![json!("mine"), json!(5), json!(46000)]];
+        let plan = planned(&Found::default(), &book(&[(7, "Transactions")]), &columns(), &cells).unwrap();
+        let place = |field: Field| plan.layout.places.iter().find(|place| place.field == field).unwrap().index;
+        assert_eq!([place(Field::Amount), place(Field::Date), place(Field::Id)], [1, 2, 5]);
+        let requests = sent(&plan);
+        assert_eq!(requests[1]["appendDimension"], json!({"sheetId": 7, "dimension": "COLUMNS", "length": 1}));
+        assert_eq!(requests[2]["updateCells"]["start"], json!({"sheetId": 7, "rowIndex": 0, "columnIndex": 5}));
+        // The owner's rows keep their formats; the blank ones below get ours.
+        assert_eq!(requests[3]["repeatCell"]["range"]["startRowIndex"], 2);
+        assert_eq!(plan.ledger.spare, 98);
+    }
+
+    #[test]
+    fn a_configured_header_beats_another_fields_usual_one() {
+        let columns =
+            [column(Field::CounterpartyAccount, "Account"), column(Field::Account, "Own"), column(Field::Id, "ID")];
+        let cells = vec![vec![json!("account"), json!("own"), json!("id")]];
+        let plan = planned(&Found::default(), &book(&[(7, "Transactions")]), &columns, &cells).unwrap();
+        let at = |field: Field| plan.layout.places.iter().find(|place| place.field == field).unwrap().index;
+        assert_eq!([at(Field::CounterpartyAccount), at(Field::Account), at(Field::Id)], [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_cannot_be_followed_is_one_clear_message() {
+        let tab = book(&[(7, "Transactions")]);
+        let trouble = |cells: &[Vec<Value>]| planned(&Found::default(), &tab, &columns(), cells).unwrap_err();
+        let doubled = trouble(&[vec![json!("Transaction ID"), json!("Date"), json!("id")]]);
+        assert_eq!(doubled.cause(), Some(Cause::Layout));
+        assert!(doubled.message.ends_with("two columns headed `Transaction ID` (A and C): rename one"), "{doubled}");
+        let row = vec![json!(46000), json!("fibank:BG32FINV91501000000001:1")];
+        let blank = trouble(&[vec![json!("Date")], row.clone()]);
+        assert!(
+            blank.message.ends_with("in column B but no header above them: write `Transaction ID` there"),
+            "{blank}"
+        );
+        let none = trouble(&[vec![], row]);
+        assert!(none.message.contains("no header in its first row"), "{none}");
+    }
+
+    #[test]
+    fn a_deleted_column_is_not_made_again_but_the_id_is() {
+        let found = bound(&[("amount", 0)], &["date", "amount", "id"]);
+        let plan =
+            planned(&found, &book(&[(7, "renamed")]), &columns(), &[vec![json!("Amount"), json!("Mine")]]).unwrap();
+        assert_eq!(plan.gone, ["date"]);
+        assert_eq!(kinds(&plan), ["addNamedRange", "insertDimension", "updateCells", "createDeveloperMetadata"]);
+        let range = &sent(&plan)[1]["insertDimension"]["range"];
+        assert_eq!(*range, json!({"sheetId": 7, "dimension": "COLUMNS", "startIndex": 2, "endIndex": 3}));
+    }
+
+    #[test]
+    fn a_column_that_was_cut_and_pasted_is_found_by_its_header() {
+        let found = bound(&[("amount", 0), ("id", 1)], &["date", "amount", "id"]);
+        let cells = [vec![json!("Amount"), json!("Transaction ID"), json!("Date")]];
+        let plan = planned(&found, &book(&[(7, "Transactions")]), &columns(), &cells).unwrap();
+        assert!(plan.gone.is_empty());
+        assert_eq!(kinds(&plan), ["addNamedRange", "repeatCell", "createDeveloperMetadata"]);
+        assert_eq!(plan.layout.id_entry, Some(11));
+    }
+
+    #[test]
+    fn only_a_deletion_to_remember_sends_nothing() {
+        let found = bound(&[("amount", 0), ("id", 1)], &["date", "amount", "id"]);
+        let cells = [vec![json!("Amount"), json!("Transaction ID")]];
+        let plan = planned(&found, &book(&[(7, "Transactions")]), &columns(), &cells).unwrap();
+        assert!(plan.requests.is_empty() && plan.gone == ["date"]);
+    }
+
+    #[test]
+    fn a_column_configured_later_is_added_and_noted() {
+        let found = bound(&[("amount", 0), ("id", 1)], &["amount", "id"]);
+        let cells = [vec![json!("Amount"), json!("Transaction ID")]];
+        let plan = planned(&found, &book(&[(7, "Transactions")]), &columns(), &cells).unwrap();
+        let last = sent(&plan).pop().unwrap();
+        assert_eq!(last["updateDeveloperMetadata"]["fields"], "metadataValue");
+        let value = last["updateDeveloperMetadata"]["developerMetadata"]["metadataValue"].as_str().unwrap();
+        assert_eq!(serde_json::from_str::<TabNote>(value).unwrap().fields, ["amount", "id", "date"]);
+        assert_eq!((plan.ledger.seq, plan.ledger_entry), (3, 9));
+    }
+
+    #[test]
+    fn a_lost_ledger_never_brings_a_number_back() {
+        let mut book = book(&[(7, "Transactions")]);
+        let guards = Guards::new("1AbC", "home");
+        book.named = vec![
+            ("x".into(), guards.name(41)),
+            ("y".into(), "owner_range".into()),
+            ("z".into(), guards.setup_name(1)),
+            ("w".into(), guards.setup_name(2)),
+        ];
+        let plan = planned(&Found::default(), &book, &columns(), &[]).unwrap();
+        assert_eq!(plan.ledger.seq, 41);
+        let requests = sent(&plan);
+        assert_eq!(requests[0]["addNamedRange"]["namedRange"]["name"], guards.setup_name(3));
+        assert_eq!(requests.last().unwrap()["deleteNamedRange"]["namedRangeId"], "z");
     }
 }

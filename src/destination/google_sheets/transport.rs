@@ -75,9 +75,10 @@ impl Transport {
         limits: Limits,
     ) -> Result<Transport, Error> {
         use secrecy::ExposeSecret;
-        let secret = config.service_account.reveal().map_err(|error| {
-            Error::attention(Cause::Token, names.say(format!("`service_account`: {error}")))
-        })?;
+        let secret = config
+            .service_account
+            .reveal()
+            .map_err(|error| Error::attention(Cause::Token, names.say(format!("`service_account`: {error}"))))?;
         let key = auth::read_key(&names, secret.expose_secret())?;
         names.account = key.client_email.clone();
         let encrypted = config.base_url.scheme() == "https" || key.token_uri.starts_with("https");
@@ -148,9 +149,8 @@ impl Transport {
         let answer = self.within(self.limits.read, Asked::Read, call.doit()).await?;
         let ranges = self.judge(Asked::Read, answer, &watcher).await?.value_ranges.unwrap_or_default();
         let range = ranges.into_iter().next().and_then(|range| range.value_range);
-        let range = range.ok_or_else(|| {
-            Error::unavailable(self.names.say("the id column was removed while it was in use"))
-        })?;
+        let range =
+            range.ok_or_else(|| Error::unavailable(self.names.say("the id column was removed while it was in use")))?;
         Ok(range.values.unwrap_or_default())
     }
 
@@ -215,8 +215,7 @@ impl Transport {
                 return Err(Error::stopped());
             }
             // A poisoned lock still holds good times.
-            let booked =
-                self.pace.lock().unwrap_or_else(std::sync::PoisonError::into_inner).book(Instant::now());
+            let booked = self.pace.lock().unwrap_or_else(std::sync::PoisonError::into_inner).book(Instant::now());
             let Err(wait) = booked else { return Ok(()) };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
