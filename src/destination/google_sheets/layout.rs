@@ -23,6 +23,9 @@ pub(super) struct TabNote {
     pub destination: String,
     /// The tab it was written on: a duplicated tab copies the entry, and is not ours.
     pub sheet: i32,
+    /// The title that was configured. Another one now means another tab, unless the owner has renamed this one alike.
+    #[serde(default)]
+    pub title: String,
     /// Keys of the fields that have ever had a column here. One without a column now was deleted by the owner.
     pub fields: Vec<String>,
 }
@@ -62,7 +65,7 @@ pub(super) struct Found {
 
 impl Found {
     /// Sorts out what belongs to this destination in this spreadsheet.
-    pub fn sort(entries: Vec<api::DeveloperMetadata>, spreadsheet: &str, destination: &str) -> Found {
+    pub fn sort(entries: Vec<api::DeveloperMetadata>, spreadsheet: &str, destination: &str, title: &str) -> Found {
         let mut found = Found::default();
         for entry in entries {
             let (Some(id), Some(key), Some(value)) = (entry.metadata_id, entry.metadata_key, entry.metadata_value)
@@ -72,7 +75,7 @@ impl Found {
             let location = entry.location.unwrap_or_default();
             match key.as_str() {
                 LEDGER_KEY => found.take_ledger(id, &value, spreadsheet, destination),
-                TAB_KEY => found.take_tab(id, &value, &location, destination),
+                TAB_KEY => found.take_tab(id, &value, &location, destination, title),
                 COLUMN_KEY => found.take_column(id, &value, &location, destination),
                 _ => {}
             }
@@ -88,11 +91,19 @@ impl Found {
         }
     }
 
-    fn take_tab(&mut self, id: i32, value: &str, location: &api::DeveloperMetadataLocation, destination: &str) {
+    fn take_tab(
+        &mut self,
+        id: i32,
+        value: &str,
+        location: &api::DeveloperMetadataLocation,
+        destination: &str,
+        title: &str,
+    ) {
         let Ok(note) = serde_json::from_str::<TabNote>(value) else { return };
         // Zeros are left out of answers.
         let here = location.sheet_id.unwrap_or(0) == note.sheet;
-        if here && note.destination == destination && self.tab.is_none() {
+        let better = self.tab.as_ref().is_none_or(|(_, known)| known.title != title && note.title == title);
+        if here && note.destination == destination && better {
             self.tab = Some((id, note));
         }
     }
@@ -115,9 +126,9 @@ impl Found {
 
     /// The layout, if nothing has to be created or looked for. `gone` are fields whose columns are known to have been
     /// deleted by the owner.
-    pub fn complete(&self, wanted: &[Column], gone: &[String]) -> Option<Layout> {
+    pub fn complete(&self, wanted: &[Column], title: &str, gone: &[String]) -> Option<Layout> {
         self.ledger.as_ref()?;
-        let (_, note) = self.tab.as_ref()?;
+        let (_, note) = self.tab.as_ref().filter(|(_, note)| note.title == title)?;
         let mut places = Vec::with_capacity(wanted.len());
         for column in wanted {
             match self.column(note.sheet, &column.field) {
@@ -251,7 +262,7 @@ mod tests {
     }
 
     fn tab(id: i32, noted: i32, actual: i32) -> api::DeveloperMetadata {
-        let value = format!(r#"{{"destination":"home","sheet":{noted},"fields":["date","id"]}}"#);
+        let value = format!(r#"{{"destination":"home","sheet":{noted},"title":"T","fields":["date","id"]}}"#);
         entry(serde_json::json!({"metadataId": id, "metadataKey": TAB_KEY, "metadataValue": value,
             "location": {"locationType": "SHEET", "sheetId": actual}}))
     }
@@ -268,8 +279,9 @@ mod tests {
 
     #[test]
     fn zeros_left_out_of_answers_are_zeros() {
-        let found = Found::sort(vec![column(1, "id", None, None), tab(2, 0, 0), ledger("1AbC", 4)], "1AbC", "home");
-        let layout = found.complete(&wanted(&[Field::Id]), &[]).unwrap();
+        let found =
+            Found::sort(vec![column(1, "id", None, None), tab(2, 0, 0), ledger("1AbC", 4)], "1AbC", "home", "T");
+        let layout = found.complete(&wanted(&[Field::Id]), "T", &[]).unwrap();
         assert_eq!((layout.sheet, layout.places[0].index, layout.id_entry), (0, 0, Some(1)));
         assert_eq!(found.ledger.unwrap().1.seq, 4);
     }
@@ -283,23 +295,31 @@ mod tests {
             column(1, "id", Some(7), Some(5)),
             ledger("other", 99),
         ];
-        let found = Found::sort(copied, "1AbC", "home");
+        let found = Found::sort(copied, "1AbC", "home", "T");
         assert_eq!(found.ledger, None);
         assert_eq!(found.tab.as_ref().unwrap().1.sheet, 7);
         assert_eq!(found.column(7, &Field::Id).unwrap().index, 5);
-        assert_eq!(found.complete(&wanted(&[Field::Id]), &[]), None);
+        assert_eq!(found.complete(&wanted(&[Field::Id]), "T", &[]), None);
     }
 
     #[test]
     fn a_deleted_column_stays_away_but_for_the_id() {
         let entries = vec![tab(2, 7, 7), column(1, "id", Some(7), Some(3)), ledger("1AbC", 1)];
-        let found = Found::sort(entries, "1AbC", "home");
+        let found = Found::sort(entries, "1AbC", "home", "T");
         let both = wanted(&[Field::Date, Field::Id]);
-        assert_eq!(found.complete(&both, &[]), None);
-        let layout = found.complete(&both, &["date".into()]).unwrap();
+        assert_eq!(found.complete(&both, "T", &[]), None);
+        let layout = found.complete(&both, "T", &["date".into()]).unwrap();
         assert!(layout.places.len() == 1 && layout.interleaved());
         let without = Found { columns: vec![], ..found };
-        assert_eq!(without.complete(&both, &["id".into(), "date".into()]), None);
+        assert_eq!(without.complete(&both, "T", &["id".into(), "date".into()]), None);
+    }
+
+    #[test]
+    fn another_configured_title_is_not_complete() {
+        let entries = vec![tab(2, 7, 7), column(1, "id", Some(7), Some(3)), ledger("1AbC", 1)];
+        let found = Found::sort(entries, "1AbC", "home", "U");
+        assert!(found.tab.is_some());
+        assert_eq!(found.complete(&wanted(&[Field::Id]), "U", &[]), None);
     }
 
     #[test]

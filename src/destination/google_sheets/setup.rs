@@ -4,11 +4,15 @@
 //! safe to repeat after a lost answer, because the caller reads again first, and because a batch that arrives late runs
 //! into the tab's id and title, or into its own guard.
 
-use google_sheets4::{FieldMask, api};
+use google_sheets4::api;
 
 use super::errors::Names;
-use super::layout::{COLUMN_KEY, ColumnNote, Format, Found, Layout, Place, TAB_KEY, TabNote, letters};
+use super::layout::{COLUMN_KEY, ColumnNote, Found, Layout, Place, TAB_KEY, TabNote, letters};
 use super::ledger::{Guards, LEDGER_KEY, Ledger};
+use super::requests::{
+    add_named_range, add_sheet, append_dimension, basic_filter, create, delete_named_range, dimension, freeze_header,
+    header, insert_columns, number_format, on_sheet, update_note,
+};
 use crate::config::Column;
 use crate::model::{Field, Language};
 use crate::remote::{Cause, Error};
@@ -63,9 +67,10 @@ impl Book {
         }
     }
 
-    /// Our tab: where our note is, else the one with the configured title.
+    /// Our tab: where our note is, unless another title is configured since; else the one with the configured title.
     pub fn ours(&self, found: &Found, title: &str) -> Option<&Tab> {
-        let noted = found.tab.as_ref().and_then(|(_, note)| self.tabs.iter().find(|tab| tab.id == note.sheet));
+        let note = found.tab.as_ref().filter(|(_, note)| note.title == title);
+        let noted = note.and_then(|(_, note)| self.tabs.iter().find(|tab| tab.id == note.sheet));
         let same = || self.tabs.iter().find(|tab| tab.title == title);
         // Google does not tell titles apart by case alone.
         let alike = || self.tabs.iter().find(|tab| tab.title.to_lowercase() == title.to_lowercase());
@@ -121,22 +126,7 @@ fn new_tab(wanted: &Wanted<'_>, found: &Found, book: &Book) -> Plan {
         sheet = sheet.wrapping_add(1) & 0x7fff_ffff;
     }
     let count = wanted.columns.len() as u32;
-    let mut requests = vec![api::Request {
-        add_sheet: Some(api::AddSheetRequest {
-            properties: Some(api::SheetProperties {
-                sheet_id: Some(sheet),
-                title: Some(wanted.title.to_owned()),
-                grid_properties: Some(api::GridProperties {
-                    row_count: Some(NEW_ROWS as i32),
-                    column_count: Some((count + SPARE_COLUMNS) as i32),
-                    frozen_row_count: Some(1),
-                    ..Default::default()
-                }),
-                ..Default::default()
-            }),
-        }),
-        ..Default::default()
-    }];
+    let mut requests = vec![add_sheet(sheet, wanted.title, NEW_ROWS, count + SPARE_COLUMNS)];
     let places: Vec<Place> =
         (0..count).zip(wanted.columns).map(|(index, column)| Place { field: column.field.clone(), index }).collect();
     let mut layout = Layout::new(sheet, places.clone(), None);
@@ -279,16 +269,16 @@ impl<'a> Draft<'a> {
             |index: u32| self.found.columns.iter().any(|bound| bound.sheet == self.tab.id && bound.index == index);
         let mut free: Vec<(u32, String)> = headers.into_iter().filter(|(index, _)| !ours(*index)).collect();
         // The configured header first: it may be another field's default.
-        let exact = |column: &Column, header: &str| normal_text(&column.header) == header;
-        let usual = |column: &Column, header: &str| self.names(&column.field, header);
-        let rules: [&dyn Fn(&Column, &str) -> bool; 2] = [&exact, &usual];
+        let names = |column: &Column, header: &str, configured: bool| {
+            if configured { normal_text(&column.header) == header } else { self.names(&column.field, header) }
+        };
         let mut matched: Vec<Place> = Vec::new();
-        for rule in rules {
+        for configured in [true, false] {
             for column in self.wanted.columns {
                 if self.kept.iter().chain(&matched).any(|place| place.field == column.field) {
                     continue;
                 }
-                let Some(at) = free.iter().position(|(_, header)| rule(column, header)) else { continue };
+                let Some(at) = free.iter().position(|(_, header)| names(column, header, configured)) else { continue };
                 matched.push(Place { field: column.field.clone(), index: free.remove(at).0 });
             }
         }
@@ -397,13 +387,7 @@ impl<'a> Draft<'a> {
             return Some(append_dimension(sheet, "COLUMNS", count));
         }
         // Only the first row was read: below it the owner may have written something. New columns overwrite nothing.
-        Some(api::Request {
-            insert_dimension: Some(api::InsertDimensionRequest {
-                inherit_from_before: Some(false),
-                range: Some(dimension(sheet, "COLUMNS", first_new, first_new + count)),
-            }),
-            ..Default::default()
-        })
+        Some(insert_columns(sheet, first_new, first_new + count))
     }
 
     fn setup_guards(&self) -> impl Iterator<Item = (u64, &'a String)> {
@@ -415,23 +399,14 @@ impl<'a> Draft<'a> {
     fn guard(&self) -> api::Request {
         let last = self.setup_guards().map(|(number, _)| number).max().unwrap_or(0);
         let name = self.wanted.guards.setup_name(last + 1);
-        let range = Some(grid(self.tab.id, Some((0, 1)), Some((0, 1))));
-        let named = api::NamedRange { name: Some(name.clone()), named_range_id: Some(name), range };
-        api::Request {
-            add_named_range: Some(api::AddNamedRangeRequest { named_range: Some(named) }),
-            ..Default::default()
-        }
+        add_named_range(self.tab.id, &name)
     }
 
     /// Guards of earlier layout changes, but for the latest.
     fn old_guards(&self) -> Vec<api::Request> {
         let last = self.setup_guards().map(|(number, _)| number).max().unwrap_or(0);
         let old = self.setup_guards().filter(|(number, _)| *number < last);
-        let remove = |id: &String| api::Request {
-            delete_named_range: Some(api::DeleteNamedRangeRequest { named_range_id: Some(id.clone()) }),
-            ..Default::default()
-        };
-        old.map(|(_, id)| remove(id)).collect()
+        old.map(|(_, id)| delete_named_range(id)).collect()
     }
 
     fn note_tab(&self, bound_now: &[&Place]) -> Option<api::Request> {
@@ -445,7 +420,7 @@ impl<'a> Draft<'a> {
             }
         }
         match known {
-            Some((_, note)) if note.fields == fields => None,
+            Some((_, note)) if note.fields == fields && note.title == self.wanted.title => None,
             Some((entry, _)) => Some(update_note(*entry, &tab_note(self.wanted, sheet, fields))),
             None => Some(create(TAB_KEY, &tab_note(self.wanted, sheet, fields), None, on_sheet(sheet))),
         }
@@ -465,12 +440,9 @@ fn normal_text(text: &str) -> String {
 }
 
 fn tab_note(wanted: &Wanted<'_>, sheet: i32, fields: Vec<String>) -> String {
-    let note = TabNote { destination: wanted.names.destination.clone(), sheet, fields };
+    let (destination, title) = (wanted.names.destination.clone(), wanted.title.to_owned());
+    let note = TabNote { destination, sheet, title, fields };
     serde_json::to_string(&note).unwrap_or_default()
-}
-
-fn on_sheet(sheet: i32) -> api::DeveloperMetadataLocation {
-    api::DeveloperMetadataLocation { sheet_id: Some(sheet), ..Default::default() }
 }
 
 fn column_note(wanted: &Wanted<'_>, sheet: i32, place: &Place) -> api::Request {
@@ -480,137 +452,6 @@ fn column_note(wanted: &Wanted<'_>, sheet: i32, place: &Place) -> api::Request {
         ..Default::default()
     };
     create(COLUMN_KEY, &serde_json::to_string(&note).unwrap_or_default(), None, at)
-}
-
-fn create(key: &str, value: &str, id: Option<i32>, location: api::DeveloperMetadataLocation) -> api::Request {
-    let developer_metadata = Some(api::DeveloperMetadata {
-        metadata_id: id,
-        metadata_key: Some(key.to_owned()),
-        metadata_value: Some(value.to_owned()),
-        location: Some(location),
-        // Visible to whatever service account the owner changes to.
-        visibility: Some("DOCUMENT".into()),
-    });
-    api::Request {
-        create_developer_metadata: Some(api::CreateDeveloperMetadataRequest { developer_metadata }),
-        ..Default::default()
-    }
-}
-
-fn update_note(entry: i32, value: &str) -> api::Request {
-    let lookup = api::DeveloperMetadataLookup { metadata_id: Some(entry), ..Default::default() };
-    let filter = api::DataFilter { developer_metadata_lookup: Some(lookup), ..Default::default() };
-    api::Request {
-        update_developer_metadata: Some(api::UpdateDeveloperMetadataRequest {
-            data_filters: Some(vec![filter]),
-            developer_metadata: Some(api::DeveloperMetadata {
-                metadata_value: Some(value.to_owned()),
-                ..Default::default()
-            }),
-            fields: Some(FieldMask::new(&["metadataValue"])),
-        }),
-        ..Default::default()
-    }
-}
-
-fn header<'a>(sheet: i32, first: u32, columns: impl Iterator<Item = &'a Column>) -> api::Request {
-    let cell = |column: &Column| api::CellData {
-        user_entered_value: Some(api::ExtendedValue {
-            string_value: Some(column.header.clone()),
-            ..Default::default()
-        }),
-        user_entered_format: Some(api::CellFormat {
-            text_format: Some(api::TextFormat { bold: Some(true), ..Default::default() }),
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    let row = api::RowData { values: Some(columns.map(cell).collect()) };
-    api::Request {
-        update_cells: Some(api::UpdateCellsRequest {
-            fields: Some(FieldMask::new(&["userEnteredValue", "userEnteredFormat.textFormat.bold"])),
-            rows: Some(vec![row]),
-            start: Some(api::GridCoordinate {
-                sheet_id: Some(sheet),
-                row_index: Some(0),
-                column_index: Some(first as i32),
-            }),
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
-}
-
-fn number_format(sheet: i32, first_row: u32, from: u32, to: u32, format: Format) -> api::Request {
-    let (kind, pattern) = format.type_and_pattern();
-    let number_format = api::NumberFormat { type_: Some(kind.to_owned()), pattern: Some(pattern.to_owned()) };
-    let mut range = grid(sheet, None, Some((from, to)));
-    range.start_row_index = Some(first_row as i32);
-    api::Request {
-        repeat_cell: Some(api::RepeatCellRequest {
-            cell: Some(api::CellData {
-                user_entered_format: Some(api::CellFormat { number_format: Some(number_format), ..Default::default() }),
-                ..Default::default()
-            }),
-            fields: Some(FieldMask::new(&["userEnteredFormat.numberFormat"])),
-            range: Some(range),
-        }),
-        ..Default::default()
-    }
-}
-
-fn freeze_header(sheet: i32) -> api::Request {
-    api::Request {
-        update_sheet_properties: Some(api::UpdateSheetPropertiesRequest {
-            fields: Some(FieldMask::new(&["gridProperties.frozenRowCount"])),
-            properties: Some(api::SheetProperties {
-                sheet_id: Some(sheet),
-                grid_properties: Some(api::GridProperties { frozen_row_count: Some(1), ..Default::default() }),
-                ..Default::default()
-            }),
-        }),
-        ..Default::default()
-    }
-}
-
-fn basic_filter(sheet: i32, columns: u32) -> api::Request {
-    let mut range = grid(sheet, None, Some((0, columns)));
-    // Open below, so that rows to come are covered.
-    range.start_row_index = Some(0);
-    let filter = Some(api::BasicFilter { range: Some(range), ..Default::default() });
-    api::Request { set_basic_filter: Some(api::SetBasicFilterRequest { filter }), ..Default::default() }
-}
-
-fn append_dimension(sheet: i32, dimension: &str, length: u32) -> api::Request {
-    api::Request {
-        append_dimension: Some(api::AppendDimensionRequest {
-            dimension: Some(dimension.to_owned()),
-            length: Some(length as i32),
-            sheet_id: Some(sheet),
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
-}
-
-fn dimension(sheet: i32, dimension: &str, from: u32, to: u32) -> api::DimensionRange {
-    api::DimensionRange {
-        dimension: Some(dimension.to_owned()),
-        sheet_id: Some(sheet),
-        start_index: Some(from as i32),
-        end_index: Some(to as i32),
-    }
-}
-
-fn grid(sheet: i32, rows: Option<(u32, u32)>, columns: Option<(u32, u32)>) -> api::GridRange {
-    let index = |value: u32| Some(value as i32);
-    api::GridRange {
-        sheet_id: Some(sheet),
-        start_row_index: rows.and_then(|(from, _)| index(from)),
-        end_row_index: rows.and_then(|(_, to)| index(to)),
-        start_column_index: columns.and_then(|(from, _)| index(from)),
-        end_column_index: columns.and_then(|(_, to)| index(to)),
-    }
 }
 
 #[cfg(test)]
@@ -670,7 +511,7 @@ mod tests {
         let fields = noted.iter().map(|field| (*field).to_owned()).collect();
         Found {
             ledger: Some((9, Ledger { seq: 3, ..Ledger::default() })),
-            tab: Some((8, TabNote { destination: "home".into(), sheet: 7, fields })),
+            tab: Some((8, TabNote { destination: "home".into(), sheet: 7, title: "Transactions".into(), fields })),
             columns: columns.collect(),
         }
     }
