@@ -1,51 +1,228 @@
-//! GoogleSheets.
+//! Google Sheets: one tab with a row per transaction.
+//!
+//! Delivered exactly once: each batch is one all-or-nothing request of guard, rows and ledger (`ledger`, `batch`), so a
+//! batch sent again, or arriving minutes late, is refused whole. Positions are read at the start of each cycle and follow
+//! whatever the owner moved (`layout`); what is missing is created (`setup`). A steady cycle costs a token, one read, and
+//! one write per batch. It knows nothing of the store: what to send, and in which order, is the engine's affair.
+
+use std::time::Instant;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
-use super::{Batch, Destination, Item, Outcome, Settled};
+use super::{Batch, Destination, Item, Outcome, Settled, Verdict, What};
 use crate::config;
-use crate::remote::{Context, Error};
+use crate::remote::{Cause, Context, Error};
+
+mod auth;
+mod batch;
+mod body;
+mod changes;
+mod delivery;
+mod errors;
+mod layout;
+mod ledger;
+mod opening;
+mod pace;
+mod requests;
+mod setup;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+use errors::Names;
+use layout::Layout;
+use ledger::{Guards, Ledger};
+use transport::{Limits, Transport};
+
+/// Most items looked at for one batch.
+const MOST_ITEMS: usize = 5_000;
+
+/// What is kept between cycles, for the case that the owner removes more than a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Memory {
+    /// The spreadsheet it speaks of.
+    spreadsheet: String,
+    /// The configured title of the tab.
+    tab: String,
+    /// Fields whose columns the owner has deleted from that tab.
+    gone: Vec<String>,
+    /// Highest batch number that was ever used up.
+    floor: u64,
+}
+
+/// A batch that was cut, until the next one.
+struct Prepared {
+    number: u64,
+    hash: u64,
+    verdicts: Vec<Verdict>,
+    /// The ledger once it is applied.
+    next: Option<Ledger>,
+    /// Rows of the grid once it is applied, where known.
+    grid_rows: Option<u64>,
+    at: Instant,
+    sent: bool,
+}
 
 /// The connector.
-pub struct GoogleSheets {}
+pub struct GoogleSheets {
+    names: Names,
+    guards: Guards,
+    config: config::GoogleSheets,
+    context: Context,
+    limits: Limits,
+    memory: Memory,
+    transport: Option<Transport>,
+    layout: Option<Layout>,
+    /// The ledger as last read or written, with the id of its entry.
+    ledger: Option<(i32, Ledger)>,
+    prepared: Option<Prepared>,
+}
 
 impl GoogleSheets {
-    /// Prepares the connector; nothing is sent.
+    /// Prepares the connector; nothing is sent and no secret is read.
     pub fn new(
         name: &str,
         config: &config::GoogleSheets,
         context: Context,
         memory: &[u8],
     ) -> Result<GoogleSheets, Error> {
-        let _ = (name, config, context, memory);
-        Ok(GoogleSheets {})
+        let spreadsheet = config.spreadsheet.clone();
+        let names = Names { destination: name.to_owned(), spreadsheet: spreadsheet.clone(), account: String::new() };
+        // The id becomes part of a path, where the API crate escapes nothing.
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if spreadsheet.is_empty() || !spreadsheet.chars().all(plain) {
+            let what = "`spreadsheet` is no spreadsheet's id: copy the address from the browser";
+            return Err(Error::attention(Cause::NotFound, names.say(what)));
+        }
+        // Memory that cannot be read, or is of another spreadsheet, is only a memory: everything is found anew.
+        let old: Memory = serde_json::from_slice(memory).unwrap_or_default();
+        let old = if old.spreadsheet == spreadsheet { old } else { Memory::default() };
+        let gone = if old.tab == config.tab { old.gone } else { Vec::new() };
+        let memory = Memory { spreadsheet, tab: config.tab.clone(), gone, floor: old.floor };
+        Ok(GoogleSheets {
+            guards: Guards::new(&names.spreadsheet, name),
+            names,
+            config: config.clone(),
+            context,
+            limits: Limits::default(),
+            memory,
+            transport: None,
+            layout: None,
+            ledger: None,
+            prepared: None,
+        })
+    }
+}
+
+impl Prepared {
+    fn new(number: u64, hash: u64, verdicts: Vec<Verdict>) -> Prepared {
+        Prepared { number, hash, verdicts, next: None, grid_rows: None, at: Instant::now(), sent: false }
+    }
+
+    fn is(&self, number: u64, hash: u64) -> bool {
+        (self.number, self.hash) == (number, hash)
     }
 }
 
 #[async_trait]
 impl Destination for GoogleSheets {
     async fn check(&mut self) -> Result<Vec<String>, Error> {
-        Err(Error::malformed("not built"))
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.check_once().await {
+                Err(error) => self.pause(tried, error).await?,
+                done => return done,
+            }
+        }
     }
+
     async fn open(&mut self) -> Result<u64, Error> {
-        Err(Error::malformed("not built"))
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.open_once().await {
+                Err(error) => self.pause(tried, error).await?,
+                done => return done,
+            }
+        }
     }
+
     async fn existing_ids(&mut self) -> Result<Vec<String>, Error> {
-        Ok(Vec::new())
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.id_column().await.map(delivery::ids) {
+                Err(error) => self.pause(tried, error).await?,
+                done => return done,
+            }
+        }
     }
+
     fn batch_limit(&self) -> usize {
-        10
+        MOST_ITEMS
     }
-    async fn prepare(&mut self, _number: u64, _items: &[Item]) -> Result<Batch, Error> {
-        Err(Error::malformed("not built"))
+
+    async fn prepare(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error> {
+        let items = &items[..items.len().min(MOST_ITEMS)];
+        if items.first().is_some_and(|item| item.what == What::New) {
+            self.prepare_new(number, items).await
+        } else {
+            self.prepare_changes(number, items).await
+        }
     }
-    async fn deliver(&mut self, _batch: &Batch, _items: &[Item]) -> Result<Outcome, Error> {
-        Err(Error::malformed("not built"))
+
+    async fn deliver(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error> {
+        let known = self.ledger.as_ref().and_then(|(_, ledger)| ledger.applied(batch.number));
+        if batch.body.is_empty() || known == Some(batch.hash) {
+            self.ready().await?;
+            return Ok(Outcome::Done(self.verdicts(batch, items)));
+        }
+        let body = self.present_body(batch, items).await?;
+        if body.is_empty() {
+            return Ok(Outcome::Done(self.verdicts(batch, items)));
+        }
+        if let Some(prepared) = &mut self.prepared {
+            prepared.sent = true;
+        }
+        match self.send(batch, body).await? {
+            Some(Outcome::Superseded { hash }) => {
+                self.layout = None;
+                Ok(Outcome::Superseded { hash })
+            }
+            _ => {
+                self.applied(batch);
+                Ok(Outcome::Done(self.verdicts(batch, items)))
+            }
+        }
     }
-    async fn settle(&mut self, _number: u64, _hash: u64) -> Result<Settled, Error> {
-        Err(Error::malformed("not built"))
+
+    async fn settle(&mut self, number: u64, hash: u64) -> Result<Settled, Error> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.settle_once(number, hash).await {
+                Err(error) => self.pause(tried, error).await?,
+                done => return done,
+            }
+        }
     }
+
     fn memory(&self) -> Vec<u8> {
-        Vec::new()
+        // A struct of plain fields always serialises.
+        serde_json::to_vec(&self.memory).unwrap_or_default()
+    }
+}
+
+impl GoogleSheets {
+    /// Waits before another try, or gives the error back where trying again is pointless.
+    async fn pause(&self, tried: u32, error: Error) -> Result<(), Error> {
+        let Some(pause) = self.context.backoff.pause(tried, &error) else { return Err(error) };
+        tracing::debug!("{error}; trying again in {pause:?}");
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.context.shutdown.wait() => Err(Error::stopped()),
+        }
     }
 }

@@ -1,0 +1,251 @@
+//! Signing in as a service account.
+//!
+//! [`Tokens`] is what the API client asks before each call. It keeps one token at a time in a cache of its own, fetches
+//! a new one only while nobody else does, counts each request to the token endpoint, and never hands out "no token":
+//! the library underneath would remember an answer without one as valid for ever.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use google_sheets4::common::GetToken;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use yup_oauth2::authenticator::Authenticator;
+use yup_oauth2::error::AuthErrorCode;
+use yup_oauth2::{CustomHyperClientBuilder, ServiceAccountAuthenticator, ServiceAccountKey};
+
+use super::errors::Names;
+use crate::remote::{Cause, Counter, Error};
+
+/// The one scope that is ever asked for.
+pub(super) const SCOPE: &str = "https://www.googleapis.com/auth/spreadsheets";
+
+/// The connector of every connection.
+pub(super) type Connector = HttpsConnector<HttpConnector>;
+
+/// How long before its end a token counts as used up.
+const EARLY: Duration = Duration::from_secs(60);
+/// How long the token endpoint may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Reads the text of a key file. What is wrong with it is told without showing any of it.
+pub(super) fn read_key(names: &Names, text: &str) -> Result<ServiceAccountKey, Error> {
+    let wrong = |what: &str| {
+        let remedy = "create a JSON key for the service account in the Google Cloud console and configure that file";
+        Error::attention(Cause::Token, names.say(format!("`service_account` {what}: {remedy}")))
+    };
+    let json: serde_json::Value = serde_json::from_str(text).map_err(|_| wrong("is not JSON"))?;
+    match json["type"].as_str() {
+        None | Some("service_account") => {}
+        Some("authorized_user") => return Err(wrong("is a user's credential")),
+        Some(_) => return Err(wrong("is another kind of credential")),
+    }
+    if json.get("installed").is_some() || json.get("web").is_some() {
+        return Err(wrong("is an OAuth client's secret"));
+    }
+    let key: ServiceAccountKey =
+        serde_json::from_value(json).map_err(|_| wrong("lacks private_key, client_email or token_uri"))?;
+    let uri = url::Url::parse(&key.token_uri).map_err(|_| wrong("has no usable token_uri"))?;
+    // A signed statement of identity leaves for this address: never in the clear, except to a simulator.
+    if uri.scheme() != "https" && !(uri.scheme() == "http" && is_loopback(&uri)) {
+        return Err(wrong("has a token_uri that is not https"));
+    }
+    Ok(key)
+}
+
+/// Whether an address is on this machine.
+pub(super) fn is_loopback(address: &url::Url) -> bool {
+    match address.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// A token and when it ends.
+struct Held {
+    token: String,
+    until: SystemTime,
+    fetched: SystemTime,
+}
+
+struct Inner {
+    authenticator: OnceLock<Authenticator<Connector>>,
+    held: tokio::sync::Mutex<Option<Held>>,
+    names: Names,
+    requests: Counter,
+}
+
+/// Hands out access tokens.
+#[derive(Clone)]
+pub(super) struct Tokens(Arc<Inner>);
+
+impl Tokens {
+    /// Makes ready to sign in with this key; nothing is sent.
+    pub async fn new(
+        names: &Names,
+        key: ServiceAccountKey,
+        connector: Connector,
+        requests: Counter,
+    ) -> Result<Tokens, Error> {
+        let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .build(connector);
+        let building = ServiceAccountAuthenticator::with_client(key, CustomHyperClientBuilder::from(client)).build();
+        let authenticator = building.await.map_err(|_| {
+            let what = "`service_account` holds a private key that cannot be read: download a new JSON key";
+            Error::attention(Cause::Token, names.say(what))
+        })?;
+        let held = tokio::sync::Mutex::new(None);
+        Ok(Tokens(Arc::new(Inner { authenticator: authenticator.into(), held, names: names.clone(), requests })))
+    }
+
+    /// The present token, or a new one.
+    pub async fn token(&self) -> Result<String, Error> {
+        // The lock is held while fetching: two callers would otherwise fetch two tokens.
+        let mut held = self.0.held.lock().await;
+        let now = SystemTime::now();
+        if let Some(good) = held.as_ref().filter(|held| now + EARLY < held.until && held.fetched <= now) {
+            return Ok(good.token.clone());
+        }
+        *held = None;
+        let fresh = self.fetch().await?;
+        let token = fresh.token.clone();
+        *held = Some(fresh);
+        Ok(token)
+    }
+
+    /// Forgets a token that was refused. Whether it had been used for a while, so that a new one may do better.
+    pub async fn forget(&self) -> bool {
+        let old = self.0.held.lock().await.take();
+        let age = old.and_then(|held| held.fetched.elapsed().ok());
+        age.is_some_and(|age| age > EARLY)
+    }
+
+    async fn fetch(&self) -> Result<Held, Error> {
+        let names = &self.0.names;
+        let Some(authenticator) = self.0.authenticator.get() else {
+            return Err(Error::malformed(names.say("the sign-in is not set up")));
+        };
+        self.0.requests.add();
+        let scopes = [SCOPE];
+        // Forced: the library's own cache may hold the answer without a token.
+        let asking = authenticator.force_refreshed_token(&scopes);
+        let answer = tokio::time::timeout(PATIENCE, asking)
+            .await
+            .map_err(|_| Error::unavailable(names.say("the sign-in gets no answer in time")))?
+            .map_err(|error| refusal(names, &error))?;
+        let Some(token) = answer.token().filter(|token| !token.is_empty()) else {
+            return Err(Error::unavailable(names.say("the sign-in was answered without a token")));
+        };
+        let fetched = SystemTime::now();
+        let until = answer.expiration_time().map_or(fetched + Duration::from_secs(300), SystemTime::from);
+        Ok(Held { token: token.to_owned(), until, fetched })
+    }
+}
+
+impl GetToken for Tokens {
+    fn get_token<'a>(
+        &'a self,
+        _scopes: &'a [&str],
+    ) -> Pin<Box<dyn Future<Output = Result<Option<String>, Box<dyn std::error::Error + Send + Sync>>> + Send + 'a>>
+    {
+        Box::pin(async move { Ok(Some(self.token().await?)) })
+    }
+}
+
+/// What a failed sign-in means.
+fn refusal(names: &Names, error: &yup_oauth2::Error) -> Error {
+    let yup_oauth2::Error::AuthError(refused) = error else {
+        // Connections that fail, pages that are no JSON: nothing the owner has to do about the key.
+        let what = match error {
+            yup_oauth2::Error::JSONError(_) => "the sign-in was answered with something else than a token".to_owned(),
+            other => format!("the sign-in does not get through: {}", crate::remote::root_cause(other)),
+        };
+        return Error::unavailable(names.say(what));
+    };
+    let said = refused.error_description.as_deref().unwrap_or_else(|| refused.error.as_str());
+    let said = super::errors::Said::plain(said).quote();
+    let account = &names.account;
+    match &refused.error {
+        AuthErrorCode::InvalidGrant if said.contains("short-lived token") || said.contains("iat and exp") => {
+            Error::attention(
+                Cause::Machine,
+                names.say("the sign-in is refused because this machine's clock is wrong: set it, best by NTP"),
+            )
+        }
+        AuthErrorCode::InvalidGrant | AuthErrorCode::InvalidClient | AuthErrorCode::UnauthorizedClient => {
+            let remedy = "the key was deleted, or is not this account's: create a new JSON key and configure it";
+            Error::attention(Cause::Token, names.say(format!("the sign-in as {account} is refused ({said}); {remedy}")))
+        }
+        AuthErrorCode::Other(code)
+            if ["server_error", "temporarily_unavailable", "internal_failure"].contains(&code.as_str()) =>
+        {
+            Error::unavailable(names.say(format!("the sign-in does not get through: {said}")))
+        }
+        AuthErrorCode::Other(code) if code == "rate_limit_exceeded" => {
+            Error::throttled(None, names.say(format!("too many sign-ins: {said}")))
+        }
+        _ => Error::attention(Cause::Token, names.say(format!("the sign-in as {account} is refused: {said}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        Names { destination: "household".into(), spreadsheet: "1AbC".into(), account: "bot@p.iam.example".into() }
+    }
+
+    #[test]
+    fn a_bad_key_is_told_without_showing_it() {
+        for (text, expected) in [
+            ("-----BEGIN hunter2", "is not JSON"),
+            (r#"{"type":"authorized_user","client_secret":"hunter2"}"#, "user's credential"),
+            (r#"{"installed":{"client_secret":"hunter2"}}"#, "OAuth client"),
+            (r#"{"type":"service_account","private_key":"hunter2"}"#, "lacks"),
+            (
+                r#"{"type":"service_account","private_key":"hunter2","client_email":"a@b","token_uri":"http://token.example/"}"#,
+                "not https",
+            ),
+        ] {
+            let error = read_key(&names(), text).unwrap_err();
+            assert_eq!(error.cause(), Some(Cause::Token));
+            assert!(error.message.contains(expected), "{error}");
+            assert!(!error.message.contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn loopback_may_do_without_tls() {
+        for (address, expected) in [
+            ("http://127.0.0.1:80/token", true),
+            ("http://[::1]/token", true),
+            ("http://localhost/token", true),
+            ("http://localhost.example/token", false),
+        ] {
+            assert_eq!(is_loopback(&address.parse().unwrap()), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn refusals_name_clock_and_key() {
+        let refused = |text: &str| {
+            let error = yup_oauth2::error::AuthError {
+                error: AuthErrorCode::InvalidGrant,
+                error_description: Some(text.into()),
+                error_uri: None,
+            };
+            refusal(&names(), &yup_oauth2::Error::AuthError(error))
+        };
+        let clock = "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim.";
+        assert_eq!(refused(clock).cause(), Some(Cause::Machine));
+        let key = refused("Invalid JWT Signature.");
+        assert_eq!(key.cause(), Some(Cause::Token));
+        assert!(key.message.contains("bot@p.iam.example") && key.message.contains("new JSON key"), "{key}");
+    }
+}

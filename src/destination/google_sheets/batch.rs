@@ -1,0 +1,342 @@
+//! The guarded batch: guard first, the work in the middle, the ledger after it, old guards' removal last, in one
+//! all-or-nothing request. This file writes its bytes and the requests of new rows; it is pure.
+
+use std::io::Write;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::body::{self, MOST_BYTES, MOST_STYLED, Rows, write_string};
+use super::layout::{Format, Layout};
+use super::ledger::{Guards, Ledger};
+use crate::config::Order;
+use crate::destination::{Item, Verdict, What};
+
+/// Room kept for everything but rows: guard, ledger, formats, removals.
+const ENVELOPE: usize = 64 * 1024;
+/// Blank rows added ahead where cells cannot carry their format along.
+const AHEAD: u64 = 1_000;
+
+/// What a guarded batch needs to know of the spreadsheet.
+pub(super) struct Envelope<'a> {
+    pub guards: &'a Guards,
+    pub layout: &'a Layout,
+    pub ledger_entry: i32,
+    pub number: u64,
+}
+
+impl Envelope<'_> {
+    /// The whole body. `work` is one or more requests, joined by commas.
+    pub fn wrap(&self, work: &[u8], ledger: &Ledger, removed: &[u64]) -> Vec<u8> {
+        let (name, sheet) = (self.guards.name(self.number), self.layout.sheet);
+        let mut out = Vec::with_capacity(work.len() + ENVELOPE);
+        // Names of guards are letters, digits and underscores: nothing to escape.
+        let guard = format!(
+            r#"{{"requests":[{{"addNamedRange":{{"namedRange":{{"namedRangeId":"{name}","name":"{name}","range":{{"sheetId":{sheet},"startRowIndex":0,"endRowIndex":1,"startColumnIndex":0,"endColumnIndex":1}}}}}}}},"#
+        );
+        out.extend_from_slice(guard.as_bytes());
+        out.extend_from_slice(work);
+        let entry = self.ledger_entry;
+        push(
+            &mut out,
+            format_args!(
+                r#",{{"updateDeveloperMetadata":{{"dataFilters":[{{"developerMetadataLookup":{{"metadataId":{entry}}}}}],"developerMetadata":{{"metadataValue":"#
+            ),
+        );
+        write_string(&mut out, &ledger.to_json());
+        out.extend_from_slice(br#"},"fields":"metadataValue"}}"#);
+        for number in removed {
+            let name = self.guards.name(*number);
+            push(&mut out, format_args!(r#"{REMOVAL}{{"namedRangeId":"{name}"}}}}"#));
+        }
+        out.extend_from_slice(b"]}");
+        out
+    }
+}
+
+const REMOVAL: &str = r#",{"deleteNamedRange":"#;
+
+/// The same batch without the removal of old guards, should that have been what was refused. `None`: it removes none.
+pub(super) fn without_removals(body: &[u8]) -> Option<Vec<u8>> {
+    // Inside text every quotation mark is escaped, so these bytes stand nowhere else.
+    let at = body.windows(REMOVAL.len()).position(|window| window == REMOVAL.as_bytes())?;
+    let mut shorter = body[..at].to_vec();
+    shorter.extend_from_slice(b"]}");
+    Some(shorter)
+}
+
+/// Writes formatted text into memory, which cannot fail.
+pub(super) fn push(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    let _ = out.write_fmt(text);
+}
+
+/// New rows cut from the front of some items.
+pub(super) struct Cut {
+    rows: Rows,
+    /// How many items are covered.
+    pub taken: usize,
+    /// One per item covered.
+    pub verdicts: Vec<Verdict>,
+    few: bool,
+}
+
+impl Cut {
+    /// Takes as many new items as a request holds.
+    pub fn new(layout: &Layout, order: Order, items: &[Item]) -> Cut {
+        let offered = items.iter().take_while(|item| item.what == What::New).count();
+        let few = offered <= MOST_STYLED;
+        // Styled cells would clear the format of the owner's cells among them; rows on top get their format by range.
+        let styled = few && order == Order::OldestFirst && !layout.interleaved();
+        let mut cut = Cut { rows: Rows::new(layout, styled), taken: 0, verdicts: Vec::new(), few };
+        for item in &items[..offered] {
+            // Rows that are refused here get a batch of their own, which sends nothing: where an answer is lost, all
+            // that is known of a batch is that it was applied, and that must be true of each of its rows.
+            let sends = cut.rows() > 0;
+            let verdict = match body::too_long(layout, &item.transaction) {
+                Some(_) if sends => break,
+                Some(why) => Verdict::Rejected(why),
+                None if !sends && cut.taken > 0 => break,
+                None if cut.rows.push(&item.transaction, MOST_BYTES - ENVELOPE) => Verdict::Appended,
+                None => break,
+            };
+            cut.verdicts.push(verdict);
+            cut.taken += 1;
+        }
+        cut
+    }
+
+    /// How many rows are written.
+    pub fn rows(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
+    /// Hash of the content.
+    pub fn hash(&self) -> u64 {
+        xxh3_64(self.rows.bytes())
+    }
+
+    /// How many rows to add to the grid with formats; 0: the cells carry theirs, or enough formatted rows are there.
+    pub fn rows_to_add(&self, order: Order, spare: u64) -> u64 {
+        match order {
+            Order::NewestFirst => 0,
+            Order::OldestFirst if self.rows.fields() == body::VALUE_AND_FORMAT => 0,
+            Order::OldestFirst if self.few && spare >= self.rows() => 0,
+            Order::OldestFirst if self.few => self.rows() + AHEAD,
+            Order::OldestFirst => self.rows(),
+        }
+    }
+
+    /// The requests that write these rows. `added` rows are appended to a grid of `grid_rows` first.
+    pub fn requests(&self, layout: &Layout, order: Order, added: u64, grid_rows: u64) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.rows.bytes().len() + ENVELOPE);
+        match order {
+            Order::OldestFirst => self.append(&mut out, layout, added, grid_rows),
+            Order::NewestFirst => self.insert(&mut out, layout),
+        }
+        out
+    }
+
+    fn append(&self, out: &mut Vec<u8>, layout: &Layout, added: u64, grid_rows: u64) {
+        let sheet = layout.sheet;
+        if added > 0 {
+            push(
+                out,
+                format_args!(r#"{{"appendDimension":{{"sheetId":{sheet},"dimension":"ROWS","length":{added}}}}},"#),
+            );
+            // Open below: should the grid have changed meanwhile, the ranges still lie in it.
+            for (from, to, format) in layout.formats() {
+                let rows = format!(r#""startRowIndex":{grid_rows}"#);
+                push_number_format(out, sheet, &rows, (from, to), format);
+            }
+        }
+        let fields = self.rows.fields();
+        push(out, format_args!(r#"{{"appendCells":{{"sheetId":{sheet},"fields":"{fields}","rows":["#));
+        self.rows.write(out, false);
+        out.extend_from_slice(b"]}}");
+    }
+
+    fn insert(&self, out: &mut Vec<u8>, layout: &Layout) {
+        let (sheet, end) = (layout.sheet, self.rows() + 1);
+        push(
+            out,
+            format_args!(
+                r#"{{"insertDimension":{{"range":{{"sheetId":{sheet},"dimension":"ROWS","startIndex":1,"endIndex":{end}}},"inheritFromBefore":false}}}},"#
+            ),
+        );
+        let rows = format!(r#""startRowIndex":1,"endRowIndex":{end}"#);
+        for (from, to, format) in layout.formats() {
+            push_number_format(out, sheet, &rows, (from, to), format);
+        }
+        // The row below, whose look new rows take over, may be struck through.
+        for (from, to) in runs(layout.places.iter().map(|place| place.index)) {
+            push(
+                out,
+                format_args!(
+                    r#"{{"repeatCell":{{"range":{{"sheetId":{sheet},{rows},"startColumnIndex":{from},"endColumnIndex":{to}}},"cell":{{"userEnteredFormat":{{"textFormat":{{"strikethrough":false}}}}}},"fields":"userEnteredFormat.textFormat.strikethrough"}}}},"#
+                ),
+            );
+        }
+        push(
+            out,
+            format_args!(
+                r#"{{"updateCells":{{"start":{{"sheetId":{sheet},"rowIndex":1,"columnIndex":0}},"fields":"{}","rows":["#,
+                self.rows.fields()
+            ),
+        );
+        self.rows.write(out, true);
+        out.extend_from_slice(b"]}}");
+    }
+}
+
+fn push_number_format(out: &mut Vec<u8>, sheet: i32, rows: &str, columns: (u32, u32), format: Format) {
+    let ((from, to), (kind, pattern)) = (columns, format.type_and_pattern());
+    push(
+        out,
+        format_args!(
+            r#"{{"repeatCell":{{"range":{{"sheetId":{sheet},{rows},"startColumnIndex":{from},"endColumnIndex":{to}}},"cell":{{"userEnteredFormat":{{"numberFormat":{{"type":"{kind}","pattern":"{pattern}"}}}}}},"fields":"userEnteredFormat.numberFormat"}}}},"#
+        ),
+    );
+}
+
+/// Runs of neighbouring positions: first, and one after the last.
+pub(super) fn runs(positions: impl Iterator<Item = u32>) -> Vec<(u32, u32)> {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for position in positions {
+        match runs.last_mut() {
+            Some((_, end)) if *end == position => *end += 1,
+            _ => runs.push((position, position + 1)),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::destination::google_sheets::body::tests::{layout, transaction};
+    use crate::model::Field;
+
+    fn items(count: u32) -> Vec<Item> {
+        let item = |n: u32| Item { seq: n.into(), what: What::New, transaction: transaction(n), previous: None };
+        (1..=count).map(item).collect()
+    }
+
+    fn body(cut: &Cut, layout: &Layout, order: Order, added: u64, removed: &[u64]) -> (Vec<u8>, Value) {
+        let guards = Guards::new("1AbC", "home");
+        let envelope = Envelope { guards: &guards, layout, ledger_entry: 5, number: 42 };
+        let ledger = Ledger::default().next(42, cut.hash(), cut.rows(), 0, removed);
+        let bytes = envelope.wrap(&cut.requests(layout, order, added, 1000), &ledger, removed);
+        let json = serde_json::from_slice(&bytes).unwrap();
+        (bytes, json)
+    }
+
+    fn kinds(body: &Value) -> Vec<String> {
+        let requests = body["requests"].as_array().unwrap().iter();
+        requests.map(|request| request.as_object().unwrap().keys().next().unwrap().clone()).collect()
+    }
+
+    #[test]
+    fn a_small_batch_is_guard_rows_ledger() {
+        let layout = layout(&[(Field::Date, 0), (Field::Id, 1)]);
+        let cut = Cut::new(&layout, Order::OldestFirst, &items(3));
+        let (bytes, body) = body(&cut, &layout, Order::OldestFirst, cut.rows_to_add(Order::OldestFirst, 0), &[7, 8]);
+        assert_eq!(
+            kinds(&body),
+            ["addNamedRange", "appendCells", "updateDeveloperMetadata", "deleteNamedRange", "deleteNamedRange"]
+        );
+        let guard = &body["requests"][0]["addNamedRange"]["namedRange"];
+        assert_eq!(guard["name"], Guards::new("1AbC", "home").name(42).as_str());
+        assert_eq!(
+            guard["range"],
+            json!({"sheetId": 7, "startRowIndex": 0, "endRowIndex": 1, "startColumnIndex": 0, "endColumnIndex": 1})
+        );
+        let append = &body["requests"][1]["appendCells"];
+        assert_eq!((append["rows"].as_array().unwrap().len(), &append["fields"]), (3, &json!(body::VALUE_AND_FORMAT)));
+        let update = &body["requests"][2]["updateDeveloperMetadata"];
+        assert_eq!(update["dataFilters"], json!([{"developerMetadataLookup": {"metadataId": 5}}]));
+        let ledger: Ledger =
+            serde_json::from_str(update["developerMetadata"]["metadataValue"].as_str().unwrap()).unwrap();
+        assert_eq!((ledger.seq, ledger.rows, ledger.applied(42)), (42, 3, Some(cut.hash())));
+        let shorter: Value = serde_json::from_slice(&without_removals(&bytes).unwrap()).unwrap();
+        assert_eq!(kinds(&shorter), ["addNamedRange", "appendCells", "updateDeveloperMetadata"]);
+        assert_eq!(without_removals(&serde_json::to_vec(&shorter).unwrap()), None);
+    }
+
+    #[test]
+    fn a_large_batch_formats_the_rows_it_adds() {
+        let layout = layout(&[(Field::Date, 0), (Field::Amount, 1), (Field::Balance, 2), (Field::Id, 3)]);
+        let cut = Cut::new(&layout, Order::OldestFirst, &items(600));
+        let added = cut.rows_to_add(Order::OldestFirst, 1000);
+        assert_eq!(added, 600);
+        let (_, body) = body(&cut, &layout, Order::OldestFirst, added, &[]);
+        assert_eq!(
+            kinds(&body),
+            ["addNamedRange", "appendDimension", "repeatCell", "repeatCell", "appendCells", "updateDeveloperMetadata"]
+        );
+        assert_eq!(
+            body["requests"][3]["repeatCell"]["range"],
+            json!({"sheetId": 7, "startRowIndex": 1000, "startColumnIndex": 1, "endColumnIndex": 3})
+        );
+        assert_eq!(body["requests"][4]["appendCells"]["fields"], body::VALUE_ONLY);
+    }
+
+    #[test]
+    fn the_format_of_the_owners_columns_is_left_alone() {
+        let layout = layout(&[(Field::Date, 0), (Field::Id, 2)]);
+        let cut = Cut::new(&layout, Order::OldestFirst, &items(3));
+        assert_eq!(cut.rows_to_add(Order::OldestFirst, 3), 0);
+        assert_eq!(cut.rows_to_add(Order::OldestFirst, 2), 1_003);
+        let (_, body) = body(&cut, &layout, Order::OldestFirst, 0, &[]);
+        assert_eq!(body["requests"][1]["appendCells"]["fields"], body::VALUE_ONLY);
+        assert_eq!(body["requests"][1]["appendCells"]["rows"][0]["values"][1], json!({}));
+    }
+
+    #[test]
+    fn newest_first_goes_under_the_header_turned_round() {
+        let layout = layout(&[(Field::Date, 0), (Field::Id, 1)]);
+        let cut = Cut::new(&layout, Order::NewestFirst, &items(2));
+        let (_, body) = body(&cut, &layout, Order::NewestFirst, cut.rows_to_add(Order::NewestFirst, 0), &[]);
+        assert_eq!(
+            kinds(&body),
+            ["addNamedRange", "insertDimension", "repeatCell", "repeatCell", "updateCells", "updateDeveloperMetadata"]
+        );
+        assert_eq!(
+            body["requests"][1]["insertDimension"]["range"],
+            json!({"sheetId": 7, "dimension": "ROWS", "startIndex": 1, "endIndex": 3})
+        );
+        let top = &body["requests"][4]["updateCells"]["rows"][0]["values"][1]["userEnteredValue"]["stringValue"];
+        assert_eq!(*top, json!(transaction(2).row.id));
+    }
+
+    #[test]
+    fn a_row_no_cell_holds_is_refused_in_a_batch_of_its_own() {
+        let layout = layout(&[(Field::Description, 0), (Field::Id, 1)]);
+        let mut items = items(3);
+        items[1].transaction.row.description = "x".repeat(50_001);
+        let cut = |items| Cut::new(&layout, Order::OldestFirst, items);
+        let (before, refused, after) = (cut(&items), cut(&items[1..]), cut(&items[2..]));
+        assert_eq!((before.taken, before.rows()), (1, 1));
+        assert_eq!((refused.taken, refused.rows()), (1, 0));
+        assert!(matches!(&refused.verdicts[..], [Verdict::Rejected(_)]));
+        assert_eq!((after.taken, after.rows()), (1, 1));
+    }
+
+    #[test]
+    fn a_hundred_thousand_rows_fit_few_requests() {
+        let fields: Vec<(Field, u32)> = Field::default_columns().into_iter().zip(0..).collect();
+        let (layout, items) = (layout(&fields), items(5_000));
+        let cut = Cut::new(&layout, Order::OldestFirst, &items);
+        let (bytes, _) = body(&cut, &layout, Order::OldestFirst, 5_000, &[]);
+        assert!(bytes.len() < MOST_BYTES, "{}", bytes.len());
+        assert!(100_000_usize.div_ceil(cut.taken) <= 39, "{} rows a batch", cut.taken);
+    }
+
+    #[test]
+    fn a_change_ends_the_run_of_new_rows() {
+        let layout = layout(&[(Field::Id, 0)]);
+        let mut items = items(3);
+        items[2].what = What::Changed;
+        assert_eq!(Cut::new(&layout, Order::OldestFirst, &items).taken, 2);
+    }
+}

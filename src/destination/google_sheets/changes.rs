@@ -1,0 +1,358 @@
+//! Late changes to rows that were delivered: corrections, rows the bank took back, rows that returned.
+//!
+//! A row is found by its id, never by a remembered position: the owner may have sorted. Only cells whose value the bank
+//! changed are written, and never a cell that belongs to the owner. Pure: the id column is passed in.
+
+use std::collections::{BTreeSet, HashMap};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::batch::{push, runs};
+use super::body::{MOST_BYTES, Rows, VALUE_ONLY, too_long, write_cell};
+use super::layout::{Layout, Place};
+use crate::config::{self, Updates, Vanished};
+use crate::destination::{Item, Verdict, What};
+use crate::model::Field;
+
+/// What an item asks for, before the row is looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Intent {
+    /// Nothing.
+    Leave,
+    /// It cannot be written.
+    Refuse(String),
+    /// These columns get new values.
+    Write(Vec<Place>),
+    /// The row is struck through, or no longer.
+    Strike(bool),
+    /// The row goes.
+    Delete,
+    /// The row we deleted comes back.
+    Restore,
+}
+
+/// Items that change rows, cut from the front of a slice.
+pub(super) struct Changes<'a> {
+    layout: &'a Layout,
+    items: &'a [Item],
+    intents: Vec<Intent>,
+}
+
+/// The requests of a batch of changes.
+pub(super) struct Work {
+    /// Requests joined by commas; empty: nothing to send.
+    pub requests: Vec<u8>,
+    /// One per item covered.
+    pub verdicts: Vec<Verdict>,
+    /// Rows appended, which happens only to rows that return.
+    pub rows: u64,
+    /// Hash of what the items ask for; where rows are does not enter it.
+    pub hash: u64,
+}
+
+/// The ids in the id column with their rows, counted from 0; of doubled ones the topmost.
+pub(super) fn rows_by_id(column: &[Vec<serde_json::Value>]) -> HashMap<&str, u32> {
+    let mut rows = HashMap::with_capacity(column.len());
+    for (row, cells) in (0..).zip(column).skip(1) {
+        if let Some(id) = cells.first().and_then(|cell| cell.as_str()).filter(|id| !id.is_empty()) {
+            rows.entry(id).or_insert(row);
+        }
+    }
+    rows
+}
+
+impl<'a> Changes<'a> {
+    /// The changes at the front of `items`.
+    pub fn new(layout: &'a Layout, policy: &config::Rows, items: &'a [Item]) -> Changes<'a> {
+        let count = items.iter().take_while(|item| item.what != What::New).count();
+        let intents = items[..count].iter().map(|item| intent(layout, policy, item)).collect();
+        Changes { layout, items: &items[..count], intents }
+    }
+
+    /// Whether any row has to be found.
+    pub fn need_rows(&self) -> bool {
+        self.intents.iter().any(|intent| !matches!(intent, Intent::Leave | Intent::Refuse(_)))
+    }
+
+    /// Verdicts where the batch is known to have been applied, but not what it found.
+    pub fn presumed(&self) -> Vec<Verdict> {
+        let verdict = |intent: &Intent| match intent {
+            Intent::Leave => Verdict::Unchanged,
+            Intent::Refuse(why) => Verdict::Rejected(why.clone()),
+            Intent::Restore => Verdict::Appended,
+            Intent::Write(_) | Intent::Strike(_) | Intent::Delete => Verdict::Updated,
+        };
+        self.intents.iter().map(verdict).collect()
+    }
+
+    /// The requests, as many as a batch holds.
+    pub fn work(&self, rows: &HashMap<&str, u32>) -> Work {
+        let mut out = Vec::new();
+        let (mut verdicts, mut deleted, mut hash) = (Vec::new(), BTreeSet::new(), Xxh3::new());
+        let mut restored = Rows::new(self.layout, !self.layout.interleaved());
+        for (item, intent) in self.items.iter().zip(&self.intents) {
+            if out.len() + restored.bytes().len() > MOST_BYTES * 9 / 10 {
+                break;
+            }
+            self.note(&mut hash, item, intent);
+            let row = rows.get(item.transaction.row.id.as_str()).copied();
+            verdicts.push(match (intent, row) {
+                (Intent::Leave, _) => Verdict::Unchanged,
+                (Intent::Refuse(why), _) => Verdict::Rejected(why.clone()),
+                (Intent::Write(places), Some(row)) => {
+                    self.write(&mut out, item, places, row);
+                    Verdict::Updated
+                }
+                (Intent::Strike(on), Some(row)) => {
+                    self.strike(&mut out, *on, row);
+                    Verdict::Updated
+                }
+                (Intent::Delete, Some(row)) => {
+                    deleted.insert(row);
+                    Verdict::Updated
+                }
+                (Intent::Restore, Some(_)) => Verdict::Unchanged,
+                (Intent::Restore, None) => {
+                    restored.push(&item.transaction, usize::MAX);
+                    Verdict::Appended
+                }
+                (_, None) => Verdict::Deleted,
+            });
+        }
+        self.delete(&mut out, &deleted);
+        self.restore(&mut out, &restored);
+        Work { requests: out, verdicts, rows: restored.len() as u64, hash: hash.digest() }
+    }
+
+    fn note(&self, hash: &mut Xxh3, item: &Item, intent: &Intent) {
+        hash.update(item.transaction.row.id.as_bytes());
+        hash.update(format!("\0{:?}\0", std::mem::discriminant(intent)).as_bytes());
+        if let Intent::Write(places) = intent {
+            let mut cells = Vec::new();
+            for place in places {
+                write_cell(&mut cells, &place.field, &place.field.value(&item.transaction), false);
+            }
+            hash.update(&cells);
+        }
+        if let Intent::Strike(on) = intent {
+            hash.update(&[u8::from(*on)]);
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>, item: &Item, places: &[Place], row: u32) {
+        let sheet = self.layout.sheet;
+        for (from, to) in runs(places.iter().map(|place| place.index)) {
+            comma(out);
+            push(
+                out,
+                format_args!(
+                    r#"{{"updateCells":{{"start":{{"sheetId":{sheet},"rowIndex":{row},"columnIndex":{from}}},"fields":"{VALUE_ONLY}","rows":[{{"values":["#
+                ),
+            );
+            for place in places.iter().filter(|place| (from..to).contains(&place.index)) {
+                if place.index > from {
+                    out.push(b',');
+                }
+                write_cell(out, &place.field, &place.field.value(&item.transaction), false);
+            }
+            out.extend_from_slice(b"]}]}}");
+        }
+    }
+
+    fn strike(&self, out: &mut Vec<u8>, on: bool, row: u32) {
+        let (sheet, end) = (self.layout.sheet, row + 1);
+        let bank = self.layout.places.iter().filter(|place| !place.field.belongs_to_owner());
+        for (from, to) in runs(bank.map(|place| place.index)) {
+            comma(out);
+            push(
+                out,
+                format_args!(
+                    r#"{{"repeatCell":{{"range":{{"sheetId":{sheet},"startRowIndex":{row},"endRowIndex":{end},"startColumnIndex":{from},"endColumnIndex":{to}}},"cell":{{"userEnteredFormat":{{"textFormat":{{"strikethrough":{on}}}}}}},"fields":"userEnteredFormat.textFormat.strikethrough"}}}}"#
+                ),
+            );
+        }
+    }
+
+    /// From the bottom up, after all writes: so no row moves before its turn.
+    fn delete(&self, out: &mut Vec<u8>, rows: &BTreeSet<u32>) {
+        let sheet = self.layout.sheet;
+        for (from, to) in runs(rows.iter().copied()).into_iter().rev() {
+            comma(out);
+            push(
+                out,
+                format_args!(
+                    r#"{{"deleteDimension":{{"range":{{"sheetId":{sheet},"dimension":"ROWS","startIndex":{from},"endIndex":{to}}}}}}}"#
+                ),
+            );
+        }
+    }
+
+    fn restore(&self, out: &mut Vec<u8>, rows: &Rows) {
+        if rows.len() == 0 {
+            return;
+        }
+        comma(out);
+        let (sheet, fields) = (self.layout.sheet, rows.fields());
+        push(out, format_args!(r#"{{"appendCells":{{"sheetId":{sheet},"fields":"{fields}","rows":["#));
+        rows.write(out, false);
+        out.extend_from_slice(b"]}}");
+    }
+}
+
+fn comma(out: &mut Vec<u8>) {
+    if !out.is_empty() {
+        out.push(b',');
+    }
+}
+
+fn intent(layout: &Layout, policy: &config::Rows, item: &Item) -> Intent {
+    match (item.what, policy.vanished) {
+        (What::New, _) => Intent::Leave,
+        (What::Changed, _) => changed(layout, policy, item),
+        (What::Vanished | What::Reappeared, Vanished::Ignore) => Intent::Leave,
+        (What::Vanished, Vanished::Mark) => Intent::Strike(true),
+        (What::Reappeared, Vanished::Mark) => Intent::Strike(false),
+        (What::Vanished, Vanished::Delete) => Intent::Delete,
+        (What::Reappeared, Vanished::Delete) => match too_long(layout, &item.transaction) {
+            Some(why) => Intent::Refuse(why),
+            None => Intent::Restore,
+        },
+    }
+}
+
+fn changed(layout: &Layout, policy: &config::Rows, item: &Item) -> Intent {
+    if policy.updates == Updates::Ignore {
+        return Intent::Leave;
+    }
+    let differs = |field: &Field| {
+        let before = item.previous.as_ref().map(|previous| field.value(previous));
+        before != Some(field.value(&item.transaction))
+    };
+    let bank = |field: &Field| !field.belongs_to_owner() && *field != Field::Id;
+    let places = layout.places.iter().filter(|place| bank(&place.field) && differs(&place.field));
+    let places: Vec<Place> = places.cloned().collect();
+    if places.is_empty() {
+        return Intent::Leave;
+    }
+    match too_long(layout, &item.transaction) {
+        Some(why) => Intent::Refuse(why),
+        None => Intent::Write(places),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::destination::google_sheets::body::tests::{layout, transaction};
+    use crate::model::Language;
+
+    fn policy(updates: Updates, vanished: Vanished) -> config::Rows {
+        config::Rows { columns: vec![], updates, vanished, language: Language::En }
+    }
+
+    fn item(n: u32, what: What) -> Item {
+        Item { seq: n.into(), what, transaction: transaction(n), previous: None }
+    }
+
+    fn corrected(n: u32) -> Item {
+        let mut item = item(n, What::Changed);
+        item.previous = Some(item.transaction.clone());
+        item.transaction.row.description = "поправка".into();
+        item.transaction.row.balance = None;
+        item.transaction.enrichment.category = "never sent".into();
+        item
+    }
+
+    fn sheet() -> Layout {
+        layout(&[(Field::Date, 0), (Field::Description, 1), (Field::Balance, 2), (Field::Category, 3), (Field::Id, 5)])
+    }
+
+    fn column() -> Vec<Vec<Value>> {
+        let id = |n| vec![json!(transaction(n).row.id)];
+        vec![vec![json!("Transaction ID")], id(3), vec![], id(1), id(2), id(1)]
+    }
+
+    fn requests(work: &Work) -> Vec<Value> {
+        serde_json::from_str(&format!("[{}]", String::from_utf8(work.requests.clone()).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn only_cells_that_differ_are_written_where_the_row_is_now() {
+        let (layout, column) = (sheet(), column());
+        let items = [corrected(1)];
+        let policy = policy(Updates::Apply, Vanished::Mark);
+        let work = Changes::new(&layout, &policy, &items).work(&rows_by_id(&column));
+        assert_eq!(work.verdicts, [Verdict::Updated]);
+        assert_eq!(
+            requests(&work),
+            [
+                json!({"updateCells": {"start": {"sheetId": 7, "rowIndex": 3, "columnIndex": 1}, "fields": "userEnteredValue",
+                "rows": [{"values": [{"userEnteredValue": {"stringValue": "поправка"}}, {}]}]}})
+            ]
+        );
+    }
+
+    #[test]
+    fn what_changes_nothing_in_the_sheet_needs_no_row() {
+        let layout = layout(&[(Field::Date, 0), (Field::Category, 1), (Field::Id, 2)]);
+        let items = [corrected(1)];
+        assert!(!Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items).need_rows());
+        let layout = sheet();
+        let changes = Changes::new(&layout, &policy(Updates::Ignore, Vanished::Mark), &items);
+        assert!(!changes.need_rows());
+        assert_eq!(changes.work(&HashMap::new()).verdicts, [Verdict::Unchanged]);
+        let gone = [item(1, What::Vanished), item(2, What::Reappeared)];
+        assert!(!Changes::new(&layout, &policy(Updates::Apply, Vanished::Ignore), &gone).need_rows());
+    }
+
+    #[test]
+    fn a_row_the_owner_deleted_stays_deleted() {
+        let (layout, column) = (sheet(), column());
+        let items = [corrected(9), item(9, What::Vanished)];
+        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items).work(&rows_by_id(&column));
+        assert_eq!(work.verdicts, [Verdict::Deleted, Verdict::Deleted]);
+        assert!(work.requests.is_empty());
+    }
+
+    #[test]
+    fn vanished_rows_are_struck_through_in_the_banks_cells() {
+        let (layout, column) = (sheet(), column());
+        let items = [item(2, What::Vanished), item(3, What::Reappeared)];
+        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items).work(&rows_by_id(&column));
+        let requests = requests(&work);
+        assert_eq!(requests.len(), 4);
+        assert_eq!(
+            requests[0]["repeatCell"]["range"],
+            json!({"sheetId": 7, "startRowIndex": 4, "endRowIndex": 5, "startColumnIndex": 0, "endColumnIndex": 3})
+        );
+        assert_eq!(requests[1]["repeatCell"]["range"]["startColumnIndex"], 5);
+        assert_eq!(requests[2]["repeatCell"]["cell"]["userEnteredFormat"]["textFormat"]["strikethrough"], false);
+    }
+
+    #[test]
+    fn rows_are_deleted_from_the_bottom_up_and_can_return() {
+        let (layout, column) = (sheet(), column());
+        let items =
+            [item(3, What::Vanished), item(1, What::Vanished), item(2, What::Vanished), item(8, What::Reappeared)];
+        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Delete), &items).work(&rows_by_id(&column));
+        let requests = requests(&work);
+        let range = |at: usize| &requests[at]["deleteDimension"]["range"];
+        assert_eq!((&range(0)["startIndex"], &range(0)["endIndex"]), (&json!(3), &json!(5)));
+        assert_eq!((&range(1)["startIndex"], &range(1)["endIndex"]), (&json!(1), &json!(2)));
+        assert_eq!(requests[2]["appendCells"]["rows"].as_array().unwrap().len(), 1);
+        assert_eq!((work.verdicts[3].clone(), work.rows), (Verdict::Appended, 1));
+    }
+
+    #[test]
+    fn the_hash_is_of_the_content_not_of_the_place() {
+        let (layout, mut column) = (sheet(), column());
+        let (one, other) = ([corrected(1)], [corrected(2)]);
+        let policy = policy(Updates::Apply, Vanished::Mark);
+        let hash = Changes::new(&layout, &policy, &one).work(&rows_by_id(&column)).hash;
+        assert_ne!(hash, Changes::new(&layout, &policy, &other).work(&rows_by_id(&column)).hash);
+        column[1..].reverse();
+        assert_eq!(hash, Changes::new(&layout, &policy, &one).work(&rows_by_id(&column)).hash);
+    }
+}

@@ -1,0 +1,200 @@
+//! The middle of a cycle: cutting batches, sending them, and knowing what became of them.
+
+use std::time::{Duration, SystemTime};
+
+use super::batch::{Cut, Envelope, without_removals};
+use super::body;
+use super::changes::{Changes, rows_by_id};
+use super::setup::{BOOK_FIELDS, Book};
+use super::{GoogleSheets, Prepared};
+use crate::config;
+use crate::destination::{Batch, Item, Outcome, Settled, Verdict, What};
+use crate::model::Field;
+use crate::remote::Error;
+
+/// How old found positions of rows may be when they are written to.
+const POSITIONS_GOOD: Duration = Duration::from_secs(10);
+
+impl GoogleSheets {
+    /// The id column from its first row.
+    pub(super) async fn id_column(&mut self) -> Result<Vec<Vec<serde_json::Value>>, Error> {
+        let (layout, ..) = self.ready().await?;
+        if layout.fresh && self.ledger.as_ref().is_none_or(|(_, ledger)| ledger.rows == 0) {
+            return Ok(Vec::new());
+        }
+        let entry = match layout.id_entry {
+            Some(entry) => entry,
+            None => {
+                let found = self.find().await?;
+                let bound = found.column(layout.sheet, &Field::Id).map(|bound| bound.entry);
+                bound.ok_or_else(|| {
+                    Error::unavailable(self.names.say("the id column was removed while it was in use"))
+                })?
+            }
+        };
+        if let Some(layout) = &mut self.layout {
+            layout.id_entry = Some(entry);
+        }
+        self.transport().await?.column(entry).await
+    }
+
+    pub(super) async fn prepare_new(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error> {
+        let (layout, entry, ledger) = self.ready().await?;
+        let order = self.config.order;
+        let cut = Cut::new(&layout, order, items);
+        let (hash, rows) = (cut.hash(), cut.rows());
+        let mut prepared = Prepared::new(number, hash, cut.verdicts.clone());
+        let mut body = Vec::new();
+        if rows > 0 {
+            let added = cut.rows_to_add(order, ledger.spare);
+            let grid_rows = if added > 0 { self.grid_rows().await? } else { 0 };
+            let now = unix_now();
+            let removed = ledger.removable(number, now);
+            let mut next = ledger.next(number, hash, rows, now, &removed);
+            if order == config::Order::OldestFirst {
+                next.spare = (ledger.spare + added).saturating_sub(rows);
+            }
+            let work = cut.requests(&layout, order, added, grid_rows);
+            let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number };
+            body = envelope.wrap(&work, &next, &removed);
+            prepared.grid_rows = (added > 0).then_some(grid_rows + added);
+            prepared.next = Some(next);
+        }
+        self.prepared = Some(prepared);
+        Ok(Batch { number, taken: cut.taken, hash, body })
+    }
+
+    pub(super) async fn prepare_changes(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error> {
+        let (layout, entry, ledger) = self.ready().await?;
+        let policy = self.config.rows.clone();
+        let changes = Changes::new(&layout, &policy, items);
+        let column = if changes.need_rows() { self.id_column().await? } else { Vec::new() };
+        let work = changes.work(&rows_by_id(&column));
+        let mut prepared = Prepared::new(number, work.hash, work.verdicts.clone());
+        let mut body = Vec::new();
+        if !work.requests.is_empty() {
+            let now = unix_now();
+            let removed = ledger.removable(number, now);
+            let mut next = ledger.next(number, work.hash, work.rows, now, &removed);
+            next.spare = ledger.spare.saturating_sub(work.rows);
+            let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number };
+            body = envelope.wrap(&work.requests, &next, &removed);
+            prepared.next = Some(next);
+        }
+        self.prepared = Some(prepared);
+        Ok(Batch { number, taken: work.verdicts.len(), hash: work.hash, body })
+    }
+
+    /// How many rows the grid has; read only where cells cannot carry their format along.
+    pub(super) async fn grid_rows(&mut self) -> Result<u64, Error> {
+        let Some(layout) = &self.layout else { return Ok(0) };
+        if let Some(rows) = layout.grid_rows {
+            return Ok(rows);
+        }
+        let sheet = layout.sheet;
+        let book = Book::read(self.transport().await?.spreadsheet(BOOK_FIELDS).await?);
+        let tab = book.tabs.iter().find(|tab| tab.id == sheet);
+        tab.map(|tab| tab.rows.into())
+            .ok_or_else(|| Error::unavailable(self.names.say("the tab was removed while it was in use")))
+    }
+
+    /// The verdicts of a batch, also where another process cut it.
+    pub(super) fn verdicts(&self, batch: &Batch, items: &[Item]) -> Vec<Verdict> {
+        if let Some(prepared) = self.prepared.as_ref().filter(|prepared| prepared.is(batch.number, batch.hash)) {
+            return prepared.verdicts.clone();
+        }
+        let Some(layout) = &self.layout else { return Vec::new() };
+        if items.first().is_some_and(|item| item.what == What::New) {
+            let verdict =
+                |item: &Item| body::too_long(layout, &item.transaction).map_or(Verdict::Appended, Verdict::Rejected);
+            return items.iter().map(verdict).collect();
+        }
+        Changes::new(layout, &self.config.rows, items).presumed()
+    }
+
+    /// The body to send now. Rows may have moved since their positions were read: then they are read again. Number and
+    /// hash stay, so whichever version arrives first is the only one.
+    pub(super) async fn present_body(&mut self, batch: &Batch, items: &[Item]) -> Result<Vec<u8>, Error> {
+        let by_position = items.first().is_some_and(|item| item.what != What::New);
+        let prepared = self.prepared.as_ref().filter(|prepared| prepared.is(batch.number, batch.hash));
+        let good = prepared.is_some_and(|prepared| !prepared.sent && prepared.at.elapsed() < POSITIONS_GOOD);
+        if !by_position || good {
+            return Ok(batch.body.clone());
+        }
+        let again = self.prepare_changes(batch.number, items).await?;
+        if (again.hash, again.taken) != (batch.hash, items.len()) {
+            // The columns changed meanwhile; the engine cuts anew.
+            return Err(Error::unavailable(self.names.say("the layout changed while a batch was under way")));
+        }
+        Ok(again.body)
+    }
+
+    /// Sends a guarded body. Should it be refused, the ledger says whether the guard was the reason: its sentence is
+    /// known, but that another one comes first is not impossible, and reading once settles it.
+    pub(super) async fn send(&mut self, batch: &Batch, body: Vec<u8>) -> Result<Option<Outcome>, Error> {
+        let mut body = Some(body);
+        loop {
+            let Some(sending) = body.take() else { return Ok(None) };
+            let shorter = without_removals(&sending);
+            let Err(failure) = self.transport().await?.send(sending).await else { return Ok(None) };
+            let Some(message) = &failure.refused else { return Err(failure.error) };
+            if self.guards.refused(batch.number, message) {
+                return self.superseded_or_done(batch).await.map(Some);
+            }
+            // The owner may have tidied up the named ranges whose removal was asked for.
+            if let Some(shorter) = shorter {
+                body = Some(shorter);
+                continue;
+            }
+            let ledger = self.read_ledger().await?;
+            return match ledger.settle(batch.number, batch.hash) {
+                Settled::NotApplied => Err(failure.error),
+                Settled::Applied => Ok(None),
+                Settled::Superseded { hash } => Ok(Some(Outcome::Superseded { hash })),
+            };
+        }
+    }
+
+    pub(super) async fn superseded_or_done(&mut self, batch: &Batch) -> Result<Outcome, Error> {
+        // Whatever the ledger says, this number is used up.
+        self.memory.floor = self.memory.floor.max(batch.number);
+        let ledger = self.read_ledger().await?;
+        Ok(match ledger.settle(batch.number, batch.hash) {
+            Settled::Applied => Outcome::Done(Vec::new()),
+            Settled::Superseded { hash } => Outcome::Superseded { hash },
+            Settled::NotApplied => Outcome::Superseded { hash: 0 },
+        })
+    }
+
+    /// Takes over what an applied batch changed.
+    pub(super) fn applied(&mut self, batch: &Batch) {
+        self.memory.floor = self.memory.floor.max(batch.number);
+        let prepared = self.prepared.as_mut().filter(|prepared| prepared.is(batch.number, batch.hash));
+        let (next, grid_rows) = prepared.map_or((None, None), |prepared| (prepared.next.take(), prepared.grid_rows));
+        // A ledger that was read since is as good, or newer.
+        let known = self.ledger.as_ref().is_some_and(|(_, ledger)| ledger.seq >= batch.number);
+        match (next, &mut self.ledger) {
+            (Some(next), Some((_, ledger))) if !known => *ledger = next,
+            _ if known => {}
+            _ => self.ledger = None,
+        }
+        if let Some(layout) = &mut self.layout {
+            layout.grid_rows = grid_rows;
+        }
+    }
+}
+
+/// Ids are text; the first row is the header.
+pub(super) fn ids(column: Vec<Vec<serde_json::Value>>) -> Vec<String> {
+    let cells = column.into_iter().skip(1).filter_map(|cells| cells.into_iter().next());
+    cells
+        .filter_map(|cell| match cell {
+            serde_json::Value::String(id) if !id.trim().is_empty() => Some(id),
+            _ => None,
+        })
+        .collect()
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

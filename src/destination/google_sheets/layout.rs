@@ -1,0 +1,329 @@
+//! Where things are in the spreadsheet: the tab, the columns, the ledger.
+//!
+//! The owner may move, rename and delete all of it between cycles, so positions are read anew each time, from developer
+//! metadata that travels with tab and columns. This file turns what was found into a [`Layout`], or says that set-up is
+//! needed. It is pure: no request is made here.
+
+use google_sheets4::api;
+use serde::{Deserialize, Serialize};
+
+use super::ledger::{LEDGER_KEY, Ledger};
+use crate::config::Column;
+use crate::model::Field;
+
+/// Key of the metadata entry on our tab.
+pub(super) const TAB_KEY: &str = "bankfeed.tab";
+/// Key of the metadata entries on our columns.
+pub(super) const COLUMN_KEY: &str = "bankfeed.column";
+
+/// Value of the entry on our tab.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TabNote {
+    /// The destination it belongs to.
+    pub destination: String,
+    /// The tab it was written on: a duplicated tab copies the entry, and is not ours.
+    pub sheet: i32,
+    /// The title that was configured. Another one now means another tab, unless the owner has renamed this one alike.
+    #[serde(default)]
+    pub title: String,
+    /// Keys of the fields that have ever had a column here. One without a column now was deleted by the owner.
+    pub fields: Vec<String>,
+}
+
+/// Value of the entry on one of our columns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ColumnNote {
+    /// Key of the field it shows.
+    pub field: String,
+    /// The destination it belongs to.
+    pub destination: String,
+}
+
+/// A column found by its metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Bound {
+    /// Key of the field it shows.
+    pub field: String,
+    /// The tab it is in.
+    pub sheet: i32,
+    /// Its position.
+    pub index: u32,
+    /// Id of the metadata entry.
+    pub entry: i32,
+}
+
+/// Everything of ours that a search for metadata found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The ledger, with the id of its entry.
+    pub ledger: Option<(i32, Ledger)>,
+    /// What is noted on our tab, with the id of its entry.
+    pub tab: Option<(i32, TabNote)>,
+    /// Our columns, on whatever tab.
+    pub columns: Vec<Bound>,
+}
+
+impl Found {
+    /// Sorts out what belongs to this destination in this spreadsheet.
+    pub fn sort(entries: Vec<api::DeveloperMetadata>, spreadsheet: &str, destination: &str, title: &str) -> Found {
+        let mut found = Found::default();
+        for entry in entries {
+            let (Some(id), Some(key), Some(value)) = (entry.metadata_id, entry.metadata_key, entry.metadata_value)
+            else {
+                continue;
+            };
+            let location = entry.location.unwrap_or_default();
+            match key.as_str() {
+                LEDGER_KEY => found.take_ledger(id, &value, spreadsheet, destination),
+                TAB_KEY => found.take_tab(id, &value, &location, destination, title),
+                COLUMN_KEY => found.take_column(id, &value, &location, destination),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    fn take_ledger(&mut self, id: i32, value: &str, spreadsheet: &str, destination: &str) {
+        let Ok(ledger) = serde_json::from_str::<Ledger>(value) else { return };
+        let ours = ledger.spreadsheet == spreadsheet && ledger.destination == destination;
+        if ours && self.ledger.as_ref().is_none_or(|(_, known)| known.seq < ledger.seq) {
+            self.ledger = Some((id, ledger));
+        }
+    }
+
+    fn take_tab(
+        &mut self,
+        id: i32,
+        value: &str,
+        location: &api::DeveloperMetadataLocation,
+        destination: &str,
+        title: &str,
+    ) {
+        let Ok(note) = serde_json::from_str::<TabNote>(value) else { return };
+        // Zeros are left out of answers.
+        let here = location.sheet_id.unwrap_or(0) == note.sheet;
+        let better = self.tab.as_ref().is_none_or(|(_, known)| known.title != title && note.title == title);
+        if here && note.destination == destination && better {
+            self.tab = Some((id, note));
+        }
+    }
+
+    fn take_column(&mut self, id: i32, value: &str, location: &api::DeveloperMetadataLocation, destination: &str) {
+        let Ok(note) = serde_json::from_str::<ColumnNote>(value) else { return };
+        let Some(range) = &location.dimension_range else { return };
+        if note.destination == destination && range.dimension.as_deref() == Some("COLUMNS") {
+            let (sheet, index) = (range.sheet_id.unwrap_or(0), range.start_index.unwrap_or(0).max(0) as u32);
+            self.columns.push(Bound { field: note.field, sheet, index, entry: id });
+        }
+    }
+
+    /// The column of a field on a tab; the leftmost, should a copy of it carry the same note.
+    pub fn column(&self, sheet: i32, field: &Field) -> Option<&Bound> {
+        let key = field.key();
+        let columns = self.columns.iter().filter(|bound| bound.sheet == sheet && bound.field == key);
+        columns.min_by_key(|bound| bound.index)
+    }
+
+    /// The layout, if nothing has to be created or looked for. `gone` are fields whose columns are known to have been
+    /// deleted by the owner.
+    pub fn complete(&self, wanted: &[Column], title: &str, gone: &[String]) -> Option<Layout> {
+        self.ledger.as_ref()?;
+        let (_, note) = self.tab.as_ref().filter(|(_, note)| note.title == title)?;
+        let mut places = Vec::with_capacity(wanted.len());
+        for column in wanted {
+            match self.column(note.sheet, &column.field) {
+                Some(bound) => places.push(Place { field: column.field.clone(), index: bound.index }),
+                None if column.field == Field::Id => return None,
+                None if gone.contains(&column.field.key().into_owned()) => {}
+                None => return None,
+            }
+        }
+        let id_entry = self.column(note.sheet, &Field::Id)?.entry;
+        Some(Layout::new(note.sheet, places, Some(id_entry)))
+    }
+}
+
+/// A column of ours and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// What it shows.
+    pub field: Field,
+    /// Its position, from 0.
+    pub index: u32,
+}
+
+/// The tab and its columns as they are now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// The tab's id.
+    pub sheet: i32,
+    /// Our columns from left to right.
+    pub places: Vec<Place>,
+    /// Metadata id of the id column; unknown right after set-up.
+    pub id_entry: Option<i32>,
+    /// How many rows the grid has, where that is known.
+    pub grid_rows: Option<u64>,
+    /// Whether this very cycle created the tab, so that no id can be in it yet.
+    pub fresh: bool,
+}
+
+impl Layout {
+    /// A layout with these columns.
+    pub fn new(sheet: i32, mut places: Vec<Place>, id_entry: Option<i32>) -> Layout {
+        places.sort_by_key(|place| place.index);
+        Layout { sheet, places, id_entry, grid_rows: None, fresh: false }
+    }
+
+    /// How many cells a whole row of ours spans, from column A.
+    pub fn width(&self) -> u32 {
+        self.places.last().map_or(0, |last| last.index + 1)
+    }
+
+    /// Whether a column of the owner stands among or before ours.
+    pub fn interleaved(&self) -> bool {
+        self.width() as usize != self.places.len()
+    }
+
+    /// Runs of neighbouring columns with one number format: first column, column after the last, format.
+    pub fn formats(&self) -> Vec<(u32, u32, Format)> {
+        let mut runs: Vec<(u32, u32, Format)> = Vec::new();
+        for place in &self.places {
+            let Some(format) = Format::of(&place.field) else { continue };
+            match runs.last_mut() {
+                Some((_, end, same)) if *end == place.index && *same == format => *end += 1,
+                _ => runs.push((place.index, place.index + 1, format)),
+            }
+        }
+        runs
+    }
+}
+
+/// A number format of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// A calendar date.
+    Date,
+    /// A date and a time of day.
+    Time,
+    /// An amount.
+    Money,
+}
+
+impl Format {
+    /// The format of a field's column; text has none.
+    pub fn of(field: &Field) -> Option<Format> {
+        match field {
+            Field::Date | Field::ValueDate => Some(Format::Date),
+            Field::Time => Some(Format::Time),
+            Field::Amount | Field::Debit | Field::Credit | Field::AmountEur | Field::Balance => Some(Format::Money),
+            _ => None,
+        }
+    }
+
+    /// Google's type and pattern.
+    pub fn type_and_pattern(self) -> (&'static str, &'static str) {
+        match self {
+            Format::Date => ("DATE", "yyyy-mm-dd"),
+            Format::Time => ("DATE_TIME", "yyyy-mm-dd hh:mm:ss"),
+            Format::Money => ("NUMBER", "#,##0.00"),
+        }
+    }
+}
+
+/// The letters of a column, for messages: 0 is A.
+pub(super) fn letters(index: u32) -> String {
+    let (mut rest, mut name) = (index + 1, Vec::new());
+    while rest > 0 {
+        name.push((b'A' + ((rest - 1) % 26) as u8) as char);
+        rest = (rest - 1) / 26;
+    }
+    name.iter().rev().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(json: serde_json::Value) -> api::DeveloperMetadata {
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn column(id: i32, field: &str, sheet: Option<i32>, index: Option<i32>) -> api::DeveloperMetadata {
+        let mut range = serde_json::json!({"dimension": "COLUMNS", "endIndex": index.unwrap_or(0) + 1});
+        if let Some(sheet) = sheet {
+            range["sheetId"] = sheet.into();
+        }
+        if let Some(index) = index {
+            range["startIndex"] = index.into();
+        }
+        let value = format!(r#"{{"field":"{field}","destination":"home"}}"#);
+        entry(serde_json::json!({"metadataId": id, "metadataKey": COLUMN_KEY, "metadataValue": value,
+            "location": {"locationType": "COLUMN", "dimensionRange": range}, "visibility": "DOCUMENT"}))
+    }
+
+    fn tab(id: i32, noted: i32, actual: i32) -> api::DeveloperMetadata {
+        let value = format!(r#"{{"destination":"home","sheet":{noted},"title":"T","fields":["date","id"]}}"#);
+        entry(serde_json::json!({"metadataId": id, "metadataKey": TAB_KEY, "metadataValue": value,
+            "location": {"locationType": "SHEET", "sheetId": actual}}))
+    }
+
+    fn ledger(spreadsheet: &str, seq: u64) -> api::DeveloperMetadata {
+        let ledger = Ledger { spreadsheet: spreadsheet.into(), destination: "home".into(), seq, ..Ledger::default() };
+        entry(serde_json::json!({"metadataId": 9, "metadataKey": LEDGER_KEY, "metadataValue": ledger.to_json(),
+            "location": {"locationType": "SPREADSHEET", "spreadsheet": true}}))
+    }
+
+    fn wanted(fields: &[Field]) -> Vec<Column> {
+        fields.iter().map(|field| Column { field: field.clone(), header: String::new() }).collect()
+    }
+
+    #[test]
+    fn zeros_left_out_of_answers_are_zeros() {
+        let found =
+            Found::sort(vec![column(1, "id", None, None), tab(2, 0, 0), ledger("1AbC", 4)], "1AbC", "home", "T");
+        let layout = found.complete(&wanted(&[Field::Id]), "T", &[]).unwrap();
+        assert_eq!((layout.sheet, layout.places[0].index, layout.id_entry), (0, 0, Some(1)));
+        assert_eq!(found.ledger.unwrap().1.seq, 4);
+    }
+
+    #[test]
+    fn copies_of_tab_and_spreadsheet_are_not_ours() {
+        let copied = vec![
+            tab(3, 7, 8),
+            tab(2, 7, 7),
+            column(4, "id", Some(8), Some(0)),
+            column(1, "id", Some(7), Some(5)),
+            ledger("other", 99),
+        ];
+        let found = Found::sort(copied, "1AbC", "home", "T");
+        assert_eq!(found.ledger, None);
+        assert_eq!(found.tab.as_ref().unwrap().1.sheet, 7);
+        assert_eq!(found.column(7, &Field::Id).unwrap().index, 5);
+        assert_eq!(found.complete(&wanted(&[Field::Id]), "T", &[]), None);
+    }
+
+    #[test]
+    fn a_deleted_column_stays_away_but_for_the_id() {
+        let entries = vec![tab(2, 7, 7), column(1, "id", Some(7), Some(3)), ledger("1AbC", 1)];
+        let found = Found::sort(entries, "1AbC", "home", "T");
+        let both = wanted(&[Field::Date, Field::Id]);
+        assert_eq!(found.complete(&both, "T", &[]), None);
+        let layout = found.complete(&both, "T", &["date".into()]).unwrap();
+        assert!(layout.places.len() == 1 && layout.interleaved());
+        let without = Found { columns: vec![], ..found };
+        assert_eq!(without.complete(&both, "T", &["id".into(), "date".into()]), None);
+    }
+
+    #[test]
+    fn another_configured_title_is_not_complete() {
+        let entries = vec![tab(2, 7, 7), column(1, "id", Some(7), Some(3)), ledger("1AbC", 1)];
+        let found = Found::sort(entries, "1AbC", "home", "U");
+        assert!(found.tab.is_some());
+        assert_eq!(found.complete(&wanted(&[Field::Id]), "U", &[]), None);
+    }
+
+    #[test]
+    fn columns_have_letters() {
+        assert_eq!([0, 25, 26, 701, 702].map(letters), ["A", "Z", "AA", "ZZ", "AAA"]);
+    }
+}

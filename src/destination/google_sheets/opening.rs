@@ -1,0 +1,152 @@
+//! The start of a cycle: finding what is ours, setting up what is missing, reading the ledger.
+//!
+//! Reads come first and decide; set-up writes at most one batch and is safe to repeat.
+
+use super::GoogleSheets;
+use super::layout::{COLUMN_KEY, Found, Layout, TAB_KEY};
+use super::ledger::{LEDGER_KEY, Ledger};
+use super::setup::{BOOK_FIELDS, Book, Plan, Wanted, plan};
+use super::transport::{Failure, Transport};
+use crate::destination::Settled;
+use crate::remote::{Cause, Error, Kind};
+
+/// How often set-up reads again after its batch was refused.
+const TRIES: u32 = 3;
+
+impl GoogleSheets {
+    /// The way to Google, set up when first needed.
+    pub(super) async fn transport(&mut self) -> Result<&Transport, Error> {
+        if self.transport.is_none() {
+            let transport = Transport::new(self.names.clone(), &self.config, self.context.clone(), self.limits).await?;
+            self.names = transport.names.clone();
+            self.transport = Some(transport);
+        }
+        self.transport.as_ref().ok_or_else(|| Error::malformed(self.names.say("the connection is not set up")))
+    }
+
+    /// Reads everything of ours in one request.
+    pub(super) async fn find(&mut self) -> Result<Found, Error> {
+        let entries = self.transport().await?.search(&[COLUMN_KEY, TAB_KEY, LEDGER_KEY]).await?;
+        Ok(Found::sort(entries, &self.names.spreadsheet, &self.names.destination, &self.config.tab))
+    }
+
+    /// Reads what set-up needs beyond metadata, and plans it.
+    pub(super) async fn plan(&mut self, found: &Found, attempt: u32) -> Result<(Book, Plan), Error> {
+        let transport = self.transport().await?;
+        let book = Book::read(transport.spreadsheet(BOOK_FIELDS).await?);
+        let cells = match book.ours(found, &self.config.tab) {
+            None => Vec::new(),
+            Some(tab) => {
+                let title = tab.title.replace('\'', "''");
+                let bound = found.columns.iter().any(|bound| bound.sheet == tab.id);
+                // A tab that is ours already may be long; of a strange one everything matters.
+                let range = if bound { format!("'{title}'!1:1") } else { format!("'{title}'") };
+                self.transport().await?.values(&range).await?
+            }
+        };
+        let wanted = Wanted {
+            names: &self.names,
+            guards: &self.guards,
+            title: &self.config.tab,
+            columns: &self.config.rows.columns,
+            floor: self.memory.floor,
+            attempt,
+        };
+        let plan = plan(&wanted, found, &book, &cells)?;
+        Ok((book, plan))
+    }
+
+    pub(super) async fn open_once(&mut self) -> Result<u64, Error> {
+        let mut refusal = None;
+        for attempt in 0..TRIES {
+            let found = self.find().await?;
+            if let Some(layout) = found.complete(&self.config.rows.columns, &self.config.tab, &self.memory.gone) {
+                self.ledger = found.ledger;
+                return Ok(self.opened(layout));
+            }
+            let (_, mut plan) = self.plan(&found, attempt).await?;
+            if !plan.requests.is_empty() {
+                let requests = std::mem::take(&mut plan.requests);
+                match self.transport().await?.update(requests).await {
+                    Ok(()) => {}
+                    // Another hand, or an earlier try of ours that arrived late, may have done it: look again.
+                    Err(Failure { error, refused: Some(_) }) => {
+                        refusal = Some(error);
+                        continue;
+                    }
+                    Err(failure) => return Err(failure.error),
+                }
+            }
+            self.memory.gone = plan.gone;
+            self.ledger = Some((plan.ledger_entry, plan.ledger));
+            return Ok(self.opened(plan.layout));
+        }
+        let error = refusal.unwrap_or_else(|| Error::unavailable(self.names.say("the tab cannot be set up")));
+        if error.kind != Kind::Rejected {
+            return Err(error);
+        }
+        // No row is to blame for it.
+        Err(Error::attention(
+            Cause::Layout,
+            format!("{}; the tab `{}` cannot be set up", error.message, self.config.tab),
+        ))
+    }
+
+    pub(super) fn opened(&mut self, layout: Layout) -> u64 {
+        self.layout = Some(layout);
+        self.prepared = None;
+        let seq = self.ledger.as_ref().map_or(0, |(_, ledger)| ledger.seq);
+        self.memory.floor = self.memory.floor.max(seq);
+        self.memory.floor
+    }
+
+    /// Reads the ledger alone.
+    pub(super) async fn read_ledger(&mut self) -> Result<Ledger, Error> {
+        let entries = self.transport().await?.search(&[LEDGER_KEY]).await?;
+        let found = Found::sort(entries, &self.names.spreadsheet, &self.names.destination, &self.config.tab);
+        self.ledger = found.ledger;
+        let ledger = self.ledger.as_ref().map(|(_, ledger)| ledger.clone());
+        ledger.ok_or_else(|| {
+            Error::unavailable(self.names.say("the ledger was removed from the spreadsheet's developer metadata"))
+        })
+    }
+
+    pub(super) async fn ready(&mut self) -> Result<(Layout, i32, Ledger), Error> {
+        if self.layout.is_none() {
+            self.open_once().await?;
+        }
+        if self.ledger.is_none() {
+            self.read_ledger().await?;
+        }
+        match (&self.layout, &self.ledger) {
+            (Some(layout), Some((entry, ledger))) => Ok((layout.clone(), *entry, ledger.clone())),
+            _ => Err(Error::malformed(self.names.say("the layout is not known"))),
+        }
+    }
+
+    pub(super) async fn check_once(&mut self) -> Result<Vec<String>, Error> {
+        let found = self.find().await?;
+        let mut news = vec![format!("signed in as {}", self.names.account)];
+        let complete = found.complete(&self.config.rows.columns, &self.config.tab, &self.memory.gone);
+        if let Some(layout) = complete {
+            news.push(format!("spreadsheet is readable, {} columns are in place", layout.places.len()));
+            return Ok(news);
+        }
+        let (book, plan) = self.plan(&found, 0).await?;
+        news.push(format!("spreadsheet `{}` is readable", book.title));
+        news.extend(plan.news);
+        Ok(news)
+    }
+
+    pub(super) async fn settle_once(&mut self, number: u64, hash: u64) -> Result<Settled, Error> {
+        let settled = self.read_ledger().await?.settle(number, hash);
+        if settled != Settled::NotApplied {
+            self.memory.floor = self.memory.floor.max(number);
+        }
+        // Whether the lost batch has added rows to the grid is not known any more.
+        if let Some(layout) = &mut self.layout {
+            layout.grid_rows = None;
+        }
+        Ok(settled)
+    }
+}

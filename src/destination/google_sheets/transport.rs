@@ -1,0 +1,352 @@
+//! Requests to Google Sheets: the API crate's hub for everything small, and its client for the one large write.
+//!
+//! Each request is counted, paced, limited in time and ended by a shutdown; each failure comes back as an error named by
+//! the reaction it causes. Nothing is sent twice from here. It knows nothing of rows, layouts or ledgers.
+
+use std::future::Future;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use google_sheets4::common::{self, Delegate, MethodInfo, Retry};
+use google_sheets4::{Sheets, api};
+use http_body_util::BodyExt;
+use hyper::body::Bytes;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::auth::{self, Connector, SCOPE, Tokens};
+use super::errors::{Asked, Names, Said, refused};
+use super::pace::Pace;
+use crate::config;
+use crate::remote::{Cause, Context, Counter, Error, root_cause};
+
+/// How long requests may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// A read.
+    pub read: Duration,
+    /// A write. Google cuts a request at 180 s; giving up earlier would leave it running unknown to us.
+    pub write: Duration,
+    /// What a write in flight gets when the program is being stopped.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { read: Duration::from_secs(60), write: Duration::from_secs(190), grace: Duration::from_secs(5) }
+    }
+}
+
+/// A failed request.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// The error to report.
+    pub error: Error,
+    /// Of a 400: what Google says. Nothing was applied then.
+    pub refused: Option<String>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure { error, refused: None }
+    }
+}
+
+/// The way to one spreadsheet.
+pub(super) struct Transport {
+    hub: Sheets<Connector>,
+    tokens: Tokens,
+    /// Names for messages.
+    pub names: Names,
+    context: Context,
+    pace: Mutex<Pace>,
+    limits: Limits,
+    base: String,
+}
+
+impl Transport {
+    /// Reads the key and sets up the client; nothing is sent.
+    pub async fn new(
+        mut names: Names,
+        config: &config::GoogleSheets,
+        context: Context,
+        limits: Limits,
+    ) -> Result<Transport, Error> {
+        use secrecy::ExposeSecret;
+        let secret = config
+            .service_account
+            .reveal()
+            .map_err(|error| Error::attention(Cause::Token, names.say(format!("`service_account`: {error}"))))?;
+        let key = auth::read_key(&names, secret.expose_secret())?;
+        names.account = key.client_email.clone();
+        let encrypted = config.base_url.scheme() == "https" || key.token_uri.starts_with("https");
+        let connector = connector(&names, encrypted)?;
+        let tokens = Tokens::new(&names, key, connector.clone(), context.requests.clone()).await?;
+        let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+        let base = config.base_url.to_string();
+        let mut hub = Sheets::new(client, tokens.clone());
+        hub.base_url(base.clone());
+        hub.user_agent(user_agent());
+        Ok(Transport { hub, tokens, names, context, pace: Mutex::default(), limits, base })
+    }
+
+    /// Developer metadata with any of these keys.
+    pub async fn search(&self, keys: &[&str]) -> Result<Vec<api::DeveloperMetadata>, Error> {
+        let filters = keys.iter().map(|key| api::DataFilter {
+            developer_metadata_lookup: Some(api::DeveloperMetadataLookup {
+                metadata_key: Some((*key).to_owned()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        });
+        let request = api::SearchDeveloperMetadataRequest { data_filters: Some(filters.collect()) };
+        self.pause().await?;
+        let mut watcher = self.watcher();
+        let call = self.hub.spreadsheets().developer_metadata_search(request, &self.names.spreadsheet);
+        let call = call.add_scope(SCOPE).delegate(&mut watcher);
+        let answer = self.within(self.limits.read, Asked::Read, call.doit()).await?;
+        let matched = self.judge(Asked::Read, answer, &watcher).await?.matched_developer_metadata;
+        Ok(matched.unwrap_or_default().into_iter().filter_map(|matched| matched.developer_metadata).collect())
+    }
+
+    /// The spreadsheet itself, as much of it as `fields` names.
+    pub async fn spreadsheet(&self, fields: &str) -> Result<api::Spreadsheet, Error> {
+        self.pause().await?;
+        let mut watcher = self.watcher();
+        let call = self.hub.spreadsheets().get(&self.names.spreadsheet).param("fields", fields);
+        let call = call.add_scope(SCOPE).delegate(&mut watcher);
+        let answer = self.within(self.limits.read, Asked::Read, call.doit()).await?;
+        Ok(self.judge(Asked::Read, answer, &watcher).await?)
+    }
+
+    /// The values of a range in A1 notation. The range travels in the query, where every character is escaped; in a path
+    /// it would not be.
+    pub async fn values(&self, range: &str) -> Result<Vec<Vec<serde_json::Value>>, Error> {
+        self.pause().await?;
+        let mut watcher = self.watcher();
+        let call = self.hub.spreadsheets().values_batch_get(&self.names.spreadsheet).add_ranges(range);
+        let call = call.value_render_option("UNFORMATTED_VALUE").add_scope(SCOPE).delegate(&mut watcher);
+        let answer = self.within(self.limits.read, Asked::Read, call.doit()).await?;
+        let ranges = self.judge(Asked::Read, answer, &watcher).await?.value_ranges.unwrap_or_default();
+        Ok(ranges.into_iter().next().and_then(|range| range.values).unwrap_or_default())
+    }
+
+    /// The values of the column that a metadata entry stands on, from the first row down.
+    pub async fn column(&self, entry: i32) -> Result<Vec<Vec<serde_json::Value>>, Error> {
+        let lookup = api::DeveloperMetadataLookup { metadata_id: Some(entry), ..Default::default() };
+        let filter = api::DataFilter { developer_metadata_lookup: Some(lookup), ..Default::default() };
+        let request = api::BatchGetValuesByDataFilterRequest {
+            data_filters: Some(vec![filter]),
+            value_render_option: Some("UNFORMATTED_VALUE".into()),
+            ..Default::default()
+        };
+        self.pause().await?;
+        let mut watcher = self.watcher();
+        let call = self.hub.spreadsheets().values_batch_get_by_data_filter(request, &self.names.spreadsheet);
+        let call = call.add_scope(SCOPE).delegate(&mut watcher);
+        let answer = self.within(self.limits.read, Asked::Read, call.doit()).await?;
+        let ranges = self.judge(Asked::Read, answer, &watcher).await?.value_ranges.unwrap_or_default();
+        let range = ranges.into_iter().next().and_then(|range| range.value_range);
+        let range =
+            range.ok_or_else(|| Error::unavailable(self.names.say("the id column was removed while it was in use")))?;
+        Ok(range.values.unwrap_or_default())
+    }
+
+    /// Sends a few requests as one all-or-nothing batch.
+    pub async fn update(&self, requests: Vec<api::Request>) -> Result<(), Failure> {
+        let request = api::BatchUpdateSpreadsheetRequest { requests: Some(requests), ..Default::default() };
+        self.pause().await?;
+        let mut watcher = self.watcher();
+        let call = self.hub.spreadsheets().batch_update(request, &self.names.spreadsheet);
+        let call = call.add_scope(SCOPE).delegate(&mut watcher);
+        let answer = self.within(self.limits.write, Asked::Write, call.doit()).await?;
+        self.judge(Asked::Write, answer, &watcher).await.map(|_| ())
+    }
+
+    /// Sends a batch whose body is written already.
+    pub async fn send(&self, body: Vec<u8>) -> Result<(), Failure> {
+        self.pause().await?;
+        let token = self.tokens.token().await?;
+        let length = body.len();
+        let full = http_body_util::Full::new(Bytes::from(body)).map_err(|never| match never {});
+        let request = hyper::Request::post(format!(
+            "{}v4/spreadsheets/{}:batchUpdate?alt=json",
+            self.base, self.names.spreadsheet
+        ))
+        .header(hyper::header::USER_AGENT, user_agent())
+        .header(hyper::header::AUTHORIZATION, format!("Bearer {token}"))
+        .header(hyper::header::CONTENT_TYPE, "application/json")
+        .header(hyper::header::CONTENT_LENGTH, length)
+        .body(common::Body::new(full))
+        .map_err(|error| Error::malformed(self.names.say(format!("a request cannot be made: {error}"))))?;
+        self.context.requests.add();
+        let exchange = async {
+            let answer = self.hub.client.request(request).await.map_err(|error| self.broken(&error))?;
+            let (status, wait) = (answer.status().as_u16(), retry_after(answer.headers()));
+            let body = answer.into_body().collect().await.map_err(|error| self.broken(&error))?;
+            Ok::<_, Error>((status, wait, body.to_bytes()))
+        };
+        let (status, wait, body) = self.within(self.limits.write, Asked::Write, exchange).await??;
+        if !(200..300).contains(&status) {
+            return Err(self.refusal(Asked::Write, status, wait, Said::parse(&body)).await);
+        }
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(rename = "replies")]
+            _replies: Vec<IgnoredAny>,
+        }
+        match serde_json::from_slice::<Answer>(&body) {
+            Ok(_) => Ok(()),
+            // A 200 says that the write was applied, but a body that is cut or foreign proves nothing: settle it.
+            Err(_) => Err(Error::unavailable(self.names.say("the answer to a write cannot be read")).into()),
+        }
+    }
+
+    fn watcher(&self) -> Watcher {
+        Watcher { requests: self.context.requests.clone(), status: None, retry_after: None }
+    }
+
+    /// Waits until another request may leave.
+    async fn pause(&self) -> Result<(), Error> {
+        loop {
+            if self.context.shutdown.requested() {
+                return Err(Error::stopped());
+            }
+            // A poisoned lock still holds good times.
+            let booked = self.pace.lock().unwrap_or_else(std::sync::PoisonError::into_inner).book(Instant::now());
+            let Err(wait) = booked else { return Ok(()) };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.context.shutdown.wait() => {}
+            }
+        }
+    }
+
+    /// Bounds an exchange in time and by the shutdown.
+    async fn within<T>(&self, limit: Duration, asked: Asked, exchange: impl Future<Output = T>) -> Result<T, Error> {
+        let stop = async {
+            self.context.shutdown.wait().await;
+            // Whether a write was applied is worth a moment; the guard would settle it later, too.
+            if asked == Asked::Write {
+                tokio::time::sleep(self.limits.grace).await;
+            }
+        };
+        tokio::select! {
+            answer = tokio::time::timeout(limit, exchange) => {
+                answer.map_err(|_| Error::unavailable(self.names.say("Google gives no answer in time")))
+            }
+            () = stop => Err(Error::stopped()),
+        }
+    }
+
+    /// What the hub's result means.
+    async fn judge<T>(
+        &self,
+        asked: Asked,
+        answer: google_sheets4::Result<(common::Response, T)>,
+        watcher: &Watcher,
+    ) -> Result<T, Failure> {
+        let error = match answer {
+            Ok((_, answer)) => return Ok(answer),
+            Err(error) => error,
+        };
+        Err(match error {
+            google_sheets4::Error::BadRequest(body) => {
+                let code = body["error"]["code"].as_u64().and_then(|code| u16::try_from(code).ok());
+                let status = watcher.status.or(code).unwrap_or(400);
+                self.refusal(asked, status, watcher.retry_after, Said::read(&body)).await
+            }
+            google_sheets4::Error::Failure(answer) => {
+                self.refusal(asked, answer.status().as_u16(), watcher.retry_after, None).await
+            }
+            google_sheets4::Error::MissingToken(why) => match why.downcast::<Error>() {
+                Ok(error) => (*error).into(),
+                Err(_) => Error::unavailable(self.names.say("the sign-in failed")).into(),
+            },
+            google_sheets4::Error::HttpError(error) => self.broken(&error).into(),
+            // Valid JSON of another shape: the API changed. Cut or foreign text is only a bad line.
+            google_sheets4::Error::JsonDecodeError(_, why) if asked == Asked::Read && why.is_data() => {
+                Error::malformed(self.names.say("Google's answer has another shape than its API promises")).into()
+            }
+            google_sheets4::Error::JsonDecodeError(..) => {
+                Error::unavailable(self.names.say("Google's answer cannot be read")).into()
+            }
+            _ => Error::unavailable(self.names.say("a request failed on its way")).into(),
+        })
+    }
+
+    async fn refusal(&self, asked: Asked, status: u16, wait: Option<Duration>, said: Option<Said>) -> Failure {
+        // A token that was good for a while may have been taken back: a new one decides.
+        if status == 401 && self.tokens.forget().await {
+            return Error::unavailable(self.names.say("the sign-in has run out")).into();
+        }
+        let error = refused(&self.names, asked, status, wait, said.as_ref());
+        Failure { error, refused: (status == 400).then(|| said.unwrap_or_default().message) }
+    }
+
+    fn broken(&self, error: &(dyn std::error::Error + 'static)) -> Error {
+        Error::unavailable(self.names.say(format!("the connection to Google fails: {}", root_cause(error))))
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        failure.error
+    }
+}
+
+fn user_agent() -> String {
+    format!("bankfeed/{}", env!("CARGO_PKG_VERSION"))
+}
+
+fn connector(names: &Names, encrypted: bool) -> Result<Connector, Error> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_connect_timeout(Some(Duration::from_secs(10)));
+    let provider = rustls::crypto::ring::default_provider();
+    let unusable = |error: &dyn std::fmt::Display| {
+        let remedy = "install the system's CA certificates";
+        Error::attention(Cause::Machine, names.say(format!("cannot set up TLS: {error}; {remedy}")))
+    };
+    let builder = hyper_rustls::HttpsConnectorBuilder::new();
+    let builder = if encrypted {
+        builder.with_provider_and_platform_verifier(provider).map_err(|error| unusable(&error))?
+    } else {
+        // Loopback only: no certificate is ever looked at, so none need be on the machine.
+        let tls = rustls::ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| unusable(&error))?
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        builder.with_tls_config(tls)
+    };
+    Ok(builder.https_or_http().enable_http1().enable_http2().wrap_connector(http))
+}
+
+fn retry_after(headers: &hyper::HeaderMap) -> Option<Duration> {
+    headers.get(hyper::header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// Counts the hub's requests and keeps what its errors leave out: status and `Retry-After`.
+struct Watcher {
+    requests: Counter,
+    status: Option<u16>,
+    retry_after: Option<Duration>,
+}
+
+impl Delegate for Watcher {
+    fn begin(&mut self, _info: MethodInfo) {}
+
+    fn pre_request(&mut self) {
+        self.requests.add();
+    }
+
+    fn http_failure(&mut self, answer: &common::Response, _error: Option<&serde_json::Value>) -> Retry {
+        self.status = Some(answer.status().as_u16());
+        self.retry_after = retry_after(answer.headers());
+        // Trying again is the engine's affair: it knows whether a write may be repeated.
+        Retry::Abort
+    }
+}
