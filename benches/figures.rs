@@ -1,6 +1,7 @@
 //! The figures the program must reach (memory, speed, size), as ratios measured in one run. Not a test: it prints.
 //!
 //! `cargo bench --bench figures` runs all of it; name parts to run only these: `-- reconcile million`.
+#![allow(clippy::unwrap_used)]
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -112,7 +113,7 @@ impl Rows {
 
 fn fill(dir: &Path, rows: u64) -> (Store, Vec<Row>, u64) {
     let store = Store::open(dir).unwrap();
-    let mut source = Rows { next: 0, balance: 1_000_000_00 };
+    let mut source = Rows { next: 0, balance: 100_000_000 };
     let (mut kept, mut raw_bytes) = (Vec::new(), 0);
     let mut left = rows;
     while left > 0 {

@@ -159,7 +159,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         // Whoever read our output has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
         Err(error) => {
-            eprintln!("bankfeed: {error}");
+            terminal::complain(&error);
             FAILED
         }
     }
@@ -197,7 +197,7 @@ fn with_config(path: Option<&Path>, then: impl FnOnce(Config) -> io::Result<u8>)
     match found.and_then(|path| config::load(&path)) {
         Ok(config) => then(config),
         Err(error) => {
-            eprintln!("bankfeed: {error}");
+            terminal::complain(&error);
             Ok(USAGE)
         }
     }
@@ -225,15 +225,15 @@ fn ask_owner(config: Config, command: Command, file: Option<&Path>) -> io::Resul
 }
 
 fn own(config: Config, command: Command, mut output: terminal::Terminal) -> io::Result<u8> {
-    config.warnings.iter().for_each(|warning| eprintln!("bankfeed: {warning}"));
+    config.warnings.iter().for_each(|warning| terminal::complain(warning));
     if matches!(command, Command::Sync { .. } | Command::Check)
         && let Err(error) = config.check_secrets()
     {
-        eprintln!("bankfeed: {error}");
+        terminal::complain(&error);
         return Ok(USAGE);
     }
     let store = match open_store(&config) {
-        Ok(Opened::Ours(store)) => store,
+        Ok(Opened::Ours(store)) => *store,
         Ok(Opened::Theirs(daemon)) => return control::call(daemon, &command, &mut output),
         Err(status) => return Ok(status),
     };
@@ -249,13 +249,14 @@ fn own(config: Config, command: Command, mut output: terminal::Terminal) -> io::
 fn run_daemon(config: Config) -> io::Result<u8> {
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     if let Err(error) = config.check_secrets() {
-        eprintln!("bankfeed: {error}");
+        terminal::complain(&error);
         return Ok(USAGE);
     }
     let store = match open_store(&config) {
-        Ok(Opened::Ours(store)) => store,
+        Ok(Opened::Ours(store)) => *store,
         Ok(Opened::Theirs(_)) => {
-            eprintln!("bankfeed: another bankfeed process owns {}; only one daemon can", config.data_dir.display());
+            let dir = config.data_dir.display();
+            terminal::complain(&format!("another bankfeed process owns {dir}; only one daemon can"));
             return Ok(STORE);
         }
         Err(status) => return Ok(status),
@@ -269,14 +270,14 @@ fn run_daemon(config: Config) -> io::Result<u8> {
 
 /// Who has the store.
 enum Opened {
-    Ours(Store),
+    Ours(Box<Store>),
     Theirs(std::os::unix::net::UnixStream),
 }
 
 /// Opens the store, or finds its owner where that has just started.
 fn open_store(config: &Config) -> Result<Opened, u8> {
     let error = match Store::open(&config.data_dir) {
-        Ok(store) => return Ok(Opened::Ours(store)),
+        Ok(store) => return Ok(Opened::Ours(Box::new(store))),
         Err(error) => error,
     };
     if matches!(error, store::Error::InUse(_))
@@ -284,7 +285,7 @@ fn open_store(config: &Config) -> Result<Opened, u8> {
     {
         return Ok(Opened::Theirs(daemon));
     }
-    eprintln!("bankfeed: {error}");
+    terminal::complain(&error);
     Err(STORE)
 }
 

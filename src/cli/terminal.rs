@@ -22,6 +22,11 @@ pub fn start_logging(is_daemon: bool) {
     drop(started);
 }
 
+/// One line of trouble for stderr. Where stderr is closed nobody wants to know.
+pub fn complain(what: &dyn std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "bankfeed: {what}");
+}
+
 /// Standard output or a file, and a progress bar where stderr is a terminal.
 #[derive(Clone)]
 pub struct Terminal {

@@ -118,6 +118,8 @@ pub struct DestinationState {
     pub error: Option<String>,
     /// Rows the service refuses, with the reason.
     pub rejected: BTreeMap<String, String>,
+    /// Rows that had vanished before they were ever delivered.
+    pub withheld: Vec<String>,
     /// Rows the owner has deleted there.
     pub deleted: Vec<String>,
     /// What the connector keeps for itself, in base64.
@@ -147,6 +149,7 @@ impl Default for DestinationState {
             attention: None,
             error: None,
             rejected: BTreeMap::new(),
+            withheld: Vec::new(),
             deleted: Vec::new(),
             memory: String::new(),
         }

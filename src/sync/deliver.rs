@@ -4,7 +4,7 @@
 //! whose answer was lost is settled before anything else is sent; the watermark moves only after an answer. Together
 //! with a write that cannot apply twice (the destination's own affair) each row arrives exactly once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use chrono::Utc;
 
@@ -38,6 +38,26 @@ impl From<store::Error> for Stop {
     fn from(error: store::Error) -> Stop {
         Stop::Store(error)
     }
+}
+
+/// What a change means for a destination.
+enum Offer {
+    /// Nothing to do.
+    Nothing,
+    /// To be delivered.
+    Item(Box<Item>),
+    /// The bank took the row back before it was ever delivered; it waits for a return.
+    Withhold(String),
+}
+
+/// What the next entries of the change log come to.
+#[derive(Default)]
+struct Look {
+    items: Vec<Item>,
+    /// Ids of rows that are withheld.
+    withheld: Vec<String>,
+    /// The last change looked at.
+    examined: u64,
 }
 
 /// One destination being brought up to date.
@@ -94,44 +114,48 @@ impl Engine {
         }
         let mut waiting = 0;
         for change in self.store.changes_after(state.watermark, CHANGES_PER_LOOK * 2)? {
-            waiting += u64::from(self.item(config, state, change)?.is_some());
+            waiting += u64::from(matches!(self.offer(config, state, change)?, Offer::Item(_)));
         }
         Ok(waiting)
     }
 
-    /// What a change means for a destination; `None`: nothing.
-    fn item(
+    /// What a change means for a destination.
+    fn offer(
         &self,
         config: &config::Destination,
         state: &DestinationState,
         change: Change,
-    ) -> Result<Option<Item>, store::Error> {
+    ) -> Result<Offer, store::Error> {
         let offered_before = change.number <= state.watermark;
         if change.what == What::Changed && !offered_before {
             // Its first delivery is still ahead and will carry the present version.
-            return Ok(None);
+            return Ok(Offer::Nothing);
         }
         let transaction = self.store.transaction(change.number)?;
-        let never_there = change.what == What::New && transaction.vanished;
-        if never_there || !config.filter.accepts(&transaction) || state.deleted.contains(&transaction.row.id) {
-            return Ok(None);
+        let id = &transaction.row.id;
+        if !config.filter.accepts(&transaction) || state.deleted.contains(id) {
+            return Ok(Offer::Nothing);
         }
-        let refused = state.rejected.contains_key(&transaction.row.id);
+        let not_there = state.rejected.contains_key(id) || state.withheld.contains(id);
         let (what, previous) = match change.what {
-            What::Changed | What::Reappeared if refused => (What::New, None),
-            What::Vanished if refused => return Ok(None),
+            What::New if transaction.vanished => return Ok(Offer::Withhold(id.clone())),
+            // Not there yet, or in between back again: its own delivery says all there is to say.
+            What::Vanished if not_there || !transaction.vanished || !offered_before => return Ok(Offer::Nothing),
+            What::Changed | What::Reappeared if not_there && transaction.vanished => return Ok(Offer::Nothing),
+            What::Changed | What::Reappeared if not_there => (What::New, None),
+            What::Reappeared if !offered_before => return Ok(Offer::Nothing),
             What::Changed => (What::Changed, Some(self.store.former(change.seq)?.transaction)),
             what => (what, None),
         };
-        Ok(Some(Item { seq: change.seq, what, transaction, previous }))
+        Ok(Offer::Item(Box::new(Item { seq: change.seq, what, transaction, previous })))
     }
 }
 
 impl Delivery<'_> {
     async fn run(&mut self, context: Context) -> Result<(), Stop> {
-        let (first, examined) = self.look(1)?;
-        if first.is_empty() && self.state.intents.is_empty() {
-            return Ok(self.pass(examined)?);
+        let first = self.look(1)?;
+        if first.items.is_empty() && self.state.intents.is_empty() {
+            return Ok(self.pass(first.examined, &first.withheld)?);
         }
         let memory = self.state.memory();
         let mut destination = destination::build(self.config, context, &memory)?;
@@ -155,9 +179,9 @@ impl Delivery<'_> {
             let left = self.engine.store.meta().last_seq.saturating_sub(self.state.watermark);
             let label = format!("{}: delivering", self.config.name);
             (self.watcher)(Step { label, done: total - left, total });
-            let (items, examined) = self.look(destination.batch_limit())?;
+            let Look { items, withheld, examined } = self.look(destination.batch_limit())?;
             if items.is_empty() {
-                self.pass(examined)?;
+                self.pass(examined, &withheld)?;
                 break;
             }
             let taken = self.send(destination, &items).await?;
@@ -167,7 +191,7 @@ impl Delivery<'_> {
             }
             let through = if taken == items.len() { examined } else { items[taken - 1].seq };
             self.state.set_memory(&destination.memory());
-            self.pass(through)?;
+            self.pass(through, &withheld)?;
         }
         self.state.adopting = false;
         self.save()?;
@@ -182,29 +206,37 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    /// The next items, at most `most`, and the last change looked at for them. What is there already is passed over.
-    fn look(&self, most: usize) -> Result<(Vec<Item>, u64), store::Error> {
-        let mut items: Vec<Item> = Vec::new();
-        let mut changed: HashMap<u64, ()> = HashMap::new();
-        let mut examined = self.state.watermark;
+    /// The next items, at most `most`. What is there already is passed over.
+    fn look(&self, most: usize) -> Result<Look, store::Error> {
+        let mut look = Look { examined: self.state.watermark, ..Look::default() };
+        let mut changed = HashSet::new();
         loop {
-            let changes = self.engine.store.changes_after(examined, CHANGES_PER_LOOK.min(most.max(16)))?;
+            let changes = self.engine.store.changes_after(look.examined, CHANGES_PER_LOOK.min(most.max(16)))?;
             if changes.is_empty() {
-                return Ok((items, examined));
+                return Ok(look);
             }
             for change in changes {
+                look.examined = change.seq;
                 // Of several corrections of one row the first carries both the present version and the oldest before.
-                let again = change.what == What::Changed && changed.insert(change.number, ()).is_some();
-                let item = if again { None } else { self.engine.item(self.config, &self.state, change)? };
-                let there =
-                    |item: &Item| item.what == What::New && self.adopted.contains(&id_hash(&item.transaction.row.id));
-                items.extend(item.filter(|item| !there(item)));
-                examined = change.seq;
-                if items.len() == most {
-                    return Ok((items, examined));
+                if change.what == What::Changed && !changed.insert(change.number) {
+                    continue;
+                }
+                match self.engine.offer(self.config, &self.state, change)? {
+                    Offer::Nothing => {}
+                    Offer::Withhold(id) => look.withheld.push(id),
+                    Offer::Item(item) if self.is_there(&item) => {}
+                    Offer::Item(item) => look.items.push(*item),
+                }
+                if look.items.len() == most {
+                    return Ok(look);
                 }
             }
         }
+    }
+
+    /// Whether a new row was found there before anything was delivered by this store.
+    fn is_there(&self, item: &Item) -> bool {
+        item.what == What::New && self.adopted.contains(&id_hash(&item.transaction.row.id))
     }
 
     /// Cuts a batch, sends it and stays with it until its outcome is known. Returns how many items it covered.
@@ -349,6 +381,7 @@ impl Delivery<'_> {
         for (item, verdict) in items.iter().zip(verdicts) {
             let id = &item.transaction.row.id;
             let was_refused = self.state.rejected.remove(id).is_some();
+            self.state.withheld.retain(|withheld| withheld != id);
             match verdict {
                 Verdict::Appended => self.report.appended += 1,
                 Verdict::Updated => self.report.updated += 1,
@@ -367,9 +400,12 @@ impl Delivery<'_> {
     }
 
     /// Everything up to here is delivered or needs no delivery.
-    fn pass(&mut self, through: u64) -> Result<(), store::Error> {
+    fn pass(&mut self, through: u64, withheld: &[String]) -> Result<(), store::Error> {
         if through > self.state.watermark {
             self.state.watermark = through;
+            let known = |id: &&String| !self.state.withheld.contains(id);
+            let fresh: Vec<String> = withheld.iter().filter(known).cloned().collect();
+            self.state.withheld.extend(fresh);
             self.save()?;
         }
         Ok(())

@@ -310,8 +310,8 @@ impl Engine {
         };
         let stored = self.store.stored(known.number)?;
         Ok(match compare(&stored.row, row) {
-            _ if known.vanished => Judgement::Again(known, stored, What::Reappeared),
-            Difference::Changed => Judgement::Again(known, stored, What::Changed),
+            _ if known.vanished => Judgement::Again(known, Box::new(stored), What::Reappeared),
+            Difference::Changed => Judgement::Again(known, Box::new(stored), What::Changed),
             Difference::None | Difference::Restated => Judgement::Nothing,
         })
     }
@@ -438,7 +438,7 @@ impl Engine {
 enum Judgement {
     Nothing,
     New,
-    Again(crate::reconcile::Known, StoredRow, What),
+    Again(crate::reconcile::Known, Box<StoredRow>, What),
 }
 
 /// Counts of one pull.

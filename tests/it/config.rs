@@ -470,8 +470,8 @@ fn mistakes() -> Vec<(String, String)> {
         ("direction = \"debt\"", "direction: expected `debit` or `credit`, found `debt`, did you mean `debit`?"),
         ("since = \"yesterday\"", "since: expected a day as year-month-day, such as 2024-01-31"),
         ("oauth = { client = \"x\" }", "oauth is not supported yet in this version, leave it out"),
-        ("balances_tab = 3", "balances_tab: expected the title of a tab in quotes, or false, found a number"),
-        ("dashboard_tab = true", "dashboard_tab: expected the title of a tab in quotes, or false, found true"),
+        ("balances_tab = 3", "balances_tab: expected the title of a tab in quotes, or false, found a whole number"),
+        ("dashboard_tab = true", "dashboard_tab: expected the title of a tab in quotes, or false, found true or false"),
         ("min_amount = 10", "min_amount is not supported yet in this version, leave it out"),
         ("type = \"card\"", "type is not supported yet in this version, leave it out"),
         (

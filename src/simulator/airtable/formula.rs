@@ -90,7 +90,7 @@ impl Node {
     fn unknown_field(&self, table: &Table) -> Option<&str> {
         match self {
             Node::Const(_) => None,
-            Node::Field(name) => table.field(name).is_none().then_some(name.as_str()),
+            Node::Field(name) => named(table, name).is_none().then_some(name.as_str()),
             Node::Call(_, parts) => parts.iter().find_map(|part| part.unknown_field(table)),
             Node::Infix(left, _, right) => left.unknown_field(table).or_else(|| right.unknown_field(table)),
         }
@@ -100,7 +100,7 @@ impl Node {
         match self {
             Node::Const(cell) => cell.clone(),
             Node::Field(_) if depth > DEEPEST => Cell::Blank,
-            Node::Field(name) => match table.field(name) {
+            Node::Field(name) => match named(table, name) {
                 Some(field) => cell(table.shown_at(record, field, depth)),
                 None => Cell::Blank,
             },
@@ -395,4 +395,8 @@ impl Parser {
             None => Err(format!("unknown function {name}")),
         }
     }
+}
+/// Formulas know fields by name only: the real service answers an id with "Unknown field names".
+fn named<'a>(table: &'a Table, name: &str) -> Option<&'a super::model::Field> {
+    table.fields.iter().find(|field| field.name == name)
 }
