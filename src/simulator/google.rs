@@ -1,1 +1,176 @@
-//! Simulated google.
+//! Google, simulated: the token endpoint and Sheets API v4, as far as a strict client needs them.
+//!
+//! A spreadsheet here is a stateful model: batches are atomic, names are taken once, metadata follows its row, quotas
+//! count. Bodies are checked against the API's own table of names and types before they mean anything. Where recorded
+//! traffic exists the answers follow it; where none does (appendCells, charts, the metadata replies, what comes back with
+//! `includeSpreadsheetInResponse`, the token endpoint) they rest on the published description, and comments say where a
+//! refusal's words are a guess. This file is the handle that tests and `bankfeed demo` hold; `google/owner.rs` is the
+//! owner at work in the page.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::Router;
+use serde_json::{Value, json};
+
+use super::{Server, lock};
+
+mod a1;
+mod api;
+mod cells;
+mod dimension;
+mod dimensions;
+mod formula;
+mod mask;
+mod metadata;
+mod method;
+mod model;
+mod objects;
+mod owner;
+mod ranges;
+mod read;
+mod refusal;
+mod render;
+mod requests;
+mod schema;
+mod service;
+mod sheets;
+mod shown;
+mod token;
+mod values;
+mod wire;
+
+pub use a1::{Area, OPEN, column_name};
+pub use model::{Cell, CellValue, Line, Location, Metadata, NamedRange, Protected, Row, Sheet, Spreadsheet};
+use service::State;
+
+/// The service account that spreadsheets are shared with.
+const EMAIL: &str = "bankfeed@simulated-project.iam.gserviceaccount.com";
+
+/// What the service account may do with a spreadsheet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read and write.
+    Editor,
+    /// Read.
+    Viewer,
+    /// Nothing: the spreadsheet is not shared with it.
+    None,
+}
+
+/// A running simulated Google.
+#[derive(Clone)]
+pub struct Google {
+    /// The socket: its address, its log, its faults.
+    pub server: Server,
+    state: Arc<Mutex<State>>,
+}
+
+impl Google {
+    /// Starts on a free loopback port.
+    pub async fn start() -> io::Result<Google> {
+        Google::start_on(SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    /// Starts on this address.
+    pub async fn start_on(address: SocketAddr) -> io::Result<Google> {
+        let state = Arc::new(Mutex::new(State::new(EMAIL)));
+        let router = Router::new().fallback(service::answer).with_state(state.clone());
+        let server = Server::start_on(router, address).await?;
+        lock(&state).url = server.url();
+        Ok(Google { server, state })
+    }
+
+    /// The service account's key file, as text. The key in it is published and opens nothing.
+    pub fn service_account_key(&self) -> String {
+        let key = json!({
+            "type": "service_account",
+            "project_id": "simulated-project",
+            "private_key_id": "0000000000000000000000000000000000000001",
+            "private_key": token::PRIVATE_KEY,
+            "client_email": EMAIL,
+            "client_id": "100000000000000000001",
+            "auth_uri": format!("{}/auth", self.server.url()),
+            "token_uri": format!("{}/token", self.server.url()),
+            "universe_domain": "googleapis.com",
+        });
+        format!("{key:#}")
+    }
+
+    /// The service account's address.
+    pub fn client_email(&self) -> String {
+        EMAIL.to_owned()
+    }
+
+    /// Makes a spreadsheet as the owner does in the page, shared with the service account as editor, and gives its id.
+    pub fn create_spreadsheet(&self, title: &str) -> String {
+        let id = self.state().new_id();
+        self.create_spreadsheet_with_id(&id, title);
+        id
+    }
+
+    /// The same under this id; one that was there is replaced.
+    pub fn create_spreadsheet_with_id(&self, id: &str, title: &str) {
+        self.state().hold(Spreadsheet::new(id, title), false);
+    }
+
+    /// Changes what the service account may do.
+    pub fn share(&self, id: &str, access: Access) {
+        if let Some(held) = self.state().books.get_mut(id) {
+            held.access = access;
+        }
+    }
+
+    /// Turns the API off for the project, or on again.
+    pub fn disable_api(&self, disabled: bool) {
+        self.state().disabled = disabled;
+    }
+
+    /// Reads and writes, each, that a minute allows; none: no quota. What was spent is forgotten.
+    pub fn quota(&self, per_minute: Option<u32>) {
+        let mut state = self.state();
+        state.quota = per_minute;
+        state.refill();
+    }
+
+    /// Every token handed out so far is void.
+    pub fn expire_tokens(&self) {
+        self.state().tokens.clear();
+    }
+
+    /// How the refusal of a named range that exists is worded: both ways were quoted from the real service.
+    pub fn named_range_colon(&self, with: bool) {
+        self.state().manner.wording.without_colon = !with;
+    }
+
+    /// Whether errors answering `alt=json` carry the older `errors[]` list too.
+    pub fn old_errors(&self, shown: bool) {
+        self.state().old_errors = shown;
+    }
+
+    /// Looks at a spreadsheet. Panics where there is none with this id: a test has then lost its way.
+    pub fn read<T>(&self, id: &str, look: impl FnOnce(&Spreadsheet) -> T) -> T {
+        match self.state().books.get(id) {
+            Some(held) => look(&held.book),
+            None => panic!("no spreadsheet with id {id}"),
+        }
+    }
+
+    /// The owner changes a spreadsheet in the page. Panics where there is none with this id.
+    pub fn edit<T>(&self, id: &str, change: impl FnOnce(&mut Spreadsheet) -> T) -> T {
+        match self.state().books.get_mut(id) {
+            Some(held) => change(&mut held.book),
+            None => panic!("no spreadsheet with id {id}"),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+/// A number as the wire has it: whole ones without a point.
+fn number(number: f64) -> Value {
+    if number.fract() == 0.0 && number.abs() < 9e15 { Value::from(number as i64) } else { Value::from(number) }
+}

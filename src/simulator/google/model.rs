@@ -1,0 +1,391 @@
+//! A spreadsheet: tabs, cells, named and protected ranges, developer metadata.
+//!
+//! This is state, with what tests need to look at it; requests live beside it. Rows are shared and copied on writing, so
+//! that a batch can work on a copy of the whole spreadsheet and be thrown away when one of its requests is refused.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::a1::Area;
+
+/// More cells than this a spreadsheet cannot have, empty ones included.
+pub(super) const CELL_LIMIT: usize = 10_000_000;
+
+/// What stands in a cell, as typed in.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum CellValue {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// Text, whatever it looks like.
+    Text(String),
+    /// A number; dates are numbers with a format.
+    Number(f64),
+    /// TRUE or FALSE.
+    Bool(bool),
+    /// A formula with its `=`.
+    Formula(String),
+}
+
+/// A cell: its value and whatever else a `CellData` holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cell {
+    /// What was typed in.
+    pub value: CellValue,
+    /// The other fields of `CellData`: `userEnteredFormat`, `note`, `dataValidation`, `pivotTable`, …
+    pub(super) rest: Option<Arc<Map<String, Value>>>,
+}
+
+/// A row: its cells up to the last used one, and what is set on the row itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Row {
+    /// The cells from column A.
+    pub cells: Vec<Cell>,
+    /// What is set on the row itself.
+    pub line: Line,
+}
+
+/// What is set on a row or a column: hidden, size.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Line {
+    /// Hidden by hand.
+    pub hidden_by_user: bool,
+    /// Hidden because the filter leaves it out.
+    pub hidden_by_filter: bool,
+    /// Height or width where it is not the usual one.
+    pub pixel_size: Option<i64>,
+}
+
+/// A tab.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sheet {
+    /// Its id.
+    pub id: i64,
+    /// Its title.
+    pub title: String,
+    /// Rows of the grid, empty ones included.
+    pub row_count: usize,
+    /// Columns of the grid.
+    pub column_count: usize,
+    /// Rows up to the last used one.
+    pub rows: Vec<Arc<Row>>,
+    /// What is set on columns.
+    pub columns: BTreeMap<usize, Line>,
+    /// Whether the tab is hidden.
+    pub hidden: bool,
+    /// Other fields of `SheetProperties`, with `gridProperties` less the counts.
+    pub(super) properties: Map<String, Value>,
+    /// The basic filter as set, with the area in `filter_area`.
+    pub(super) filter: Option<(Area, Map<String, Value>)>,
+    /// Merged areas.
+    pub merges: Vec<Area>,
+    /// Protected ranges.
+    pub protected: Vec<Protected>,
+    /// Charts as sent, with their ids.
+    pub charts: Vec<Value>,
+    /// Slicers as sent, with their ids.
+    pub slicers: Vec<Value>,
+    /// Rules of conditional formatting as sent.
+    pub conditional_formats: Vec<Value>,
+}
+
+/// A name for an area.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedRange {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What it names. Empty after its cells were deleted.
+    pub area: Area,
+}
+
+/// An area not everybody may edit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Protected {
+    /// Its id.
+    pub id: i64,
+    /// What is protected.
+    pub area: Area,
+    /// Whether editing only asks back (which the API never does).
+    pub warning_only: bool,
+    /// Whether the service account may edit it.
+    pub editable: bool,
+    /// Other fields as sent.
+    pub(super) rest: Map<String, Value>,
+}
+
+/// Where a metadata entry is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// To the whole spreadsheet.
+    Spreadsheet,
+    /// To a tab.
+    Sheet(i64),
+    /// To one row of a tab.
+    Row(i64, usize),
+    /// To one column of a tab.
+    Column(i64, usize),
+}
+
+impl Location {
+    /// The tab, if it is not the whole spreadsheet.
+    pub fn sheet(&self) -> Option<i64> {
+        match *self {
+            Location::Spreadsheet => None,
+            Location::Sheet(id) | Location::Row(id, _) | Location::Column(id, _) => Some(id),
+        }
+    }
+}
+
+/// A developer metadata entry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metadata {
+    /// Its id, unique in the spreadsheet.
+    pub id: i64,
+    /// Its key.
+    pub key: String,
+    /// Its value; often absent.
+    pub value: Option<String>,
+    /// Where it is attached.
+    pub location: Location,
+    /// `DOCUMENT` or `PROJECT`.
+    pub visibility: String,
+}
+
+/// A spreadsheet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spreadsheet {
+    /// Its id.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Its locale, such as `en_US`.
+    pub locale: String,
+    /// Its time zone, such as `Etc/GMT`.
+    pub time_zone: String,
+    /// The tabs in order.
+    pub sheets: Vec<Sheet>,
+    pub(super) named_ranges: Vec<NamedRange>,
+    pub(super) metadata: Vec<Metadata>,
+    /// Other fields of `SpreadsheetProperties`.
+    pub(super) properties: Map<String, Value>,
+    /// Ids made by the service are drawn from here, so that runs are alike.
+    pub(super) last_id: u32,
+}
+
+impl Cell {
+    /// Text of the note, if there is one.
+    pub fn note(&self) -> Option<&str> {
+        self.field("note")?.as_str()
+    }
+
+    /// Type and pattern of the number format, if one is set; the pattern may be empty.
+    pub fn number_format(&self) -> Option<(&str, &str)> {
+        let format = self.field("userEnteredFormat")?.get("numberFormat")?;
+        Some((format.get("type")?.as_str()?, format.get("pattern").and_then(Value::as_str).unwrap_or("")))
+    }
+
+    /// The whole `userEnteredFormat` as set.
+    pub fn format(&self) -> Option<&Value> {
+        self.field("userEnteredFormat")
+    }
+
+    /// Whether nothing at all is in the cell.
+    pub fn is_blank(&self) -> bool {
+        self.value == CellValue::Empty && self.rest.is_none()
+    }
+
+    pub(super) fn set_number_format(&mut self, format: Value) {
+        let mut rest = self.rest.as_deref().cloned().unwrap_or_default();
+        let whole = rest.entry("userEnteredFormat").or_insert_with(|| json!({}));
+        whole["numberFormat"] = format;
+        self.rest = Some(Arc::new(rest));
+    }
+
+    pub(super) fn field(&self, name: &str) -> Option<&Value> {
+        self.rest.as_ref()?.get(name)
+    }
+}
+
+impl Line {
+    /// Whether it is out of sight for whatever reason.
+    pub fn hidden(&self) -> bool {
+        self.hidden_by_user || self.hidden_by_filter
+    }
+}
+
+impl Sheet {
+    pub(super) fn new(id: i64, title: &str, row_count: usize, column_count: usize) -> Sheet {
+        Sheet {
+            id,
+            title: title.to_owned(),
+            row_count,
+            column_count,
+            rows: Vec::new(),
+            columns: BTreeMap::new(),
+            hidden: false,
+            properties: Map::new(),
+            filter: None,
+            merges: Vec::new(),
+            protected: Vec::new(),
+            charts: Vec::new(),
+            slicers: Vec::new(),
+            conditional_formats: Vec::new(),
+        }
+    }
+
+    /// The whole grid.
+    pub fn whole(&self) -> Area {
+        Area { sheet: self.id, top: 0, bottom: self.row_count, left: 0, right: self.column_count }
+    }
+
+    /// A cell; nothing where none was ever written.
+    pub fn cell(&self, row: usize, column: usize) -> Option<&Cell> {
+        self.rows.get(row)?.cells.get(column)
+    }
+
+    /// What stands in a cell.
+    pub fn value(&self, row: usize, column: usize) -> &CellValue {
+        self.cell(row, column).map_or(&CellValue::Empty, |cell| &cell.value)
+    }
+
+    /// Whether a row is out of sight.
+    pub fn row_hidden(&self, row: usize) -> bool {
+        self.rows.get(row).is_some_and(|row| row.line.hidden())
+    }
+
+    /// The area of the basic filter, if there is one.
+    pub fn filter_area(&self) -> Option<Area> {
+        self.filter.as_ref().map(|(area, _)| *area)
+    }
+
+    /// The row after the last one that holds a value in any column.
+    pub fn used_rows(&self) -> usize {
+        let filled = |row: &Arc<Row>| row.cells.iter().any(|cell| cell.value != CellValue::Empty);
+        self.rows.iter().rposition(filled).map_or(0, |last| last + 1)
+    }
+
+    pub(super) fn row_mut(&mut self, row: usize) -> &mut Row {
+        if self.rows.len() <= row {
+            self.rows.resize_with(row + 1, Arc::default);
+        }
+        Arc::make_mut(&mut self.rows[row])
+    }
+
+    pub(super) fn cell_mut(&mut self, row: usize, column: usize) -> &mut Cell {
+        let cells = &mut self.row_mut(row).cells;
+        if cells.len() <= column {
+            cells.resize_with(column + 1, Cell::default);
+        }
+        &mut cells[column]
+    }
+
+    /// Drops what stands outside the grid after it shrank.
+    pub(super) fn cut(&mut self) {
+        self.rows.truncate(self.row_count);
+        let width = self.column_count;
+        for row in self.rows.iter_mut().filter(|row| row.cells.len() > width) {
+            Arc::make_mut(row).cells.truncate(width);
+        }
+        self.columns.retain(|column, _| *column < width);
+    }
+}
+
+impl Spreadsheet {
+    /// A new spreadsheet as the service makes it: `Sheet1` with id 0, 1000 rows, 26 columns.
+    pub fn new(id: &str, title: &str) -> Spreadsheet {
+        Spreadsheet {
+            id: id.to_owned(),
+            title: title.to_owned(),
+            locale: "en_US".to_owned(),
+            time_zone: "Etc/GMT".to_owned(),
+            sheets: vec![Sheet::new(0, "Sheet1", 1000, 26)],
+            named_ranges: Vec::new(),
+            metadata: Vec::new(),
+            properties: Map::new(),
+            last_id: crc32fast::hash(id.as_bytes()),
+        }
+    }
+
+    /// Titles of the tabs in order.
+    pub fn titles(&self) -> Vec<String> {
+        self.sheets.iter().map(|sheet| sheet.title.clone()).collect()
+    }
+
+    /// The tab with this title. For tests, which know their tabs.
+    pub fn tab(&self, title: &str) -> Option<&Sheet> {
+        self.sheet_by_title(title)
+    }
+
+    /// The values of a tab, row by row, blank ends cut. Empty where there is no such tab.
+    pub fn rows(&self, title: &str) -> Vec<Vec<CellValue>> {
+        let Some(sheet) = self.tab(title) else { return Vec::new() };
+        let values = |row: &Arc<Row>| {
+            let used = row.cells.iter().rposition(|cell| cell.value != CellValue::Empty).map_or(0, |last| last + 1);
+            row.cells[..used].iter().map(|cell| cell.value.clone()).collect()
+        };
+        sheet.rows[..sheet.used_rows()].iter().map(values).collect()
+    }
+
+    /// The named ranges.
+    pub fn named_ranges(&self) -> &[NamedRange] {
+        &self.named_ranges
+    }
+
+    /// The developer metadata.
+    pub fn metadata(&self) -> &[Metadata] {
+        &self.metadata
+    }
+
+    /// The tab with this id.
+    pub fn sheet(&self, id: i64) -> Option<&Sheet> {
+        self.sheets.iter().find(|sheet| sheet.id == id)
+    }
+
+    pub(super) fn sheet_mut(&mut self, id: i64) -> Option<&mut Sheet> {
+        self.sheets.iter_mut().find(|sheet| sheet.id == id)
+    }
+
+    /// Titles are compared as the service does it: without regard to case.
+    pub(super) fn sheet_by_title(&self, title: &str) -> Option<&Sheet> {
+        let same = |sheet: &&Sheet| sheet.title.to_lowercase() == title.to_lowercase();
+        self.sheets.iter().find(|sheet| sheet.title == title).or_else(|| self.sheets.iter().find(same))
+    }
+
+    /// Cells of all grids together, empty ones included.
+    pub fn cell_count(&self) -> usize {
+        self.sheets.iter().map(|sheet| sheet.row_count * sheet.column_count).sum()
+    }
+
+    /// An id the service makes up: positive, below 2^31, the same in every run.
+    pub(super) fn next_id(&mut self) -> i64 {
+        self.last_id = self.last_id.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        i64::from((self.last_id >> 1).max(1))
+    }
+
+    /// Refuses a growth past the limit. `message` only; the caller knows which request it was.
+    pub(super) fn check_size(&self) -> Result<(), String> {
+        if self.cell_count() <= CELL_LIMIT {
+            return Ok(());
+        }
+        Err(format!(
+            "This action would increase the number of cells in the workbook above the limit of {CELL_LIMIT} cells."
+        ))
+    }
+}
+
+impl CellValue {
+    /// The value as the service's `ExtendedValue`.
+    pub(super) fn extended(&self) -> Option<Value> {
+        match self {
+            CellValue::Empty => None,
+            CellValue::Text(text) => Some(json!({ "stringValue": text })),
+            CellValue::Number(number) => Some(json!({ "numberValue": super::number(*number) })),
+            CellValue::Bool(value) => Some(json!({ "boolValue": value })),
+            CellValue::Formula(formula) => Some(json!({ "formulaValue": formula })),
+        }
+    }
+}

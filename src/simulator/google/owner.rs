@@ -1,0 +1,143 @@
+//! The owner at work in the page: what people do to a sheet that a connector also writes to.
+//!
+//! Every action works on a tab by its title and panics where that is missing: these are for tests, which know theirs.
+
+use serde_json::{Map, Value, json};
+
+use super::a1::{Area, OPEN};
+use super::cells::sort_area;
+use super::dimension::{Shift, shift};
+use super::model::{CellValue, Protected, Sheet, Spreadsheet};
+use super::ranges::refresh_filter;
+use super::read::Axis;
+
+impl Spreadsheet {
+    /// Inserts an empty column before `at`.
+    pub fn insert_column(&mut self, title: &str, at: usize) {
+        let id = self.known(title).id;
+        shift(self, id, Axis::Columns, Shift::Insert { at, count: 1 }, false);
+    }
+
+    /// Inserts an empty row before `at`.
+    pub fn insert_row(&mut self, title: &str, at: usize) {
+        let id = self.known(title).id;
+        shift(self, id, Axis::Rows, Shift::Insert { at, count: 1 }, false);
+    }
+
+    /// Drags a column so that it ends up at index `to`.
+    pub fn move_column(&mut self, title: &str, from: usize, to: usize) {
+        let id = self.known(title).id;
+        let to = if to > from { to + 1 } else { to };
+        shift(self, id, Axis::Columns, Shift::Move { start: from, end: from + 1, to }, false);
+    }
+
+    /// Deletes a column.
+    pub fn delete_column(&mut self, title: &str, at: usize) {
+        let id = self.known(title).id;
+        shift(self, id, Axis::Columns, Shift::Delete { start: at, end: at + 1 }, false);
+    }
+
+    /// Deletes a row.
+    pub fn delete_row(&mut self, title: &str, at: usize) {
+        let id = self.known(title).id;
+        shift(self, id, Axis::Rows, Shift::Delete { start: at, end: at + 1 }, false);
+    }
+
+    /// Sorts everything below the first row by a column.
+    pub fn sort_by_column(&mut self, title: &str, column: usize, descending: bool) {
+        let area = Area { top: 1, ..self.known(title).whole() };
+        sort_area(self, area, &[(column, descending)]);
+    }
+
+    /// Types a value in. The cell's format stays.
+    pub fn set_cell(&mut self, title: &str, row: usize, column: usize, value: CellValue) {
+        let sheet = self.known_mut(title);
+        sheet.row_count = sheet.row_count.max(row + 1);
+        sheet.column_count = sheet.column_count.max(column + 1);
+        sheet.cell_mut(row, column).value = value;
+        refresh_filter(sheet);
+    }
+
+    /// Writes a note on a cell.
+    pub fn set_note(&mut self, title: &str, row: usize, column: usize, note: &str) {
+        let cell = self.known_mut(title).cell_mut(row, column);
+        let mut rest = cell.rest.as_deref().cloned().unwrap_or_default();
+        rest.insert("note".to_owned(), json!(note));
+        cell.rest = Some(std::sync::Arc::new(rest));
+    }
+
+    /// Filters the whole tab so that rows showing one of `hidden` in this column are out of sight.
+    pub fn set_filter(&mut self, title: &str, column: usize, hidden: &[&str]) {
+        let sheet = self.known_mut(title);
+        let mut rest = Map::new();
+        rest.insert("criteria".to_owned(), json!({ column.to_string(): { "hiddenValues": hidden } }));
+        let spec = json!([{ "columnIndex": column, "filterCriteria": { "hiddenValues": hidden } }]);
+        rest.insert("filterSpecs".to_owned(), spec);
+        sheet.filter = Some((sheet.whole(), rest));
+        refresh_filter(sheet);
+    }
+
+    /// Takes the filter off.
+    pub fn clear_filter(&mut self, title: &str) {
+        let sheet = self.known_mut(title);
+        sheet.filter = None;
+        refresh_filter(sheet);
+    }
+
+    /// Gives a tab another title.
+    pub fn rename_tab(&mut self, title: &str, to: &str) {
+        self.known_mut(title).title = to.to_owned();
+    }
+
+    /// Deletes a tab with what hangs on it.
+    pub fn delete_tab(&mut self, title: &str) {
+        let id = self.known(title).id;
+        self.sheets.retain(|sheet| sheet.id != id);
+        self.metadata.retain(|entry| entry.location.sheet() != Some(id));
+        self.named_ranges.retain(|range| range.area.sheet != id);
+    }
+
+    /// Hides a column.
+    pub fn hide_column(&mut self, title: &str, column: usize) {
+        self.known_mut(title).columns.entry(column).or_default().hidden_by_user = true;
+    }
+
+    /// Protects rows `top..bottom` of a tab against everybody else, the service account too.
+    pub fn protect(&mut self, title: &str, top: usize, bottom: usize) {
+        let id = self.next_id();
+        let sheet = self.known_mut(title);
+        let area = Area { sheet: sheet.id, top, bottom, left: 0, right: OPEN };
+        let rest = [("editors".to_owned(), Value::Object(Map::new()))].into_iter().collect();
+        sheet.protected.push(Protected { id, area, warning_only: false, editable: false, rest });
+    }
+
+    /// Takes every protection off a tab.
+    pub fn unprotect(&mut self, title: &str) {
+        self.known_mut(title).protected.clear();
+    }
+
+    /// Deletes a named range by its name, as an owner tidying up does.
+    pub fn delete_named_range(&mut self, name: &str) {
+        self.named_ranges.retain(|range| !range.name.eq_ignore_ascii_case(name));
+    }
+
+    /// Deletes all developer metadata with this key (an add-on can).
+    pub fn delete_metadata(&mut self, key: &str) {
+        self.metadata.retain(|entry| entry.key != key);
+    }
+
+    fn known(&self, title: &str) -> &Sheet {
+        match self.sheet_by_title(title) {
+            Some(sheet) => sheet,
+            None => panic!("no tab with the title {title}"),
+        }
+    }
+
+    fn known_mut(&mut self, title: &str) -> &mut Sheet {
+        let id = self.known(title).id;
+        match self.sheet_mut(id) {
+            Some(sheet) => sheet,
+            None => panic!("no tab with the title {title}"),
+        }
+    }
+}
