@@ -369,6 +369,22 @@ async fn corrections_sent_again_look_for_their_rows_again() {
 }
 
 #[tokio::test]
+async fn a_number_is_used_up_even_where_the_row_has_gone_meanwhile() {
+    let mut bench = Bench::new().await;
+    bench.cycle(&new(1..=3)).await.unwrap();
+    let (mut sheets, items) = (bench.sheets(), [corrected(1)]);
+    let number = sheets.open().await.unwrap() + 1;
+    let batch = sheets.prepare(number, &items).await.unwrap();
+    bench.google.server.fail_next(WRITE, Fault::Late(Duration::from_millis(150)));
+    sheets.deliver(&batch, &items).await.unwrap_err();
+    bench.edit(|book| book.delete_row(TAB, 1));
+    assert_eq!(sheets.deliver(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Deleted]));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!bench.column(TAB, 4).contains(&CellValue::Text("corrected".into())), "the late one hits another row");
+    assert_eq!(bench.sheets().open().await.unwrap(), number);
+}
+
+#[tokio::test]
 async fn what_needs_no_request_sends_none() {
     let mut bench = Bench::new().await;
     bench.config.rows.updates = Updates::Ignore;
