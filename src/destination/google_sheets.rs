@@ -74,6 +74,7 @@ pub struct GoogleSheets {
     memory: Memory,
     transport: Option<Transport>,
     layout: Option<Layout>,
+    opened_at: Option<Instant>,
     /// The ledger as last read or written, with the id of its entry.
     ledger: Option<(i32, Ledger)>,
     prepared: Option<Prepared>,
@@ -109,6 +110,7 @@ impl GoogleSheets {
             memory,
             transport: None,
             layout: None,
+            opened_at: None,
             ledger: None,
             prepared: None,
         })
@@ -180,9 +182,6 @@ impl Destination for GoogleSheets {
             return Ok(Outcome::Done(self.verdicts(batch, items)));
         }
         let body = self.present_body(batch, items).await?;
-        if body.is_empty() {
-            return Ok(Outcome::Done(self.verdicts(batch, items)));
-        }
         if let Some(prepared) = &mut self.prepared {
             prepared.sent = true;
         }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use hyper::body::Bytes;
+
 use super::batch::{Cut, Envelope, without_removals};
 use super::body;
 use super::changes::{Changes, rows_by_id};
@@ -65,6 +67,10 @@ impl GoogleSheets {
     }
 
     pub(super) async fn prepare_changes(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error> {
+        self.cut_changes(number, items, false).await
+    }
+
+    async fn cut_changes(&mut self, number: u64, items: &[Item], even_empty: bool) -> Result<Batch, Error> {
         let (layout, entry, ledger) = self.ready().await?;
         let policy = self.config.rows.clone();
         let changes = Changes::new(&layout, &policy, items);
@@ -72,7 +78,7 @@ impl GoogleSheets {
         let work = changes.work(&rows_by_id(&column));
         let mut prepared = Prepared::new(number, work.hash, work.verdicts.clone());
         let mut body = Vec::new();
-        if !work.requests.is_empty() {
+        if even_empty || !work.requests.is_empty() {
             let now = unix_now();
             let removed = ledger.removable(number, now);
             let mut next = ledger.next(number, work.hash, work.rows, now, &removed);
@@ -121,7 +127,8 @@ impl GoogleSheets {
         if !by_position || good {
             return Ok(batch.body.clone());
         }
-        let again = self.prepare_changes(batch.number, items).await?;
+        // Even where no row is left to write to, the number is used up: an earlier try that arrives late must not apply.
+        let again = self.cut_changes(batch.number, items, true).await?;
         if (again.hash, again.taken) != (batch.hash, items.len()) {
             // The columns changed meanwhile; the engine cuts anew.
             return Err(Error::unavailable(self.names.say("the layout changed while a batch was under way")));
@@ -130,20 +137,18 @@ impl GoogleSheets {
     }
 
     /// Sends a guarded body. Should it be refused, the ledger says whether the guard was the reason: its sentence is
-    /// known, but that another one comes first is not impossible, and reading once settles it.
+    /// known, but that another one comes first is not impossible, and reading once settles it. `None`: it was applied.
     pub(super) async fn send(&mut self, batch: &Batch, body: Vec<u8>) -> Result<Option<Outcome>, Error> {
-        let mut body = Some(body);
+        let mut body = Bytes::from(body);
         loop {
-            let Some(sending) = body.take() else { return Ok(None) };
-            let shorter = without_removals(&sending);
-            let Err(failure) = self.transport().await?.send(sending).await else { return Ok(None) };
+            let Err(failure) = self.transport().await?.send(body.clone()).await else { return Ok(None) };
             let Some(message) = &failure.refused else { return Err(failure.error) };
             if self.guards.refused(batch.number, message) {
                 return self.superseded_or_done(batch).await.map(Some);
             }
             // The owner may have tidied up the named ranges whose removal was asked for.
-            if let Some(shorter) = shorter {
-                body = Some(shorter);
+            if let Some(shorter) = without_removals(&body) {
+                body = shorter.into();
                 continue;
             }
             let ledger = self.read_ledger().await?;

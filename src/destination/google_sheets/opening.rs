@@ -2,6 +2,8 @@
 //!
 //! Reads come first and decide; set-up writes at most one batch and is safe to repeat.
 
+use std::time::{Duration, Instant};
+
 use super::GoogleSheets;
 use super::layout::{COLUMN_KEY, Found, Layout, TAB_KEY};
 use super::ledger::{LEDGER_KEY, Ledger};
@@ -12,6 +14,9 @@ use crate::remote::{Cause, Error, Kind};
 
 /// How often set-up reads again after its batch was refused.
 const TRIES: u32 = 3;
+
+/// How long positions of columns are relied on.
+const LAYOUT_GOOD: Duration = Duration::from_secs(60);
 
 impl GoogleSheets {
     /// The way to Google, set up when first needed.
@@ -94,7 +99,7 @@ impl GoogleSheets {
 
     pub(super) fn opened(&mut self, layout: Layout) -> u64 {
         self.layout = Some(layout);
-        self.prepared = None;
+        self.opened_at = Some(Instant::now());
         let seq = self.ledger.as_ref().map_or(0, |(_, ledger)| ledger.seq);
         self.memory.floor = self.memory.floor.max(seq);
         self.memory.floor
@@ -112,7 +117,9 @@ impl GoogleSheets {
     }
 
     pub(super) async fn ready(&mut self) -> Result<(Layout, i32, Ledger), Error> {
-        if self.layout.is_none() {
+        // A long delivery looks again now and then: the owner may be moving columns meanwhile.
+        let old = self.opened_at.is_none_or(|at| at.elapsed() > LAYOUT_GOOD);
+        if self.layout.is_none() || old {
             self.open_once().await?;
         }
         if self.ledger.is_none() {

@@ -166,11 +166,11 @@ impl Transport {
     }
 
     /// Sends a batch whose body is written already.
-    pub async fn send(&self, body: Vec<u8>) -> Result<(), Failure> {
+    pub async fn send(&self, body: Bytes) -> Result<(), Failure> {
         self.pause().await?;
         let token = self.tokens.token().await?;
         let length = body.len();
-        let full = http_body_util::Full::new(Bytes::from(body)).map_err(|never| match never {});
+        let full = http_body_util::Full::new(body).map_err(|never| match never {});
         let request = hyper::Request::post(format!(
             "{}v4/spreadsheets/{}:batchUpdate?alt=json",
             self.base, self.names.spreadsheet

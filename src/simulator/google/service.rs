@@ -171,8 +171,13 @@ impl State {
 
     fn grant(&mut self, parts: &Parts, form: &str) -> Result<Value, token::Refused> {
         let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
-        // Behind a forwarded port the endpoint goes by the name the client knows.
-        let audiences = [format!("{}/token", self.url), format!("http://{host}/token")];
+        // Behind a forwarded port the endpoint goes by the name the client knows; and Google's own libraries name the
+        // well-known endpoint as audience, wherever they send the statement.
+        let audiences = [
+            format!("{}/token", self.url),
+            format!("http://{host}/token"),
+            "https://oauth2.googleapis.com/token".to_owned(),
+        ];
         let token = token::grant(form, &self.email, &audiences, SystemTime::now())?;
         self.made += 1;
         let name = format!("ya29.simulated-{:08}", self.made);
