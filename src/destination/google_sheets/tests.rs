@@ -44,6 +44,8 @@ impl Bench {
                 language: Language::En,
             },
             order: Order::OldestFirst,
+            balances_tab: None,
+            dashboard_tab: None,
         };
         Bench { google, id, config, memory: Vec::new(), number: 0, counted: 0 }
     }
