@@ -198,6 +198,12 @@ def check_api_client(where):
     assert answer["valueRanges"][0]["valueRange"]["values"][0][0] == "id-1", answer
     answer = books.developerMetadata().search(spreadsheetId=identifier, body=by_row).execute()
     assert answer["matchedDeveloperMetadata"][0]["developerMetadata"]["location"]["dimensionRange"]["startIndex"] == 3
+    answer = books.getByDataFilter(spreadsheetId=identifier, fields="sheets.data", body=by_row).execute()
+    assert answer["sheets"][0]["data"][0]["startRow"] == 3 and len(answer["sheets"]) == 1, answer
+    books.values().batchUpdateByDataFilter(spreadsheetId=identifier, body={"valueInputOption": "RAW", "data": [
+        {"dataFilter": by_row["dataFilters"][0], "values": [[None, "kept left"]]}]}).execute()
+    values = books.values().get(spreadsheetId=identifier, range="Transactions!A4:B4").execute()["values"]
+    assert values == [["id-1", "kept left"]], values
     made = books.create(body={"properties": {"title": "Made", "locale": "de_DE"}}).execute()
     assert made["properties"]["title"] == "Made" and made["sheets"][0]["properties"]["title"] == "Sheet1", made
     error = failing(lambda: books.get(spreadsheetId=identifier, fields="sheets.nonsense").execute())

@@ -300,6 +300,21 @@ fn search_answers_with_the_filters_that_matched() {
 }
 
 #[test]
+fn a_grid_that_shrinks_takes_along_what_hung_on_it() {
+    let mut bench = Bench::new();
+    let filter = json!({ "setBasicFilter": { "filter": { "range": {} } } });
+    bench.batch(json!([write(9, 0, &[&["x"]]), row_metadata(2, "a"), row_metadata(9, "b"), filter])).unwrap();
+    let shrink = json!({ "properties": { "gridProperties": { "rowCount": 5 } }, "fields": "gridProperties.rowCount" });
+    bench.batch(json!([{ "updateSheetProperties": shrink }])).unwrap();
+    assert!(bench.rows().is_empty());
+    assert_eq!(bench.book().metadata().len(), 1);
+    assert_eq!(bench.book().sheets[0].filter_area().unwrap().bottom, 5);
+    assert_eq!(bench.get("/values/Sheet1")["range"], "Sheet1!A1:Z5");
+    let beyond = bench.send("t", "GET", "/v4/spreadsheets/s/values/Sheet1!A6", &Value::Null).unwrap_err();
+    assert_eq!(beyond.message, "Range (Sheet1!A6) exceeds grid limits. Max rows: 5, max columns: 26");
+}
+
+#[test]
 fn unknown_names_and_wrong_types_are_refused_at_any_depth() {
     let mut bench = Bench::new();
     let mut say = |requests: Value| {
@@ -470,6 +485,10 @@ fn who_may_do_what() {
     assert_eq!(code(&mut bench, "made up", "GET", get), 401);
     assert_eq!(code(&mut bench, "reader", "GET", get), 200);
     assert_eq!(code(&mut bench, "reader", "POST", write), 403);
+    let refusal = bench.send("reader", "POST", write, &body).unwrap_err();
+    assert_eq!(refusal.message, "Request had insufficient authentication scopes.");
+    assert_eq!(refusal.details[0]["reason"], "ACCESS_TOKEN_SCOPE_INSUFFICIENT");
+    assert_eq!(refusal.details[0]["metadata"]["service"], "sheets.googleapis.com");
     assert_eq!(code(&mut bench, "own", "GET", get), 404);
     assert_eq!(code(&mut bench, "t", "GET", "/v4/spreadsheets/other"), 404);
     bench.0.books.get_mut("s").unwrap().access = Access::Viewer;
