@@ -70,6 +70,10 @@ struct Delivery<'a> {
     watcher: &'a Watcher,
     /// Hashes of the ids that were there before anything was delivered by this store.
     adopted: HashSet<u64>,
+    /// What was read of the change log and not delivered yet.
+    ahead: Option<Look>,
+    /// The last batch found rows deleted or refused.
+    decided: bool,
 }
 
 impl Engine {
@@ -82,7 +86,8 @@ impl Engine {
         let target = config.target();
         let state = self.store.destination(&config.name, &target)?;
         let report = DestinationReport { name: config.name.clone(), ..DestinationReport::default() };
-        let mut delivery = Delivery { engine: self, config, target, state, report, watcher, adopted: HashSet::new() };
+        let (adopted, ahead, decided) = (HashSet::new(), None, false);
+        let mut delivery = Delivery { engine: self, config, target, state, report, watcher, adopted, ahead, decided };
         let context = Context::new(self.shutdown.clone(), self.backoff.clone());
         let result = delivery.run(context.clone()).await;
         delivery.report.requests = context.requests.get();
@@ -179,19 +184,20 @@ impl Delivery<'_> {
             let left = self.engine.store.meta().last_seq.saturating_sub(self.state.watermark);
             let label = format!("{}: delivering", self.config.name);
             (self.watcher)(Step { label, done: total - left, total });
-            let Look { items, withheld, examined } = self.look(destination.batch_limit())?;
-            if items.is_empty() {
-                self.pass(examined, &withheld)?;
+            let ahead = self.look_ahead(destination.batch_limit())?;
+            if ahead.items.is_empty() {
+                self.pass(ahead.examined, &ahead.withheld)?;
                 break;
             }
-            let taken = self.send(destination, &items).await?;
+            let taken = self.send(destination, &ahead.items).await?;
             if taken == 0 {
                 self.take_stock(destination).await?;
                 continue;
             }
-            let through = if taken == items.len() { examined } else { items[taken - 1].seq };
+            let through = if taken == ahead.items.len() { ahead.examined } else { ahead.items[taken - 1].seq };
             self.state.set_memory(&destination.memory());
-            self.pass(through, &withheld)?;
+            self.pass(through, &ahead.withheld)?;
+            self.keep_ahead(ahead, taken);
         }
         self.state.adopting = false;
         self.save()?;
@@ -206,11 +212,31 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    /// The next items, at most `most`. What is there already is passed over.
+    /// The next items, at most `most`: those left over from the last look first, because reading and decoding rows
+    /// twice would be most of the work of a first delivery.
+    fn look_ahead(&mut self, most: usize) -> Result<Look, store::Error> {
+        match self.ahead.take() {
+            Some(ahead) => self.look_from(ahead, most),
+            None => self.look(most),
+        }
+    }
+
+    /// Keeps what a batch did not cover, unless the batch decided something that changes what the rest means.
+    fn keep_ahead(&mut self, mut ahead: Look, taken: usize) {
+        ahead.items.drain(..taken);
+        let plain = ahead.items.iter().all(|item| item.what == What::New);
+        self.ahead = (plain && !self.decided).then_some(ahead);
+        self.decided = false;
+    }
+
+    /// The next items after the watermark, at most `most`. What is there already is passed over.
     fn look(&self, most: usize) -> Result<Look, store::Error> {
-        let mut look = Look { examined: self.state.watermark, ..Look::default() };
+        self.look_from(Look { examined: self.state.watermark, ..Look::default() }, most)
+    }
+
+    fn look_from(&self, mut look: Look, most: usize) -> Result<Look, store::Error> {
         let mut changed = HashSet::new();
-        loop {
+        while look.items.len() < most {
             let changes = self.engine.store.changes_after(look.examined, CHANGES_PER_LOOK.min(most.max(16)))?;
             if changes.is_empty() {
                 return Ok(look);
@@ -227,11 +253,12 @@ impl Delivery<'_> {
                     Offer::Item(item) if self.is_there(&item) => {}
                     Offer::Item(item) => look.items.push(*item),
                 }
-                if look.items.len() == most {
-                    return Ok(look);
+                if look.items.len() >= most {
+                    break;
                 }
             }
         }
+        Ok(look)
     }
 
     /// Whether a new row was found there before anything was delivered by this store.
@@ -380,6 +407,7 @@ impl Delivery<'_> {
     fn note(&mut self, items: &[Item], verdicts: Vec<Verdict>) {
         for (item, verdict) in items.iter().zip(verdicts) {
             let id = &item.transaction.row.id;
+            self.decided |= matches!(verdict, Verdict::Deleted | Verdict::Rejected(_));
             let was_refused = self.state.rejected.remove(id).is_some();
             self.state.withheld.retain(|withheld| withheld != id);
             match verdict {
