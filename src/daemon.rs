@@ -204,8 +204,9 @@ async fn clock(owner: Owner) {
         Err(error) => return tracing::error!("{error}"),
     };
     let now = Utc::now();
-    let missed = last.is_none_or(|last| schedule::missed(&config.schedule, last, now, config.timezone));
-    if config.catch_up && missed && !config.schedule.is_empty() {
+    // A store that has never seen a run has missed none.
+    let missed = last.is_some_and(|last| schedule::missed(&config.schedule, last, now, config.timezone));
+    if config.catch_up && missed {
         cycle(&owner).await;
     }
     while !shutdown.requested() {
