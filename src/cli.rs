@@ -29,6 +29,8 @@ mod transactions;
 pub const FAILED: u8 = 1;
 /// Exit status: usage or configuration.
 pub const USAGE: u8 = 2;
+/// How often a command tries to get its turn at a store that passes from one short-lived owner to the next.
+const TURNS: usize = 20;
 /// Exit status: the store cannot be opened.
 pub const STORE: u8 = 4;
 
@@ -216,26 +218,34 @@ fn ask_owner(config: Config, command: Command, file: Option<&Path>) -> io::Resul
         Some(file) => terminal::Terminal::file(file)?,
         None => terminal::Terminal::stdout(),
     };
-    let status = match control::connect(&config.data_dir)? {
-        Some(daemon) => control::call(daemon, &command, &mut output)?,
-        None => own(config, command, output.share())?,
-    };
-    output.finish()?;
-    Ok(status)
+    for _ in 0..TURNS {
+        let asked = match control::connect(&config.data_dir) {
+            Ok(Some(owner)) => control::call(owner, &command, &mut output)?,
+            // No owner, or a directory that opening the store will complain about.
+            Ok(None) | Err(_) => own(config.clone(), command.clone(), output.share())?,
+        };
+        if let Some(status) = asked {
+            output.finish()?;
+            return Ok(status);
+        }
+    }
+    terminal::complain(&"the store changes hands too quickly; try again");
+    Ok(FAILED)
 }
 
-fn own(config: Config, command: Command, mut output: terminal::Terminal) -> io::Result<u8> {
+/// Owns the store for one command. `None`: somebody else does and went away; see [`control::call`].
+fn own(config: Config, command: Command, mut output: terminal::Terminal) -> io::Result<Option<u8>> {
     config.warnings.iter().for_each(|warning| terminal::complain(warning));
     if matches!(command, Command::Sync { .. } | Command::Check)
         && let Err(error) = config.check_secrets()
     {
         terminal::complain(&error);
-        return Ok(USAGE);
+        return Ok(Some(USAGE));
     }
     let store = match open_store(&config) {
         Ok(Opened::Ours(store)) => *store,
         Ok(Opened::Theirs(daemon)) => return control::call(daemon, &command, &mut output),
-        Err(status) => return Ok(status),
+        Err(status) => return Ok(Some(status)),
     };
     let (stop, shutdown) = Shutdown::new();
     let work = Box::new(move |owner: Owner| execute(&owner, &command, &mut output));
@@ -243,7 +253,7 @@ fn own(config: Config, command: Command, mut output: terminal::Terminal) -> io::
     let status = runtime.block_on(daemon::own(config, store, stop, shutdown, work))?;
     // Nothing that may still hang on a dead service is worth waiting for.
     runtime.shutdown_background();
-    Ok(status)
+    Ok(Some(status))
 }
 
 fn run_daemon(config: Config) -> io::Result<u8> {

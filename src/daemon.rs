@@ -22,7 +22,7 @@ use crate::sync::{Checked, Engine, Report, Request, Step, Watcher};
 const QUEUE: usize = 8;
 
 /// How long a request in flight may take to end after the stop signal.
-const GRACE: Duration = Duration::from_secs(8);
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Longest sleep of the clock: the machine may have slept, or somebody may have set its time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(15 * 60);

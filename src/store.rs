@@ -98,6 +98,8 @@ pub struct Store {
     codec: codec::Codec,
     meta: Mutex<Meta>,
     accounts: RwLock<Vec<StoredAccount>>,
+    /// Last, so that it is given up after everything else.
+    _lock: File,
 }
 
 /// One entry of the change log.
@@ -135,6 +137,7 @@ impl Store {
     /// Opens the store in this data directory, making it if there is none.
     pub fn open(data_dir: &Path) -> Result<Store> {
         create_private_dir(data_dir)?;
+        let lock = lock(data_dir)?;
         check_format(data_dir)?;
         let dir = data_dir.join("store");
         let db = open_locked(&dir)?;
@@ -173,6 +176,7 @@ impl Store {
             codec: codec::Codec::default(),
             meta: Mutex::new(meta),
             accounts: RwLock::new(accounts),
+            _lock: lock,
         })
     }
 
@@ -677,6 +681,22 @@ fn create_private_dir(dir: &Path) -> Result<()> {
         .mode(0o700)
         .create(dir)
         .map_err(|error| Error::Io(format!("{}: {error}", dir.display())))
+}
+
+/// Takes the directory's own lock, before anything in it is looked at or made: sled's covers its own files only.
+fn lock(dir: &Path) -> Result<File> {
+    let file = File::options().create(true).write(true).truncate(false).open(dir.join("lock"))?;
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(fs::TryLockError::WouldBlock) => return Err(Error::InUse(dir.display().to_string())),
+            Err(fs::TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
 }
 
 const FORMAT: &str = "bankfeed store 1\n";
