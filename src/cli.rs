@@ -14,16 +14,18 @@ use crate::control::{self, Command, Format, Output, Selection};
 use crate::daemon::{self, Owner};
 use crate::remote::Shutdown;
 use crate::store::{self, Store};
-use crate::sync::Request;
+use crate::sync::{Request, Verification};
 
 mod accounts;
 mod check;
 mod export;
+mod restore;
 mod simulate;
 mod status;
 mod sync;
 pub mod terminal;
 mod transactions;
+mod verify;
 
 /// Exit status: something failed and will be tried again.
 pub const FAILED: u8 = 1;
@@ -102,6 +104,25 @@ enum Sub {
         output: Option<PathBuf>,
         #[command(flatten)]
         selection: Which,
+    },
+    /// Read a destination back and say exactly what is missing, doubled or different
+    Verify {
+        /// Only this destination
+        destination: Option<String>,
+        /// Print the findings as JSON
+        #[arg(long)]
+        json: bool,
+        /// Put back what is missing, remove surplus copies, write differing cells again
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Put back rows that you once deleted in a destination
+    Restore {
+        /// Name of the destination
+        destination: String,
+        /// Ids of the transactions, as `status` lists them
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
     },
     /// Print shell completions
     Completions {
@@ -187,6 +208,11 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         Sub::Accounts { json } => (Command::Accounts { json }, None),
         Sub::Transactions { selection, json } => (Command::Transactions { selection: selection.into(), json }, None),
         Sub::Export { format, output, selection } => (Command::Export { selection: selection.into(), format }, output),
+        Sub::Verify { destination, json, repair } => {
+            let request = Verification { destinations: destination.map(|name| vec![name]), repair };
+            (Command::Verify { request, json }, None)
+        }
+        Sub::Restore { destination, ids } => (Command::Restore { destination, ids }, None),
     };
     let (command, file) = command;
     with_config(cli.config.as_deref(), move |config| ask_owner(config, command, file.as_deref()))
@@ -236,7 +262,7 @@ fn ask_owner(config: Config, command: Command, file: Option<&Path>) -> io::Resul
 /// Owns the store for one command. `None`: somebody else does and went away; see [`control::call`].
 fn own(config: Config, command: Command, mut output: terminal::Terminal) -> io::Result<Option<u8>> {
     config.warnings.iter().for_each(|warning| terminal::complain(warning));
-    if matches!(command, Command::Sync { .. } | Command::Check)
+    if matches!(command, Command::Sync { .. } | Command::Check | Command::Verify { .. } | Command::Restore { .. })
         && let Err(error) = config.check_secrets()
     {
         terminal::complain(&error);
@@ -308,6 +334,8 @@ pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io:
         Command::Accounts { json } => accounts::execute(owner, *json, output),
         Command::Transactions { selection, json } => transactions::execute(owner, selection, *json, output),
         Command::Export { selection, format } => export::execute(owner, selection, *format, output),
+        Command::Verify { request, json } => verify::execute(owner, request, *json, output),
+        Command::Restore { destination, ids } => restore::execute(owner, destination, ids, output),
     };
     match done {
         Ok(status) => Ok(status),

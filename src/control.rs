@@ -13,7 +13,7 @@ use std::time::Duration;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use crate::sync::{Request, Step};
+use crate::sync::{Request, Step, Verification};
 
 /// Longest call accepted.
 const MAX_CALL_BYTES: u64 = 64 * 1024;
@@ -57,6 +57,20 @@ pub enum Command {
         selection: Selection,
         /// In which form.
         format: Format,
+    },
+    /// Reads destinations back.
+    Verify {
+        /// Which, and whether to mend.
+        request: Verification,
+        /// As JSON.
+        json: bool,
+    },
+    /// Puts rows back that the owner once deleted.
+    Restore {
+        /// Name of the destination.
+        destination: String,
+        /// Ids of the transactions.
+        ids: Vec<String>,
     },
 }
 

@@ -11,12 +11,12 @@ use chrono::{DateTime, Utc};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::control::{self, Command, Output};
 use crate::remote::{Backoff, Shutdown};
 use crate::schedule;
 use crate::store::{self, Store};
-use crate::sync::{Checked, Engine, Report, Request, Step, Watcher};
+use crate::sync::{Checked, Engine, Report, Request, Restored, Step, Verification, Verified, Watcher};
 
 /// Hands waiting at most; one more is told to come back later.
 const QUEUE: usize = 8;
@@ -31,6 +31,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(15 * 60);
 enum Job {
     Cycle(Request, Watcher, oneshot::Sender<Result<Report, store::Error>>),
     Check(Watcher, oneshot::Sender<Result<Vec<Checked>, store::Error>>),
+    Verify(Verification, Watcher, oneshot::Sender<Result<Vec<Verified>, store::Error>>),
+    Restore(config::Destination, Vec<String>, Watcher, oneshot::Sender<Result<Restored, store::Error>>),
 }
 
 /// The owner of the store, as the commands see it.
@@ -54,6 +56,27 @@ impl Owner {
     pub fn check(&self, output: &mut dyn Output) -> io::Result<Result<Vec<Checked>, store::Error>> {
         let (reply, answer) = oneshot::channel();
         self.ask(answer, |watcher| Job::Check(watcher, reply), output)
+    }
+
+    /// Asks for a read-back and waits for its end. Blocks: not for async code.
+    pub fn verify(
+        &self,
+        request: Verification,
+        output: &mut dyn Output,
+    ) -> io::Result<Result<Vec<Verified>, store::Error>> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(answer, |watcher| Job::Verify(request, watcher, reply), output)
+    }
+
+    /// Asks for rows to be put back and waits for the end. Blocks: not for async code.
+    pub fn restore(
+        &self,
+        destination: config::Destination,
+        ids: Vec<String>,
+        output: &mut dyn Output,
+    ) -> io::Result<Result<Restored, store::Error>> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(answer, |watcher| Job::Restore(destination, ids, watcher, reply), output)
     }
 
     fn ask<T>(
@@ -171,6 +194,14 @@ async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>) {
             Job::Check(watcher, reply) => {
                 let checked = engine.check(&watcher).await;
                 drop(reply.send(checked));
+            }
+            Job::Verify(request, watcher, reply) => {
+                let verified = engine.verify(&request, &watcher).await;
+                drop(reply.send(verified));
+            }
+            Job::Restore(destination, ids, watcher, reply) => {
+                let restored = engine.restore(&destination, &ids, &watcher).await;
+                drop(reply.send(restored));
             }
         }
     }

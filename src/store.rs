@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::destination::What;
 use crate::model::{Account, Enrichment, Row, Transaction};
-use crate::reconcile::{Known, KnownRows, fingerprint, id_hash};
+use crate::reconcile::{IdentityHasher, Known, KnownRows, fingerprint, id_hash};
 
 mod codec;
 mod records;
@@ -90,6 +90,9 @@ impl From<codec::Broken> for Error {
 }
 
 type Result<T> = std::result::Result<T, Error>;
+
+/// Numbers of transactions by the hash of their id.
+pub type Numbers = HashMap<u64, u64, std::hash::BuildHasherDefault<IdentityHasher>>;
 
 /// An open store. One process owns it at a time.
 pub struct Store {
@@ -348,6 +351,28 @@ impl Store {
         Ok(history)
     }
 
+    /// Versions that changes after `seq` replaced, by the number of the transaction.
+    pub fn replaced_after(&self, seq: u64) -> Result<HashMap<u64, Vec<Transaction>>> {
+        let mut replaced: HashMap<u64, Vec<Transaction>> = HashMap::new();
+        for entry in self.db.range(after(b'c', seq)) {
+            let (_, value) = entry?;
+            let number = parse_change(&value)?.number;
+            replaced.entry(number).or_default().push(self.parse_former(&value)?.transaction);
+        }
+        Ok(replaced)
+    }
+
+    /// The number of every transaction by the hash of its id.
+    pub fn numbers(&self) -> Result<Numbers> {
+        let mut numbers = Numbers::default();
+        for entry in self.db.scan_prefix(b"k") {
+            let (key, value) = entry?;
+            let (date, _) = parse_day_key(&key)?;
+            numbers.extend(parse_day(&value, date)?.into_iter().map(|(hash, known)| (hash, known.number)));
+        }
+        Ok(numbers)
+    }
+
     fn parse_former(&self, value: &[u8]) -> Result<Former> {
         let change = parse_change(value)?;
         let transaction = self.in_context(self.decode(&change.former)?);
@@ -540,7 +565,7 @@ impl Writer<'_> {
         let vanished = match what {
             What::Vanished => true,
             What::Reappeared => false,
-            What::New | What::Changed => former.vanished,
+            What::New | What::Changed | What::PutBack | What::Mend => former.vanished,
         };
         let hash = id_hash(&row.id);
         self.day(known.date, former.account)?.retain(|(of, _)| *of != hash);

@@ -15,8 +15,11 @@ use crate::store::{self, Store};
 mod check;
 mod deliver;
 mod pull;
+mod verify;
 
 pub use check::Checked;
+pub use deliver::Restored;
+pub use verify::{Different, Verification, Verified, exit_status};
 
 /// Everything a cycle needs.
 pub struct Engine {
