@@ -19,6 +19,7 @@ use crate::simulator::fibank::{Bank, Entry, Fibank};
 use crate::simulator::google::{CellValue, Google};
 use crate::store::Store;
 use crate::sync::Request;
+use crate::web;
 
 /// Where the page is, if nothing else is there.
 const PAGE_PORT: u16 = 8350;
@@ -52,8 +53,7 @@ pub async fn run(keep_running: bool) -> io::Result<u8> {
     let dir = TemporaryDir::new()?;
     let path = dir.0.join("config.toml");
     std::fs::write(dir.0.join("google-key.json"), world.google.service_account_key())?;
-    let token = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
-    std::fs::write(&path, world.config(&dir.0, &token).await)?;
+    std::fs::write(&path, world.config(&dir.0).await)?;
     let config = config::load(&path).map_err(io::Error::other)?;
     let store = Store::open(&config.data_dir).map_err(io::Error::other)?;
     let (stop, shutdown) = Shutdown::new();
@@ -61,7 +61,7 @@ pub async fn run(keep_running: bool) -> io::Result<u8> {
         let mut output = cli::standard_output();
         let status = show(&owner, &world, &mut output)?;
         if keep_running && status == 0 {
-            stay(&owner, &world, &path, &token, &mut output)?;
+            stay(&owner, &world, &path, &mut output)?;
         }
         output.finish()?;
         Ok(status)
@@ -70,7 +70,7 @@ pub async fn run(keep_running: bool) -> io::Result<u8> {
 }
 
 impl World {
-    async fn config(&self, dir: &Path, token: &str) -> String {
+    async fn config(&self, dir: &Path) -> String {
         // Another demo, or the real daemon, may be there already.
         let is_free = tokio::net::TcpListener::bind(("127.0.0.1", PAGE_PORT)).await.is_ok();
         let port = if is_free { PAGE_PORT } else { 0 };
@@ -105,7 +105,6 @@ since = {since}
 
 [http]
 listen = "127.0.0.1:{port}"
-token = "{page_token}"
 "#,
             dir = dir.display(),
             bank = self.bank.server.url(),
@@ -115,7 +114,6 @@ token = "{page_token}"
             token = self.airtable.token(),
             airtable = self.airtable.server.url(),
             since = self.since,
-            page_token = token,
         )
     }
 
@@ -263,11 +261,13 @@ fn show_cell(cell: &CellValue, is_date: bool) -> String {
 }
 
 /// Leaves everything running until the program is stopped, the page too.
-fn stay(owner: &Owner, world: &World, config: &Path, token: &str, output: &mut dyn Output) -> io::Result<()> {
+fn stay(owner: &Owner, world: &World, config: &Path, output: &mut dyn Output) -> io::Result<()> {
     let page = tokio::runtime::Handle::current().block_on(daemon::open_page(owner))?;
     let address = page.as_ref().map_or(String::new(), |page| page.address.to_string());
+    let token = std::fs::read_to_string(web::token_file(owner.engine.store.data_dir()))?;
     output.data(&format!(
-        "\nThe page: http://{address}\n   its token: {token}\n\nStill running, until you press Ctrl-C: the bank at {}, Google at {}, Airtable at {}.\nIn another terminal: bankfeed --config {} status\n",
+        "\nThe page: http://{address}\n   its token: {}\n\nStill running, until you press Ctrl-C: the bank at {}, Google at {}, Airtable at {}.\nIn another terminal: bankfeed --config {} status\n",
+        token.trim(),
         world.bank.server.url(),
         world.google.server.url(),
         world.airtable.server.url(),

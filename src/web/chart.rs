@@ -13,7 +13,7 @@ use crate::model::Language;
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 240.0;
 /// Room for the numbers at the left, for air at the top and right, for two lines of words below.
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 68.0;
 const TOP: f64 = 10.0;
 const RIGHT: f64 = 8.0;
 const BOTTOM: f64 = 38.0;
@@ -125,7 +125,7 @@ pub(super) fn lines(caption: &Caption<'_>, lines: &[(String, Vec<(NaiveDate, Dec
 /// A few dates below a time axis, on firsts of months.
 fn months(first: NaiveDate, last: NaiveDate, x: impl Fn(NaiveDate) -> f64) -> String {
     let index = |day: NaiveDate| day.year() * 12 + day.month0() as i32;
-    let every = (index(last) - index(first)).div_euclid(6).max(1);
+    let every = (index(last) - index(first) + 5).div_euclid(6).max(1);
     let mut text = String::new();
     for at in (index(first) + 1)..=index(last) {
         let day = NaiveDate::from_ymd_opt(at.div_euclid(12), at.rem_euclid(12) as u32 + 1, 1);

@@ -110,36 +110,46 @@ impl Gather {
         Gather { own: own.into_iter().collect(), units: BTreeMap::new() }
     }
 
-    /// Takes one more transaction in.
+    /// Takes the balance after a transaction in, whether or not the transaction itself is counted.
+    pub(super) fn add_balance(&mut self, transaction: &Transaction) {
+        let row = &transaction.row;
+        let Some(balance) = row.balance.filter(|_| !transaction.vanished) else { return };
+        let balance = if row.currency == "BGN" { bgn_to_eur(balance) } else { balance };
+        let account = self.unit(transaction).0.balances.entry(transaction.account.clone());
+        let (_, days) = account.or_insert_with(|| (transaction.account_name.clone(), BTreeMap::new()));
+        days.insert(row.date, balance);
+    }
+
+    /// Counts one more transaction.
     pub(super) fn add(&mut self, transaction: &Transaction) {
+        let row = &transaction.row;
+        let other = row.counterparty_account.replace(' ', "");
+        let is_own = other != transaction.account && self.own.contains(&other);
+        let (unit, amount) = self.unit(transaction);
+        unit.rows += 1;
+        if transaction.vanished {
+            unit.vanished += 1;
+        } else if is_own {
+            unit.own_transfers += 1;
+        } else {
+            unit.count(transaction, amount);
+        }
+    }
+
+    /// The unit a transaction belongs to, and its amount in it.
+    fn unit(&mut self, transaction: &Transaction) -> (&mut Unit, Decimal) {
         let row = &transaction.row;
         let (name, amount) = match row.amount_eur() {
             Some(amount) => ("EUR", amount),
             None => (row.currency.as_str(), row.amount),
         };
-        let unit = self.units.entry(name.to_owned()).or_default();
-        unit.rows += 1;
-        if transaction.vanished {
-            unit.vanished += 1;
-            return;
-        }
-        if let Some(balance) = row.balance {
-            let balance = if row.currency == "BGN" { bgn_to_eur(balance) } else { balance };
-            let account = unit.balances.entry(transaction.account.clone());
-            let (_, days) = account.or_insert_with(|| (transaction.account_name.clone(), BTreeMap::new()));
-            days.insert(row.date, balance);
-        }
-        let other = row.counterparty_account.replace(' ', "");
-        if other != transaction.account && self.own.contains(&other) {
-            unit.own_transfers += 1;
-            return;
-        }
-        unit.count(transaction, amount);
+        (self.units.entry(name.to_owned()).or_default(), amount)
     }
 
     /// The figures of one unit: the one asked for if there is one, else euros, else the commonest.
     pub(super) fn finish(mut self, asked: Option<&str>) -> Figures {
-        let units: BTreeMap<String, u64> = self.units.iter().map(|(name, unit)| (name.clone(), unit.rows)).collect();
+        let counted = self.units.iter().filter(|(_, unit)| unit.rows > 0);
+        let units: BTreeMap<String, u64> = counted.map(|(name, unit)| (name.clone(), unit.rows)).collect();
         let there = |name: &&str| units.contains_key(*name);
         let commonest = || units.iter().max_by_key(|(_, rows)| **rows).map(|(name, _)| name.as_str());
         let name = asked.filter(there).or(Some("EUR").filter(there)).or_else(commonest).unwrap_or("EUR").to_owned();

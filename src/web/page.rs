@@ -151,10 +151,15 @@ fn look(state: &State, words: &'static Words, asked: Asked, form_proof: String) 
     // With one account chosen, what moves to and from it is what one wants to see.
     let mut gather = Gather::new(own.filter(|_| asked.selection.account.is_none()));
     let selection = &asked.selection;
+    let of_accounts = Selection { search: None, ..selection.clone() };
     for found in store.chronological(selection.since, selection.until) {
         let (_, transaction) = found.map_err(|error| failed(&error))?;
         if fits(selection, &transaction) {
             gather.add(&transaction);
+        }
+        // What is searched for changes no balance.
+        if fits(&of_accounts, &transaction) {
+            gather.add_balance(&transaction);
         }
     }
     let mut attentions = Vec::new();

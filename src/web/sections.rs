@@ -427,7 +427,13 @@ fn transactions(view: &View) -> String {
     let _ = write!(
         html,
         "<table class=\"rows\" aria-labelledby=\"transactions\"><thead><tr><th scope=\"col\">{}</th><th scope=\"col\">{}, {}</th><th scope=\"col\" class=\"wide\">{}</th><th scope=\"col\" class=\"wide\">{}</th><th scope=\"col\" class=\"number\">{}</th><th scope=\"col\" class=\"number wide\">{}</th></tr></thead><tbody>",
-        words.date, words.counterparty, words.description, words.category, words.account, words.amount, words.balance
+        words.date,
+        words.counterparty,
+        words.description,
+        if view.figures.by_rules { words.category } else { words.kind },
+        words.account,
+        words.amount,
+        words.balance
     );
     view.rows.rows.iter().for_each(|(_, transaction)| html += &row(view, transaction));
     html += "</tbody></table><p class=\"buttons\">";
@@ -447,7 +453,13 @@ fn row(view: &View, transaction: &Transaction) -> String {
     let enrichment = &transaction.enrichment;
     let party = [&enrichment.vendor, &row.counterparty, &row.kind].into_iter().find(|text| !text.is_empty());
     let account = if transaction.account_name.is_empty() { &transaction.account } else { &transaction.account_name };
-    let category = if enrichment.category.is_empty() { &row.kind } else { &enrichment.category };
+    let category = if view.figures.by_rules { &enrichment.category } else { &row.kind };
+    let told = [account, category].into_iter().filter(|text| !text.is_empty());
+    let told: Vec<String> = told.map(|text| format!("<bdi>{}</bdi>", E(text))).collect();
+    let description = match row.description.as_str() {
+        "" => String::new(),
+        text => format!("<br><bdi class=\"quiet\">{}</bdi>", E(text)),
+    };
     let (class, sign) = match row.direction() {
         Direction::Debit => ("out", ""),
         Direction::Credit => ("in", "+"),
@@ -457,13 +469,11 @@ fn row(view: &View, transaction: &Transaction) -> String {
         false => String::new(),
     };
     format!(
-        "<tr{}><td class=\"date\">{}</td><td><bdi class=\"party\">{}</bdi>{vanished}<br><bdi class=\"quiet\">{}</bdi><span class=\"narrow quiet\"><bdi>{}</bdi> · <bdi>{}</bdi></span></td><td class=\"wide\"><bdi>{}</bdi></td><td class=\"wide\"><bdi>{}</bdi></td><td class=\"number {class}\">{sign}{} <span>{}</span></td><td class=\"number wide quiet\">{}</td></tr>",
+        "<tr{}><td class=\"date\">{}</td><td><bdi class=\"party\">{}</bdi>{vanished}{description}<span class=\"narrow quiet\">{}</span></td><td class=\"wide\"><bdi>{}</bdi></td><td class=\"wide\"><bdi>{}</bdi></td><td class=\"number {class}\">{sign}{} <span>{}</span></td><td class=\"number wide quiet\">{}</td></tr>",
         if transaction.vanished { " class=\"vanished\"" } else { "" },
         date(row.date, words.language),
         E(party.map_or("–", String::as_str)),
-        E(&row.description),
-        E(account),
-        E(category),
+        told.join(" · "),
         E(category),
         E(account),
         money(row.amount, words.language),

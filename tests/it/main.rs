@@ -5,4 +5,5 @@ mod cli;
 mod config;
 mod docs;
 mod sync;
+mod web;
 mod world;
