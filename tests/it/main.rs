@@ -6,4 +6,5 @@ mod config;
 mod docs;
 mod sync;
 mod verify;
+mod web;
 mod world;
