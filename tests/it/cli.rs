@@ -137,6 +137,9 @@ async fn commands_work_beside_the_daemon_and_it_stops_quickly() {
     assert_eq!(state["daemon"], true);
     let (_, transactions) = json(&world, &["transactions", "--json"]).await;
     assert_eq!(transactions.as_array().unwrap().len(), world.booked().len());
+    let (status, verified) = json(&world, &["verify", "--json"]).await;
+    assert_eq!(status, 0, "{verified}");
+    assert_eq!(run(&world, &["restore", "household", "fibank:X:1"]).await.status.code(), Some(2));
     let second = run(&world, &["run"]).await;
     assert_eq!(second.status.code(), Some(4), "two daemons never share a store");
     world.assert_delivered();
