@@ -10,8 +10,10 @@ use chrono_tz::Tz;
 use url::Url;
 
 use crate::model::{Direction, Field, Language};
+use crate::rules::Rules;
 use crate::schedule::Schedule;
 
+mod enrichment;
 mod keys;
 mod locate;
 mod parse;
@@ -49,6 +51,8 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// Destinations in file order; names are unique among destinations.
     pub destinations: Vec<Destination>,
+    /// What transactions are enriched by.
+    pub rules: Rules,
     /// Things worth a warning, e.g. a plain secret in a file that others can read.
     pub warnings: Vec<String>,
 }
@@ -104,6 +108,17 @@ impl Destination {
             DestinationKind::GoogleSheets(sheets) => format!("google-sheets/{}/{}", sheets.spreadsheet, sheets.tab),
             DestinationKind::Airtable(airtable) => format!("airtable/{}/{}", airtable.base, airtable.table),
         }
+    }
+}
+
+impl Destination {
+    /// Whether it has a column for this field.
+    pub fn shows(&self, field: &Field) -> bool {
+        let rows = match &self.kind {
+            DestinationKind::GoogleSheets(sheets) => &sheets.rows,
+            DestinationKind::Airtable(airtable) => &airtable.rows,
+        };
+        rows.columns.iter().any(|column| column.field == *field)
     }
 }
 

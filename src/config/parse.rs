@@ -14,7 +14,7 @@ use super::reader::{File, Table, Value};
 use super::words::{did_you_mean, one_of, quote};
 use super::{
     Airtable, Config, Destination, DestinationKind, Error, Fibank, Filter, GoogleSheets, Order, Rows, Secret, Source,
-    SourceKind, Updates, Vanished, values,
+    SourceKind, Updates, Vanished, enrichment, values,
 };
 use crate::model::{Direction, Language};
 
@@ -88,7 +88,7 @@ fn syntax_error(file: &File<'_>, error: &toml::de::Error) -> Error {
         return file.error(
             span.start,
             match key {
-                "source" | "destination" => {
+                "source" | "destination" | "rule" => {
                     format!("{key} is given twice, write [[{key}]] in double brackets each time")
                 }
                 _ if known => format!("{key} is given twice"),
@@ -134,7 +134,8 @@ fn config(top: &Table<'_>, file: &File<'_>, environment: &Environment) -> Result
         format!("{}: destination `{name}`: this version writes no balances and no dashboard tab yet", file.name)
     }));
     let path = PathBuf::new();
-    Ok(Config { path, data_dir, timezone, schedule, catch_up, jitter, sources, destinations, warnings })
+    let rules = top.read("rule", enrichment::rules)?.unwrap_or_default();
+    Ok(Config { path, data_dir, timezone, schedule, catch_up, jitter, sources, destinations, rules, warnings })
 }
 
 /// `$TZ` where it is a name, else what the machine is set to.
@@ -227,8 +228,8 @@ fn entries<'a>(
     Ok(entries)
 }
 
-/// The tables of `[[source]]` or `[[destination]]`.
-fn entry_tables<'a>(value: &Value<'a>, list: &str, common: &'static [keys::Key]) -> Result<Vec<Table<'a>>, Error> {
+/// The tables of `[[source]]`, `[[destination]]` or `[[rule]]`.
+pub(super) fn entry_tables<'a>(value: &Value<'a>, list: &str, common: &'static [keys::Key]) -> Result<Vec<Table<'a>>, Error> {
     if value.value.is_table() {
         return Err(value.error(format!("expected [[{list}]] in double brackets, one for each {list}")));
     }
