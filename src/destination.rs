@@ -25,6 +25,9 @@ pub enum What {
     Vanished,
     /// A vanished row is back.
     Reappeared,
+    /// The owner's rules give a row that was offered before something else. A cell of a field that was empty before is
+    /// written only where it is still empty there; one of a field that was not is written over, for the owner was asked.
+    Enriched,
 }
 
 /// One change to deliver.
@@ -36,7 +39,7 @@ pub struct Item {
     pub what: What,
     /// The transaction as it is now.
     pub transaction: Transaction,
-    /// For `Changed`: as it was before.
+    /// For `Changed` and `Enriched`: as it was before.
     pub previous: Option<Transaction>,
 }
 

@@ -31,6 +31,7 @@ mod arrange;
 mod carry;
 mod cells;
 mod errors;
+mod fill;
 mod layout;
 mod pace;
 mod plan;

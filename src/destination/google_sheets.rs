@@ -19,6 +19,7 @@ mod batch;
 mod body;
 mod changes;
 mod delivery;
+mod enrich;
 mod errors;
 mod layout;
 mod ledger;

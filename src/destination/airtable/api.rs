@@ -188,12 +188,12 @@ impl Api {
         Ok(())
     }
 
-    /// Every record that `formula` finds, with one field of it.
-    pub(super) async fn find(&mut self, table: &str, formula: &str, field: &str) -> Result<Vec<Record>, Refusal> {
+    /// Every record that `formula` finds, with these fields of it.
+    pub(super) async fn find(&mut self, table: &str, formula: &str, fields: &[&str]) -> Result<Vec<Record>, Refusal> {
         let mut found = Vec::new();
         let mut offset = None;
         for _ in 0..PAGE_LIMIT {
-            let page = self.page(table, formula, field, offset.as_deref()).await?;
+            let page = self.page(table, formula, fields, offset.as_deref()).await?;
             found.extend(page.records);
             match page.offset {
                 Some(next) => offset = Some(next),
@@ -208,19 +208,19 @@ impl Api {
         &mut self,
         table: &str,
         formula: &str,
-        field: &str,
+        fields: &[&str],
         offset: Option<&str>,
     ) -> Result<Listing, Refusal> {
         let mut url = self.table_url(table, &[]);
         url.query_pairs_mut()
             .append_pair("filterByFormula", formula)
-            .append_pair("fields[]", field)
+            .extend_pairs(fields.iter().map(|field| ("fields[]", field)))
             .append_pair("returnFieldsByFieldId", "true")
             .extend_pairs(offset.map(|offset| ("offset", offset)));
         if url.as_str().len() <= URL_LIMIT {
             return self.call(Purpose::ReadRows, Method::GET, url, None).await;
         }
-        let mut body = json!({ "filterByFormula": formula, "fields": [field], "returnFieldsByFieldId": true });
+        let mut body = json!({ "filterByFormula": formula, "fields": fields, "returnFieldsByFieldId": true });
         if let Some(offset) = offset {
             body["offset"] = offset.into();
         }

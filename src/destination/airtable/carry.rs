@@ -13,21 +13,22 @@ use super::Airtable;
 use super::api::{Outgoing, formula};
 use super::cells::{Cells, raw};
 use super::errors::{Reaction, Refusal};
+use super::fill::Filling;
 use super::layout::{Bound, Layout};
 use super::plan::{Deed, Step};
 
 /// A row on its way, with its place among the steps.
 #[derive(Clone, Debug)]
-struct Row {
-    at: usize,
-    id: String,
-    record: Option<String>,
-    cells: Cells,
+pub(super) struct Row {
+    pub at: usize,
+    pub id: String,
+    pub record: Option<String>,
+    pub cells: Cells,
 }
 
 /// The kinds of write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     /// By transaction id.
     Upsert,
     /// By record id.
@@ -37,7 +38,7 @@ enum Way {
 }
 
 /// Verdicts by place among the steps; `None` where the layout turned out to have changed.
-type Sorted = Option<Vec<(usize, Verdict)>>;
+pub(super) type Sorted = Option<Vec<(usize, Verdict)>>;
 
 impl Airtable {
     /// Carries `steps` out. `None`: the layout has changed, and they have to be planned anew.
@@ -47,6 +48,7 @@ impl Airtable {
         let mut verdicts: Vec<Verdict> = steps.iter().map(without_request).collect();
         let mut upserts = Vec::new();
         let mut lookups = Vec::new();
+        let mut fills = Vec::new();
         for (at, step) in steps.iter().enumerate() {
             match &step.deed {
                 Deed::Nothing | Deed::Refuse(_) => {}
@@ -62,12 +64,16 @@ impl Airtable {
                     Ok(cells) => lookups.push((Way::Update, row(at, step, None, cells))),
                     Err(why) => verdicts[at] = Verdict::Rejected(format!("it cannot be ticked as vanished: {why}")),
                 },
+                Deed::Fill { empty, over } => {
+                    fills.push(Filling { row: row(at, step, None, over.clone()), empty: empty.clone() });
+                }
                 Deed::Remove => lookups.push((Way::Delete, row(at, step, None, Cells::new()))),
             }
         }
         let Some(upserted) = self.write(&layout, Way::Upsert, upserts).await? else { return Ok(None) };
         let Some(found) = self.write_found(&layout, lookups).await? else { return Ok(None) };
-        for (at, verdict) in upserted.into_iter().chain(found) {
+        let Some(filled) = self.fill(&layout, fills).await? else { return Ok(None) };
+        for (at, verdict) in upserted.into_iter().chain(found).chain(filled) {
             verdicts[at] = verdict;
         }
         Ok(Some(verdicts))
@@ -126,7 +132,7 @@ impl Airtable {
             return Err(Error::malformed(format!("{}: no column shows the id", self.service())));
         };
         let formula = formula(&column.name, ids.iter().map(String::as_str));
-        let mut records = match self.api.find(&layout.table, &formula, &column.id).await {
+        let mut records = match self.api.find(&layout.table, &formula, &[&column.id]).await {
             Ok(records) => records,
             Err(refusal) if refusal.reaction == Reaction::Stale && self.refresh().await? => return Ok(None),
             Err(refusal) => return Err(refusal.error),
@@ -144,7 +150,7 @@ impl Airtable {
     }
 
     /// Writes `rows`, halving what is refused until the row to blame stands alone.
-    async fn write(&mut self, layout: &Layout, way: Way, rows: Vec<Row>) -> Result<Sorted, Error> {
+    pub(super) async fn write(&mut self, layout: &Layout, way: Way, rows: Vec<Row>) -> Result<Sorted, Error> {
         let (sent, mut unknown) = (rows.len(), 0);
         let mut verdicts = Vec::new();
         let mut waiting: Vec<Vec<Row>> = rows.chunks(super::BATCH_LIMIT).rev().map(<[Row]>::to_vec).collect();

@@ -12,7 +12,7 @@ use super::body::{MOST_BYTES, Rows, VALUE_ONLY, too_long, write_cell};
 use super::layout::{Layout, Place};
 use crate::config::{self, Updates, Vanished};
 use crate::destination::{Item, Verdict, What};
-use crate::model::Field;
+use crate::model::{Field, Transaction};
 
 /// What an item asks for, before the row is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(super) fn rows_by_id(column: &[Vec<serde_json::Value>]) -> HashMap<&str, u32
 impl<'a> Changes<'a> {
     /// The changes at the front of `items`.
     pub fn new(layout: &'a Layout, policy: &config::Rows, items: &'a [Item]) -> Changes<'a> {
-        let count = items.iter().take_while(|item| item.what != What::New).count();
+        let count = items.iter().take_while(|item| !matches!(item.what, What::New | What::Enriched)).count();
         let intents = items[..count].iter().map(|item| intent(layout, policy, item)).collect();
         Changes { layout, items: &items[..count], intents }
     }
@@ -100,7 +100,7 @@ impl<'a> Changes<'a> {
                 (Intent::Leave, _) => Verdict::Unchanged,
                 (Intent::Refuse(why), _) => Verdict::Rejected(why.clone()),
                 (Intent::Write(places), Some(row)) => {
-                    self.write(&mut out, item, places, row);
+                    write_cells(&mut out, self.layout.sheet, &item.transaction, places, row);
                     Verdict::Updated
                 }
                 (Intent::Strike(on), Some(row)) => {
@@ -136,26 +136,6 @@ impl<'a> Changes<'a> {
         }
         if let Intent::Strike(on) = intent {
             hash.update(&[u8::from(*on)]);
-        }
-    }
-
-    fn write(&self, out: &mut Vec<u8>, item: &Item, places: &[Place], row: u32) {
-        let sheet = self.layout.sheet;
-        for (from, to) in runs(places.iter().map(|place| place.index)) {
-            comma(out);
-            push(
-                out,
-                format_args!(
-                    r#"{{"updateCells":{{"start":{{"sheetId":{sheet},"rowIndex":{row},"columnIndex":{from}}},"fields":"{VALUE_ONLY}","rows":[{{"values":["#
-                ),
-            );
-            for place in places.iter().filter(|place| (from..to).contains(&place.index)) {
-                if place.index > from {
-                    out.push(b',');
-                }
-                write_cell(out, &place.field, &place.field.value(&item.transaction), false);
-            }
-            out.extend_from_slice(b"]}]}}");
         }
     }
 
@@ -199,6 +179,26 @@ impl<'a> Changes<'a> {
     }
 }
 
+/// Writes these cells of a row.
+pub(super) fn write_cells(out: &mut Vec<u8>, sheet: i32, transaction: &Transaction, places: &[Place], row: u32) {
+    for (from, to) in runs(places.iter().map(|place| place.index)) {
+        comma(out);
+        push(
+            out,
+            format_args!(
+                r#"{{"updateCells":{{"start":{{"sheetId":{sheet},"rowIndex":{row},"columnIndex":{from}}},"fields":"{VALUE_ONLY}","rows":[{{"values":["#
+            ),
+        );
+        for place in places.iter().filter(|place| (from..to).contains(&place.index)) {
+            if place.index > from {
+                out.push(b',');
+            }
+            write_cell(out, &place.field, &place.field.value(transaction), false);
+        }
+        out.extend_from_slice(b"]}]}}");
+    }
+}
+
 fn comma(out: &mut Vec<u8>) {
     if !out.is_empty() {
         out.push(b',');
@@ -207,7 +207,7 @@ fn comma(out: &mut Vec<u8>) {
 
 fn intent(layout: &Layout, policy: &config::Rows, item: &Item) -> Intent {
     match (item.what, policy.vanished) {
-        (What::New, _) => Intent::Leave,
+        (What::New | What::Enriched, _) => Intent::Leave,
         (What::Changed, _) => changed(layout, policy, item),
         (What::Vanished | What::Reappeared, Vanished::Ignore) => Intent::Leave,
         (What::Vanished, Vanished::Mark) => Intent::Strike(true),

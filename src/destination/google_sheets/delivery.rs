@@ -72,10 +72,14 @@ impl GoogleSheets {
 
     async fn cut_changes(&mut self, number: u64, items: &[Item], even_empty: bool) -> Result<Batch, Error> {
         let (layout, entry, ledger) = self.ready().await?;
-        let policy = self.config.rows.clone();
-        let changes = Changes::new(&layout, &policy, items);
-        let column = if changes.need_rows() { self.id_column().await? } else { Vec::new() };
-        let work = changes.work(&rows_by_id(&column));
+        let work = if items.first().is_some_and(|item| item.what == What::Enriched) {
+            self.enrich(&layout, items).await?
+        } else {
+            let policy = self.config.rows.clone();
+            let changes = Changes::new(&layout, &policy, items);
+            let column = if changes.need_rows() { self.id_column().await? } else { Vec::new() };
+            changes.work(&rows_by_id(&column))
+        };
         let mut prepared = Prepared::new(number, work.hash, work.verdicts.clone());
         let mut body = Vec::new();
         if even_empty || !work.requests.is_empty() {
@@ -114,6 +118,9 @@ impl GoogleSheets {
             let verdict =
                 |item: &Item| body::too_long(layout, &item.transaction).map_or(Verdict::Appended, Verdict::Rejected);
             return items.iter().map(verdict).collect();
+        }
+        if items.first().is_some_and(|item| item.what == What::Enriched) {
+            return vec![Verdict::Updated; items.len()];
         }
         Changes::new(layout, &self.config.rows, items).presumed()
     }
