@@ -221,9 +221,7 @@ impl Ready {
             Ready::Matches(regex) => regex.is_match(&pattern::composed(&plain(&value))),
             Ready::Is(text) => plain(&value) == *text,
             Ready::Within(min, max) => match value {
-                Value::Money(amount) => {
-                    min.is_none_or(|min| amount >= min) && max.is_none_or(|max| amount <= max)
-                }
+                Value::Money(amount) => min.is_none_or(|min| amount >= min) && max.is_none_or(|max| amount <= max),
                 _ => false,
             },
         }
@@ -352,7 +350,10 @@ mod tests {
             rule([matches("vendor", "^lidl$"), matches("category", "groc")], &[("note", "seen")]),
         ]);
         let explained = rules.ready().explain(&transaction("LIDL BULGARIA", "-10"));
-        assert_eq!(in_words(&explained.enrichment), r#"category "Groceries", vendor "Lidl", tags "cheap", note "seen""#);
+        assert_eq!(
+            in_words(&explained.enrichment),
+            r#"category "Groceries", vendor "Lidl", tags "cheap", note "seen""#
+        );
         assert_eq!(explained.fitting, [0, 1, 3]);
         assert_eq!(explained.set_by, [Some(0), Some(1), Some(1), Some(3)]);
         assert_eq!(rules.ready().explain(&transaction("OMV", "-10")), Explained::default());

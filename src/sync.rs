@@ -14,9 +14,11 @@ use crate::store::{self, Store};
 
 mod check;
 mod deliver;
+mod enrich;
 mod pull;
 
 pub use check::Checked;
+pub use enrich::Applied;
 
 /// Everything a cycle needs.
 pub struct Engine {
@@ -159,6 +161,10 @@ impl Engine {
             sources: Vec::new(),
             destinations: Vec::new(),
         };
+        if !request.dry_run {
+            // Before anything new arrives: that gets what the rules say when it is stored.
+            self.follow_rules(started, watcher).await?;
+        }
         let mut preview = pull::Preview::default();
         for source in &self.config.sources {
             let pulled = if selected(request.sources.as_deref(), &source.name) && !self.shutdown.requested() {

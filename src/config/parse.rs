@@ -229,7 +229,11 @@ fn entries<'a>(
 }
 
 /// The tables of `[[source]]`, `[[destination]]` or `[[rule]]`.
-pub(super) fn entry_tables<'a>(value: &Value<'a>, list: &str, common: &'static [keys::Key]) -> Result<Vec<Table<'a>>, Error> {
+pub(super) fn entry_tables<'a>(
+    value: &Value<'a>,
+    list: &str,
+    common: &'static [keys::Key],
+) -> Result<Vec<Table<'a>>, Error> {
     if value.value.is_table() {
         return Err(value.error(format!("expected [[{list}]] in double brackets, one for each {list}")));
     }

@@ -26,6 +26,9 @@ pub struct Meta {
     /// Random text that makes fingerprints of this store its own.
     #[serde(default)]
     pub salt: String,
+    /// Fingerprint of the rules that every row has been looked at with.
+    #[serde(default)]
+    pub rules: u64,
 }
 
 /// An account and how well its history is known.

@@ -12,8 +12,10 @@ use super::pull::Preview;
 use super::{DestinationReport, Engine, Step, Watcher, outcome_of};
 use crate::config;
 use crate::destination::{self, Batch, Destination, Item, Settled, Verdict, What};
+use crate::model::Field;
 use crate::reconcile::id_hash;
 use crate::remote::{Context, Error, Kind};
+use crate::rules::SET_BY_RULES;
 use crate::store::{self, Attention, Change, DestinationState, Intent};
 
 /// Entries of the change log looked at in one go.
@@ -127,7 +129,7 @@ impl Engine {
         change: Change,
     ) -> Result<Offer, store::Error> {
         let offered_before = change.number <= state.watermark;
-        if change.what == What::Changed && !offered_before {
+        if matches!(change.what, What::Changed | What::Enriched) && !offered_before {
             // Its first delivery is still ahead and will carry the present version.
             return Ok(Offer::Nothing);
         }
@@ -145,6 +147,16 @@ impl Engine {
             What::Changed | What::Reappeared if not_there => (What::New, None),
             What::Reappeared if !offered_before => return Ok(Offer::Nothing),
             What::Changed => (What::Changed, Some(self.store.former(change.seq)?.transaction)),
+            // Whatever is delivered instead carries what the rules say now.
+            What::Enriched if not_there => return Ok(Offer::Nothing),
+            What::Enriched => {
+                let former = self.store.former(change.seq)?.transaction;
+                let differs = |field: &Field| field.value(&former) != field.value(&transaction);
+                if !SET_BY_RULES.iter().any(|field| config.shows(field) && differs(field)) {
+                    return Ok(Offer::Nothing);
+                }
+                (What::Enriched, Some(former))
+            }
             what => (what, None),
         };
         Ok(Offer::Item(Box::new(Item { seq: change.seq, what, transaction, previous })))
@@ -209,7 +221,7 @@ impl Delivery<'_> {
     /// The next items, at most `most`. What is there already is passed over.
     fn look(&self, most: usize) -> Result<Look, store::Error> {
         let mut look = Look { examined: self.state.watermark, ..Look::default() };
-        let mut changed = HashSet::new();
+        let (mut changed, mut enriched) = (HashSet::new(), HashSet::new());
         loop {
             let changes = self.engine.store.changes_after(look.examined, CHANGES_PER_LOOK.min(most.max(16)))?;
             if changes.is_empty() {
@@ -218,7 +230,12 @@ impl Delivery<'_> {
             for change in changes {
                 look.examined = change.seq;
                 // Of several corrections of one row the first carries both the present version and the oldest before.
-                if change.what == What::Changed && !changed.insert(change.number) {
+                let repeated = match change.what {
+                    What::Changed => !changed.insert(change.number),
+                    What::Enriched => !enriched.insert(change.number),
+                    _ => false,
+                };
+                if repeated {
                     continue;
                 }
                 match self.engine.offer(self.config, &self.state, change)? {
@@ -391,6 +408,11 @@ impl Delivery<'_> {
                         self.state.deleted.push(id.clone());
                     }
                 }
+                // The row is there, and stays as it is: no reason to deliver it as a new one later.
+                Verdict::Rejected(reason) if item.what == What::Enriched => {
+                    self.report.rejected += 1;
+                    tracing::warn!("{}: what rules give {id} is refused: {reason}", self.config.name);
+                }
                 Verdict::Rejected(reason) => {
                     self.report.rejected += 1;
                     self.state.rejected.insert(id.clone(), reason);
@@ -450,6 +472,6 @@ impl Delivery<'_> {
 fn applied(item: &Item) -> Verdict {
     match item.what {
         What::New => Verdict::Appended,
-        What::Changed | What::Vanished | What::Reappeared => Verdict::Updated,
+        What::Changed | What::Vanished | What::Reappeared | What::Enriched => Verdict::Updated,
     }
 }
