@@ -19,6 +19,7 @@ use crate::sync::Request;
 mod accounts;
 mod check;
 mod export;
+mod rules;
 mod simulate;
 mod status;
 mod sync;
@@ -90,6 +91,9 @@ enum Sub {
         #[arg(long)]
         json: bool,
     },
+    /// Try the rules of the configuration, or apply them to rows already there
+    #[command(subcommand)]
+    Rules(RulesSub),
     /// Write everything out for other tools
     Export {
         /// Form of the output
@@ -109,6 +113,25 @@ enum Sub {
     /// Run the simulated bank and services alone and print their addresses
     #[command(hide = true)]
     Simulate(simulate::Options),
+}
+
+#[derive(Subcommand)]
+enum RulesSub {
+    /// Show which rule sets what on which transactions, and which none fits; writes nothing
+    Test {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fill what is still empty in rows already delivered
+    Apply {
+        /// Also replace what rules gave before, whatever the cells hold now
+        #[arg(long)]
+        overwrite: bool,
+        /// Do not ask before overwriting
+        #[arg(long, requires = "overwrite")]
+        yes: bool,
+    },
 }
 
 /// Which transactions.
@@ -184,6 +207,15 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         Sub::Status { json } => (Command::Status { json }, None),
         Sub::Accounts { json } => (Command::Accounts { json }, None),
         Sub::Transactions { selection, json } => (Command::Transactions { selection: selection.into(), json }, None),
+        Sub::Rules(RulesSub::Test { json }) => {
+            return with_config(cli.config.as_deref(), |config| {
+                let rules = config.rules.list().to_vec();
+                ask_owner(config, Command::RulesTest { rules, json }, None)
+            });
+        }
+        Sub::Rules(RulesSub::Apply { overwrite, yes }) => {
+            return with_config(cli.config.as_deref(), |config| rules::apply(config, overwrite, yes));
+        }
         Sub::Export { format, output, selection } => (Command::Export { selection: selection.into(), format }, output),
     };
     let (command, file) = command;
@@ -226,7 +258,7 @@ fn ask_owner(config: Config, command: Command, file: Option<&Path>) -> io::Resul
 
 fn own(config: Config, command: Command, mut output: terminal::Terminal) -> io::Result<u8> {
     config.warnings.iter().for_each(|warning| terminal::complain(warning));
-    if matches!(command, Command::Sync { .. } | Command::Check)
+    if matches!(command, Command::Sync { .. } | Command::Check | Command::RulesApply { .. })
         && let Err(error) = config.check_secrets()
     {
         terminal::complain(&error);
@@ -297,6 +329,9 @@ pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io:
         Command::Status { json } => status::execute(owner, *json, output),
         Command::Accounts { json } => accounts::execute(owner, *json, output),
         Command::Transactions { selection, json } => transactions::execute(owner, selection, *json, output),
+        Command::RulesTest { rules, json } => rules::test(owner, rules, *json, output),
+        Command::RulesPreview { fingerprint } => rules::preview(owner, *fingerprint, output),
+        Command::RulesApply { fingerprint, overwrite } => rules::execute(owner, *fingerprint, *overwrite, output),
         Command::Export { selection, format } => export::execute(owner, selection, *format, output),
     };
     match done {

@@ -16,7 +16,7 @@ use crate::control::{self, Command, Output};
 use crate::remote::{Backoff, Shutdown};
 use crate::schedule;
 use crate::store::{self, Store};
-use crate::sync::{Checked, Engine, Report, Request, Step, Watcher};
+use crate::sync::{Applied, Checked, Engine, Report, Request, Step, Watcher};
 
 /// Hands waiting at most; one more is told to come back later.
 const QUEUE: usize = 8;
@@ -31,6 +31,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(15 * 60);
 enum Job {
     Cycle(Request, Watcher, oneshot::Sender<Result<Report, store::Error>>),
     Check(Watcher, oneshot::Sender<Result<Vec<Checked>, store::Error>>),
+    Rules(bool, Watcher, oneshot::Sender<Result<(Applied, Report), store::Error>>),
 }
 
 /// The owner of the store, as the commands see it.
@@ -54,6 +55,16 @@ impl Owner {
     pub fn check(&self, output: &mut dyn Output) -> io::Result<Result<Vec<Checked>, store::Error>> {
         let (reply, answer) = oneshot::channel();
         self.ask(answer, |watcher| Job::Check(watcher, reply), output)
+    }
+
+    /// Asks for the rules to be applied and waits for the end. Blocks: not for async code.
+    pub fn apply_rules(
+        &self,
+        overwrite: bool,
+        output: &mut dyn Output,
+    ) -> io::Result<Result<(Applied, Report), store::Error>> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(answer, |watcher| Job::Rules(overwrite, watcher, reply), output)
     }
 
     fn ask<T>(
@@ -171,6 +182,10 @@ async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>) {
             Job::Check(watcher, reply) => {
                 let checked = engine.check(&watcher).await;
                 drop(reply.send(checked));
+            }
+            Job::Rules(overwrite, watcher, reply) => {
+                let applied = engine.apply_rules(overwrite, &watcher).await;
+                drop(reply.send(applied));
             }
         }
     }
