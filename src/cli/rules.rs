@@ -2,7 +2,7 @@
 //! to rows that were delivered before.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead, IsTerminal, Write};
 
 use serde::Serialize;
 
@@ -162,7 +162,7 @@ pub(super) fn apply(config: Config, overwrite: bool, yes: bool) -> io::Result<u8
             return Ok(status);
         }
         if !agreed()? {
-            terminal::Terminal::stdout().talk("nothing was changed\n")?;
+            io::stderr().write_all(b"nothing was changed\n")?;
             return Ok(0);
         }
     }
@@ -170,7 +170,8 @@ pub(super) fn apply(config: Config, overwrite: bool, yes: bool) -> io::Result<u8
 }
 
 fn agreed() -> io::Result<bool> {
-    terminal::Terminal::stdout().talk("Overwrite? [y/N] ")?;
+    // Straight to the terminal: a progress bar would be drawn over the question.
+    io::stderr().write_all(b"Overwrite? [y/N] ")?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))

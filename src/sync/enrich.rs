@@ -74,10 +74,11 @@ impl Engine {
         let enricher = self.config.rules.ready();
         let mut applied = Applied::default();
         let (mut last, total) = (0, self.store.meta().rows);
-        let nothing_to_say = self.config.rules.list().is_empty();
-        while !nothing_to_say {
+        loop {
             watcher(Step { label: "applying rules".into(), done: applied.rows, total });
-            let found = self.store.transactions_after(last, ROWS_PER_LOOK)?;
+            // Without rules there is nothing to say to any row.
+            let most = if self.config.rules.list().is_empty() { 0 } else { ROWS_PER_LOOK };
+            let found = self.store.transactions_after(last, most)?;
             let Some((number, _)) = found.last() else { break };
             last = *number;
             let mut writer = self.store.writer();
