@@ -109,6 +109,14 @@ impl Destination {
             DestinationKind::Airtable(airtable) => format!("airtable/{}/{}", airtable.base, airtable.table),
         }
     }
+
+    /// Columns and policies of its rows.
+    pub fn rows(&self) -> &Rows {
+        match &self.kind {
+            DestinationKind::GoogleSheets(sheets) => &sheets.rows,
+            DestinationKind::Airtable(airtable) => &airtable.rows,
+        }
+    }
 }
 
 impl Destination {

@@ -16,9 +16,12 @@ mod check;
 mod deliver;
 mod enrich;
 mod pull;
+mod verify;
 
 pub use check::Checked;
+pub use deliver::Restored;
 pub use enrich::Applied;
+pub use verify::{Different, Verification, Verified, exit_status};
 
 /// Everything a cycle needs.
 pub struct Engine {

@@ -49,6 +49,7 @@ impl Serialize for Past<'_> {
             What::Vanished => "vanished",
             What::Reappeared => "reappeared",
             What::Enriched => "enriched",
+            What::PutBack | What::Mend => "repaired",
         };
         map.serialize_entry("what", what)?;
         map.serialize_entry("before", &Json { transaction: &self.0.transaction, history: &[] })?;

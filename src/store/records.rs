@@ -125,6 +125,12 @@ pub struct DestinationState {
     pub withheld: Vec<String>,
     /// Rows the owner has deleted there.
     pub deleted: Vec<String>,
+    /// Those of them that a read-back noticed: `verify --repair` puts them back.
+    pub noticed: Vec<String>,
+    /// Rows to put back at the next delivery.
+    pub restoring: Vec<String>,
+    /// Rows to set right at the next delivery.
+    pub mending: Vec<String>,
     /// What the connector keeps for itself, in base64.
     memory: String,
 }
@@ -154,6 +160,9 @@ impl Default for DestinationState {
             rejected: BTreeMap::new(),
             withheld: Vec::new(),
             deleted: Vec::new(),
+            noticed: Vec::new(),
+            restoring: Vec::new(),
+            mending: Vec::new(),
             memory: String::new(),
         }
     }

@@ -49,6 +49,7 @@ impl Airtable {
         let mut upserts = Vec::new();
         let mut lookups = Vec::new();
         let mut fills = Vec::new();
+        let (mut put_backs, mut mends) = (Vec::new(), Vec::new());
         for (at, step) in steps.iter().enumerate() {
             match &step.deed {
                 Deed::Nothing | Deed::Refuse(_) => {}
@@ -67,13 +68,20 @@ impl Airtable {
                 Deed::Fill { empty, over } => {
                     fills.push(Filling { row: row(at, step, None, over.clone()), empty: empty.clone() });
                 }
+                Deed::PutBack { cells, tick: ticked } => {
+                    let cells = ticked_cells(cells, *ticked, &tick).unwrap_or_else(|_| cells.clone());
+                    put_backs.push(row(at, step, None, cells));
+                }
+                Deed::Mend { cells } => mends.push(row(at, step, None, cells.clone())),
                 Deed::Remove => lookups.push((Way::Delete, row(at, step, None, Cells::new()))),
             }
         }
         let Some(upserted) = self.write(&layout, Way::Upsert, upserts).await? else { return Ok(None) };
         let Some(found) = self.write_found(&layout, lookups).await? else { return Ok(None) };
         let Some(filled) = self.fill(&layout, fills).await? else { return Ok(None) };
-        for (at, verdict) in upserted.into_iter().chain(found).chain(filled) {
+        let Some(back) = self.put_back(&layout, put_backs).await? else { return Ok(None) };
+        let Some(mended) = self.mend(&layout, mends).await? else { return Ok(None) };
+        for (at, verdict) in upserted.into_iter().chain(found).chain(back).chain(mended).chain(filled) {
             verdicts[at] = verdict;
         }
         Ok(Some(verdicts))
@@ -81,9 +89,14 @@ impl Airtable {
 
     /// The tick field, if a step needs it.
     async fn tick_for(&mut self, steps: &[Step]) -> Result<Result<Bound, String>, Error> {
-        let needed = steps
-            .iter()
-            .any(|step| matches!(&step.deed, Deed::Upsert { tick: Some(_), .. } | Deed::Amend { tick: Some(_), .. }));
+        let needed = steps.iter().any(|step| {
+            matches!(
+                &step.deed,
+                Deed::Upsert { tick: Some(_), .. }
+                    | Deed::PutBack { tick: Some(_), .. }
+                    | Deed::Amend { tick: Some(_), .. }
+            )
+        });
         if needed { self.tick_field().await } else { Ok(Err("no row has to be ticked".into())) }
     }
 
@@ -127,7 +140,11 @@ impl Airtable {
     }
 
     /// Records by transaction id, the oldest first. `None`: the layout has changed.
-    async fn find(&mut self, layout: &Layout, ids: &[String]) -> Result<Option<HashMap<String, Vec<String>>>, Error> {
+    pub(super) async fn find(
+        &mut self,
+        layout: &Layout,
+        ids: &[String],
+    ) -> Result<Option<HashMap<String, Vec<String>>>, Error> {
         let Some(column) = layout.id_column() else {
             return Err(Error::malformed(format!("{}: no column shows the id", self.service())));
         };

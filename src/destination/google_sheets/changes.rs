@@ -64,7 +64,8 @@ pub(super) fn rows_by_id(column: &[Vec<serde_json::Value>]) -> HashMap<&str, u32
 impl<'a> Changes<'a> {
     /// The changes at the front of `items`.
     pub fn new(layout: &'a Layout, policy: &config::Rows, items: &'a [Item]) -> Changes<'a> {
-        let count = items.iter().take_while(|item| !matches!(item.what, What::New | What::Enriched)).count();
+        let count =
+            items.iter().take_while(|item| !matches!(item.what, What::New | What::Mend | What::Enriched)).count();
         let intents = items[..count].iter().map(|item| intent(layout, policy, item)).collect();
         Changes { layout, items: &items[..count], intents }
     }
@@ -119,7 +120,7 @@ impl<'a> Changes<'a> {
                 (_, None) => Verdict::Deleted,
             });
         }
-        self.delete(&mut out, &deleted);
+        delete_rows(&mut out, self.layout.sheet, &deleted);
         self.restore(&mut out, &restored);
         Work { requests: out, verdicts, rows: restored.len() as u64, hash: hash.digest() }
     }
@@ -148,20 +149,6 @@ impl<'a> Changes<'a> {
                 out,
                 format_args!(
                     r#"{{"repeatCell":{{"range":{{"sheetId":{sheet},"startRowIndex":{row},"endRowIndex":{end},"startColumnIndex":{from},"endColumnIndex":{to}}},"cell":{{"userEnteredFormat":{{"textFormat":{{"strikethrough":{on}}}}}}},"fields":"userEnteredFormat.textFormat.strikethrough"}}}}"#
-                ),
-            );
-        }
-    }
-
-    /// From the bottom up, after all writes: so no row moves before its turn.
-    fn delete(&self, out: &mut Vec<u8>, rows: &BTreeSet<u32>) {
-        let sheet = self.layout.sheet;
-        for (from, to) in runs(rows.iter().copied()).into_iter().rev() {
-            comma(out);
-            push(
-                out,
-                format_args!(
-                    r#"{{"deleteDimension":{{"range":{{"sheetId":{sheet},"dimension":"ROWS","startIndex":{from},"endIndex":{to}}}}}}}"#
                 ),
             );
         }
@@ -199,6 +186,19 @@ pub(super) fn write_cells(out: &mut Vec<u8>, sheet: i32, transaction: &Transacti
     }
 }
 
+/// Deletes rows from the bottom up, after all writes: so no row moves before its turn.
+pub(super) fn delete_rows(out: &mut Vec<u8>, sheet: i32, rows: &BTreeSet<u32>) {
+    for (from, to) in runs(rows.iter().copied()).into_iter().rev() {
+        comma(out);
+        push(
+            out,
+            format_args!(
+                r#"{{"deleteDimension":{{"range":{{"sheetId":{sheet},"dimension":"ROWS","startIndex":{from},"endIndex":{to}}}}}}}"#
+            ),
+        );
+    }
+}
+
 fn comma(out: &mut Vec<u8>) {
     if !out.is_empty() {
         out.push(b',');
@@ -207,13 +207,13 @@ fn comma(out: &mut Vec<u8>) {
 
 fn intent(layout: &Layout, policy: &config::Rows, item: &Item) -> Intent {
     match (item.what, policy.vanished) {
-        (What::New | What::Enriched, _) => Intent::Leave,
+        (What::New | What::Mend | What::Enriched, _) => Intent::Leave,
         (What::Changed, _) => changed(layout, policy, item),
         (What::Vanished | What::Reappeared, Vanished::Ignore) => Intent::Leave,
         (What::Vanished, Vanished::Mark) => Intent::Strike(true),
         (What::Reappeared, Vanished::Mark) => Intent::Strike(false),
         (What::Vanished, Vanished::Delete) => Intent::Delete,
-        (What::Reappeared, Vanished::Delete) => match too_long(layout, &item.transaction) {
+        (What::PutBack, _) | (What::Reappeared, Vanished::Delete) => match too_long(layout, &item.transaction) {
             Some(why) => Intent::Refuse(why),
             None => Intent::Restore,
         },
