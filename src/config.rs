@@ -2,11 +2,13 @@
 //! never checks again. Secrets stay references until a connector asks for them, so that commands which only read the
 //! store work without them.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
+use secrecy::ExposeSecret;
 use url::Url;
 
 use crate::model::{Direction, Field, Language};
@@ -53,6 +55,8 @@ pub struct Config {
     pub destinations: Vec<Destination>,
     /// What transactions are enriched by.
     pub rules: Rules,
+    /// The page and the API on the network; `None`: not wanted.
+    pub http: Option<Http>,
     /// Things worth a warning, e.g. a plain secret in a file that others can read.
     pub warnings: Vec<String>,
 }
@@ -190,6 +194,17 @@ pub struct Airtable {
     pub rows: Rows,
 }
 
+/// `[http]`: the page and the API on the network.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// What opens everything; `None` (this machine's own addresses only): one is made up and kept in the data directory.
+    pub token: Option<Secret>,
+    /// What opens the CSV alone and may stand in its address; `None`: nothing does.
+    pub import_token: Option<Secret>,
+}
+
 /// A column of a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
@@ -257,7 +272,7 @@ impl Config {
         for (place, secret) in self.secrets() {
             secret.reveal().map_err(|error| Error(format!("{place}: {error}")))?;
         }
-        Ok(())
+        self.http.as_ref().map_or(Ok(()), Http::check_tokens)
     }
 
     /// Every secret with the place it has in the file, e.g. source `fibank`: password.
@@ -272,6 +287,34 @@ impl Config {
             };
             (format!("destination `{}`: {key}", destination.name), secret)
         });
-        sources.chain(destinations).collect()
+        let http = self.http.iter().flat_map(|http| {
+            let tokens = [("token", &http.token), ("import_token", &http.import_token)];
+            tokens.into_iter().filter_map(|(key, secret)| Some((format!("http: {key}"), secret.as_ref()?)))
+        });
+        sources.chain(destinations).chain(http).collect()
+    }
+}
+
+impl Http {
+    /// Both tokens must fit into a request, and the one that stands in addresses must not open everything.
+    fn check_tokens(&self) -> Result<(), Error> {
+        let reveal = |key: &str, secret: &Option<Secret>| {
+            let revealed = secret.as_ref().map(Secret::reveal).transpose();
+            let token = revealed.map_err(|error| Error(format!("http: {key}: {error}")))?;
+            match &token {
+                Some(token) if !token.expose_secret().chars().all(|c| c.is_ascii_graphic()) => Err(Error(format!(
+                    "http: {key}: must consist of ASCII letters, digits and signs without spaces, to fit into a request"
+                ))),
+                _ => Ok(token),
+            }
+        };
+        let (token, import) = (reveal("token", &self.token)?, reveal("import_token", &self.import_token)?);
+        match (token, import) {
+            (Some(token), Some(import)) if token.expose_secret() == import.expose_secret() => Err(Error(
+                "http: import_token: is the same as token; it stands in addresses and must open nothing but the CSV"
+                    .into(),
+            )),
+            _ => Ok(()),
+        }
     }
 }

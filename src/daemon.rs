@@ -1,5 +1,5 @@
 //! The process that owns the store: one worker that runs whole cycles, a control socket for the other commands, and,
-//! as a daemon, the clock. Everybody only asks; the worker does.
+//! as a daemon, the clock and the page. Everybody only asks; the worker does.
 
 use std::future::Future;
 use std::io;
@@ -17,6 +17,7 @@ use crate::remote::{Backoff, Shutdown};
 use crate::schedule;
 use crate::store::{self, Store};
 use crate::sync::{Applied, Checked, Engine, Report, Request, Restored, Step, Verification, Verified, Watcher};
+use crate::web;
 
 /// Hands waiting at most; one more is told to come back later.
 const QUEUE: usize = 8;
@@ -142,9 +143,20 @@ pub async fn own(
     result.map_err(io::Error::other)?
 }
 
+/// Opens the page where the configuration asks for one; it stays open until what is returned is dropped.
+pub async fn open_page(owner: &Owner) -> io::Result<Option<web::Page>> {
+    let Some(http) = &owner.engine.config.http else { return Ok(None) };
+    let asking = owner.clone();
+    let execute: web::Execute = Arc::new(move |command, output| crate::cli::execute(&asking, command, output));
+    let page = web::open(http, owner.engine.clone(), execute).await?;
+    tracing::info!("the page is at http://{}", page.address);
+    Ok(Some(page))
+}
+
 /// Runs the daemon until it is told to stop.
 pub async fn run(config: Config, store: Store, stop: watch::Sender<bool>, shutdown: Shutdown) -> io::Result<u8> {
     let Started { owner, worker, serving } = start(config, store, shutdown, true)?;
+    let page = open_page(&owner).await?;
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!("ready, {}", next_text(&owner));
     let clock = tokio::spawn(clock(owner.clone()));
@@ -153,6 +165,7 @@ pub async fn run(config: Config, store: Store, stop: watch::Sender<bool>, shutdo
     notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping");
     stop.send_replace(true);
+    drop(page);
     // The request in flight ends and what it did is recorded; then the worker ends.
     if tokio::time::timeout(GRACE, worker).await.is_err() {
         tracing::warn!(

@@ -19,6 +19,10 @@ use crate::simulator::fibank::{Bank, Entry, Fibank};
 use crate::simulator::google::{CellValue, Google};
 use crate::store::Store;
 use crate::sync::Request;
+use crate::web;
+
+/// Where the page is, if nothing else is there.
+const PAGE_PORT: u16 = 8350;
 
 const TAB: &str = "Transactions";
 
@@ -49,7 +53,7 @@ pub async fn run(keep_running: bool) -> io::Result<u8> {
     let dir = TemporaryDir::new()?;
     let path = dir.0.join("config.toml");
     std::fs::write(dir.0.join("google-key.json"), world.google.service_account_key())?;
-    std::fs::write(&path, world.config(&dir.0))?;
+    std::fs::write(&path, world.config(&dir.0).await)?;
     let config = config::load(&path).map_err(io::Error::other)?;
     let store = Store::open(&config.data_dir).map_err(io::Error::other)?;
     let (stop, shutdown) = Shutdown::new();
@@ -66,7 +70,10 @@ pub async fn run(keep_running: bool) -> io::Result<u8> {
 }
 
 impl World {
-    fn config(&self, dir: &Path) -> String {
+    async fn config(&self, dir: &Path) -> String {
+        // Another demo, or the real daemon, may be there already.
+        let is_free = tokio::net::TcpListener::bind(("127.0.0.1", PAGE_PORT)).await.is_ok();
+        let port = if is_free { PAGE_PORT } else { 0 };
         let (username, password) = self.bank.edit(|bank| (bank.username.clone(), bank.password.clone()));
         format!(
             r#"data_dir = "{dir}/data"
@@ -95,6 +102,9 @@ table = "{TAB}"
 token = "{token}"
 base_url = "{airtable}"
 since = {since}
+
+[http]
+listen = "127.0.0.1:{port}"
 "#,
             dir = dir.display(),
             bank = self.bank.server.url(),
@@ -250,10 +260,14 @@ fn show_cell(cell: &CellValue, is_date: bool) -> String {
     }
 }
 
-/// Leaves everything running until the program is stopped.
+/// Leaves everything running until the program is stopped, the page too.
 fn stay(owner: &Owner, world: &World, config: &Path, output: &mut dyn Output) -> io::Result<()> {
+    let page = tokio::runtime::Handle::current().block_on(daemon::open_page(owner))?;
+    let address = page.as_ref().map_or(String::new(), |page| page.address.to_string());
+    let token = std::fs::read_to_string(web::token_file(owner.engine.store.data_dir()))?;
     output.data(&format!(
-        "\nStill running, until you press Ctrl-C: the bank at {}, Google at {}, Airtable at {}.\nIn another terminal: bankfeed --config {} status\n",
+        "\nThe page: http://{address}\n   its token: {}\n\nStill running, until you press Ctrl-C: the bank at {}, Google at {}, Airtable at {}.\nIn another terminal: bankfeed --config {} status\n",
+        token.trim(),
         world.bank.server.url(),
         world.google.server.url(),
         world.airtable.server.url(),

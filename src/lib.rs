@@ -8,7 +8,7 @@
 //!                       chain whole?   log                  twice
 //! ```
 //! A **cycle** ([`sync`]) pulls every [`source`] and then delivers to every [`destination`]. Cron ([`schedule`]), the
-//! control socket ([`control`]) and the command line ([`cli`]) only ask for one; the one worker of the process that owns
+//! control socket ([`control`]), the page ([`web`]) and the command line ([`cli`]) only ask for one; the one worker of the process that owns
 //! the store ([`daemon`]) runs it. Two cycles never overlap.
 //!
 //! # What holds at all times
@@ -24,8 +24,8 @@
 //! - Text from the bank is data: never parsed as a formula, never a format string, never in a log.
 //!
 //! # Layers, downward only
-//! `main > cli > {demo, daemon} > {config, control, sync} > {store, rules, reconcile, schedule, source, destination} >
-//! remote > model`; beside them `{demo, tests} > simulator`. A test holds the tree to this.
+//! `main > cli > {demo, daemon} > {config, control, listing, web, sync} > {store, rules, reconcile, schedule, source,
+//! destination} > remote > model`; beside them `{demo, tests} > simulator`. A test holds the tree to this.
 //!
 //! # Where to look
 //! In reading order:
@@ -51,6 +51,10 @@ pub mod schedule;
 pub mod config;
 
 pub mod control;
+
+pub mod listing;
+
+pub mod web;
 
 pub mod daemon;
 

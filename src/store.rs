@@ -354,10 +354,18 @@ impl Store {
 
     /// Every former version, by the number of the transaction.
     pub fn history(&self) -> Result<HashMap<u64, Vec<Former>>> {
+        self.history_of(|_| true)
+    }
+
+    /// The former versions of the wanted transactions, by number.
+    pub fn history_of(&self, wanted: impl Fn(u64) -> bool) -> Result<HashMap<u64, Vec<Former>>> {
         let mut history: HashMap<u64, Vec<Former>> = HashMap::new();
         for entry in self.db.scan_prefix(b"c") {
             let (_, value) = entry?;
-            history.entry(parse_change(&value)?.number).or_default().push(self.parse_former(&value)?);
+            let number = parse_change(&value)?.number;
+            if wanted(number) {
+                history.entry(number).or_default().push(self.parse_former(&value)?);
+            }
         }
         Ok(history)
     }

@@ -6,10 +6,11 @@
 
 use std::io;
 
-use super::transactions::{Json, plain, select};
+use super::transactions::select;
 use super::{Done, Failure};
 use crate::control::{Format, Output, Selection};
 use crate::daemon::Owner;
+use crate::listing::{Json, plain};
 use crate::model::{Field, Value};
 
 /// Prints the selected transactions in this form.

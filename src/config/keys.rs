@@ -47,7 +47,7 @@ pub(super) const TOP: &[Key] = &[
     key("source", "[[source]] entries"),
     key("destination", "[[destination]] entries"),
     key("rule", "[[rule]] entries"),
-    later("http"),
+    key("http", "an [http] table"),
     later("notify"),
 ];
 
@@ -103,6 +103,12 @@ pub(super) const AIRTABLE: &[Key] = &[
     key("monthly_requests", "a whole number of at least 1"),
 ];
 
+pub(super) const HTTP: &[Key] = &[
+    key("listen", "an address and a port in quotes such as \"127.0.0.1:8350\""),
+    key("token", SECRET_EXPECTED),
+    key("import_token", SECRET_EXPECTED),
+];
+
 pub(super) const SECRET: &[Key] = &[
     key("env", "the name of an environment variable in quotes"),
     key("file", "the path of a file in quotes"),
@@ -127,9 +133,11 @@ pub(super) const COLUMN: &[Key] =
     &[key("field", "the name of a field in quotes"), key("header", "the column's header in quotes")];
 
 /// Every key this version accepts, with the section it belongs to: empty (top of the file), `source`, `source fibank`,
-/// `destination`, `destination airtable`, `rule` and so on. A key of `source` or `destination` belongs to every kind of them.
+/// `destination`, `destination airtable`, `rule`, `http` and so on. A key of `source` or `destination` belongs to every kind
+/// of them.
 pub fn known_keys() -> Vec<(String, &'static str)> {
     let mut sections = vec![(String::new(), TOP), ("source".into(), SOURCE), ("destination".into(), DESTINATION)];
+    sections.push(("http".into(), HTTP));
     for (section, kinds) in [("source", SOURCE_KINDS), ("destination", DESTINATION_KINDS)] {
         sections.extend(kinds.iter().filter_map(|kind| Some((format!("{section} {}", kind.name), kind.keys?))));
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono_tz::Tz;
+use secrecy::ExposeSecret;
 use toml::de::DeTable;
 
 use super::keys::{self, Kind};
@@ -13,13 +14,16 @@ use super::locate::{self, Environment};
 use super::reader::{File, Table, Value};
 use super::words::{did_you_mean, one_of, quote};
 use super::{
-    Airtable, Config, Destination, DestinationKind, Error, Fibank, Filter, GoogleSheets, Order, Rows, Secret, Source,
-    SourceKind, Updates, Vanished, enrichment, values,
+    Airtable, Config, Destination, DestinationKind, Error, Fibank, Filter, GoogleSheets, Http, Order, Rows, Secret,
+    Source, SourceKind, Updates, Vanished, enrichment, values,
 };
 use crate::model::{Direction, Language};
 
 /// How many days each pull looks back where nothing is said.
 const OVERLAP_DAYS: u32 = 14;
+
+/// A token with fewer characters is warned of.
+pub(super) const SHORTEST_TOKEN: usize = 16;
 
 /// Larger than any configuration a person writes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -133,9 +137,41 @@ fn config(top: &Table<'_>, file: &File<'_>, environment: &Environment) -> Result
         let name = &destination.name;
         format!("{}: destination `{name}`: this version writes no balances and no dashboard tab yet", file.name)
     }));
+    let http = top.read("http", http)?;
+    warnings.extend(http.iter().flat_map(|http| short_tokens(http, file)));
     let path = PathBuf::new();
     let rules = top.read("rule", enrichment::rules)?.unwrap_or_default();
-    Ok(Config { path, data_dir, timezone, schedule, catch_up, jitter, sources, destinations, rules, warnings })
+    Ok(Config { path, data_dir, timezone, schedule, catch_up, jitter, sources, destinations, rules, http, warnings })
+}
+
+fn http(value: &Value<'_>) -> Result<Http, Error> {
+    if value.value.is_array() {
+        return Err(value.error("expected [http] in single brackets, there is only one"));
+    }
+    let table = value.table(None, keys::HTTP).ok_or_else(|| value.wrong())?;
+    table.check_keys()?;
+    let listen = table.require("listen", values::listen)?;
+    let token = table.read("token", values::secret)?;
+    if token.is_none() && !listen.ip().is_loopback() {
+        return Err(table.error(
+            "token is missing, but listen is an address that others can reach; give a token, or listen on 127.0.0.1",
+        ));
+    }
+    Ok(Http { listen, token, import_token: table.read("import_token", values::secret)? })
+}
+
+/// Tokens that could be guessed, as far as they stand in the file itself.
+fn short_tokens(http: &Http, file: &File<'_>) -> Vec<String> {
+    let tokens = [("token", &http.token), ("import_token", &http.import_token)];
+    let short = tokens.into_iter().filter(
+        |(_, secret)| matches!(secret, Some(Secret::Plain(secret)) if secret.expose_secret().len() < SHORTEST_TOKEN),
+    );
+    short
+        .map(|(key, _)| {
+            let name = &file.name;
+            format!("{name}: http: {key} is short and could be guessed; `openssl rand -hex 20` makes a good one")
+        })
+        .collect()
 }
 
 /// `$TZ` where it is a name, else what the machine is set to.

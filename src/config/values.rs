@@ -2,6 +2,7 @@
 //! columns. An error repeats a value only where it can be no secret.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -191,6 +192,25 @@ pub(super) fn path(value: &Value<'_>) -> Result<PathBuf, Error> {
         return Ok(home.join(rest));
     }
     Ok(value.file.folder.join(Path::new(text)))
+}
+
+/// An address of this machine and a port.
+pub(super) fn listen(value: &Value<'_>) -> Result<SocketAddr, Error> {
+    let text = value.text()?;
+    let local = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    local.as_deref().unwrap_or(text).parse().map_err(|_| {
+        let hint = match text {
+            _ if text.contains("://") => ", without http://",
+            _ if text.parse::<std::net::IpAddr>().is_ok() => ", the port is missing",
+            _ if text.starts_with(':') || text.chars().all(|c| c.is_ascii_digit()) => ", the address is missing",
+            _ => "",
+        };
+        value.error(format!(
+            "expected {}, found {}{hint}",
+            "an address and a port such as \"127.0.0.1:8350\"",
+            quote(text)
+        ))
+    })
 }
 
 /// A secret: plain text, or where to find it. Nothing is looked up yet, and no error repeats what was found.

@@ -18,12 +18,12 @@ fn bankfeed(world: &World, arguments: &[&str]) -> Command {
 }
 
 /// Runs a command to its end without blocking the simulators.
-async fn run(world: &World, arguments: &[&str]) -> Output {
+pub async fn run(world: &World, arguments: &[&str]) -> Output {
     let mut command = bankfeed(world, arguments);
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-async fn json(world: &World, arguments: &[&str]) -> (i32, Value) {
+pub async fn json(world: &World, arguments: &[&str]) -> (i32, Value) {
     let output = run(world, arguments).await;
     let text = String::from_utf8(output.stdout).unwrap();
     let value = serde_json::from_str(&text)

@@ -73,6 +73,9 @@ fn the_example_shows_every_key_and_all_of_them_work() {
         if let Some(name) = line.strip_prefix("[[").and_then(|rest| rest.strip_suffix("]]")) {
             (section, kind) = (name.to_owned(), String::new());
             shown.insert((String::new(), name.to_owned()));
+        } else if line == "[http]" {
+            (section, kind) = ("http".to_owned(), String::new());
+            shown.insert((String::new(), section.clone()));
         } else if let Some((key, value)) = key_value(line) {
             if key == "kind" {
                 kind = format!("{section} {}", value.trim_matches('"'));
@@ -383,9 +386,8 @@ fn mistakes() -> Vec<(String, String)> {
         ("tiemzone = \"Europe/Sofia\"", ":1: unknown key `tiemzone`, did you mean `timezone`?"),
         (
             "colour = 1",
-            ":1: unknown key `colour`, expected `data_dir`, `timezone`, `schedule`, `catch_up`, `jitter`, `source`, `destination` or `rule`",
+            ":1: unknown key `colour`, expected `data_dir`, `timezone`, `schedule`, `catch_up`, `jitter`, `source`, `destination`, `rule` or `http`",
         ),
-        ("[http]\nlisten = \"127.0.0.1:8350\"", ":1: http is not supported yet in this version, leave it out"),
         ("[[notify]]\nkind = \"ntfy\"", ":1: notify is not supported yet in this version, leave it out"),
         ("[source]\nkind = \"fibank\"", ":3: source is given twice, write [[source]] in double brackets each time"),
         (
@@ -753,4 +755,73 @@ fn the_program_says_so_and_ends_with_status_2() {
         assert_eq!(String::from_utf8_lossy(&ended.stderr), format!("bankfeed: {expected}\n"));
         assert_eq!((ended.status.code(), ended.stdout.len()), (Some(2), 0), "{expected}");
     }
+}
+
+#[test]
+fn the_page_is_off_unless_asked_for() {
+    assert!(valid(format!("{SOURCE}{SHEET}")).http.is_none());
+    let http = valid(format!("{SOURCE}{SHEET}[http]\nlisten = \"localhost:8350\"\n")).http.unwrap();
+    assert_eq!(http.listen.to_string(), "127.0.0.1:8350");
+    assert!(http.token.is_none() && http.import_token.is_none());
+    let config = valid(format!(
+        "{SOURCE}{SHEET}[http]\nlisten = \"[::]:80\"\ntoken = {{ credential = \"http-token\" }}\nimport_token = \"{}\"\n",
+        "i".repeat(16)
+    ));
+    assert_eq!(config.warnings, Vec::<String>::new());
+    let http = config.http.unwrap();
+    assert!(matches!(http.token, Some(Secret::Credential(name)) if name == "http-token"));
+    assert!(matches!(http.import_token, Some(Secret::Plain(_))));
+}
+
+#[test]
+fn mistakes_in_the_page_s_settings() {
+    for (text, expected) in [
+        ("[http]", ":10: http: listen is missing, expected an address and a port in quotes such as \"127.0.0.1:8350\""),
+        ("[[http]]", ":10: http: expected [http] in single brackets, there is only one"),
+        (
+            "[http]\nlisten = 8350",
+            ":11: http: listen: expected an address and a port in quotes such as \"127.0.0.1:8350\", found a whole number",
+        ),
+        (
+            "[http]\nlisten = \"8350\"",
+            ":11: http: listen: expected an address and a port such as \"127.0.0.1:8350\", found `8350`, the address is missing",
+        ),
+        (
+            "[http]\nlisten = \"127.0.0.1\"",
+            ":11: http: listen: expected an address and a port such as \"127.0.0.1:8350\", found `127.0.0.1`, the port is missing",
+        ),
+        (
+            "[http]\nlisten = \"http://127.0.0.1:1\"",
+            ":11: http: listen: expected an address and a port such as \"127.0.0.1:8350\", found `http://127.0.0.1:1`, without http://",
+        ),
+        (
+            "[http]\nlisten = \"0.0.0.0:8350\"",
+            ":10: http: token is missing, but listen is an address that others can reach; give a token, or listen on 127.0.0.1",
+        ),
+        ("[http]\nlisten = \"127.0.0.1:1\"\ntokn = \"x\"", ":12: http: unknown key `tokn`, did you mean `token`?"),
+        ("[http]\nlisten = \"127.0.0.1:1\"\ntoken = \"\"", ":12: http: token: is empty"),
+    ] {
+        assert_eq!(refused(format!("{SOURCE}{SHEET}{text}")), format!("config.toml{expected}"), "{text}");
+    }
+}
+
+#[test]
+fn tokens_that_could_be_guessed_or_open_too_much() {
+    let page = |tokens: &str| valid(format!("{SOURCE}{SHEET}[http]\nlisten = \"127.0.0.1:1\"\n{tokens}"));
+    let warnings = page("token = \"hunter2\"").warnings;
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("http: token is short and could be guessed"), "{warnings:?}");
+    assert!(!warnings[0].contains("hunter2"));
+    let http = |tokens: &str| {
+        let mut config = page(tokens);
+        // Only these secrets are there.
+        (config.sources, config.destinations) = (Vec::new(), Vec::new());
+        config.check_secrets().map_err(|error| error.to_string())
+    };
+    let long = "0123456789abcdefghij";
+    assert_eq!(http(&format!("token = \"{long}\"")), Ok(()));
+    let same = http(&format!("token = \"{long}\"\nimport_token = \"{long}\"")).unwrap_err();
+    assert!(same.starts_with("http: import_token: is the same as token") && !same.contains(long), "{same}");
+    let spaced = http("token = \"a token of many words\"").unwrap_err();
+    assert!(spaced.starts_with("http: token: must consist of ASCII"), "{spaced}");
 }

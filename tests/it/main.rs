@@ -6,4 +6,6 @@ mod config;
 mod docs;
 mod rules;
 mod sync;
+mod verify;
+mod web;
 mod world;

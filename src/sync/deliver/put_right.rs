@@ -245,6 +245,6 @@ fn front(ids: &[String], most: usize) -> Vec<String> {
 
 /// Adds what is not there yet.
 fn add(list: &mut Vec<String>, more: impl Iterator<Item = String>) {
-    let known: HashSet<String> = list.iter().cloned().collect();
-    list.extend(more.filter(|id| !known.contains(id)));
+    let mut known: HashSet<String> = list.iter().cloned().collect();
+    list.extend(more.filter(|id| known.insert(id.clone())));
 }

@@ -1,0 +1,115 @@
+//! The network face (design section 6): the page, the API, health and metrics over HTTP, where `[http]` asks for them.
+//!
+//! It promises: nothing but `/healthz` and the sign-in form is said without a token; no answer, address or log line holds
+//! a secret; reading is bounded in memory, time and number; and what the API says is what the commands say, because the
+//! commands' own code says it. It runs no cycle: it asks for one like everybody else. It knows no service.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::config::Http;
+use crate::control::{Command, Output};
+use crate::sync::Engine;
+
+mod access;
+mod api;
+mod chart;
+mod figures;
+mod former;
+mod html;
+mod metrics;
+mod page;
+mod query;
+mod reading;
+mod sections;
+mod serve;
+mod sign_in;
+mod standing;
+mod words;
+
+use access::Access;
+pub use access::TOKEN_FILE;
+pub use serve::Peer;
+
+/// Answers that read the store at once; more wait their turn.
+const READERS: usize = 3;
+
+/// Carries a command out and returns its exit status; blocks.
+pub type Execute = Arc<dyn Fn(&Command, &mut dyn Output) -> io::Result<u8> + Send + Sync>;
+
+/// What every answer draws on.
+pub struct State {
+    engine: Arc<Engine>,
+    execute: Execute,
+    access: Access,
+    readers: Arc<Semaphore>,
+    /// Held while a cycle that was asked for here waits or runs.
+    cycle: Arc<Semaphore>,
+}
+
+impl State {
+    /// Reads the tokens; where none is configured, the one in the data directory, making it if there is none.
+    pub fn new(http: &Http, engine: Arc<Engine>, execute: Execute) -> io::Result<Arc<State>> {
+        let access = Access::new(http, engine.store.data_dir())?;
+        let (readers, cycle) = (Arc::new(Semaphore::new(READERS)), Arc::new(Semaphore::new(1)));
+        Ok(Arc::new(State { engine, execute, access, readers, cycle }))
+    }
+}
+
+/// Every address there is. One that is not here is told apart from one that is only after the token was right.
+pub fn router(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/", get(page::page))
+        .route("/sign-in", post(sign_in::sign_in))
+        .route("/sign-out", post(sign_in::sign_out))
+        .route("/api/accounts", get(api::accounts))
+        .route("/api/transactions", get(api::transactions))
+        .route("/api/transactions.csv", get(api::csv))
+        .route("/all-transactions/", get(former::all_transactions))
+        .route("/all-transactions", get(former::all_transactions))
+        .route("/api/sync", post(api::sync))
+        .route("/api/status", get(api::status))
+        .route("/metrics", get(metrics::metrics))
+        .route("/healthz", get(async || "ok\n"))
+        .fallback(api::nowhere)
+        .method_not_allowed_fallback(api::wrong_method)
+        .layer(middleware::from_fn_with_state(state.clone(), access::guard))
+        .layer(middleware::from_fn(access::add_headers))
+        .with_state(state)
+}
+
+/// The open page: where it is, until it is dropped.
+pub struct Page {
+    /// The address it listens on.
+    pub address: SocketAddr,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// Listens where `[http]` says and answers from now on.
+pub async fn open(http: &Http, engine: Arc<Engine>, execute: Execute) -> io::Result<Page> {
+    let state = State::new(http, engine, execute)?;
+    let listener = TcpListener::bind(http.listen).await.map_err(|error| {
+        io::Error::new(error.kind(), format!("http: cannot listen on {}: {error}; change listen", http.listen))
+    })?;
+    let address = listener.local_addr()?;
+    Ok(Page { address, serving: tokio::spawn(serve::serve(listener, state)) })
+}
+
+/// Where the token stands that was made up for want of a configured one.
+pub fn token_file(data_dir: &Path) -> std::path::PathBuf {
+    data_dir.join(TOKEN_FILE)
+}

@@ -1,0 +1,193 @@
+//! The API: what the commands say, over HTTP. Accounts, status and CSV are the commands' own output; transactions come in
+//! pages, newest first.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{RawQuery, Request, State as Of};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::access::{Caller, is_on_purpose, refusal};
+use super::query::{self, Place, SELECTING};
+use super::reading::{self, failed, json as as_json, say};
+use super::{State, sign_in};
+use crate::control::{Command, Format, Selection};
+use crate::listing::{Json, fits};
+use crate::model::Transaction;
+use crate::store::{self, Store};
+use crate::sync::Request as Cycle;
+
+/// Transactions in a page where nothing is said, and at most.
+const PAGE: usize = 100;
+const LONGEST_PAGE: usize = 1000;
+
+/// How long the page's button waits for a cycle before it shows the page again.
+const BUTTON_PATIENCE: Duration = Duration::from_secs(20);
+
+/// `GET /api/accounts`
+pub(super) async fn accounts(Of(state): Of<Arc<State>>) -> Response {
+    spoken(&state, Command::Accounts { json: true }).await
+}
+
+/// `GET /api/status`
+pub(super) async fn status(Of(state): Of<Arc<State>>) -> Response {
+    spoken(&state, Command::Status { json: true }).await
+}
+
+async fn spoken(state: &Arc<State>, command: Command) -> Response {
+    match reading::read(state, move |state| say(state, &command)).await {
+        Ok(text) => as_json(text),
+        Err(answer) => answer,
+    }
+}
+
+/// `GET /api/transactions`: `{"transactions":[…],"next_cursor":…}`.
+pub(super) async fn transactions(Of(state): Of<Arc<State>>, RawQuery(query): RawQuery) -> Response {
+    let query = query.unwrap_or_default();
+    let allowed: Vec<&str> = SELECTING.into_iter().chain(["cursor"]).collect();
+    let asked = query::selection(&query, &allowed).and_then(|selection| {
+        let cursor = query::parameter(&query, "cursor").filter(|cursor| !cursor.is_empty());
+        Ok((selection, cursor.map(|cursor| Place::from_cursor(&cursor)).transpose()?))
+    });
+    let (selection, after) = match asked {
+        Ok(asked) => asked,
+        Err(why) => return refusal(StatusCode::BAD_REQUEST, &why),
+    };
+    let look = move |state: &State| page_as_json(&state.engine.store, &selection, after);
+    reading::read(&state, look).await.map_or_else(|answer| answer, as_json)
+}
+
+fn page_as_json(store: &Store, selection: &Selection, after: Option<Place>) -> Result<String, Response> {
+    let most = selection.limit.unwrap_or(PAGE).min(LONGEST_PAGE);
+    let page = page(store, selection, after, most).map_err(|error| failed(&error))?;
+    let shown: HashSet<u64> = page.rows.iter().map(|(number, _)| *number).collect();
+    let history = store.history_of(|number| shown.contains(&number)).map_err(|error| failed(&error))?;
+    let objects = page.rows.iter().map(|(number, transaction)| {
+        let history = history.get(number).map_or(&[][..], Vec::as_slice);
+        serde_json::value::to_raw_value(&Json { transaction, history })
+    });
+    let objects: Result<Vec<Box<RawValue>>, _> = objects.collect();
+    let body = Listed { transactions: objects.map_err(|error| failed(&error))?, next_cursor: page.next };
+    let mut text = serde_json::to_string(&body).map_err(|error| failed(&error))?;
+    text.push('\n');
+    Ok(text)
+}
+
+#[derive(serde::Serialize)]
+struct Listed {
+    transactions: Vec<Box<RawValue>>,
+    /// Where the next page begins; null: there is none.
+    next_cursor: Option<String>,
+}
+
+/// Transactions, newest first, and where the next ones begin.
+pub(super) struct Page {
+    pub rows: Vec<(u64, Transaction)>,
+    pub next: Option<String>,
+}
+
+/// The `most` newest selected transactions that stand before `after`.
+pub(super) fn page(
+    store: &Store,
+    selection: &Selection,
+    after: Option<Place>,
+    most: usize,
+) -> Result<Page, store::Error> {
+    let until = [selection.until, after.map(|place| place.date())].into_iter().flatten().min();
+    let mut rows: Vec<(u64, Transaction)> = Vec::new();
+    for found in store.chronological(selection.since, until).newest_first() {
+        let (number, transaction) = found?;
+        if after.is_some_and(|after| Place::of(number, &transaction) >= after) || !fits(selection, &transaction) {
+            continue;
+        }
+        if rows.len() == most {
+            let next = rows.last().map(|(number, last)| Place::of(*number, last).to_cursor());
+            return Ok(Page { rows, next });
+        }
+        rows.push((number, transaction));
+    }
+    Ok(Page { rows, next: None })
+}
+
+/// `GET /api/transactions.csv`: the same as `export --format csv`.
+pub(super) async fn csv(Of(state): Of<Arc<State>>, RawQuery(query): RawQuery) -> Response {
+    let allowed: Vec<&str> = SELECTING.into_iter().chain(["token"]).collect();
+    let selection = match query::selection(&query.unwrap_or_default(), &allowed) {
+        Ok(selection) => selection,
+        Err(why) => return refusal(StatusCode::BAD_REQUEST, &why),
+    };
+    let command = Command::Export { selection, format: Format::Csv };
+    let write =
+        move |state: &State, output: &mut dyn crate::control::Output| reading::say_into(state, &command, output);
+    let mut answer = reading::stream(&state, "text/csv; charset=utf-8", write).await;
+    let name = HeaderValue::from_static("attachment; filename=\"transactions.csv\"");
+    answer.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+    answer
+}
+
+/// `POST /api/sync`: a cycle now. A program gets the report; the page's button leads back to the page.
+pub(super) async fn sync(
+    Of(state): Of<Arc<State>>,
+    Extension(caller): Extension<Caller>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let form = match sign_in::read_form(body).await {
+        Ok(form) => form,
+        Err(answer) => return answer,
+    };
+    let by_button = form.contains_key("form_proof");
+    if !is_on_purpose(&caller, &parts.headers, form.get("form_proof").map(String::as_str)) {
+        return refusal(StatusCode::FORBIDDEN, "the request comes from another site");
+    }
+    // Whoever asks twice gets one cycle. One on schedule is waited for: asking means "after now".
+    let Ok(turn) = state.cycle.clone().try_acquire_owned() else {
+        return if by_button { back(&form) } else { refusal(StatusCode::CONFLICT, "a cycle is running already") };
+    };
+    let running = state.clone();
+    let cycle = tokio::task::spawn_blocking(move || {
+        let request = Cycle { by_hand: true, ..Cycle::default() };
+        let report = say(&running, &Command::Sync { request, json: true });
+        drop(turn);
+        report
+    });
+    let report = if by_button {
+        // The cycle goes on by itself; the page says that it runs.
+        match tokio::time::timeout(BUTTON_PATIENCE, cycle).await {
+            Ok(_) | Err(_) => return back(&form),
+        }
+    } else {
+        cycle.await
+    };
+    match report {
+        Ok(Ok(report)) => as_json(report),
+        Ok(Err(answer)) => answer,
+        Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "the cycle ended without a report"),
+    }
+}
+
+/// Back to the page in its language.
+fn back(form: &std::collections::HashMap<String, String>) -> Response {
+    match form.get("lang").map(String::as_str) {
+        Some("bg") => Redirect::to("/?lang=bg#runs").into_response(),
+        Some("en") => Redirect::to("/?lang=en#runs").into_response(),
+        _ => Redirect::to("/#runs").into_response(),
+    }
+}
+
+/// An address that is none.
+pub(super) async fn nowhere() -> Response {
+    refusal(StatusCode::NOT_FOUND, "there is nothing at this address")
+}
+
+/// An address that is asked in another way.
+pub(super) async fn wrong_method() -> Response {
+    let body = json!({ "error": "this address is asked with another method" }).to_string() + "\n";
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}

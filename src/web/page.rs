@@ -1,0 +1,210 @@
+//! `GET /`: one page with everything, made on the server, without a script and without anything from elsewhere.
+//!
+//! This file decides what is on it; how a part looks is `sections`. Every form and link is an address, so that back,
+//! bookmarks and keyboards work as everywhere.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{RawQuery, State as Of};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use chrono::{Datelike, Months, NaiveDate, Utc};
+use url::form_urlencoded::Serializer;
+
+use super::access::Caller;
+use super::api::{self, Page};
+use super::figures::{Figures, Gather};
+use super::query::{self, Place, SELECTING};
+use super::reading::{self, failed};
+use super::standing::{self, Standing};
+use super::words::{Words, choose};
+use super::{State, sections, sign_in};
+use crate::control::Selection;
+use crate::listing::fits;
+use crate::store::{Attention, StoredAccount};
+use crate::sync::Report;
+
+/// Transactions and runs shown at once.
+const ROWS: usize = 50;
+const RUNS: usize = 12;
+
+/// Months shown where nothing is asked.
+const USUAL_MONTHS: u32 = 12;
+
+/// Everything that is on the page.
+pub(super) struct View {
+    pub words: &'static Words,
+    pub asked: Asked,
+    /// Proves that a form was made here; empty where a program looks.
+    pub form_proof: String,
+    pub standing: Standing,
+    pub accounts: Vec<StoredAccount>,
+    pub attentions: Vec<(bool, String, Attention)>,
+    pub runs: Vec<Report>,
+    pub is_running: bool,
+    pub figures: Figures,
+    pub rows: Page,
+}
+
+/// What the address asks for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    pub selection: Selection,
+    pub currency: Option<String>,
+    /// The language, where the address says one.
+    pub language: Option<String>,
+    pub cursor: Option<Place>,
+    /// A part of it meant nothing.
+    pub misread: bool,
+}
+
+impl Asked {
+    fn read(query: &str, today: NaiveDate) -> Asked {
+        let parameter = |name| query::parameter(query, name).filter(|value: &String| !value.is_empty());
+        let cursor = parameter("cursor").map(|cursor| Place::from_cursor(&cursor));
+        let mut asked = Asked {
+            currency: parameter("currency"),
+            language: parameter("lang").filter(|language| language == "bg" || language == "en"),
+            misread: matches!(cursor, Some(Err(_))),
+            cursor: cursor.and_then(Result::ok),
+            ..Asked::default()
+        };
+        // One by one, so that one slip does not take the other filters away.
+        for name in SELECTING.into_iter().filter(|name| *name != "limit") {
+            let Some(value) = query::parameter(query, name) else { continue };
+            let alone = Serializer::new(String::new()).append_pair(name, &value).finish();
+            match query::selection(&alone, &SELECTING) {
+                Ok(Selection { since, until, account, search, .. }) => {
+                    let all = &mut asked.selection;
+                    (all.since, all.until) = (all.since.or(since), all.until.or(until));
+                    all.account = all.account.take().or(account);
+                    all.search = all.search.take().or(search);
+                }
+                Err(_) => asked.misread = true,
+            }
+        }
+        // An empty date asks for the whole history; no word about it for the usual months.
+        if query::parameter(query, "since").is_none() {
+            let first = today.with_day(1).and_then(|first| first.checked_sub_months(Months::new(USUAL_MONTHS - 1)));
+            asked.selection.since = first;
+        }
+        asked
+    }
+
+    /// The address of the same page with something else asked: `None` leaves a parameter out.
+    pub(super) fn address(&self, changes: &[(&str, Option<&str>)]) -> String {
+        let Selection { since, until, account, search, .. } = &self.selection;
+        let date = |date: &Option<NaiveDate>| date.map(|date| date.to_string());
+        let parameters = [
+            ("since", Some(date(since).unwrap_or_default())),
+            ("until", date(until)),
+            ("account", account.clone()),
+            ("search", search.clone()),
+            ("currency", self.currency.clone()),
+            ("lang", self.language.clone()),
+        ];
+        let mut address = Serializer::new(String::new());
+        for (name, value) in &parameters {
+            if !changes.iter().any(|(changed, _)| changed == name)
+                && let Some(value) = value
+            {
+                address.append_pair(name, value);
+            }
+        }
+        changes.iter().for_each(|(name, value)| drop(value.map(|value| address.append_pair(name, value))));
+        format!("/?{}", address.finish())
+    }
+}
+
+/// Shows the page.
+pub(super) async fn page(
+    Of(state): Of<Arc<State>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let today = Utc::now().with_timezone(&state.engine.config.timezone).date_naive();
+    let asked = Asked::read(&query.unwrap_or_default(), today);
+    let words = choose(asked.language.as_deref(), &headers);
+    let form_proof = match caller {
+        Caller::Session { form_proof } => form_proof,
+        Caller::Token => String::new(),
+    };
+    let looked = reading::read(&state, move |state| {
+        let view = look(state, words, asked, form_proof)?;
+        Ok((view.is_running, sections::page(&view)))
+    });
+    match looked.await {
+        Ok((is_running, body)) => {
+            let head = if is_running { "<meta http-equiv=\"refresh\" content=\"5\">" } else { "" };
+            sign_in::document(StatusCode::OK, words, head, &body)
+        }
+        Err(answer) => answer,
+    }
+}
+
+fn look(state: &State, words: &'static Words, asked: Asked, form_proof: String) -> Result<View, Response> {
+    let (store, config) = (&state.engine.store, &state.engine.config);
+    let accounts = store.accounts();
+    let own = accounts.iter().map(|stored| stored.account.account.clone());
+    // With one account chosen, what moves to and from it is what one wants to see.
+    let mut gather = Gather::new(own.filter(|_| asked.selection.account.is_none()));
+    let selection = &asked.selection;
+    let of_accounts = Selection { search: None, ..selection.clone() };
+    for found in store.chronological(selection.since, selection.until) {
+        let (_, transaction) = found.map_err(|error| failed(&error))?;
+        if fits(selection, &transaction) {
+            gather.add(&transaction);
+        }
+        // What is searched for changes no balance.
+        if fits(&of_accounts, &transaction) {
+            gather.add_balance(&transaction);
+        }
+    }
+    let mut attentions = Vec::new();
+    for source in &config.sources {
+        let known = store.source(&source.name).map_err(|error| failed(&error))?;
+        attentions.extend(known.attention.map(|attention| (true, source.name.clone(), attention)));
+    }
+    for destination in &config.destinations {
+        let known = store.destination(&destination.name, &destination.target()).map_err(|error| failed(&error))?;
+        attentions.extend(known.attention.map(|attention| (false, destination.name.clone(), attention)));
+    }
+    Ok(View {
+        words,
+        form_proof,
+        standing: standing::ask(state)?,
+        accounts,
+        attentions,
+        runs: store.runs(RUNS).map_err(|error| failed(&error))?,
+        is_running: state.cycle.available_permits() == 0,
+        figures: gather.finish(asked.currency.as_deref()),
+        rows: api::page(store, selection, asked.cursor, ROWS).map_err(|error| failed(&error))?,
+        asked,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_months_are_shown_unless_something_else_is_asked() {
+        let today: NaiveDate = "2026-11-22".parse().unwrap();
+        let since = |query: &str| Asked::read(query, today).selection.since.map(|date| date.to_string());
+        assert_eq!(since("").as_deref(), Some("2025-12-01"));
+        assert_eq!(since("since="), None);
+        assert_eq!(since("since=2024-02-03&until=").as_deref(), Some("2024-02-03"));
+        let slip = Asked::read("since=2024-99-03&search=хляб&limit=x", today);
+        assert!(slip.misread && slip.selection.search.as_deref() == Some("хляб"));
+    }
+
+    #[test]
+    fn an_address_keeps_what_is_asked_and_changes_what_is_said() {
+        let today: NaiveDate = "2026-11-22".parse().unwrap();
+        let asked = Asked::read("since=&search=%22%3E&lang=bg", today);
+        assert_eq!(asked.address(&[("lang", Some("en"))]), "/?since=&search=%22%3E&lang=en");
+        assert_eq!(asked.address(&[("search", None), ("cursor", Some("x"))]), "/?since=&lang=bg&cursor=x");
+    }
+}

@@ -1,0 +1,177 @@
+//! Reading the store for an answer: on threads that may block, a few at once, and never more of it in memory than a
+//! piece. Also how a command's output becomes an answer.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::State;
+use super::access::refusal;
+use crate::control::{Command, Output};
+use crate::sync::Step;
+
+/// How long an answer waits for its turn to read.
+const TURN: Duration = Duration::from_secs(20);
+
+/// How long the reader of a long answer may take no byte.
+const STALL: Duration = Duration::from_secs(30);
+
+/// A long answer goes out in pieces of this size; so many may wait to be taken.
+const PIECE_BYTES: usize = 32 * 1024;
+const PIECES: usize = 4;
+
+/// How long the writer of a long answer sleeps while as many wait.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// A turn to read the store, or the answer that there is none.
+async fn turn(state: &State) -> Result<OwnedSemaphorePermit, Response> {
+    let turn = tokio::time::timeout(TURN, state.readers.clone().acquire_owned()).await;
+    turn.ok().and_then(Result::ok).ok_or_else(|| {
+        let mut answer = refusal(StatusCode::SERVICE_UNAVAILABLE, "too many are reading; try again soon");
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        answer
+    })
+}
+
+/// Reads with `look` on a thread that may block.
+pub(super) async fn read<T: Send + 'static>(
+    state: &Arc<State>,
+    look: impl FnOnce(&State) -> Result<T, Response> + Send + 'static,
+) -> Result<T, Response> {
+    let turn = turn(state).await?;
+    let reading = state.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        let found = look(&reading);
+        reading.engine.store.rest();
+        drop(turn);
+        found
+    });
+    done.await.unwrap_or_else(|_| Err(refusal(StatusCode::INTERNAL_SERVER_ERROR, "reading the store failed")))
+}
+
+/// The store's own failure as an answer.
+pub(super) fn failed(error: &dyn std::fmt::Display) -> Response {
+    tracing::error!("{error}");
+    refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
+}
+
+/// What a command says as JSON.
+pub(super) fn say(state: &State, command: &Command) -> Result<String, Response> {
+    let mut said = Said::default();
+    match (state.execute)(command, &mut said) {
+        Ok(_) if !said.data.is_empty() => Ok(said.data),
+        Ok(_) => Err(failed(&said.talk.trim().trim_start_matches("bankfeed: "))),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// JSON that is text already.
+pub(super) fn json(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+/// An answer that `write` makes while it goes out.
+pub(super) async fn stream(
+    state: &Arc<State>,
+    content_type: &'static str,
+    write: impl FnOnce(&State, &mut dyn Output) -> io::Result<()> + Send + 'static,
+) -> Response {
+    let turn = match turn(state).await {
+        Ok(turn) => turn,
+        Err(answer) => return answer,
+    };
+    let (sender, receiver) = mpsc::channel(PIECES);
+    let reading = state.clone();
+    tokio::task::spawn_blocking(move || {
+        let mut pieces = Pieces { sender, piece: Vec::new() };
+        let done = write(&reading, &mut pieces).and_then(|()| pieces.send());
+        if let Err(error) = done {
+            // Whoever reads must not take half of it for the whole: the connection breaks off.
+            tracing::debug!("a long answer ended early: {error}");
+            drop(pieces.sender.try_send(Err(error)));
+        }
+        reading.engine.store.rest();
+        drop(turn);
+    });
+    let pieces = stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)));
+    ([(header::CONTENT_TYPE, content_type)], Body::from_stream(pieces)).into_response()
+}
+
+/// Lets a command write into a long answer.
+pub(super) fn say_into(state: &State, command: &Command, output: &mut dyn Output) -> io::Result<()> {
+    match (state.execute)(command, output)? {
+        0 => Ok(()),
+        _ => Err(io::Error::other("the store could not be read to its end")),
+    }
+}
+
+/// A short command's output.
+#[derive(Default)]
+struct Said {
+    data: String,
+    talk: String,
+}
+
+impl Output for Said {
+    fn data(&mut self, text: &str) -> io::Result<()> {
+        self.data.push_str(text);
+        Ok(())
+    }
+    fn talk(&mut self, text: &str) -> io::Result<()> {
+        self.talk.push_str(text);
+        Ok(())
+    }
+    fn step(&mut self, _step: Step) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A long answer on its way out.
+struct Pieces {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    piece: Vec<u8>,
+}
+
+impl Pieces {
+    fn send(&mut self) -> io::Result<()> {
+        let piece = Bytes::from(std::mem::take(&mut self.piece));
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let (since, mut piece) = (Instant::now(), Ok(piece));
+        loop {
+            match self.sender.try_send(piece) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::error::TrySendError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
+                // A reader that takes nothing must not keep a thread for ever. The runtime's own timers would panic
+                // here while the daemon stops.
+                Err(mpsc::error::TrySendError::Full(_)) if since.elapsed() > STALL => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                Err(mpsc::error::TrySendError::Full(back)) => piece = back,
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+impl Output for Pieces {
+    fn data(&mut self, text: &str) -> io::Result<()> {
+        self.piece.extend_from_slice(text.as_bytes());
+        if self.piece.len() >= PIECE_BYTES { self.send() } else { Ok(()) }
+    }
+    fn talk(&mut self, text: &str) -> io::Result<()> {
+        // What a command says beside its data ends in its exit status; here it would be lost, so it is logged.
+        tracing::warn!("{}", text.trim());
+        Ok(())
+    }
+    fn step(&mut self, _step: Step) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,559 @@
+//! The parts of the page as HTML. Every text that is not from `words` goes through [`E`]; the bank's and the services'
+//! words stand in `<bdi>`, so that letters that run the other way turn nothing around them.
+
+use std::fmt::Write;
+
+use chrono::DateTime;
+use rust_decimal::Decimal;
+
+use super::chart::{self, Caption, Group};
+use super::figures::{Balance, Flow, Share, Shares};
+use super::html::{E, count, date, moment, money, sum};
+use super::page::View;
+use super::standing::Party;
+use crate::model::{Direction, Transaction};
+use crate::sync::{Outcome, Report};
+
+/// Everything between `<body>` and `</body>`.
+pub(super) fn page(view: &View) -> String {
+    let words = view.words;
+    let mut html = format!("<a class=\"skip\" href=\"#transactions\">{}</a>{}<main>", words.skip, header(view));
+    html += &notices(view);
+    html += &accounts(view);
+    html += &filters(view);
+    html += &charts(view);
+    html += &transactions(view);
+    html += &parties(view);
+    html += &runs(view);
+    html + "</main>"
+}
+
+fn header(view: &View) -> String {
+    let words = view.words;
+    let (code, name) = words.other;
+    let other = view.asked.address(&[("lang", Some(code))]);
+    let mut html = format!(
+        "<header><h1>bankfeed</h1><nav><a href=\"{}\" lang=\"{code}\" hreflang=\"{code}\">{name}</a>",
+        E(&other)
+    );
+    if !view.form_proof.is_empty() {
+        let _ = write!(
+            html,
+            "<form method=\"post\" action=\"/sign-out\">{}<button>{}</button></form>",
+            proof(view),
+            words.sign_out
+        );
+    }
+    html + "</nav></header>"
+}
+
+/// The hidden field that shows where a form comes from.
+fn proof(view: &View) -> String {
+    format!("<input type=\"hidden\" name=\"form_proof\" value=\"{}\">", E(&view.form_proof))
+}
+
+/// What needs the owner, and the button.
+fn notices(view: &View) -> String {
+    let words = view.words;
+    let mut html = String::new();
+    if !view.attentions.is_empty() {
+        let _ = write!(
+            html,
+            "<section class=\"attention\" aria-labelledby=\"attention\"><h2 id=\"attention\">{}</h2><ul>",
+            words.attention
+        );
+        for (is_source, name, attention) in &view.attentions {
+            let what = if *is_source { words.source } else { words.destination };
+            let _ = write!(
+                html,
+                "<li><strong>{what} <bdi>{}</bdi></strong>: <bdi lang=\"en\">{}</bdi><br><span class=\"remedy\">{}</span></li>",
+                E(name),
+                E(&attention.message),
+                words.remedy(attention.cause)
+            );
+        }
+        html += "</ul></section>";
+    }
+    let failing: Vec<String> = parties_of(view)
+        .filter(|(_, party)| party.attention.is_none())
+        .filter_map(|(what, party)| {
+            let error = party.error.as_deref()?;
+            Some(format!("<li>{what} <bdi>{}</bdi>: <bdi lang=\"en\">{}</bdi></li>", E(&party.name), E(error)))
+        })
+        .collect();
+    if !failing.is_empty() {
+        let _ = write!(
+            html,
+            "<section class=\"failing\" aria-labelledby=\"failing\"><h2 id=\"failing\">{}</h2><ul>{}</ul></section>",
+            words.failed_later,
+            failing.concat()
+        );
+    }
+    html + &run_now(view)
+}
+
+fn run_now(view: &View) -> String {
+    let words = view.words;
+    let is_well = view.attentions.is_empty()
+        && parties_of(view)
+            .all(|(_, party)| party.error.is_none() && party.waiting == 0 && party.last_success.is_some());
+    let state = if view.is_running {
+        format!("<p role=\"status\" class=\"running\">{}</p>", words.running)
+    } else if is_well {
+        format!("<p class=\"well\">{}</p>", words.all_well)
+    } else {
+        String::new()
+    };
+    let last = view.runs.first().map_or(words.never.to_owned(), |run| moment(&run.started, words.language));
+    let next = view.standing.next_run.as_deref().map_or(words.none.to_owned(), |time| moment(time, words.language));
+    let disabled = if view.is_running { " disabled" } else { "" };
+    format!(
+        "<section class=\"now\"><div>{state}<p class=\"quiet\">{}: {last} · {}: {next}</p></div>\
+         <form method=\"post\" action=\"/api/sync\">{}<input type=\"hidden\" name=\"lang\" value=\"{}\">\
+         <button class=\"main\"{disabled}>{}</button></form></section>",
+        words.last_run,
+        words.next_run,
+        proof(view),
+        E(view.asked.language.as_deref().unwrap_or_default()),
+        words.sync_now
+    )
+}
+
+fn accounts(view: &View) -> String {
+    let words = view.words;
+    let mut html = format!("<section aria-labelledby=\"accounts\"><h2 id=\"accounts\">{}</h2>", words.accounts);
+    if view.standing.accounts.is_empty() {
+        return html + &format!("<p>{}</p></section>", words.no_accounts);
+    }
+    html += "<ul class=\"tiles\">";
+    for account in &view.standing.accounts {
+        let known = view.accounts.iter().find(|known| known.account.account == account.account);
+        let name = known.map_or("", |known| known.account.name.as_str());
+        let customer = known.map_or("", |known| known.account.customer.as_str());
+        let balance: Option<Decimal> = account.balance.as_deref().and_then(|balance| balance.parse().ok());
+        let balance = balance.map_or("–".to_owned(), |balance| money(balance, words.language));
+        let (class, word) =
+            if account.complete { ("complete", words.complete) } else { ("incomplete", words.incomplete) };
+        let _ = write!(
+            html,
+            "<li><h3><bdi>{}</bdi></h3><p class=\"balance\">{balance} <span>{}</span></p><p class=\"quiet\">{}<br><bdi>{}</bdi></p><p class=\"{class}\">{word}</p>",
+            E(if name.is_empty() { &account.account } else { name }),
+            E(&account.currency),
+            E(&in_fours(&account.account)),
+            E(customer)
+        );
+        if let Some(problem) = &account.problem {
+            let _ = write!(html, "<p class=\"problem\" lang=\"en\">{}</p>", E(problem));
+        }
+        html += "</li>";
+    }
+    html + "</ul></section>"
+}
+
+/// An account number as it is printed on paper.
+fn in_fours(account: &str) -> String {
+    let letters: Vec<char> = account.chars().collect();
+    letters.chunks(4).map(|four| four.iter().collect::<String>()).collect::<Vec<_>>().join(" ")
+}
+
+fn filters(view: &View) -> String {
+    let (words, asked) = (view.words, &view.asked);
+    let selection = &asked.selection;
+    let day = |day: Option<chrono::NaiveDate>| day.map_or(String::new(), |day| day.to_string());
+    let mut accounts = format!("<option value=\"\">{}</option>", words.all_accounts);
+    for stored in &view.accounts {
+        let account = &stored.account;
+        let selected = selection.account.as_deref() == Some(&account.account);
+        let label = if account.name.is_empty() { in_fours(&account.account) } else { account.name.clone() };
+        let _ = write!(
+            accounts,
+            "<option value=\"{}\"{}>{}</option>",
+            E(&account.account),
+            if selected { " selected" } else { "" },
+            E(&label)
+        );
+    }
+    let misread =
+        if asked.misread { format!("<p role=\"alert\" class=\"wrong\">{}</p>", words.bad_date) } else { String::new() };
+    let mut html = format!(
+        "<section aria-labelledby=\"filters\"><h2 id=\"filters\">{}</h2>{misread}<form class=\"filters\" method=\"get\" action=\"/\">\
+         <p><label for=\"since\">{}</label><input id=\"since\" name=\"since\" type=\"date\" value=\"{}\"></p>\
+         <p><label for=\"until\">{}</label><input id=\"until\" name=\"until\" type=\"date\" value=\"{}\"></p>\
+         <p><label for=\"account\">{}</label><select id=\"account\" name=\"account\">{accounts}</select></p>\
+         <p><label for=\"search\">{}</label><input id=\"search\" name=\"search\" type=\"search\" maxlength=\"200\" value=\"{}\"></p>",
+        words.filters,
+        words.from,
+        day(selection.since),
+        words.to,
+        day(selection.until),
+        words.account,
+        words.search,
+        E(selection.search.as_deref().unwrap_or_default())
+    );
+    if view.figures.units.len() > 1 {
+        let _ = write!(
+            html,
+            "<p><label for=\"currency\">{}</label><select id=\"currency\" name=\"currency\">",
+            words.currency
+        );
+        for unit in view.figures.units.keys() {
+            let selected = if *unit == view.figures.unit { " selected" } else { "" };
+            let _ = write!(html, "<option{selected}>{}</option>", E(unit));
+        }
+        html += "</select></p>";
+    }
+    if let Some(language) = &asked.language {
+        let _ = write!(html, "<input type=\"hidden\" name=\"lang\" value=\"{}\">", E(language));
+    }
+    let language = asked.language.as_deref().map_or(String::new(), |language| format!("lang={language}"));
+    html + &format!(
+        "<p class=\"buttons\"><button>{}</button><a href=\"/?{language}\">{}</a><a href=\"{}\">{}</a></p></form></section>",
+        words.apply,
+        words.reset,
+        E(&asked.address(&[("since", Some("")), ("until", None)])),
+        words.whole_history
+    )
+}
+
+fn charts(view: &View) -> String {
+    let (words, figures) = (view.words, &view.figures);
+    let mut html = format!("<section aria-labelledby=\"charts\"><h2 id=\"charts\">{}</h2>", words.figures);
+    if figures.units.is_empty() {
+        return html + &format!("<p>{}</p></section>", words.nothing_here);
+    }
+    let Flow { debit, credit, fees } = figures.total;
+    html += "<dl class=\"sums\">";
+    for (class, name, amount) in [
+        ("in", words.money_in, credit),
+        ("out", words.money_out, debit),
+        ("", words.difference, credit - debit),
+        ("", words.fees, fees),
+    ] {
+        let _ = write!(
+            html,
+            "<div><dt class=\"{class}\">{name}</dt><dd>{} <span>{}</span></dd></div>",
+            sum(amount, words.language),
+            E(&figures.unit)
+        );
+    }
+    html += "</dl><div class=\"charts\">";
+    html += &flow_chart(view);
+    html += &balance_chart(view);
+    let by = if figures.by_rules { words.by_category } else { words.by_kind };
+    let no_category = if figures.by_rules { words.no_category } else { words.no_name };
+    html += &shares_chart(view, "categories", by, &figures.categories, "out", no_category);
+    html += &shares_chart(view, "paid", words.paid_to, &figures.paid_to, "out", words.no_name);
+    html += &shares_chart(view, "received", words.received_from, &figures.received_from, "in", words.no_name);
+    html += &fees_chart(view);
+    html += "</div>";
+    html + &footnotes(view) + "</section>"
+}
+
+/// What the charts leave out, and at which rate.
+fn footnotes(view: &View) -> String {
+    let (words, figures) = (view.words, &view.figures);
+    let mut notes = Vec::new();
+    if figures.own_transfers > 0 {
+        notes.push(format!("{} {}.", words.own_transfers, count(figures.own_transfers, words.language)));
+    }
+    let others = figures.units.iter().filter(|(unit, _)| **unit != figures.unit);
+    let others: Vec<String> = others
+        .map(|(unit, rows)| {
+            let address = view.asked.address(&[("currency", Some(unit))]);
+            format!("<a href=\"{}\">{}</a> ({})", E(&address), E(unit), count(*rows, words.language))
+        })
+        .collect();
+    if !others.is_empty() {
+        notes.push(format!("{} {}.", words.other_units, others.join(", ")));
+    }
+    if figures.unit == "EUR"
+        && view.accounts.iter().any(|stored| {
+            stored.account.currency == "BGN" || stored.former_currencies.iter().any(|(_, code)| code == "BGN")
+        })
+    {
+        notes.push(words.in_euros.to_owned());
+    }
+    if notes.is_empty() { String::new() } else { format!("<p class=\"quiet\">{}</p>", notes.join(" ")) }
+}
+
+/// The periods with a value for each series.
+fn groups(view: &View, values: impl Fn(&Flow) -> Vec<Decimal>) -> Vec<Group> {
+    let mut year = None;
+    let periods = view.figures.periods.iter().map(|(period, flow)| {
+        let (label, name) = match period.month {
+            Some(month) => {
+                let month = view.words.months[(month as usize).clamp(1, 12) - 1];
+                (month.to_owned(), format!("{month} {}", period.year))
+            }
+            None => (period.year.to_string(), period.year.to_string()),
+        };
+        let is_new = period.month.is_some() && year.replace(period.year) != Some(period.year);
+        let sublabel = if is_new { period.year.to_string() } else { String::new() };
+        Group { label, sublabel, name, values: values(flow) }
+    });
+    periods.collect()
+}
+
+fn flow_chart(view: &View) -> String {
+    let (words, figures) = (view.words, &view.figures);
+    let by_year = figures.periods.first().is_some_and(|(period, _)| period.month.is_none());
+    let title = if by_year { words.by_year } else { words.by_month };
+    let series = [("in", words.money_in), ("out", words.money_out)];
+    let groups = groups(view, |flow| vec![flow.credit, flow.debit]);
+    let key = "<p class=\"key\"><span class=\"in\">".to_owned()
+        + words.money_in
+        + "</span> <span class=\"out\">"
+        + words.money_out
+        + "</span></p>";
+    column_chart(view, "flow", title, &series, &groups, &key)
+}
+
+fn fees_chart(view: &View) -> String {
+    let words = view.words;
+    let groups = groups(view, |flow| vec![flow.fees]);
+    column_chart(view, "fees", words.fees_over_time, &[("out", words.fees)], &groups, "")
+}
+
+fn column_chart(
+    view: &View,
+    id: &str,
+    title: &str,
+    series: &[chart::Series<'_>],
+    groups: &[Group],
+    key: &str,
+) -> String {
+    let (words, unit) = (view.words, view.figures.unit.as_str());
+    if groups.iter().all(|group| group.values.iter().all(Decimal::is_zero)) {
+        return figure(id, title, &format!("<p>{}</p>", words.nothing_here));
+    }
+    let total = |at: usize| groups.iter().map(|group| group.values[at]).sum::<Decimal>();
+    let sums =
+        series.iter().enumerate().map(|(at, (_, name))| format!("{name}: {} {unit}", sum(total(at), words.language)));
+    let ends = [groups.first(), groups.last()].map(|group| group.map_or("", |group| &group.name));
+    let description = format!("{} – {}. {}", ends[0], ends[1], sums.collect::<Vec<_>>().join("; "));
+    let caption = Caption { id, title, description: &description, language: words.language, unit };
+    let mut table = format!("<table><thead><tr><th scope=\"col\">{}</th>", words.period);
+    series.iter().for_each(|(_, name)| table += &format!("<th scope=\"col\" class=\"number\">{name}</th>"));
+    table += "</tr></thead><tbody>";
+    for group in groups {
+        let _ = write!(table, "<tr><th scope=\"row\">{}</th>", E(&group.name));
+        group
+            .values
+            .iter()
+            .for_each(|value| table += &format!("<td class=\"number\">{}</td>", sum(*value, words.language)));
+        table += "</tr>";
+    }
+    table += "</tbody></table>";
+    let drawn = chart::columns(&caption, series, groups);
+    figure(id, title, &format!("{key}{drawn}<details><summary>{}</summary>{table}</details>", words.as_table))
+}
+
+fn figure(id: &str, title: &str, inside: &str) -> String {
+    format!("<figure aria-labelledby=\"{id}\"><h3 id=\"{id}\">{title}</h3>{inside}</figure>")
+}
+
+fn balance_chart(view: &View) -> String {
+    let (words, unit) = (view.words, view.figures.unit.as_str());
+    let name = |balance: &Balance| {
+        if balance.name.is_empty() { in_fours(&balance.account) } else { balance.name.clone() }
+    };
+    // The largest first, and only as many as can be told apart.
+    let mut balances: Vec<&Balance> = view.figures.balances.iter().collect();
+    let last = |balance: &Balance| balance.days.last().map(|(_, amount)| *amount).unwrap_or_default();
+    balances.sort_by_key(|balance| std::cmp::Reverse(last(balance)));
+    balances.truncate(chart::STYLES);
+    let title = words.balances_over_time;
+    if balances.is_empty() {
+        return figure("balances", title, &format!("<p>{}</p>", words.nothing_here));
+    }
+    let (mut key, mut said) = (String::from("<ul class=\"key\">"), Vec::new());
+    for (at, balance) in balances.iter().enumerate() {
+        let amount = sum(last(balance), words.language);
+        let _ = write!(
+            key,
+            "<li>{} <bdi>{}</bdi> <span class=\"quiet\">{amount} {}</span></li>",
+            chart::swatch(at),
+            E(&name(balance)),
+            E(unit)
+        );
+        said.push(format!("{}: {amount} {unit}", name(balance)));
+    }
+    key += "</ul>";
+    let description = said.join("; ");
+    let caption = Caption { id: "balances", title, description: &description, language: words.language, unit };
+    let lines: Vec<_> = balances.iter().map(|balance| (name(balance), balance.days.clone())).collect();
+    figure("balances", title, &format!("{}{key}", chart::lines(&caption, &lines)))
+}
+
+fn shares_chart(view: &View, id: &str, title: &str, shares: &Shares, class: &str, no_name: &str) -> String {
+    let words = view.words;
+    if shares.largest.is_empty() {
+        return figure(id, title, &format!("<p>{}</p>", words.nothing_here));
+    }
+    let largest = shares.largest.iter().chain(&shares.rest).map(|share| share.amount).max().unwrap_or_default();
+    let mut html = format!(
+        "<table class=\"shares\" aria-labelledby=\"{id}\"><thead class=\"unseen\"><tr><th scope=\"col\">{}</th><th scope=\"col\">{}, {}</th></tr></thead><tbody>",
+        words.name,
+        words.amount,
+        E(&view.figures.unit)
+    );
+    let mut row = |name: &str, share: &Share| {
+        let _ = write!(
+            html,
+            "<tr><th scope=\"row\"><bdi>{}</bdi> <span class=\"quiet\">×{}</span>{}</th><td class=\"number\">{}</td></tr>",
+            E(name),
+            count(share.count, words.language),
+            chart::bar(class, share.amount, largest),
+            sum(share.amount, words.language)
+        );
+    };
+    for share in &shares.largest {
+        row(if share.name.is_empty() { no_name } else { &share.name }, share);
+    }
+    shares.rest.iter().for_each(|share| row(words.rest, share));
+    html += "</tbody></table>";
+    figure(id, title, &html)
+}
+
+fn transactions(view: &View) -> String {
+    let (words, asked) = (view.words, &view.asked);
+    let mut html = format!(
+        "<section aria-labelledby=\"transactions\"><h2 id=\"transactions\" tabindex=\"-1\">{} <span class=\"quiet\">{}</span></h2>",
+        words.transactions, words.shown
+    );
+    if view.rows.rows.is_empty() {
+        return html + &format!("<p>{}</p></section>", words.nothing_here);
+    }
+    let _ = write!(
+        html,
+        "<table class=\"rows\" aria-labelledby=\"transactions\"><thead><tr><th scope=\"col\">{}</th><th scope=\"col\">{}, {}</th><th scope=\"col\" class=\"wide\">{}</th><th scope=\"col\" class=\"wide\">{}</th><th scope=\"col\" class=\"number\">{}</th><th scope=\"col\" class=\"number wide\">{}</th></tr></thead><tbody>",
+        words.date,
+        words.counterparty,
+        words.description,
+        if view.figures.by_rules { words.category } else { words.kind },
+        words.account,
+        words.amount,
+        words.balance
+    );
+    view.rows.rows.iter().for_each(|(_, transaction)| html += &row(view, transaction));
+    html += "</tbody></table><p class=\"buttons\">";
+    if asked.cursor.is_some() {
+        let _ = write!(html, "<a href=\"{}#transactions\">{}</a>", E(&asked.address(&[])), words.newest);
+    }
+    if let Some(next) = &view.rows.next {
+        let address = asked.address(&[("cursor", Some(next))]);
+        let _ = write!(html, "<a rel=\"next\" href=\"{}#transactions\">{}</a>", E(&address), words.older);
+    }
+    let csv = asked.address(&[("currency", None), ("lang", None)]).replacen("/?", "/api/transactions.csv?", 1);
+    html + &format!("<a href=\"{}\" download>{}</a></p></section>", E(&csv), words.download)
+}
+
+fn row(view: &View, transaction: &Transaction) -> String {
+    let (words, row) = (view.words, &transaction.row);
+    let enrichment = &transaction.enrichment;
+    let party = [&enrichment.vendor, &row.counterparty, &row.kind].into_iter().find(|text| !text.is_empty());
+    let account = if transaction.account_name.is_empty() { &transaction.account } else { &transaction.account_name };
+    let category = if view.figures.by_rules { &enrichment.category } else { &row.kind };
+    let told = [account, category].into_iter().filter(|text| !text.is_empty());
+    let told: Vec<String> = told.map(|text| format!("<bdi>{}</bdi>", E(text))).collect();
+    let description = match row.description.as_str() {
+        "" => String::new(),
+        text => format!("<br><bdi class=\"quiet\">{}</bdi>", E(text)),
+    };
+    let (class, sign) = match row.direction() {
+        Direction::Debit => ("out", ""),
+        Direction::Credit => ("in", "+"),
+    };
+    let vanished = match transaction.vanished {
+        true => format!(" <strong class=\"gone\">{}</strong>", words.vanished),
+        false => String::new(),
+    };
+    format!(
+        "<tr{}><td class=\"date\">{}</td><td><bdi class=\"party\">{}</bdi>{vanished}{description}<span class=\"narrow quiet\">{}</span></td><td class=\"wide\"><bdi>{}</bdi></td><td class=\"wide\"><bdi>{}</bdi></td><td class=\"number {class}\">{sign}{} <span>{}</span></td><td class=\"number wide quiet\">{}</td></tr>",
+        if transaction.vanished { " class=\"vanished\"" } else { "" },
+        date(row.date, words.language),
+        E(party.map_or("–", String::as_str)),
+        told.join(" · "),
+        E(category),
+        E(account),
+        money(row.amount, words.language),
+        E(&row.currency),
+        row.balance.map_or(String::new(), |balance| money(balance, words.language))
+    )
+}
+
+/// Sources and destinations with the word for each.
+fn parties_of(view: &View) -> impl Iterator<Item = (&'static str, &Party)> {
+    let words = view.words;
+    let sources = view.standing.sources.iter().map(|party| (words.source, party));
+    sources.chain(view.standing.destinations.iter().map(|party| (words.destination, party)))
+}
+
+fn parties(view: &View) -> String {
+    let words = view.words;
+    let mut html = format!(
+        "<section aria-labelledby=\"parties\"><h2 id=\"parties\">{}</h2><table aria-labelledby=\"parties\"><thead><tr><th scope=\"col\">{}</th><th scope=\"col\">{}</th><th scope=\"col\" class=\"number\">{}</th><th scope=\"col\" class=\"number\">{}</th></tr></thead><tbody>",
+        words.destinations, words.name, words.last_success, words.waiting, words.refused
+    );
+    for (what, party) in parties_of(view) {
+        let last = party.last_success.as_deref().map_or(words.never.to_owned(), |time| moment(time, words.language));
+        let numbers = if what == words.source {
+            "<td class=\"number\">–</td><td class=\"number\">–</td>".to_owned()
+        } else {
+            let number = |number: u64| format!("<td class=\"number\">{}</td>", count(number, words.language));
+            number(party.waiting) + &number(party.rejected.len() as u64)
+        };
+        let _ = write!(
+            html,
+            "<tr><th scope=\"row\"><span class=\"quiet\">{what}</span><br><bdi>{}</bdi></th><td>{}</td>{numbers}</tr>",
+            E(&party.name),
+            E(&last)
+        );
+    }
+    html + "</tbody></table></section>"
+}
+
+fn runs(view: &View) -> String {
+    let words = view.words;
+    let mut html = format!("<section aria-labelledby=\"runs\"><h2 id=\"runs\">{}</h2>", words.runs);
+    if view.runs.is_empty() {
+        return html + &format!("<p>{}</p></section>", words.no_runs);
+    }
+    let _ = write!(
+        html,
+        "<table aria-labelledby=\"runs\"><thead><tr><th scope=\"col\">{}</th><th scope=\"col\">{}</th><th scope=\"col\" class=\"number\">{}</th><th scope=\"col\" class=\"number wide\">{}</th><th scope=\"col\" class=\"number\">{}</th><th scope=\"col\" class=\"number wide\">{}</th></tr></thead><tbody>",
+        words.started, words.outcome, words.new, words.changed, words.delivered, words.took
+    );
+    view.runs.iter().for_each(|report| html += &run(view, report));
+    html + "</tbody></table></section>"
+}
+
+fn run(view: &View, report: &Report) -> String {
+    let words = view.words;
+    let (class, outcome) = match report.exit_status() {
+        0 => ("complete", Outcome::Ok),
+        3 => ("incomplete", Outcome::Attention),
+        _ => ("incomplete", Outcome::Failed),
+    };
+    let number = |number: u64| count(number, words.language);
+    let time = |text: &str| DateTime::parse_from_rfc3339(text).ok();
+    let took = time(&report.started).zip(time(&report.finished)).map(|(began, ended)| (ended - began).num_seconds());
+    let sources = report.sources.iter().filter_map(|source| Some((&source.name, source.error.as_ref()?)));
+    let destinations = report.destinations.iter().filter_map(|to| Some((&to.name, to.error.as_ref()?)));
+    let errors: String = sources
+        .chain(destinations)
+        .map(|(name, error)| {
+            format!("<br><span class=\"problem\"><bdi>{}</bdi>: <bdi lang=\"en\">{}</bdi></span>", E(name), E(error))
+        })
+        .collect();
+    format!(
+        "<tr><th scope=\"row\">{}</th><td><span class=\"{class}\">{}</span>{errors}</td><td class=\"number\">{}</td><td class=\"number wide\">{}</td><td class=\"number\">{}</td><td class=\"number wide\">{} {}</td></tr>",
+        E(&moment(&report.started, words.language)),
+        words.outcome(outcome),
+        number(report.sources.iter().map(|source| source.new).sum()),
+        number(report.sources.iter().map(|source| source.changed).sum()),
+        number(report.destinations.iter().map(|to| to.appended + to.updated).sum()),
+        took.unwrap_or_default(),
+        words.seconds
+    )
+}

@@ -1,0 +1,159 @@
+//! The way in and out of the page: the same token, sent as a form, for a cookie that lasts half a day.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Request, State as Of};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use url::form_urlencoded;
+
+use super::access::{self, Caller, no_cookie, refusal, session_cookie};
+use super::html::E;
+use super::words::{Words, choose};
+use super::{State, query};
+
+/// Largest form; all of them are small.
+const MAX_FORM_BYTES: usize = 16 * 1024;
+
+/// How long a form may take to arrive.
+const FORM_PATIENCE: Duration = Duration::from_secs(10);
+
+const STYLE: &str = include_str!("style.css");
+
+/// What the sign-in form says beside its field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Note {
+    /// Nothing.
+    None,
+    /// The token was wrong.
+    Wrong,
+    /// Too many were.
+    TooOften,
+}
+
+/// `POST /sign-in`
+pub(super) async fn sign_in(Of(state): Of<Arc<State>>, request: Request) -> Response {
+    let peer = access::peer(&request);
+    let (parts, body) = request.into_parts();
+    let form = match read_form(body).await {
+        Ok(form) => form,
+        Err(answer) => return answer,
+    };
+    let words = choose(form.get("lang").map(String::as_str), &parts.headers);
+    let given = form.get("token").map(|token| token.trim()).unwrap_or_default();
+    let note = match state.access.is_token(given.as_bytes(), peer) {
+        Some(true) => {
+            return match state.access.begin_session() {
+                Ok(secret) => enter(&secret, &parts.headers, form.get("lang").map(String::as_str)),
+                Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+            };
+        }
+        Some(false) => Note::Wrong,
+        None => Note::TooOften,
+    };
+    show(words, note)
+}
+
+fn enter(secret: &str, headers: &HeaderMap, language: Option<&str>) -> Response {
+    let over_https = headers
+        .get(header::ORIGIN)
+        .or_else(|| headers.get("x-forwarded-proto"))
+        .is_some_and(|value| value.as_bytes().starts_with(b"https"));
+    let to = match language {
+        Some("bg") => "/?lang=bg",
+        Some("en") => "/?lang=en",
+        _ => "/",
+    };
+    ([(header::SET_COOKIE, session_cookie(secret, over_https))], Redirect::to(to)).into_response()
+}
+
+/// `POST /sign-out`
+pub(super) async fn sign_out(
+    Of(state): Of<Arc<State>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let form = match read_form(body).await {
+        Ok(form) => form,
+        Err(answer) => return answer,
+    };
+    if !access::is_on_purpose(&caller, &parts.headers, form.get("form_proof").map(String::as_str)) {
+        return refusal(StatusCode::FORBIDDEN, "the request comes from another site");
+    }
+    state.access.end_session(&parts.headers);
+    ([(header::SET_COOKIE, no_cookie())], Redirect::to("/")).into_response()
+}
+
+/// The fields of a form; of a name given twice the first. A body that is no form has none.
+pub(super) async fn read_form(body: Body) -> Result<HashMap<String, String>, Response> {
+    let bytes = match tokio::time::timeout(FORM_PATIENCE, axum::body::to_bytes(body, MAX_FORM_BYTES)).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(_)) => return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off")),
+        Err(_) => return Err(refusal(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+    };
+    let mut form = HashMap::new();
+    for (name, value) in form_urlencoded::parse(&bytes) {
+        form.entry(name.into_owned()).or_insert_with(|| value.into_owned());
+    }
+    Ok(form)
+}
+
+/// The form for whoever opens the page without a session.
+pub(super) fn form(request: &Request) -> Response {
+    let language = query::parameter(request.uri().query().unwrap_or_default(), "lang");
+    show(choose(language.as_deref(), request.headers()), Note::None)
+}
+
+fn show(words: &Words, note: Note) -> Response {
+    let (status, note) = match note {
+        Note::None => (StatusCode::UNAUTHORIZED, String::new()),
+        Note::Wrong => (StatusCode::UNAUTHORIZED, words.token_wrong.to_owned()),
+        Note::TooOften => (StatusCode::TOO_MANY_REQUESTS, words.token_too_often.to_owned()),
+    };
+    let note = if note.is_empty() { note } else { format!("<p class=\"wrong\" role=\"alert\">{}</p>", E(&note)) };
+    let body = format!(
+        "<main class=\"sign-in\"><h1>bankfeed</h1>{note}<form method=\"post\" action=\"/sign-in\">\
+         <input type=\"hidden\" name=\"lang\" value=\"{}\">\
+         <label for=\"token\">{}</label>\
+         <input id=\"token\" name=\"token\" type=\"password\" autocomplete=\"current-password\" required autofocus aria-describedby=\"where\">\
+         <p id=\"where\" class=\"quiet\">{}</p><button class=\"main\">{}</button></form>\
+         <p><a href=\"/?lang={}\" lang=\"{}\" hreflang=\"{}\">{}</a></p></main>",
+        words.code,
+        words.token,
+        words.token_where,
+        words.sign_in,
+        words.other.0,
+        words.other.0,
+        words.other.0,
+        words.other.1
+    );
+    document(status, words, "", &body)
+}
+
+/// A whole page. Its style is the only thing inside it that a browser may apply.
+pub(super) fn document(status: StatusCode, words: &Words, head: &str, body: &str) -> Response {
+    const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect width='16' height='16' rx='3' fill='%23155e75'/%3E%3Cpath d='M3 12V8h2v4zm4 0V4h2v8zm4 0V6h2v6z' fill='%23fff'/%3E%3C/svg%3E";
+    let nonce = match access::random_text() {
+        Ok(nonce) => nonce,
+        Err(error) => return refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    };
+    let text = format!(
+        "<!DOCTYPE html>\n<html lang=\"{}\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light dark\"><meta name=\"robots\" content=\"noindex\"><title>bankfeed</title>\
+         <link rel=\"icon\" href=\"{ICON}\">{head}<style nonce=\"{nonce}\">{STYLE}</style></head><body>{body}</body></html>\n",
+        words.code
+    );
+    let policy = format!(
+        "default-src 'self'; script-src 'none'; style-src 'nonce-{nonce}'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    );
+    let mut answer = (status, Html(text)).into_response();
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    answer
+}
