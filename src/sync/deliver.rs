@@ -222,9 +222,14 @@ impl Delivery<'_> {
     }
 
     /// Where it is unknown what is there already, asks before anything is appended.
-    async fn take_stock(&mut self, destination: &mut dyn Destination) -> Result<(), Error> {
+    async fn take_stock(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
         if self.state.adopting {
             self.adopted = destination.existing_ids().await?.iter().map(|id| id_hash(id)).collect();
+            if self.state.watermark == 0
+                && let Some(past) = destination.past()
+            {
+                self.recognise_deletions(&past)?;
+            }
         }
         Ok(())
     }
