@@ -179,7 +179,7 @@ async fn nothing_but_health_is_said_without_the_token() {
     let page = site.ask(Method::GET, "/").send().await.unwrap();
     assert_eq!(page.status(), 401);
     let page = page.text().await.unwrap();
-    assert!(page.contains("action=\"/sign-in\"") && !page.contains("BG"), "{page}");
+    assert!(page.contains("action=\"/sign-in\"") && !page.contains("FINV915"), "{page}");
     assert_eq!(site.world.bank.login_attempts(), 0, "nobody without a token made it knock at the bank");
 
     for (method, path, status) in [
