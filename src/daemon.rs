@@ -34,7 +34,7 @@ enum Job {
     Check(Watcher, oneshot::Sender<Result<Vec<Checked>, store::Error>>),
     Rules(bool, Watcher, oneshot::Sender<Result<(Applied, Report), store::Error>>),
     Verify(Verification, Watcher, oneshot::Sender<Result<Vec<Verified>, store::Error>>),
-    Restore(config::Destination, Vec<String>, Watcher, oneshot::Sender<Result<Restored, store::Error>>),
+    Restore(Box<config::Destination>, Vec<String>, Watcher, oneshot::Sender<Result<Restored, store::Error>>),
 }
 
 /// The owner of the store, as the commands see it.
@@ -88,7 +88,7 @@ impl Owner {
         output: &mut dyn Output,
     ) -> io::Result<Result<Restored, store::Error>> {
         let (reply, answer) = oneshot::channel();
-        self.ask(answer, |watcher| Job::Restore(destination, ids, watcher, reply), output)
+        self.ask(answer, |watcher| Job::Restore(Box::new(destination), ids, watcher, reply), output)
     }
 
     fn ask<T>(

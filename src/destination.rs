@@ -5,6 +5,8 @@
 //! own affair: an upsert by id, a once-only guard beside a ledger. A destination knows nothing of the store or of
 //! sources; what it must remember between cycles it hands to the engine as an opaque [`Destination::memory`].
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +108,15 @@ pub enum Settled {
     },
 }
 
+/// What a destination itself knows of deliveries before this store's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// How many rows were ever written; one that was put back counts once.
+    pub rows: u64,
+    /// The latest time (seconds since 1970) among the rows written, by account.
+    pub through: BTreeMap<String, i64>,
+}
+
 /// A place rows are copied to.
 #[async_trait]
 pub trait Destination: Send {
@@ -118,6 +129,12 @@ pub trait Destination: Send {
 
     /// Ids found there, older forms of them as well. Asked for when nothing is known of what was delivered before.
     async fn existing_ids(&mut self) -> Result<Vec<String>, Error>;
+
+    /// What is known of former deliveries, once [`Destination::existing_ids`] has been asked: where the numbers fit, a
+    /// row that is absent was deleted by the owner.
+    fn past(&self) -> Option<Past> {
+        None
+    }
 
     /// The most items worth offering to [`Destination::prepare`] at once.
     fn batch_limit(&self) -> usize;

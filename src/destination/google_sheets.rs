@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::readback::Reader;
-use super::{Batch, Destination, Item, Outcome, Settled, Verdict, What};
+use super::{Batch, Destination, Item, Outcome, Past, Settled, Verdict, What};
 use crate::config;
 use crate::remote::{Cause, Context, Error};
 
@@ -164,6 +164,11 @@ impl Destination for GoogleSheets {
                 done => return done,
             }
         }
+    }
+
+    fn past(&self) -> Option<Past> {
+        let (_, ledger) = self.ledger.as_ref()?;
+        Some(Past { rows: ledger.rows, through: ledger.through.clone() })
     }
 
     fn batch_limit(&self) -> usize {

@@ -119,9 +119,10 @@ fn differing(layout: &Layout, cells: &Cells, record: &Record) -> Cells {
         let bound = layout.columns.iter().find(|bound| &bound.id == id)?;
         bound.key.parse::<Field>().ok()
     };
-    let differs = |(id, cell): &(&String, &Box<serde_json::value::RawValue>)| {
-        let found = record.fields.get(*id).map_or(Cell::Empty, Cell::from_json);
-        field(id).is_none_or(|field| !agrees(&field, &read(cell), &found))
+    let differs = |id: &String, expected: Cell| {
+        let found = record.fields.get(id).map_or(Cell::Empty, Cell::from_json);
+        field(id).is_none_or(|field| !agrees(&field, &expected, &found))
     };
-    cells.iter().filter(differs).map(|(id, cell)| (id.clone(), cell.clone())).collect()
+    let differing = cells.iter().filter(|(id, cell)| differs(id, read(cell)));
+    differing.map(|(id, cell)| (id.clone(), cell.clone())).collect()
 }

@@ -17,6 +17,7 @@ use super::Airtable;
 
 mod faults;
 mod owner;
+mod readback;
 
 /// A simulated service with one base, and what a store would hold of the destination.
 struct World {

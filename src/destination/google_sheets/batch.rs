@@ -14,7 +14,7 @@ use crate::destination::{Item, Verdict, What};
 /// Room kept for everything but rows: guard, ledger, formats, removals.
 const ENVELOPE: usize = 32 * 1024;
 /// Blank rows added ahead where cells cannot carry their format along.
-const AHEAD: u64 = 1_000;
+pub(super) const AHEAD: u64 = 1_000;
 
 /// What a guarded batch needs to know of the spreadsheet.
 pub(super) struct Envelope<'a> {
@@ -143,15 +143,7 @@ impl Cut {
     fn append(&self, out: &mut Vec<u8>, layout: &Layout, added: u64, grid_rows: u64) {
         let sheet = layout.sheet;
         if added > 0 {
-            push(
-                out,
-                format_args!(r#"{{"appendDimension":{{"sheetId":{sheet},"dimension":"ROWS","length":{added}}}}},"#),
-            );
-            // Open below: should the grid have changed meanwhile, the ranges still lie in it.
-            for (from, to, format) in layout.formats() {
-                let rows = format!(r#""startRowIndex":{grid_rows}"#);
-                push_number_format(out, sheet, &rows, (from, to), format);
-            }
+            push_blank_rows(out, layout, added, grid_rows);
         }
         let fields = self.rows.fields();
         push(out, format_args!(r#"{{"appendCells":{{"sheetId":{sheet},"fields":"{fields}","rows":["#));
@@ -189,6 +181,17 @@ impl Cut {
         );
         self.rows.write(out, true);
         out.extend_from_slice(b"]}}");
+    }
+}
+
+/// Adds blank rows to a grid of `grid_rows` and gives them our number formats; ends with a comma.
+pub(super) fn push_blank_rows(out: &mut Vec<u8>, layout: &Layout, added: u64, grid_rows: u64) {
+    let sheet = layout.sheet;
+    push(out, format_args!(r#"{{"appendDimension":{{"sheetId":{sheet},"dimension":"ROWS","length":{added}}}}},"#));
+    // Open below: should the grid have changed meanwhile, the ranges still lie in it.
+    for (from, to, format) in layout.formats() {
+        let rows = format!(r#""startRowIndex":{grid_rows}"#);
+        push_number_format(out, sheet, &rows, (from, to), format);
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use hyper::body::Bytes;
 
-use super::batch::{Cut, Envelope, without_removals};
+use super::batch::{AHEAD, Cut, Envelope, push_blank_rows, without_removals};
 use super::body;
 use super::changes::{Changes, rows_by_id};
 use super::setup::{BOOK_FIELDS, Book};
@@ -54,6 +54,7 @@ impl GoogleSheets {
             let now = unix_now();
             let removed = ledger.removable(number, now);
             let mut next = ledger.next(number, hash, rows, now, &removed);
+            next.advance(items[..cut.taken].iter().map(|item| &item.transaction));
             if order == config::Order::OldestFirst {
                 next.spare = (ledger.spare + added).saturating_sub(rows);
             }
@@ -88,10 +89,18 @@ impl GoogleSheets {
         if even_empty || !work.requests.is_empty() {
             let now = unix_now();
             let removed = ledger.removable(number, now);
-            let mut next = ledger.next(number, work.hash, work.rows, now, &removed);
-            next.spare = ledger.spare.saturating_sub(work.rows);
+            // Rows that return were counted when they first came.
+            let mut next = ledger.next(number, work.hash, 0, now, &removed);
+            // Among the owner's columns cells carry no format along: the rows they land in must have it.
+            let added = if layout.interleaved() && work.rows > ledger.spare { work.rows + AHEAD } else { 0 };
+            next.spare = (ledger.spare + added).saturating_sub(work.rows);
+            let mut requests = Vec::new();
+            if added > 0 {
+                push_blank_rows(&mut requests, &layout, added, self.grid_rows().await?);
+            }
+            requests.extend_from_slice(&work.requests);
             let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number };
-            body = envelope.wrap(&work.requests, &next, &removed);
+            body = envelope.wrap(&requests, &next, &removed);
             prepared.next = Some(next);
         }
         self.prepared = Some(prepared);

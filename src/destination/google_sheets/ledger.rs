@@ -4,10 +4,13 @@
 //! the rows. The guard is a named range whose name holds the batch's number: a second batch of that number is refused
 //! whole. So the pair works as a compare-and-swap on the number. This file is pure: names, values and their meaning.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::destination::Settled;
+use crate::model::Transaction;
 
 /// Key of the ledger's metadata entry.
 pub(super) const LEDGER_KEY: &str = "bankfeed.ledger";
@@ -18,6 +21,8 @@ const REMEMBERED: usize = 8;
 const GUARD_SECS: u64 = 3_600;
 /// Most guards removed by one batch, so that its size stays small.
 const MOST_REMOVED: u64 = 100;
+/// Most accounts the ledger speaks of.
+const MOST_ACCOUNTS: usize = 100;
 /// Most runs of guards the ledger speaks of; far more than an hour can bring.
 const MOST_RUNS: usize = 200;
 
@@ -42,8 +47,11 @@ pub(super) struct Ledger {
     pub seq: u64,
     /// Its hash, as sixteen hexadecimal digits; empty where unknown.
     pub hash: String,
-    /// Rows appended in all.
+    /// Rows appended in all; one that was put back counts once.
     pub rows: u64,
+    /// The latest time among them, by account. With `rows` it tells a lost store which absent rows the owner deleted.
+    #[serde(default)]
+    pub through: BTreeMap<String, i64>,
     /// Blank rows at the end of the tab that are known to carry our number formats.
     #[serde(default)]
     pub spare: u64,
@@ -102,6 +110,20 @@ impl Ledger {
         }
         next.guards.drain(..next.guards.len().saturating_sub(MOST_RUNS));
         next
+    }
+
+    /// Notes rows appended for the first time.
+    pub fn advance<'a>(&mut self, rows: impl Iterator<Item = &'a Transaction>) {
+        for transaction in rows {
+            let time = transaction.row.time.timestamp();
+            let is_full = self.through.len() >= MOST_ACCOUNTS;
+            match self.through.get_mut(&transaction.account) {
+                Some(through) => *through = time.max(*through),
+                // More would crowd out the rest; without them an absent row counts as never delivered.
+                None if is_full => {}
+                None => drop(self.through.insert(transaction.account.clone(), time)),
+            }
+        }
     }
 
     /// As the entry's value.

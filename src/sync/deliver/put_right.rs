@@ -9,8 +9,8 @@ use std::collections::HashSet;
 
 use super::{Delivery, Stop};
 use crate::config::{self, Vanished};
-use crate::destination::{self, Destination, Item, What};
-use crate::model::Transaction;
+use crate::destination::{self, Destination, Item, Past, What};
+use crate::model::{Transaction, aliases};
 use crate::reconcile::id_hash;
 use crate::remote::{Context, Error};
 use crate::store::{self, Numbers};
@@ -206,6 +206,35 @@ impl Delivery<'_> {
             self.save()?;
         }
         Ok(())
+    }
+
+    /// A store that knows of no delivery meets a place that was delivered to. Where the rows there and the absent ones up
+    /// to the last delivery together are exactly as many as were ever written, each absent one was written and then
+    /// deleted by the owner, and stays deleted. Where the numbers do not fit, nothing is certain, and what is absent is
+    /// delivered: better a row too many than one too few. Nor does an empty place prove anything.
+    pub(super) fn recognise_deletions(&mut self, past: &Past) -> Result<(), store::Error> {
+        if self.adopted.is_empty() || self.config.rows().vanished == Vanished::Delete {
+            return Ok(());
+        }
+        let mut absent = Vec::new();
+        for entry in self.engine.store.chronological(None, None) {
+            let (_, transaction) = entry?;
+            let id = &transaction.row.id;
+            let there = |id: &String| self.adopted.contains(&id_hash(id));
+            let past = past.through.get(&transaction.account).is_some_and(|at| transaction.row.time.timestamp() <= *at);
+            if past && self.config.filter.accepts(&transaction) && !there(id) && !aliases(id).iter().any(there) {
+                absent.push(id.clone());
+            }
+        }
+        if absent.is_empty() || (self.adopted.len() + absent.len()) as u64 != past.rows {
+            return Ok(());
+        }
+        let (name, count) = (&self.config.name, absent.len());
+        tracing::warn!(
+            "{name}: {count} rows delivered by a former store are gone and stay deleted; `bankfeed status` lists them"
+        );
+        add(&mut self.state.deleted, absent.into_iter());
+        self.save()
     }
 
     async fn send_all(&mut self, destination: &mut dyn Destination, items: &[Item]) -> Result<(), Stop> {
