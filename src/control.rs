@@ -58,6 +58,8 @@ pub enum Command {
         /// In which form.
         format: Format,
     },
+    /// The whole store as one file, in lines of base64.
+    Backup,
 }
 
 /// Which transactions are meant.

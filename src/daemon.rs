@@ -165,7 +165,7 @@ async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>) {
         match job {
             Job::Cycle(request, watcher, reply) => {
                 let report = engine.cycle(&request, &watcher).await;
-                log(&report);
+                log(&report, &engine.config);
                 drop(reply.send(report));
             }
             Job::Check(watcher, reply) => {
@@ -177,11 +177,12 @@ async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>) {
 }
 
 /// One line per cycle, and one per problem.
-fn log(report: &Result<Report, store::Error>) {
+fn log(report: &Result<Report, store::Error>, config: &Config) {
     let report = match report {
         Ok(report) => report,
-        Err(error) => return tracing::error!("{error}"),
+        Err(error) => return tracing::error!("{}", crate::cli::explain(error, config)),
     };
+    report.problem.iter().for_each(|problem| tracing::error!("{problem}"));
     let new: u64 = report.sources.iter().map(|source| source.new).sum();
     let delivered: u64 = report.destinations.iter().map(|destination| destination.appended).sum();
     tracing::info!("cycle done: {new} new transactions, {delivered} rows delivered");

@@ -101,6 +101,11 @@ fn a_store_that_lost_its_tail_says_so() {
     let dir = tempfile::tempdir().unwrap();
     drop(filled(dir.path(), &[row(1, 3, "-1"), row(2, 3, "-1")]));
     std::fs::remove_dir_all(dir.path().join("store")).unwrap();
+    assert!(matches!(Store::open(dir.path()), Err(Error::Damaged(text)) if text.contains("is gone")));
+    let store = dir.path().join("store");
+    place::create_private_dir(&store).unwrap();
+    let noted = witness::Noted { generation: 1, last_seq: 2 };
+    witness::Witness::create(&store, noted).unwrap();
     assert!(matches!(Store::open(dir.path()), Err(Error::Damaged(text)) if text.contains("change 2")));
 }
 
