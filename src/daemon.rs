@@ -148,13 +148,13 @@ fn start(config: Config, store: Store, shutdown: Shutdown, is_daemon: bool) -> i
     let listener = control::listen(engine.store.data_dir())?;
     listener.set_nonblocking(true)?;
     let listener = UnixListener::from_std(listener)?;
-    let worker = tokio::spawn(worker(engine, queue));
+    let worker = tokio::spawn(worker(engine, queue, is_daemon));
     let serving = tokio::spawn(serve(listener, owner.clone()));
     Ok(Started { owner, worker, serving })
 }
 
 /// Runs one job after the other, until the stop signal.
-async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>) {
+async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>, is_daemon: bool) {
     loop {
         let job = tokio::select! {
             job = queue.recv() => job,
@@ -165,7 +165,10 @@ async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>) {
         match job {
             Job::Cycle(request, watcher, reply) => {
                 let report = engine.cycle(&request, &watcher).await;
-                log(&report, &engine.config);
+                // What ended a cycle by hand is said by the command itself.
+                if is_daemon || report.is_ok() {
+                    log(&report, &engine.config);
+                }
                 drop(reply.send(report));
             }
             Job::Check(watcher, reply) => {

@@ -8,12 +8,13 @@
 //! 4 bytes    CRC-32 of the head so far
 //! then       one zstd stream: per record its key's length (2 bytes), its value's (4 bytes), key, value;
 //!            the counters last; then a key's length of 65535, the number of records (8), XXH3 of all before it (8)
+//! at last    XXH3 of all bytes before it (8)
 //! ```
 //! It holds no secret: the store has none. Reading takes little memory however long the file, and nothing in it is
 //! believed before the whole of it was checked ([`inspect`]).
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -68,14 +69,16 @@ impl Store {
             last_seq: self.meta().last_seq,
             delivered: self.delivered()?,
         };
+        let mut out = Hashing { out, hash: Xxh3::new() };
         out.write_all(&encode_head(&head))?;
-        let mut encoder = zstd::stream::write::Encoder::new(out, LEVEL)?;
+        let mut encoder = zstd::stream::write::Encoder::new(&mut out, LEVEL)?;
         encoder.include_checksum(true)?;
         let mut records = Records { out: BufWriter::new(encoder), hash: Xxh3::new(), count: 0 };
         let (_, meta) = self.walk(|key, value| records.put(key, value))?;
         records.put(b"m", &codec::encode_json(&meta)?)?;
-        let mut encoder = records.end()?;
-        encoder.do_finish()?;
+        records.end()?.finish()?;
+        let sum = out.hash.digest();
+        out.write_all(&sum.to_le_bytes())?;
         Ok(head)
     }
 
@@ -86,6 +89,24 @@ impl Store {
             delivered = delivered.wrapping_add(codec::decode_json::<DestinationState>(&entry?.1)?.watermark);
         }
         Ok(delivered)
+    }
+}
+
+/// Hashes what passes through.
+struct Hashing<'a> {
+    out: &'a mut dyn Write,
+    hash: Xxh3,
+}
+
+impl Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 
@@ -128,7 +149,36 @@ pub fn head(path: &Path) -> Result<Head> {
 
 /// Reads a backup whole and checks everything there is to check.
 pub fn inspect(path: &Path) -> Result<Contents> {
+    let mut file = File::open(path).map_err(|error| refused(path, error))?;
+    read_head(path, &mut file)?;
+    check_sum(path, file)?;
     read(path, |_, _| Ok(()))
+}
+
+/// Compares the sum at the end of the file with its bytes: not every flipped bit of a compressed stream changes what it
+/// decompresses to, but a file that has changed is not to be trusted.
+fn check_sum(path: &Path, mut file: File) -> Result<()> {
+    let mut check = || -> io::Result<bool> {
+        let length = file.metadata()?.len().checked_sub(8).ok_or(ErrorKind::UnexpectedEof)?;
+        file.rewind()?;
+        let (mut hash, mut left, mut chunk) = (Xxh3::new(), length, vec![0; 64 * 1024]);
+        while left > 0 {
+            let part = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            file.read_exact(&mut chunk[..part])?;
+            hash.update(&chunk[..part]);
+            left -= part as u64;
+        }
+        let mut sum = [0; 8];
+        file.read_exact(&mut sum)?;
+        Ok(u64::from_le_bytes(sum) == hash.digest())
+    };
+    match check() {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            Err(Error::Backup(format!("{}: this backup is damaged: it is cut short or was changed", path.display())))
+        }
+        Err(error) => Err(refused(path, error)),
+    }
 }
 
 /// Reads a backup and gives each record but the counters to `each`, before the end of the file was seen: only for a
@@ -171,9 +221,10 @@ pub fn read(path: &Path, mut each: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Re
     if input.read(&mut [0]).map_err(|error| refused(path, error))? != 0 {
         return Err(damaged("something follows its end"));
     }
-    let mut file = input.into_inner().finish();
-    if file.read(&mut [0]).map_err(|error| refused(path, error))? != 0 {
-        return Err(damaged("something follows its end"));
+    let mut rest = Vec::new();
+    input.into_inner().finish().take(9).read_to_end(&mut rest).map_err(|error| refused(path, error))?;
+    if rest.len() != 8 {
+        return Err(damaged("something is wrong about its end"));
     }
     let meta = meta.ok_or_else(|| damaged("its counters are missing"))?;
     Ok(Contents { head, meta, records })
