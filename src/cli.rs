@@ -242,7 +242,7 @@ fn ask_owner(config: Config, command: Command, file: Option<&Path>) -> io::Resul
 
 /// Has the store sent and puts it into the file.
 fn back_up(config: Config, file: &Path) -> io::Result<u8> {
-    let Some(mut receiver) = backup::Receiver::create(file) else { return Ok(FAILED) };
+    let Some(mut receiver) = backup::Receiver::create(file) else { return Ok(USAGE) };
     let status = match control::connect(&config.data_dir)? {
         Some(daemon) => control::call(daemon, &Command::Backup, &mut receiver)?,
         None => own(config, Command::Backup, receiver.clone())?,

@@ -186,7 +186,7 @@ impl Engine {
             };
             report.sources.push(pulled);
         }
-        let full = full.or(self.store.has_failed().then_some(store::Error::Full));
+        let full = full.or(self.store.room().err().filter(|error| *error == store::Error::Full));
         // All at once, so that a slow or broken one delays nobody.
         let deliveries = self.config.destinations.iter().map(|destination| async {
             if !selected(request.destinations.as_deref(), &destination.name) || self.shutdown.requested() {

@@ -11,7 +11,7 @@ use std::ops::RangeBounds;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, Once, PoisonError, RwLock};
+use std::sync::{Mutex, Once, PoisonError, RwLock, mpsc};
 use std::time::{Duration, Instant};
 
 use super::{Error, Result};
@@ -21,6 +21,16 @@ const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How long a lock is waited for: sled gives its own up in the background.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Room on the disk that writes leave alone. A write that fails for want of room is more than sled can take: it may
+/// wait for ever for a page that never arrives. So a disk counts as full before it is.
+const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Room that opening needs, beside twice the present snapshot.
+const OPENING_BYTES: u64 = 2 * 1024 * 1024;
+
+/// How long a write may take, on the slowest of disks. Beyond, sled waits for something that will not come.
+const WRITE_PATIENCE: Duration = Duration::from_secs(120);
 
 /// A key with its value.
 pub type Entry = (sled::IVec, sled::IVec);
@@ -71,10 +81,21 @@ impl Disk {
     /// Opens the database again after a failure.
     pub fn reopen(&self) -> Result<()> {
         let mut slot = self.db.write().unwrap_or_else(PoisonError::into_inner);
-        close(slot.take());
-        *slot = Some(open_locked(&self.dir)?);
+        // Closing may wait for ever after a failure, so it is left to itself; usually it gives the lock up at once.
+        let former = slot.take();
+        std::thread::Builder::new().spawn(move || close(former))?;
+        let opened = open_locked(&self.dir).map_err(|error| match error {
+            Error::InUse(_) => Error::Io("it does not come back after a failed write; restart bankfeed".into()),
+            other => other,
+        });
+        *slot = Some(opened?);
         self.failed.store(false, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Whether there is room for so many bytes more, in whatever shape they reach the disk.
+    pub fn room_for(&self, bytes: u64) -> Result<()> {
+        room(&self.dir, RESERVE_BYTES.saturating_add(bytes.saturating_mul(4)))
     }
 
     /// The value of a key.
@@ -97,25 +118,28 @@ impl Disk {
     /// it has moved elsewhere, so a batch must not lie in the system's cache while the next one is written.
     pub fn apply(&self, writes: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>) -> Result<()> {
         let mut batch = sled::Batch::default();
+        let mut bytes = 0;
         for (key, value) in writes {
+            bytes += key.len() as u64 + value.as_ref().map_or(0, Vec::len) as u64;
             match value {
                 Some(value) => batch.insert(key, value),
                 None => batch.remove(key),
             }
         }
+        self.room_for(bytes)?;
         let db = self.db()?;
-        self.noting_failure(guarded(|| db.apply_batch(batch)))?;
-        self.flush()
-    }
-
-    /// Makes everything applied so far survive a power cut. sled's own flush hands pages to the kernel only.
-    fn flush(&self) -> Result<()> {
-        let db = self.db()?;
-        let flushed = guarded(|| db.flush()).and_then(|_| {
+        let written = within_patience(move || {
+            guarded(|| {
+                db.apply_batch(batch)?;
+                db.flush()
+            })
+        });
+        // sled's own flush hands pages to the kernel only.
+        let synced = written.and_then(|_| {
             self.sync_blobs()?;
             Ok(File::open(self.dir.join("db"))?.sync_all()?)
         });
-        self.noting_failure(flushed)
+        self.noting_failure(synced)
     }
 
     fn sync_blobs(&self) -> io::Result<()> {
@@ -156,7 +180,13 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        close(self.db.write().unwrap_or_else(PoisonError::into_inner).take());
+        let db = self.db.write().unwrap_or_else(PoisonError::into_inner).take();
+        if self.has_failed() {
+            // The process is about to end, and what counted is on the disk: no reason to wait for ever.
+            std::mem::forget(db);
+        } else {
+            close(db);
+        }
     }
 }
 
@@ -211,6 +241,19 @@ fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T> {
     }
 }
 
+/// Waits for a write, but not for ever.
+fn within_patience<T: Send + 'static>(write: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let (done, answer) = mpsc::channel();
+    // Whoever asked may have lost patience.
+    std::thread::Builder::new().spawn(move || drop(done.send(write())))?;
+    answer.recv_timeout(WRITE_PATIENCE).unwrap_or_else(|_| Err(Error::Io("the disk does not answer".into())))
+}
+
+fn room(dir: &Path, bytes: u64) -> Result<()> {
+    let disk = rustix::fs::statvfs(dir).map_err(io::Error::from)?;
+    if disk.f_bavail.saturating_mul(disk.f_frsize) < bytes { Err(Error::Full) } else { Ok(()) }
+}
+
 /// Closing flushes, and on a failed disk sled panics over that. What counted was flushed before.
 fn close(db: Option<sled::Db>) {
     if panic::catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
@@ -225,7 +268,9 @@ fn silence_panics() {
     ONCE.call_once(|| {
         let report = panic::take_hook();
         panic::set_hook(Box::new(move |what| {
-            if !what.location().is_some_and(|place| place.file().contains("sled-0.34")) {
+            let in_sled = what.location().is_some_and(|place| place.file().contains("/sled-0.34"));
+            let of_sled = std::thread::current().name().is_some_and(|name| name.starts_with("sled-io"));
+            if !in_sled && !of_sled {
                 report(what);
             }
         }));
@@ -235,7 +280,8 @@ fn silence_panics() {
 fn open_locked(dir: &Path) -> Result<sled::Db> {
     let started = Instant::now();
     loop {
-        remove_unfinished_snapshots(dir)?;
+        let snapshots = tidy_snapshots(dir)?;
+        room(dir, OPENING_BYTES + 2 * snapshots)?;
         // No background flushes: they would wake an idle machine, and a failed one is only logged. Everything is
         // flushed explicitly.
         let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
@@ -257,17 +303,19 @@ fn is_lock(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Other && error.to_string().contains("could not acquire lock")
 }
 
-/// A power cut while sled writes its snapshot leaves a part of it, which sled would take for a damaged one.
-fn remove_unfinished_snapshots(dir: &Path) -> Result<()> {
-    let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
+/// A power cut while sled writes its snapshot leaves a part of it, which sled would take for a damaged one. Returns the
+/// size of the whole ones.
+fn tidy_snapshots(dir: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().ends_with(".generating") {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.ends_with(".generating") {
             fs::remove_file(entry.path())?;
+        } else if name.starts_with("snap.") {
+            bytes += entry.metadata()?.len();
         }
     }
-    Ok(())
+    Ok(bytes)
 }

@@ -62,9 +62,9 @@ impl Store {
         })
     }
 
-    /// The disk refused a write; nothing works until [`Store::revive`].
-    pub fn has_failed(&self) -> bool {
-        self.disk.has_failed()
+    /// Whether there is room to note what a cycle does.
+    pub fn room(&self) -> Result<()> {
+        self.disk.room_for(0)
     }
 
     /// Makes a store usable again whose disk has failed, a full one for instance.

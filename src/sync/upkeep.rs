@@ -37,7 +37,7 @@ pub(super) fn unless_full<T: Stopped>(name: &str, result: Result<T, store::Error
 impl Engine {
     /// Makes sure of the store before anything is sent: one that lost something would send rows again.
     pub(super) async fn make_ready(&self) -> Result<(), store::Error> {
-        self.apart(|store| store.revive().and_then(|()| store.prove())).await
+        self.apart(|store| store.revive().and_then(|()| store.room()).and_then(|()| store.prove())).await
     }
 
     /// Keeps a backup if one is due. What hinders it is returned as a sentence for the owner; only damage ends the

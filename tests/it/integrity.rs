@@ -61,8 +61,18 @@ fn book(world: &World, rows: u64, bytes: usize) {
     });
 }
 
-async fn daemon(world: &World, mut command: Command, answers: impl Fn() -> Command) -> Child {
-    let daemon = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+/// A daemon that does not outlive its test, however that ends.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+async fn daemon(world: &World, mut command: Command, answers: impl Fn() -> Command) -> Daemon {
+    let daemon = Daemon(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     let started = Instant::now();
     // A command that finds no daemon would open the store itself and stand in its way: ask only once it listens.
     while !output(answers()).await.status.success() {
@@ -72,9 +82,9 @@ async fn daemon(world: &World, mut command: Command, answers: impl Fn() -> Comma
     daemon
 }
 
-async fn stop(mut daemon: Child) {
-    Command::new("kill").arg("-TERM").arg(daemon.id().to_string()).status().unwrap();
-    tokio::task::spawn_blocking(move || daemon.wait().unwrap()).await.unwrap();
+async fn stop(mut daemon: Daemon) {
+    Command::new("kill").arg("-TERM").arg(daemon.0.id().to_string()).status().unwrap();
+    tokio::task::spawn_blocking(move || daemon.0.wait().unwrap()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,7 +293,7 @@ impl Drop for SmallDisk {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_stops_the_cycle_with_attention_and_nothing_is_lost_or_doubled() {
     let world = World::new(Bank::small()).await;
-    let Some(disk) = SmallDisk::over(&world.data_dir(), "8m") else {
+    let Some(disk) = SmallDisk::over(&world.data_dir(), "24m") else {
         eprintln!("skipped: this machine does not let its users mount a small disk");
         return;
     };
@@ -298,7 +308,8 @@ async fn a_full_disk_stops_the_cycle_with_attention_and_nothing_is_lost_or_doubl
     assert_eq!(status(&synced), 0, "{synced:?}");
     for round in 0..2 {
         disk.shell(&world, r#"cat /dev/zero > "$0/ballast" || true"#);
-        book(&world, 20, 60_000);
+        book(&world, 3, 60_000);
+        world.clear_logs();
         let full = output(disk.bankfeed(&world, &["sync", "--json"])).await;
         assert_eq!(status(&full), 3, "{full:?}");
         let report = report(&full);
@@ -306,6 +317,7 @@ async fn a_full_disk_stops_the_cycle_with_attention_and_nothing_is_lost_or_doubl
             assert_eq!(part["outcome"], "attention", "{report}");
             assert!(part["error"].as_str().unwrap().contains("full"), "{report}");
         }
+        assert_eq!(world.bank.server.requests(), 0, "what cannot be noted is not begun");
         let again = output(disk.bankfeed(&world, &["sync"])).await;
         assert_eq!(status(&again), 3, "{again:?}");
         disk.shell(&world, r#"rm "$0/ballast""#);
