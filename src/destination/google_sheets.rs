@@ -208,6 +208,17 @@ impl Destination for GoogleSheets {
         }
     }
 
+    async fn close(&mut self, number: u64) -> Result<Option<u64>, Error> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.close_once(number).await {
+                Err(error) => self.pause(tried, error).await?,
+                done => return done,
+            }
+        }
+    }
+
     fn memory(&self) -> Vec<u8> {
         // A struct of plain fields always serialises.
         serde_json::to_vec(&self.memory).unwrap_or_default()
