@@ -408,6 +408,23 @@ async fn a_batch_that_will_not_be_sent_again_can_never_arrive() {
 }
 
 #[tokio::test]
+async fn a_row_that_returns_with_other_words_has_them_everywhere() {
+    let world = World::new(Bank::small()).await;
+    let number = book(&world, -700, "СТАРО ИМЕ");
+    world.cycle().await;
+    let mut away = take_back(&world, number);
+    world.cycle().await;
+    away.counterparty = "НОВО ИМЕ".into();
+    world.bank.edit(|bank| bank.customers[0].accounts[0].entries.push(away));
+    let report = world.cycle().await;
+    assert_eq!((report.destinations[0].updated, report.destinations[1].updated), (1, 1), "{report:?}");
+    world.assert_delivered();
+    assert!(world.column("Counterparty").contains(&CellValue::Text("НОВО ИМЕ".into())));
+    let records = world.airtable.read(&world.base, |base| base.records("Transactions"));
+    assert!(records.iter().any(|record| record.get("Counterparty").is_some_and(|name| name == "НОВО ИМЕ")));
+}
+
+#[tokio::test]
 async fn a_correction_that_a_filter_lets_through_brings_the_row() {
     let mut world = World::new(Bank::small()).await;
     world.extra[1] = "direction = \"debit\"".into();
