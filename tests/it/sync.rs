@@ -443,6 +443,21 @@ async fn a_correction_that_a_filter_lets_through_brings_the_row() {
     }
 }
 
+#[tokio::test]
+async fn a_cell_emptied_between_two_tries_of_a_batch_is_empty() {
+    let world = World::new(Bank::small()).await;
+    world.cycle().await;
+    let number = book(&world, -700, "СТАРО ИМЕ");
+    world.airtable.server.fail("PATCH", 0, u32::MAX, Fault::ApplyThenDrop);
+    assert_eq!(world.cycle().await.destinations[1].outcome, Outcome::Failed);
+    world.airtable.server.heal();
+    correct(&world, number, |entry| entry.counterparty = String::new());
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    world.assert_delivered();
+    let records = world.airtable.read(&world.base, |base| base.records("Transactions"));
+    assert!(records.iter().all(|record| record.get("Counterparty").is_none_or(|name| name != "СТАРО ИМЕ")));
+}
+
 /// Numbers that are taken without the ledger saying so, as if somebody were always first.
 #[tokio::test]
 async fn a_writer_that_is_always_first_does_not_keep_a_cycle_going_for_ever() {
