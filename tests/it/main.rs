@@ -4,5 +4,6 @@
 mod cli;
 mod config;
 mod docs;
+mod explore;
 mod sync;
 mod world;
