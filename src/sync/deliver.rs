@@ -155,7 +155,10 @@ impl Delivery<'_> {
     async fn run(&mut self, context: Context) -> Result<(), Stop> {
         let first = self.look(1)?;
         if first.items.is_empty() && self.state.intents.is_empty() {
-            return Ok(self.pass(first.examined, &first.withheld)?);
+            self.pass(first.examined, &first.withheld)?;
+            if !self.engine.summary_due(self.config, &self.state, Utc::now())? {
+                return Ok(());
+            }
         }
         let memory = self.state.memory();
         let mut destination = destination::build(self.config, context, &memory)?;
@@ -167,6 +170,11 @@ impl Delivery<'_> {
     }
 
     async fn bring_up_to_date(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
+        let (now, mut published) = (Utc::now(), None);
+        if self.config.shows_balances() {
+            published = Some(self.engine.published(self.config, now)?);
+            destination.summarise(&self.engine.summary(self.config, &self.state, now)?);
+        }
         let ledger = destination.open().await?;
         self.state.last_batch = self.state.last_batch.max(ledger);
         self.settle(destination).await?;
@@ -195,6 +203,8 @@ impl Delivery<'_> {
         }
         self.state.adopting = false;
         self.save()?;
+        destination.publish().await?;
+        self.state.published = published;
         Ok(())
     }
 
