@@ -238,9 +238,8 @@ impl Engine {
             if transaction.vanished || !config.filter.accepts(&transaction) || !stands(state, &row.id) {
                 continue;
             }
-            let same = |entry: &&mut AccountSummary| {
-                entry.account == transaction.account && entry.currency == row.currency
-            };
+            let same =
+                |entry: &&mut AccountSummary| entry.account == transaction.account && entry.currency == row.currency;
             if let Some(sum) = accounts.iter_mut().find(same).and_then(|entry| entry.sum.as_mut()) {
                 *sum += row.amount;
             }
