@@ -172,7 +172,7 @@ impl Delivery<'_> {
     async fn bring_up_to_date(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
         let (now, mut published) = (Utc::now(), None);
         if self.config.shows_balances() {
-            published = Some(self.engine.published(self.config, now)?);
+            published = Some(self.engine.published(now)?);
             destination.summarise(&self.engine.summary(self.config, &self.state, now)?);
         }
         let ledger = destination.open().await?;

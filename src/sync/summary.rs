@@ -36,22 +36,15 @@ impl Engine {
         if !config.shows_balances() || self.accounts_for(config).is_empty() {
             return Ok(false);
         }
-        Ok(state.published != Some(self.published(config, now)?))
+        Ok(state.published != Some(self.published(now)?))
     }
 
     /// What will be remembered once the destination has been told.
-    pub(super) fn published(
-        &self,
-        config: &config::Destination,
-        now: DateTime<Utc>,
-    ) -> Result<Published, store::Error> {
-        let mut print = self.attention()?.join("\0");
-        for account in self.accounts_for(config) {
-            // A chain that breaks or is mended is as good as an attention: the owner reads the proof because of it.
-            print += &format!("\0{}\0{}", account.account.account, account.problem.unwrap_or_default());
-        }
+    pub(super) fn published(&self, now: DateTime<Utc>) -> Result<Published, store::Error> {
+        // A chain that breaks is told with the rows that break it, or the next day: it is no attention.
+        let print = xxh3_64(self.attention()?.join("\0").as_bytes());
         let day = now.with_timezone(&self.config.timezone).date_naive();
-        Ok(Published { day, attention: xxh3_64(print.as_bytes()) })
+        Ok(Published { day, attention: print })
     }
 
     /// How things stand, as far as it concerns this destination.
