@@ -14,21 +14,25 @@ use crate::control::{self, Command, Format, Output, Selection};
 use crate::daemon::{self, Owner};
 use crate::remote::Shutdown;
 use crate::store::{self, Store};
-use crate::sync::Request;
+use crate::sync::{Request, Verification};
 
 mod accounts;
 mod check;
 mod export;
+mod restore;
 mod simulate;
 mod status;
 mod sync;
 pub mod terminal;
 mod transactions;
+mod verify;
 
 /// Exit status: something failed and will be tried again.
 pub const FAILED: u8 = 1;
 /// Exit status: usage or configuration.
 pub const USAGE: u8 = 2;
+/// How often a command tries to get its turn at a store that passes from one short-lived owner to the next.
+const TURNS: usize = 20;
 /// Exit status: the store cannot be opened.
 pub const STORE: u8 = 4;
 
@@ -100,6 +104,25 @@ enum Sub {
         output: Option<PathBuf>,
         #[command(flatten)]
         selection: Which,
+    },
+    /// Read a destination back and say exactly what is missing, doubled or different
+    Verify {
+        /// Only this destination
+        destination: Option<String>,
+        /// Print the findings as JSON
+        #[arg(long)]
+        json: bool,
+        /// Put back what is missing, remove surplus copies, write differing cells again
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Put back rows that you once deleted in a destination
+    Restore {
+        /// Name of the destination
+        destination: String,
+        /// Ids of the transactions, as `status` lists them
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
     },
     /// Print shell completions
     Completions {
@@ -185,6 +208,11 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         Sub::Accounts { json } => (Command::Accounts { json }, None),
         Sub::Transactions { selection, json } => (Command::Transactions { selection: selection.into(), json }, None),
         Sub::Export { format, output, selection } => (Command::Export { selection: selection.into(), format }, output),
+        Sub::Verify { destination, json, repair } => {
+            let request = Verification { destinations: destination.map(|name| vec![name]), repair };
+            (Command::Verify { request, json }, None)
+        }
+        Sub::Restore { destination, ids } => (Command::Restore { destination, ids }, None),
     };
     let (command, file) = command;
     with_config(cli.config.as_deref(), move |config| ask_owner(config, command, file.as_deref()))
@@ -216,26 +244,34 @@ fn ask_owner(config: Config, command: Command, file: Option<&Path>) -> io::Resul
         Some(file) => terminal::Terminal::file(file)?,
         None => terminal::Terminal::stdout(),
     };
-    let status = match control::connect(&config.data_dir)? {
-        Some(daemon) => control::call(daemon, &command, &mut output)?,
-        None => own(config, command, output.share())?,
-    };
-    output.finish()?;
-    Ok(status)
+    for _ in 0..TURNS {
+        let asked = match control::connect(&config.data_dir) {
+            Ok(Some(owner)) => control::call(owner, &command, &mut output)?,
+            // No owner, or a directory that opening the store will complain about.
+            Ok(None) | Err(_) => own(config.clone(), command.clone(), output.share())?,
+        };
+        if let Some(status) = asked {
+            output.finish()?;
+            return Ok(status);
+        }
+    }
+    terminal::complain(&"the store changes hands too quickly; try again");
+    Ok(FAILED)
 }
 
-fn own(config: Config, command: Command, mut output: terminal::Terminal) -> io::Result<u8> {
+/// Owns the store for one command. `None`: somebody else does and went away; see [`control::call`].
+fn own(config: Config, command: Command, mut output: terminal::Terminal) -> io::Result<Option<u8>> {
     config.warnings.iter().for_each(|warning| terminal::complain(warning));
-    if matches!(command, Command::Sync { .. } | Command::Check)
+    if matches!(command, Command::Sync { .. } | Command::Check | Command::Verify { .. } | Command::Restore { .. })
         && let Err(error) = config.check_secrets()
     {
         terminal::complain(&error);
-        return Ok(USAGE);
+        return Ok(Some(USAGE));
     }
     let store = match open_store(&config) {
         Ok(Opened::Ours(store)) => *store,
         Ok(Opened::Theirs(daemon)) => return control::call(daemon, &command, &mut output),
-        Err(status) => return Ok(status),
+        Err(status) => return Ok(Some(status)),
     };
     let (stop, shutdown) = Shutdown::new();
     let work = Box::new(move |owner: Owner| execute(&owner, &command, &mut output));
@@ -243,7 +279,7 @@ fn own(config: Config, command: Command, mut output: terminal::Terminal) -> io::
     let status = runtime.block_on(daemon::own(config, store, stop, shutdown, work))?;
     // Nothing that may still hang on a dead service is worth waiting for.
     runtime.shutdown_background();
-    Ok(status)
+    Ok(Some(status))
 }
 
 fn run_daemon(config: Config) -> io::Result<u8> {
@@ -298,6 +334,8 @@ pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io:
         Command::Accounts { json } => accounts::execute(owner, *json, output),
         Command::Transactions { selection, json } => transactions::execute(owner, selection, *json, output),
         Command::Export { selection, format } => export::execute(owner, selection, *format, output),
+        Command::Verify { request, json } => verify::execute(owner, request, *json, output),
+        Command::Restore { destination, ids } => restore::execute(owner, destination, ids, output),
     };
     match done {
         Ok(status) => Ok(status),

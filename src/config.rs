@@ -105,6 +105,14 @@ impl Destination {
             DestinationKind::Airtable(airtable) => format!("airtable/{}/{}", airtable.base, airtable.table),
         }
     }
+
+    /// Columns and policies of its rows.
+    pub fn rows(&self) -> &Rows {
+        match &self.kind {
+            DestinationKind::GoogleSheets(sheets) => &sheets.rows,
+            DestinationKind::Airtable(airtable) => &airtable.rows,
+        }
+    }
 }
 
 impl Destination {
@@ -113,14 +121,6 @@ impl Destination {
         match &self.kind {
             DestinationKind::GoogleSheets(sheets) => sheets.balances_tab.is_some(),
             DestinationKind::Airtable(airtable) => airtable.accounts_table.is_some(),
-        }
-    }
-
-    /// Columns and policies.
-    pub fn rows(&self) -> &Rows {
-        match &self.kind {
-            DestinationKind::GoogleSheets(sheets) => &sheets.rows,
-            DestinationKind::Airtable(airtable) => &airtable.rows,
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use crate::sync::{Request, Step};
+use crate::sync::{Request, Step, Verification};
 
 /// Longest call accepted.
 const MAX_CALL_BYTES: u64 = 64 * 1024;
@@ -57,6 +57,20 @@ pub enum Command {
         selection: Selection,
         /// In which form.
         format: Format,
+    },
+    /// Reads destinations back.
+    Verify {
+        /// Which, and whether to mend.
+        request: Verification,
+        /// As JSON.
+        json: bool,
+    },
+    /// Puts rows back that the owner once deleted.
+    Restore {
+        /// Name of the destination.
+        destination: String,
+        /// Ids of the transactions.
+        ids: Vec<String>,
     },
 }
 
@@ -130,20 +144,35 @@ pub fn connect(data_dir: &Path) -> io::Result<Option<UnixStream>> {
     }
 }
 
-/// Asks the owner and passes on what it says. Returns the exit status.
-pub fn call(stream: UnixStream, command: &Command, output: &mut dyn Output) -> io::Result<u8> {
+/// Asks the owner and passes on what it says. Returns the exit status; `None`: it went away before it said anything,
+/// as a `sync` does that ends while another command waits for its turn. The command may then be tried anew.
+pub fn call(stream: UnixStream, command: &Command, output: &mut dyn Output) -> io::Result<Option<u8>> {
     let mut line = serde_json::to_string(command)?;
     line.push('\n');
-    (&stream).write_all(line.as_bytes())?;
+    if (&stream).write_all(line.as_bytes()).is_err() {
+        return Ok(None);
+    }
+    let mut said = false;
     for line in BufReader::new(stream).lines() {
-        match serde_json::from_str(&line?)? {
-            Frame::Data(text) => output.data(&text)?,
-            Frame::Talk(text) => output.talk(&text)?,
+        let Ok(line) = line else { break };
+        match serde_json::from_str(&line)? {
+            Frame::Exit(status) => return Ok(Some(status)),
             Frame::Step(step) => output.step(step)?,
-            Frame::Exit(status) => return Ok(status),
+            Frame::Data(text) => {
+                said = true;
+                output.data(&text)?;
+            }
+            Frame::Talk(text) => {
+                said = true;
+                output.talk(&text)?;
+            }
         }
     }
-    Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the daemon went away before it had answered"))
+    if said {
+        Err(io::Error::other("the process that owns the store went away before it had answered"))
+    } else {
+        Ok(None)
+    }
 }
 
 /// The owner's end. Only one process gets here, because it holds the store; a socket left by a dead one is replaced.

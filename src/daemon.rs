@@ -11,18 +11,18 @@ use chrono::{DateTime, Utc};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::control::{self, Command, Output};
 use crate::remote::{Backoff, Shutdown};
 use crate::schedule;
 use crate::store::{self, Store};
-use crate::sync::{Checked, Engine, Report, Request, Step, Watcher};
+use crate::sync::{Checked, Engine, Report, Request, Restored, Step, Verification, Verified, Watcher};
 
 /// Hands waiting at most; one more is told to come back later.
 const QUEUE: usize = 8;
 
 /// How long a request in flight may take to end after the stop signal.
-const GRACE: Duration = Duration::from_secs(8);
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Longest sleep of the clock: the machine may have slept, or somebody may have set its time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(15 * 60);
@@ -31,6 +31,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(15 * 60);
 enum Job {
     Cycle(Request, Watcher, oneshot::Sender<Result<Report, store::Error>>),
     Check(Watcher, oneshot::Sender<Result<Vec<Checked>, store::Error>>),
+    Verify(Verification, Watcher, oneshot::Sender<Result<Vec<Verified>, store::Error>>),
+    Restore(config::Destination, Vec<String>, Watcher, oneshot::Sender<Result<Restored, store::Error>>),
 }
 
 /// The owner of the store, as the commands see it.
@@ -54,6 +56,27 @@ impl Owner {
     pub fn check(&self, output: &mut dyn Output) -> io::Result<Result<Vec<Checked>, store::Error>> {
         let (reply, answer) = oneshot::channel();
         self.ask(answer, |watcher| Job::Check(watcher, reply), output)
+    }
+
+    /// Asks for a read-back and waits for its end. Blocks: not for async code.
+    pub fn verify(
+        &self,
+        request: Verification,
+        output: &mut dyn Output,
+    ) -> io::Result<Result<Vec<Verified>, store::Error>> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(answer, |watcher| Job::Verify(request, watcher, reply), output)
+    }
+
+    /// Asks for rows to be put back and waits for the end. Blocks: not for async code.
+    pub fn restore(
+        &self,
+        destination: config::Destination,
+        ids: Vec<String>,
+        output: &mut dyn Output,
+    ) -> io::Result<Result<Restored, store::Error>> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(answer, |watcher| Job::Restore(destination, ids, watcher, reply), output)
     }
 
     fn ask<T>(
@@ -172,6 +195,14 @@ async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>) {
                 let checked = engine.check(&watcher).await;
                 drop(reply.send(checked));
             }
+            Job::Verify(request, watcher, reply) => {
+                let verified = engine.verify(&request, &watcher).await;
+                drop(reply.send(verified));
+            }
+            Job::Restore(destination, ids, watcher, reply) => {
+                let restored = engine.restore(&destination, &ids, &watcher).await;
+                drop(reply.send(restored));
+            }
         }
     }
 }
@@ -204,8 +235,9 @@ async fn clock(owner: Owner) {
         Err(error) => return tracing::error!("{error}"),
     };
     let now = Utc::now();
-    let missed = last.is_none_or(|last| schedule::missed(&config.schedule, last, now, config.timezone));
-    if config.catch_up && missed && !config.schedule.is_empty() {
+    // A store that has never seen a run has missed none.
+    let missed = last.is_some_and(|last| schedule::missed(&config.schedule, last, now, config.timezone));
+    if config.catch_up && missed {
         cycle(&owner).await;
     }
     while !shutdown.requested() {

@@ -15,6 +15,9 @@ use crate::remote::{Context, Error};
 
 pub mod airtable;
 pub mod google_sheets;
+pub mod readback;
+
+use readback::Reader;
 
 /// What happened to a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +30,12 @@ pub enum What {
     Vanished,
     /// A vanished row is back.
     Reappeared,
+    /// A row that was delivered and is gone is wanted back: written as a new row, unless it is there. Never in the
+    /// change log.
+    PutBack,
+    /// The row was found wrong, or under an older id: the bank's cells that differ (and the id) are written again, and
+    /// of several rows with its id only the first stays. Never in the change log.
+    Mend,
 }
 
 /// One change to deliver.
@@ -167,8 +176,7 @@ pub trait Destination: Send {
     /// before the first batch; returns the number of the last batch the ledger holds (0: none, or no ledger needed).
     async fn open(&mut self) -> Result<u64, Error>;
 
-    /// Ids of the transactions already there. Asked for when nothing is known of what was delivered before; a
-    /// destination whose writes are upserts by id may return an empty list without looking.
+    /// Ids found there, older forms of them as well. Asked for when nothing is known of what was delivered before.
     async fn existing_ids(&mut self) -> Result<Vec<String>, Error>;
 
     /// The most items worth offering to [`Destination::prepare`] at once.
@@ -179,6 +187,9 @@ pub trait Destination: Send {
 
     /// Sends a batch; `items` are the ones it covers. A transient error means: outcome unknown.
     async fn deliver(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error>;
+
+    /// Reads every row back, hidden ones too. May be called without [`Destination::open`]; writes nothing.
+    async fn read_back(&mut self, reader: &mut dyn Reader) -> Result<(), Error>;
 
     /// Finds out what became of the batch with this number and hash after its answer was lost.
     async fn settle(&mut self, number: u64, hash: u64) -> Result<Settled, Error>;

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::destination::What;
 use crate::model::{Account, Enrichment, Row, Transaction};
-use crate::reconcile::{Known, KnownRows, fingerprint, id_hash};
+use crate::reconcile::{IdentityHasher, Known, KnownRows, fingerprint, id_hash};
 
 mod codec;
 mod records;
@@ -91,6 +91,9 @@ impl From<codec::Broken> for Error {
 
 type Result<T> = std::result::Result<T, Error>;
 
+/// Numbers of transactions by the hash of their id.
+pub type Numbers = HashMap<u64, u64, std::hash::BuildHasherDefault<IdentityHasher>>;
+
 /// An open store. One process owns it at a time.
 pub struct Store {
     db: sled::Db,
@@ -98,6 +101,8 @@ pub struct Store {
     codec: codec::Codec,
     meta: Mutex<Meta>,
     accounts: RwLock<Vec<StoredAccount>>,
+    /// Last, so that it is given up after everything else.
+    _lock: File,
 }
 
 /// One entry of the change log.
@@ -144,6 +149,7 @@ impl Store {
     /// Opens the store in this data directory, making it if there is none.
     pub fn open(data_dir: &Path) -> Result<Store> {
         create_private_dir(data_dir)?;
+        let lock = lock(data_dir)?;
         check_format(data_dir)?;
         let dir = data_dir.join("store");
         let db = open_locked(&dir)?;
@@ -182,6 +188,7 @@ impl Store {
             codec: codec::Codec::default(),
             meta: Mutex::new(meta),
             accounts: RwLock::new(accounts),
+            _lock: lock,
         })
     }
 
@@ -380,6 +387,28 @@ impl Store {
         Ok(history)
     }
 
+    /// Versions that changes after `seq` replaced, by the number of the transaction.
+    pub fn replaced_after(&self, seq: u64) -> Result<HashMap<u64, Vec<Transaction>>> {
+        let mut replaced: HashMap<u64, Vec<Transaction>> = HashMap::new();
+        for entry in self.db.range(after(b'c', seq)) {
+            let (_, value) = entry?;
+            let number = parse_change(&value)?.number;
+            replaced.entry(number).or_default().push(self.parse_former(&value)?.transaction);
+        }
+        Ok(replaced)
+    }
+
+    /// The number of every transaction by the hash of its id.
+    pub fn numbers(&self) -> Result<Numbers> {
+        let mut numbers = Numbers::default();
+        for entry in self.db.scan_prefix(b"k") {
+            let (key, value) = entry?;
+            let (date, _) = parse_day_key(&key)?;
+            numbers.extend(parse_day(&value, date)?.into_iter().map(|(hash, known)| (hash, known.number)));
+        }
+        Ok(numbers)
+    }
+
     fn parse_former(&self, value: &[u8]) -> Result<Former> {
         let change = parse_change(value)?;
         let transaction = self.in_context(self.decode(&change.former)?);
@@ -572,7 +601,7 @@ impl Writer<'_> {
         let vanished = match what {
             What::Vanished => true,
             What::Reappeared => false,
-            What::New | What::Changed => former.vanished,
+            What::New | What::Changed | What::PutBack | What::Mend => former.vanished,
         };
         let hash = id_hash(&row.id);
         self.day(known.date, former.account)?.retain(|(of, _)| *of != hash);
@@ -713,6 +742,22 @@ fn create_private_dir(dir: &Path) -> Result<()> {
         .mode(0o700)
         .create(dir)
         .map_err(|error| Error::Io(format!("{}: {error}", dir.display())))
+}
+
+/// Takes the directory's own lock, before anything in it is looked at or made: sled's covers its own files only.
+fn lock(dir: &Path) -> Result<File> {
+    let file = File::options().create(true).write(true).truncate(false).open(dir.join("lock"))?;
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(fs::TryLockError::WouldBlock) => return Err(Error::InUse(dir.display().to_string())),
+            Err(fs::TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
 }
 
 const FORMAT: &str = "bankfeed store 1\n";

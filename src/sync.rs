@@ -16,8 +16,11 @@ mod check;
 mod deliver;
 mod pull;
 mod summary;
+mod verify;
 
 pub use check::Checked;
+pub use deliver::Restored;
+pub use verify::{Different, Verification, Verified, exit_status};
 
 /// Everything a cycle needs.
 pub struct Engine {

@@ -20,6 +20,10 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+# This folder holds a `google.py` that would hide the package `google`.
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:] = [path for path in sys.path if os.path.abspath(path) != HERE]
+
 import google.auth.transport.requests
 from google.oauth2 import service_account
 

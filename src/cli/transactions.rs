@@ -48,6 +48,7 @@ impl Serialize for Past<'_> {
             What::Changed => "changed",
             What::Vanished => "vanished",
             What::Reappeared => "reappeared",
+            What::PutBack | What::Mend => "repaired",
         };
         map.serialize_entry("what", what)?;
         map.serialize_entry("before", &Json { transaction: &self.0.transaction, history: &[] })?;

@@ -11,6 +11,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::readback::Reader;
 use super::{Batch, Destination, Item, Outcome, Settled, Summary, Verdict, What};
 use crate::config;
 use crate::remote::{Cause, Context, Error};
@@ -25,8 +26,10 @@ mod delivery;
 mod errors;
 mod layout;
 mod ledger;
+mod mend;
 mod opening;
 mod pace;
+mod readback;
 mod requests;
 mod setup;
 mod tabs;
@@ -225,6 +228,17 @@ impl Destination for GoogleSheets {
             _ => {
                 self.applied(batch);
                 Ok(Outcome::Done(self.verdicts(batch, items)))
+            }
+        }
+    }
+
+    async fn read_back(&mut self, reader: &mut dyn Reader) -> Result<(), Error> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.read_back_once(reader).await {
+                Err(error) => self.pause(tried, error).await?,
+                done => return done,
             }
         }
     }

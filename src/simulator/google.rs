@@ -37,6 +37,8 @@ mod schema;
 mod service;
 mod sheets;
 mod shown;
+#[cfg(test)]
+mod tests;
 mod token;
 mod values;
 mod wire;

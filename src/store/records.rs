@@ -133,6 +133,12 @@ pub struct DestinationState {
     pub deleted: Vec<String>,
     /// When it was last told how things stand.
     pub published: Option<Published>,
+    /// Those of them that a read-back noticed: `verify --repair` puts them back.
+    pub noticed: Vec<String>,
+    /// Rows to put back at the next delivery.
+    pub restoring: Vec<String>,
+    /// Rows to set right at the next delivery.
+    pub mending: Vec<String>,
     /// What the connector keeps for itself, in base64.
     memory: String,
 }
@@ -163,6 +169,9 @@ impl Default for DestinationState {
             withheld: Vec::new(),
             deleted: Vec::new(),
             published: None,
+            noticed: Vec::new(),
+            restoring: Vec::new(),
+            mending: Vec::new(),
             memory: String::new(),
         }
     }

@@ -4,7 +4,7 @@
 //! whose answer was lost is settled before anything else is sent; the watermark moves only after an answer. Together
 //! with a write that cannot apply twice (the destination's own affair) each row arrives exactly once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::Utc;
 
@@ -12,9 +12,14 @@ use super::pull::Preview;
 use super::{DestinationReport, Engine, Step, Watcher, outcome_of};
 use crate::config;
 use crate::destination::{self, Batch, Destination, Item, Settled, Verdict, What};
+use crate::model::aliases;
 use crate::reconcile::id_hash;
 use crate::remote::{Context, Error, Kind};
 use crate::store::{self, Attention, Change, DestinationState, Intent};
+
+mod put_right;
+
+pub use put_right::Restored;
 
 /// Entries of the change log looked at in one go.
 const CHANGES_PER_LOOK: usize = 1000;
@@ -70,6 +75,12 @@ struct Delivery<'a> {
     watcher: &'a Watcher,
     /// Hashes of the ids that were there before anything was delivered by this store.
     adopted: HashSet<u64>,
+    /// What was read of the change log and not delivered yet.
+    ahead: Option<Look>,
+    /// The last batch found rows deleted or refused.
+    decided: bool,
+    /// Which of them, being of an older form, belong to which transactions; each to one only.
+    claimed: HashMap<u64, u64>,
 }
 
 impl Engine {
@@ -79,10 +90,7 @@ impl Engine {
         config: &config::Destination,
         watcher: &Watcher,
     ) -> Result<DestinationReport, store::Error> {
-        let target = config.target();
-        let state = self.store.destination(&config.name, &target)?;
-        let report = DestinationReport { name: config.name.clone(), ..DestinationReport::default() };
-        let mut delivery = Delivery { engine: self, config, target, state, report, watcher, adopted: HashSet::new() };
+        let mut delivery = Delivery::new(self, config, watcher)?;
         let context = Context::new(self.shutdown.clone(), self.backoff.clone());
         let result = delivery.run(context.clone()).await;
         delivery.report.requests = context.requests.get();
@@ -151,10 +159,22 @@ impl Engine {
     }
 }
 
+impl<'a> Delivery<'a> {
+    fn new(engine: &'a Engine, config: &'a config::Destination, watcher: &'a Watcher) -> Result<Self, store::Error> {
+        let target = config.target();
+        let state = engine.store.destination(&config.name, &target)?;
+        let report = DestinationReport { name: config.name.clone(), ..DestinationReport::default() };
+        let (adopted, claimed) = (HashSet::new(), HashMap::new());
+        let (ahead, decided) = (None, false);
+        Ok(Delivery { engine, config, target, state, report, watcher, adopted, claimed, ahead, decided })
+    }
+}
+
 impl Delivery<'_> {
     async fn run(&mut self, context: Context) -> Result<(), Stop> {
         let first = self.look(1)?;
-        if first.items.is_empty() && self.state.intents.is_empty() {
+        let repairs = !self.state.restoring.is_empty() || !self.state.mending.is_empty();
+        if first.items.is_empty() && self.state.intents.is_empty() && !repairs {
             self.pass(first.examined, &first.withheld)?;
             if !self.engine.summary_due(self.config, &self.state, Utc::now())? {
                 return Ok(());
@@ -178,6 +198,8 @@ impl Delivery<'_> {
         let ledger = destination.open().await?;
         self.state.last_batch = self.state.last_batch.max(ledger);
         self.settle(destination).await?;
+        // First, so that a correction of such a row finds it there.
+        self.put_right(destination).await?;
         self.take_stock(destination).await?;
         let total = self.engine.store.meta().last_seq.saturating_sub(self.state.watermark);
         loop {
@@ -187,19 +209,20 @@ impl Delivery<'_> {
             let left = self.engine.store.meta().last_seq.saturating_sub(self.state.watermark);
             let label = format!("{}: delivering", self.config.name);
             (self.watcher)(Step { label, done: total - left, total });
-            let Look { items, withheld, examined } = self.look(destination.batch_limit())?;
-            if items.is_empty() {
-                self.pass(examined, &withheld)?;
+            let ahead = self.look_ahead(destination.batch_limit())?;
+            if ahead.items.is_empty() {
+                self.pass(ahead.examined, &ahead.withheld)?;
                 break;
             }
-            let taken = self.send(destination, &items).await?;
+            let taken = self.send(destination, &ahead.items).await?;
             if taken == 0 {
                 self.take_stock(destination).await?;
                 continue;
             }
-            let through = if taken == items.len() { examined } else { items[taken - 1].seq };
+            let through = if taken == ahead.items.len() { ahead.examined } else { ahead.items[taken - 1].seq };
             self.state.set_memory(&destination.memory());
-            self.pass(through, &withheld)?;
+            self.pass(through, &ahead.withheld)?;
+            self.keep_ahead(ahead, taken);
         }
         self.state.adopting = false;
         self.save()?;
@@ -216,11 +239,31 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    /// The next items, at most `most`. What is there already is passed over.
-    fn look(&self, most: usize) -> Result<Look, store::Error> {
-        let mut look = Look { examined: self.state.watermark, ..Look::default() };
+    /// The next items, at most `most`: those left over from the last look first, because reading and decoding rows
+    /// twice would be most of the work of a first delivery.
+    fn look_ahead(&mut self, most: usize) -> Result<Look, store::Error> {
+        match self.ahead.take() {
+            Some(ahead) => self.look_from(ahead, most),
+            None => self.look(most),
+        }
+    }
+
+    /// Keeps what a batch did not cover, unless the batch decided something that changes what the rest means.
+    fn keep_ahead(&mut self, mut ahead: Look, taken: usize) {
+        ahead.items.drain(..taken);
+        let plain = ahead.items.iter().all(|item| item.what == What::New);
+        self.ahead = (plain && !self.decided).then_some(ahead);
+        self.decided = false;
+    }
+
+    /// The next items after the watermark, at most `most`. What is there already is passed over.
+    fn look(&mut self, most: usize) -> Result<Look, store::Error> {
+        self.look_from(Look { examined: self.state.watermark, ..Look::default() }, most)
+    }
+
+    fn look_from(&mut self, mut look: Look, most: usize) -> Result<Look, store::Error> {
         let mut changed = HashSet::new();
-        loop {
+        while look.items.len() < most {
             let changes = self.engine.store.changes_after(look.examined, CHANGES_PER_LOOK.min(most.max(16)))?;
             if changes.is_empty() {
                 return Ok(look);
@@ -235,18 +278,32 @@ impl Delivery<'_> {
                     Offer::Nothing => {}
                     Offer::Withhold(id) => look.withheld.push(id),
                     Offer::Item(item) if self.is_there(&item) => {}
-                    Offer::Item(item) => look.items.push(*item),
+                    Offer::Item(item) => look.items.push(self.adopt(*item)),
                 }
-                if look.items.len() == most {
-                    return Ok(look);
+                if look.items.len() >= most {
+                    break;
                 }
             }
         }
+        Ok(look)
     }
 
     /// Whether a new row was found there before anything was delivered by this store.
     fn is_there(&self, item: &Item) -> bool {
         item.what == What::New && self.adopted.contains(&id_hash(&item.transaction.row.id))
+    }
+
+    /// A new row that was found there under an older form of its id is made ours instead of written again.
+    fn adopt(&mut self, mut item: Item) -> Item {
+        if item.what != What::New || self.adopted.is_empty() {
+            return item;
+        }
+        let id = &item.transaction.row.id;
+        let found = aliases(id).iter().map(|alias| id_hash(alias)).find(|alias| self.adopted.contains(alias));
+        if found.is_some_and(|alias| *self.claimed.entry(alias).or_insert(id_hash(id)) == id_hash(id)) {
+            item.what = What::Mend;
+        }
+        item
     }
 
     /// Cuts a batch, sends it and stays with it until its outcome is known. Returns how many items it covered.
@@ -390,6 +447,7 @@ impl Delivery<'_> {
     fn note(&mut self, items: &[Item], verdicts: Vec<Verdict>) {
         for (item, verdict) in items.iter().zip(verdicts) {
             let id = &item.transaction.row.id;
+            self.decided |= matches!(verdict, Verdict::Deleted | Verdict::Rejected(_));
             let was_refused = self.state.rejected.remove(id).is_some();
             self.state.withheld.retain(|withheld| withheld != id);
             match verdict {
@@ -459,7 +517,7 @@ impl Delivery<'_> {
 /// What an item has become, where only the ledger says that its batch was applied.
 fn applied(item: &Item) -> Verdict {
     match item.what {
-        What::New => Verdict::Appended,
-        What::Changed | What::Vanished | What::Reappeared => Verdict::Updated,
+        What::New | What::PutBack => Verdict::Appended,
+        What::Changed | What::Vanished | What::Reappeared | What::Mend => Verdict::Updated,
     }
 }

@@ -235,3 +235,16 @@ async fn no_secret_appears_in_any_output_or_in_the_data_directory() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_come_at_once_take_turns() {
+    let world = World::new(Bank::small()).await;
+    let together = (0..6).map(|at| {
+        let arguments: &[&str] = if at % 2 == 0 { &["sync"] } else { &["status"] };
+        run(&world, arguments)
+    });
+    for ended in futures_util::future::join_all(together).await {
+        assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+    world.assert_delivered();
+}

@@ -638,3 +638,22 @@ fn a_planted_secret_is_never_shown() {
         assert_eq!(error.to_string().lines().count(), 1, "{error}");
     }
 }
+
+/// The same through the program: one line, exit status 2, and nothing else.
+#[test]
+fn the_program_says_so_and_ends_with_status_2() {
+    let folder = tempfile::tempdir().unwrap();
+    for (text, expected) in mistakes() {
+        fs::write(folder.path().join("config.toml"), text).unwrap();
+        let ended = std::process::Command::new(env!("CARGO_BIN_EXE_bankfeed"))
+            .arg("status")
+            .current_dir(folder.path())
+            .env_clear()
+            .env("HOME", "/home/ivan")
+            .env("TZ", "Europe/Sofia")
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&ended.stderr), format!("bankfeed: {expected}\n"));
+        assert_eq!((ended.status.code(), ended.stdout.len()), (Some(2), 0), "{expected}");
+    }
+}

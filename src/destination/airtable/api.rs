@@ -58,10 +58,12 @@ pub(super) struct Record {
     pub fields: serde_json::Map<String, Json>,
 }
 
+/// A page of records.
 #[derive(Deserialize)]
-struct Listing {
-    records: Vec<Record>,
-    offset: Option<String>,
+pub(super) struct Listing {
+    pub records: Vec<Record>,
+    /// Where the next page begins; none after the last.
+    pub offset: Option<String>,
 }
 
 /// The answer to an upsert: records in the order of the request, and which of them are new.
@@ -188,12 +190,12 @@ impl Api {
         Ok(())
     }
 
-    /// Every record that `formula` finds, with one field of it.
-    pub(super) async fn find(&mut self, table: &str, formula: &str, field: &str) -> Result<Vec<Record>, Refusal> {
+    /// Every record that `formula` finds, with these fields of it.
+    pub(super) async fn find(&mut self, table: &str, formula: &str, fields: &[&str]) -> Result<Vec<Record>, Refusal> {
         let mut found = Vec::new();
         let mut offset = None;
         for _ in 0..PAGE_LIMIT {
-            let page = self.page(table, formula, field, offset.as_deref()).await?;
+            let page = self.page(table, Some(formula), fields, offset.as_deref()).await?;
             found.extend(page.records);
             match page.offset {
                 Some(next) => offset = Some(next),
@@ -204,25 +206,28 @@ impl Api {
         Err(Error::malformed(format!("{service}: a listing of a few rows has more than {PAGE_LIMIT} pages")).into())
     }
 
-    async fn page(
+    /// A page of a hundred records with these fields: those that `formula` finds, or all.
+    pub(super) async fn page(
         &mut self,
         table: &str,
-        formula: &str,
-        field: &str,
+        formula: Option<&str>,
+        fields: &[&str],
         offset: Option<&str>,
     ) -> Result<Listing, Refusal> {
         let mut url = self.table_url(table, &[]);
         url.query_pairs_mut()
-            .append_pair("filterByFormula", formula)
-            .append_pair("fields[]", field)
+            .extend_pairs(formula.map(|formula| ("filterByFormula", formula)))
+            .extend_pairs(fields.iter().map(|field| ("fields[]", field)))
             .append_pair("returnFieldsByFieldId", "true")
             .extend_pairs(offset.map(|offset| ("offset", offset)));
         if url.as_str().len() <= URL_LIMIT {
             return self.call(Purpose::ReadRows, Method::GET, url, None).await;
         }
-        let mut body = json!({ "filterByFormula": formula, "fields": [field], "returnFieldsByFieldId": true });
-        if let Some(offset) = offset {
-            body["offset"] = offset.into();
+        let mut body = json!({ "fields": fields, "returnFieldsByFieldId": true });
+        for (key, value) in [("filterByFormula", formula), ("offset", offset)] {
+            if let Some(value) = value {
+                body[key] = value.into();
+            }
         }
         let url = self.table_url(table, &["listRecords"]);
         self.call(Purpose::ReadRows, Method::POST, url, Some(to_bytes(&body)?)).await

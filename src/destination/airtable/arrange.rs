@@ -132,7 +132,9 @@ impl Airtable {
                 Some(table) => table.clone(),
                 None => {
                     self.may_make_table(known.as_ref())?;
-                    self.make_table().await?
+                    let table = self.make_table().await?;
+                    self.made = true;
+                    table
                 }
             };
         let columns = self.bind_columns(&table, known.as_ref())?;
@@ -151,7 +153,7 @@ impl Airtable {
     }
 
     /// The columns of `table`, or what only the owner can mend about them.
-    fn bind_columns(&self, table: &Table, known: Option<&Layout>) -> Result<Vec<Option<Bound>>, Error> {
+    pub(super) fn bind_columns(&self, table: &Table, known: Option<&Layout>) -> Result<Vec<Option<Bound>>, Error> {
         let known = known.filter(|known| known.table == table.id);
         let binding = bind(&self.rows.columns, table, known.map_or(&[], |known| &known.columns));
         let service = self.service();
@@ -179,7 +181,7 @@ impl Airtable {
     }
 
     /// Whether a table that is not there may be made: not one that was there before, and not by id.
-    fn may_make_table(&self, known: Option<&Layout>) -> Result<(), Error> {
+    pub(super) fn may_make_table(&self, known: Option<&Layout>) -> Result<(), Error> {
         let (service, table, base) = (self.service(), &self.api.wording.table, &self.api.wording.base);
         let is_id =
             table.starts_with("tbl") && table.len() == 17 && table.bytes().all(|byte| byte.is_ascii_alphanumeric());

@@ -18,16 +18,16 @@ use super::plan::{Deed, Step};
 
 /// A row on its way, with its place among the steps.
 #[derive(Clone, Debug)]
-struct Row {
-    at: usize,
-    id: String,
-    record: Option<String>,
-    cells: Cells,
+pub(super) struct Row {
+    pub at: usize,
+    pub id: String,
+    pub record: Option<String>,
+    pub cells: Cells,
 }
 
 /// The kinds of write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     /// By transaction id.
     Upsert,
     /// By record id.
@@ -37,7 +37,7 @@ enum Way {
 }
 
 /// Verdicts by place among the steps; `None` where the layout turned out to have changed.
-type Sorted = Option<Vec<(usize, Verdict)>>;
+pub(super) type Sorted = Option<Vec<(usize, Verdict)>>;
 
 impl Airtable {
     /// Carries `steps` out. `None`: the layout has changed, and they have to be planned anew.
@@ -47,6 +47,7 @@ impl Airtable {
         let mut verdicts: Vec<Verdict> = steps.iter().map(without_request).collect();
         let mut upserts = Vec::new();
         let mut lookups = Vec::new();
+        let (mut put_backs, mut mends) = (Vec::new(), Vec::new());
         for (at, step) in steps.iter().enumerate() {
             match &step.deed {
                 Deed::Nothing | Deed::Refuse(_) => {}
@@ -62,12 +63,19 @@ impl Airtable {
                     Ok(cells) => lookups.push((Way::Update, row(at, step, None, cells))),
                     Err(why) => verdicts[at] = Verdict::Rejected(format!("it cannot be ticked as vanished: {why}")),
                 },
+                Deed::PutBack { cells, tick: ticked } => {
+                    let cells = ticked_cells(cells, *ticked, &tick).unwrap_or_else(|_| cells.clone());
+                    put_backs.push(row(at, step, None, cells));
+                }
+                Deed::Mend { cells } => mends.push(row(at, step, None, cells.clone())),
                 Deed::Remove => lookups.push((Way::Delete, row(at, step, None, Cells::new()))),
             }
         }
         let Some(upserted) = self.write(&layout, Way::Upsert, upserts).await? else { return Ok(None) };
         let Some(found) = self.write_found(&layout, lookups).await? else { return Ok(None) };
-        for (at, verdict) in upserted.into_iter().chain(found) {
+        let Some(back) = self.put_back(&layout, put_backs).await? else { return Ok(None) };
+        let Some(mended) = self.mend(&layout, mends).await? else { return Ok(None) };
+        for (at, verdict) in upserted.into_iter().chain(found).chain(back).chain(mended) {
             verdicts[at] = verdict;
         }
         Ok(Some(verdicts))
@@ -75,9 +83,14 @@ impl Airtable {
 
     /// The tick field, if a step needs it.
     async fn tick_for(&mut self, steps: &[Step]) -> Result<Result<Bound, String>, Error> {
-        let needed = steps
-            .iter()
-            .any(|step| matches!(&step.deed, Deed::Upsert { tick: Some(_), .. } | Deed::Amend { tick: Some(_), .. }));
+        let needed = steps.iter().any(|step| {
+            matches!(
+                &step.deed,
+                Deed::Upsert { tick: Some(_), .. }
+                    | Deed::PutBack { tick: Some(_), .. }
+                    | Deed::Amend { tick: Some(_), .. }
+            )
+        });
         if needed { self.tick_field().await } else { Ok(Err("no row has to be ticked".into())) }
     }
 
@@ -121,12 +134,16 @@ impl Airtable {
     }
 
     /// Records by transaction id, the oldest first. `None`: the layout has changed.
-    async fn find(&mut self, layout: &Layout, ids: &[String]) -> Result<Option<HashMap<String, Vec<String>>>, Error> {
+    pub(super) async fn find(
+        &mut self,
+        layout: &Layout,
+        ids: &[String],
+    ) -> Result<Option<HashMap<String, Vec<String>>>, Error> {
         let Some(column) = layout.id_column() else {
             return Err(Error::malformed(format!("{}: no column shows the id", self.service())));
         };
         let formula = formula(&column.name, ids.iter().map(String::as_str));
-        let mut records = match self.api.find(&layout.table, &formula, &column.id).await {
+        let mut records = match self.api.find(&layout.table, &formula, &[&column.id]).await {
             Ok(records) => records,
             Err(refusal) if refusal.reaction == Reaction::Stale && self.refresh().await? => return Ok(None),
             Err(refusal) => return Err(refusal.error),
@@ -144,7 +161,7 @@ impl Airtable {
     }
 
     /// Writes `rows`, halving what is refused until the row to blame stands alone.
-    async fn write(&mut self, layout: &Layout, way: Way, rows: Vec<Row>) -> Result<Sorted, Error> {
+    pub(super) async fn write(&mut self, layout: &Layout, way: Way, rows: Vec<Row>) -> Result<Sorted, Error> {
         let (sent, mut unknown) = (rows.len(), 0);
         let mut verdicts = Vec::new();
         let mut waiting: Vec<Vec<Row>> = rows.chunks(super::BATCH_LIMIT).rev().map(<[Row]>::to_vec).collect();

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
 use crate::config::Column;
+use crate::destination::readback::Cell;
 use crate::model::{Field, Transaction, Value};
 
 use super::layout::Bound;
@@ -151,6 +152,17 @@ fn define(name: &str, kind: &str, options: Json) -> Json {
 pub(super) fn row(columns: &[Column], bound: &[Bound], transaction: &Transaction) -> Cells {
     let cells = columns.iter().zip(bound);
     cells.filter_map(|(column, bound)| Some((bound.id.clone(), cell(column, bound, transaction)?))).collect()
+}
+
+/// The cell a bound column should show.
+pub(super) fn expected(field: &Field, bound: &Bound, transaction: &Transaction) -> Cell {
+    bound.shape.cell(&field.value(transaction)).map_or(Cell::Empty, |cell| read(&cell))
+}
+
+/// A raw cell as it would be read back.
+pub(super) fn read(cell: &RawValue) -> Cell {
+    // It is JSON already, so this cannot fail.
+    Cell::from_json(&serde_json::from_str(cell.get()).unwrap_or_default())
 }
 
 /// The cells that the bank owns, empty ones as null: what a correction writes over a row that is there.

@@ -28,6 +28,8 @@ pub(super) enum Reaction {
     Doubled,
     /// A record id no longer exists: somebody deleted the row a moment ago.
     Gone,
+    /// The place in a listing is no longer known: list again from the beginning.
+    Expired,
     /// The request is too large: send fewer rows at once.
     TooLarge,
     /// Refused for a reason never seen before: most likely one row, so find out which.
@@ -255,7 +257,7 @@ impl Wording {
                 (Reaction::Gone, Error::rejected(format!("{service}: a row is gone{}", tail(said))))
             }
             "LIST_RECORDS_ITERATOR_NOT_AVAILABLE" | "INVALID_OFFSET_VALUE" => {
-                (Reaction::Final, Error::unavailable(format!("{service}: the listing has expired and starts again")))
+                (Reaction::Expired, Error::unavailable(format!("{service}: the listing has expired and starts again")))
             }
             "INVALID_REQUEST_UNKNOWN" | "INVALID_RECORDS" => (
                 Reaction::Final,

@@ -38,6 +38,18 @@ pub(super) enum Deed {
         /// Whether the row is to be ticked as vanished.
         tick: Option<bool>,
     },
+    /// Write it as a row of its own unless it is there.
+    PutBack {
+        /// Cells that are not empty.
+        cells: Cells,
+        /// Whether the row is to be ticked as vanished.
+        tick: Option<bool>,
+    },
+    /// Make the row what it should be, and the only one of its id.
+    Mend {
+        /// Cells of the bank's.
+        cells: Cells,
+    },
     /// Delete the row.
     Remove,
 }
@@ -76,6 +88,11 @@ fn deed(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
         // Gone before it ever came here: there is nothing to take away later.
         (What::New, Vanished::Delete) if transaction.vanished => Deed::Nothing,
         (What::New, _) => upsert((marks && transaction.vanished).then_some(true)),
+        (What::PutBack, _) => Deed::PutBack {
+            cells: cells::row(columns, &layout.columns, transaction),
+            tick: (marks && transaction.vanished).then_some(true),
+        },
+        (What::Mend, _) => Deed::Mend { cells: cells::bank_owned(columns, &layout.columns, transaction) },
         (What::Changed, _) => correction(item, columns, rows, layout),
         (What::Vanished, Vanished::Mark) => Deed::Amend { cells: Cells::new(), tick: Some(true) },
         (What::Vanished, Vanished::Delete) => Deed::Remove,

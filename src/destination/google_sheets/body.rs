@@ -8,8 +8,10 @@ use std::io::Write;
 
 use chrono::{DateTime, FixedOffset, NaiveDate};
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
 
 use super::layout::{Format, Layout};
+use crate::destination::readback::Cell;
 use crate::model::{Field, Transaction, Value};
 
 /// Most bytes of a request's body. Google recommends 2 MB at most.
@@ -121,6 +123,22 @@ pub(super) fn write_cell(out: &mut Vec<u8>, field: &Field, value: &Value<'_>, st
         out.extend_from_slice(style.as_bytes());
     }
     out.push(b'}');
+}
+
+/// What a cell written by [`write_cell`] gives back when it is read.
+pub(super) fn cell(value: &Value<'_>) -> Cell {
+    match value {
+        Value::Empty => Cell::Empty,
+        Value::Text(text) if text.is_empty() => Cell::Empty,
+        Value::Text(text) => Cell::Text(text.to_string()),
+        Value::Date(date) => Cell::Number(serial_day(*date) as f64),
+        Value::Time(time) => number(serial_time(time)),
+        Value::Money(amount) => number(*amount),
+    }
+}
+
+fn number(amount: Decimal) -> Cell {
+    amount.to_f64().map_or(Cell::Empty, Cell::Number)
 }
 
 fn write_text(out: &mut Vec<u8>, text: &str) {

@@ -12,7 +12,7 @@ use super::body::{MOST_BYTES, Rows, VALUE_ONLY, too_long, write_cell};
 use super::layout::{Layout, Place};
 use crate::config::{self, Updates, Vanished};
 use crate::destination::{Item, Verdict, What};
-use crate::model::Field;
+use crate::model::{Field, Transaction};
 
 /// What an item asks for, before the row is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(super) fn rows_by_id(column: &[Vec<serde_json::Value>]) -> HashMap<&str, u32
 impl<'a> Changes<'a> {
     /// The changes at the front of `items`.
     pub fn new(layout: &'a Layout, policy: &config::Rows, items: &'a [Item]) -> Changes<'a> {
-        let count = items.iter().take_while(|item| item.what != What::New).count();
+        let count = items.iter().take_while(|item| !matches!(item.what, What::New | What::Mend)).count();
         let intents = items[..count].iter().map(|item| intent(layout, policy, item)).collect();
         Changes { layout, items: &items[..count], intents }
     }
@@ -100,7 +100,7 @@ impl<'a> Changes<'a> {
                 (Intent::Leave, _) => Verdict::Unchanged,
                 (Intent::Refuse(why), _) => Verdict::Rejected(why.clone()),
                 (Intent::Write(places), Some(row)) => {
-                    self.write(&mut out, item, places, row);
+                    write_cells(&mut out, self.layout.sheet, &item.transaction, places, row);
                     Verdict::Updated
                 }
                 (Intent::Strike(on), Some(row)) => {
@@ -119,7 +119,7 @@ impl<'a> Changes<'a> {
                 (_, None) => Verdict::Deleted,
             });
         }
-        self.delete(&mut out, &deleted);
+        delete_rows(&mut out, self.layout.sheet, &deleted);
         self.restore(&mut out, &restored);
         Work { requests: out, verdicts, rows: restored.len() as u64, hash: hash.digest() }
     }
@@ -139,26 +139,6 @@ impl<'a> Changes<'a> {
         }
     }
 
-    fn write(&self, out: &mut Vec<u8>, item: &Item, places: &[Place], row: u32) {
-        let sheet = self.layout.sheet;
-        for (from, to) in runs(places.iter().map(|place| place.index)) {
-            comma(out);
-            push(
-                out,
-                format_args!(
-                    r#"{{"updateCells":{{"start":{{"sheetId":{sheet},"rowIndex":{row},"columnIndex":{from}}},"fields":"{VALUE_ONLY}","rows":[{{"values":["#
-                ),
-            );
-            for place in places.iter().filter(|place| (from..to).contains(&place.index)) {
-                if place.index > from {
-                    out.push(b',');
-                }
-                write_cell(out, &place.field, &place.field.value(&item.transaction), false);
-            }
-            out.extend_from_slice(b"]}]}}");
-        }
-    }
-
     fn strike(&self, out: &mut Vec<u8>, on: bool, row: u32) {
         let (sheet, end) = (self.layout.sheet, row + 1);
         let bank = self.layout.places.iter().filter(|place| !place.field.belongs_to_owner());
@@ -168,20 +148,6 @@ impl<'a> Changes<'a> {
                 out,
                 format_args!(
                     r#"{{"repeatCell":{{"range":{{"sheetId":{sheet},"startRowIndex":{row},"endRowIndex":{end},"startColumnIndex":{from},"endColumnIndex":{to}}},"cell":{{"userEnteredFormat":{{"textFormat":{{"strikethrough":{on}}}}}}},"fields":"userEnteredFormat.textFormat.strikethrough"}}}}"#
-                ),
-            );
-        }
-    }
-
-    /// From the bottom up, after all writes: so no row moves before its turn.
-    fn delete(&self, out: &mut Vec<u8>, rows: &BTreeSet<u32>) {
-        let sheet = self.layout.sheet;
-        for (from, to) in runs(rows.iter().copied()).into_iter().rev() {
-            comma(out);
-            push(
-                out,
-                format_args!(
-                    r#"{{"deleteDimension":{{"range":{{"sheetId":{sheet},"dimension":"ROWS","startIndex":{from},"endIndex":{to}}}}}}}"#
                 ),
             );
         }
@@ -199,6 +165,39 @@ impl<'a> Changes<'a> {
     }
 }
 
+/// Writes these cells of a row.
+pub(super) fn write_cells(out: &mut Vec<u8>, sheet: i32, transaction: &Transaction, places: &[Place], row: u32) {
+    for (from, to) in runs(places.iter().map(|place| place.index)) {
+        comma(out);
+        push(
+            out,
+            format_args!(
+                r#"{{"updateCells":{{"start":{{"sheetId":{sheet},"rowIndex":{row},"columnIndex":{from}}},"fields":"{VALUE_ONLY}","rows":[{{"values":["#
+            ),
+        );
+        for place in places.iter().filter(|place| (from..to).contains(&place.index)) {
+            if place.index > from {
+                out.push(b',');
+            }
+            write_cell(out, &place.field, &place.field.value(transaction), false);
+        }
+        out.extend_from_slice(b"]}]}}");
+    }
+}
+
+/// Deletes rows from the bottom up, after all writes: so no row moves before its turn.
+pub(super) fn delete_rows(out: &mut Vec<u8>, sheet: i32, rows: &BTreeSet<u32>) {
+    for (from, to) in runs(rows.iter().copied()).into_iter().rev() {
+        comma(out);
+        push(
+            out,
+            format_args!(
+                r#"{{"deleteDimension":{{"range":{{"sheetId":{sheet},"dimension":"ROWS","startIndex":{from},"endIndex":{to}}}}}}}"#
+            ),
+        );
+    }
+}
+
 fn comma(out: &mut Vec<u8>) {
     if !out.is_empty() {
         out.push(b',');
@@ -207,13 +206,13 @@ fn comma(out: &mut Vec<u8>) {
 
 fn intent(layout: &Layout, policy: &config::Rows, item: &Item) -> Intent {
     match (item.what, policy.vanished) {
-        (What::New, _) => Intent::Leave,
+        (What::New | What::Mend, _) => Intent::Leave,
         (What::Changed, _) => changed(layout, policy, item),
         (What::Vanished | What::Reappeared, Vanished::Ignore) => Intent::Leave,
         (What::Vanished, Vanished::Mark) => Intent::Strike(true),
         (What::Reappeared, Vanished::Mark) => Intent::Strike(false),
         (What::Vanished, Vanished::Delete) => Intent::Delete,
-        (What::Reappeared, Vanished::Delete) => match too_long(layout, &item.transaction) {
+        (What::PutBack, _) | (What::Reappeared, Vanished::Delete) => match too_long(layout, &item.transaction) {
             Some(why) => Intent::Refuse(why),
             None => Intent::Restore,
         },

@@ -10,6 +10,7 @@ use super::changes::{Changes, rows_by_id};
 use super::setup::{BOOK_FIELDS, Book};
 use super::{GoogleSheets, MOST_ITEMS, Prepared};
 use crate::config;
+use crate::destination::readback::id_text;
 use crate::destination::{Batch, Item, Outcome, Settled, Verdict, What};
 use crate::model::Field;
 use crate::remote::Error;
@@ -74,10 +75,14 @@ impl GoogleSheets {
 
     async fn cut_changes(&mut self, number: u64, items: &[Item], even_empty: bool) -> Result<Batch, Error> {
         let (layout, entry, ledger) = self.ready().await?;
-        let policy = self.config.rows.clone();
-        let changes = Changes::new(&layout, &policy, items);
-        let column = if changes.need_rows() { self.id_column().await? } else { Vec::new() };
-        let work = changes.work(&rows_by_id(&column));
+        let work = if items.first().is_some_and(|item| item.what == What::Mend) {
+            self.mend(items).await?
+        } else {
+            let policy = self.config.rows.clone();
+            let changes = Changes::new(&layout, &policy, items);
+            let column = if changes.need_rows() { self.id_column().await? } else { Vec::new() };
+            changes.work(&rows_by_id(&column))
+        };
         let mut prepared = Prepared::new(number, work.hash, work.verdicts.clone());
         let mut body = Vec::new();
         if even_empty || !work.requests.is_empty() {
@@ -118,6 +123,9 @@ impl GoogleSheets {
             let verdict =
                 |item: &Item| body::too_long(layout, &item.transaction).map_or(Verdict::Appended, Verdict::Rejected);
             return items.iter().map(verdict).collect();
+        }
+        if items.first().is_some_and(|item| item.what == What::Mend) {
+            return vec![Verdict::Updated; items.len()];
         }
         Changes::new(layout, &self.config.rows, items).presumed()
     }
@@ -201,15 +209,10 @@ impl GoogleSheets {
     }
 }
 
-/// Ids are text; the first row is the header.
+/// The ids in the id column; the first row is the header.
 pub(super) fn ids(column: Vec<Vec<serde_json::Value>>) -> Vec<String> {
     let cells = column.into_iter().skip(1).filter_map(|cells| cells.into_iter().next());
-    cells
-        .filter_map(|cell| match cell {
-            serde_json::Value::String(id) if !id.trim().is_empty() => Some(id),
-            _ => None,
-        })
-        .collect()
+    cells.filter_map(|cell| id_text(&cell)).collect()
 }
 
 pub(super) fn unix_now() -> u64 {

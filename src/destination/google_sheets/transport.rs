@@ -167,20 +167,46 @@ impl Transport {
 
     /// Sends a batch whose body is written already.
     pub async fn send(&self, body: Bytes) -> Result<(), Failure> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(rename = "replies")]
+            _replies: Vec<IgnoredAny>,
+        }
+        let answer = self.post(Asked::Write, ":batchUpdate?alt=json", body).await?;
+        match serde_json::from_slice::<Answer>(&answer) {
+            Ok(_) => Ok(()),
+            // A 200 says that the write was applied, but a body that is cut or foreign proves nothing: settle it.
+            Err(_) => Err(Error::unavailable(self.names.say("the answer to a write cannot be read")).into()),
+        }
+    }
+
+    /// The values of the columns that these metadata entries stand on, as the answer's bytes: a long sheet as a tree of
+    /// values would take many times the memory.
+    pub async fn columns(&self, entries: &[i32]) -> Result<Bytes, Error> {
+        let filter = |entry: &i32| serde_json::json!({ "developerMetadataLookup": { "metadataId": entry } });
+        let request = serde_json::json!({
+            "dataFilters": entries.iter().map(filter).collect::<Vec<_>>(),
+            "majorDimension": "COLUMNS",
+            "valueRenderOption": "UNFORMATTED_VALUE",
+            "dateTimeRenderOption": "SERIAL_NUMBER",
+        });
+        let method = "/values:batchGetByDataFilter?alt=json&prettyPrint=false";
+        Ok(self.post(Asked::Read, method, Bytes::from(request.to_string())).await?)
+    }
+
+    /// Posts a body that is written already and gives the answer's bytes.
+    async fn post(&self, asked: Asked, method: &str, body: Bytes) -> Result<Bytes, Failure> {
         self.pause().await?;
         let token = self.tokens.token().await?;
         let length = body.len();
         let full = http_body_util::Full::new(body).map_err(|never| match never {});
-        let request = hyper::Request::post(format!(
-            "{}v4/spreadsheets/{}:batchUpdate?alt=json",
-            self.base, self.names.spreadsheet
-        ))
-        .header(hyper::header::USER_AGENT, user_agent())
-        .header(hyper::header::AUTHORIZATION, format!("Bearer {token}"))
-        .header(hyper::header::CONTENT_TYPE, "application/json")
-        .header(hyper::header::CONTENT_LENGTH, length)
-        .body(common::Body::new(full))
-        .map_err(|error| Error::malformed(self.names.say(format!("a request cannot be made: {error}"))))?;
+        let request = hyper::Request::post(format!("{}v4/spreadsheets/{}{method}", self.base, self.names.spreadsheet))
+            .header(hyper::header::USER_AGENT, user_agent())
+            .header(hyper::header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(hyper::header::CONTENT_TYPE, "application/json")
+            .header(hyper::header::CONTENT_LENGTH, length)
+            .body(common::Body::new(full))
+            .map_err(|error| Error::malformed(self.names.say(format!("a request cannot be made: {error}"))))?;
         self.context.requests.add();
         let exchange = async {
             let answer = self.hub.client.request(request).await.map_err(|error| self.broken(&error))?;
@@ -188,20 +214,12 @@ impl Transport {
             let body = answer.into_body().collect().await.map_err(|error| self.broken(&error))?;
             Ok::<_, Error>((status, wait, body.to_bytes()))
         };
-        let (status, wait, body) = self.within(self.limits.write, Asked::Write, exchange).await??;
+        let limit = if asked == Asked::Write { self.limits.write } else { self.limits.read };
+        let (status, wait, body) = self.within(limit, asked, exchange).await??;
         if !(200..300).contains(&status) {
-            return Err(self.refusal(Asked::Write, status, wait, Said::parse(&body)).await);
+            return Err(self.refusal(asked, status, wait, Said::parse(&body)).await);
         }
-        #[derive(Deserialize)]
-        struct Answer {
-            #[serde(rename = "replies")]
-            _replies: Vec<IgnoredAny>,
-        }
-        match serde_json::from_slice::<Answer>(&body) {
-            Ok(_) => Ok(()),
-            // A 200 says that the write was applied, but a body that is cut or foreign proves nothing: settle it.
-            Err(_) => Err(Error::unavailable(self.names.say("the answer to a write cannot be read")).into()),
-        }
+        Ok(body)
     }
 
     fn watcher(&self) -> Watcher {

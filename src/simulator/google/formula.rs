@@ -134,8 +134,13 @@ impl Reader<'_> {
         let mut total = 0.0;
         for row in rows {
             for column in columns.clone() {
-                if let CellValue::Number(number) = evaluate_at(self.sheet, row, column, self.depth + 1) {
-                    total += number;
+                match evaluate_at(self.sheet, row, column, self.depth + 1) {
+                    CellValue::Number(number) => total += number,
+                    // An error stays one, however many cells it goes through.
+                    CellValue::Text(_) if matches!(self.sheet.value(row, column), CellValue::Formula(_)) => {
+                        return None;
+                    }
+                    _ => {}
                 }
             }
         }

@@ -88,7 +88,7 @@ impl State {
 
     /// Counts a request against the quota. Any 60 seconds count: a real service's windows are not known to start where
     /// a client thinks, so this is the strictest reading.
-    fn spend(&mut self, write: bool, now: Instant) -> Result<(), Refusal> {
+    pub fn spend(&mut self, write: bool, now: Instant) -> Result<(), Refusal> {
         let Some(limit) = self.quota else { return Ok(()) };
         let recent = &mut self.recent[usize::from(write)];
         while recent.front().is_some_and(|first| now.duration_since(*first) >= MINUTE) {
@@ -128,7 +128,8 @@ impl State {
         if allowed { Ok(held) } else { Err(Refusal::forbidden("The caller does not have permission")) }
     }
 
-    fn call(&mut self, parts: &Parts, call: &Call, bytes: &[u8]) -> Result<Value, Refusal> {
+    /// Answers a call of the API.
+    pub fn call(&mut self, parts: &Parts, call: &Call, bytes: &[u8]) -> Result<Value, Refusal> {
         let scopes = self.token(parts)?.scopes.clone();
         if self.disabled {
             return Err(wire::disabled());

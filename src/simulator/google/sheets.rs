@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::model::{Sheet, Spreadsheet};
+use super::model::{Location, Sheet, Spreadsheet};
 use super::read::{fields, index, int, text, tidy_colours};
 use super::render;
 use super::requests::{mask, nothing};
@@ -78,6 +78,7 @@ pub(super) fn update(book: &mut Spreadsheet, request: &Value) -> Result<Value, S
         book.sheets[at].title = title;
     }
     set_properties(&mut book.sheets[at], &sent, &mask)?;
+    forget_outside(book, at);
     if book.sheets.iter().all(|sheet| sheet.hidden) {
         return Err("You can't hide all the sheets in a document.".to_owned());
     }
@@ -91,6 +92,22 @@ pub(super) fn update(book: &mut Spreadsheet, request: &Value) -> Result<Value, S
         book.sheets.insert(if to > at { to - 1 } else { to }, sheet);
     }
     nothing()
+}
+
+/// After a grid shrank: what hung on rows and columns that are gone goes too.
+fn forget_outside(book: &mut Spreadsheet, at: usize) {
+    let sheet = &mut book.sheets[at];
+    let (id, rows, columns) = (sheet.id, sheet.row_count, sheet.column_count);
+    if let Some((area, _)) = &mut sheet.filter {
+        (area.bottom, area.right) = (area.bottom.min(rows), area.right.min(columns));
+    }
+    sheet.filter.take_if(|(area, _)| area.top >= area.bottom || area.left >= area.right);
+    sheet.merges.retain(|area| area.bottom <= rows && area.right <= columns);
+    book.metadata.retain(|entry| match entry.location {
+        Location::Row(sheet, row) => sheet != id || row < rows,
+        Location::Column(sheet, column) => sheet != id || column < columns,
+        Location::Spreadsheet | Location::Sheet(_) => true,
+    });
 }
 
 /// `updateSpreadsheetProperties`.

@@ -1,0 +1,164 @@
+//! Listing the whole table, a hundred records a request: for a read-back, and for adoption of what is there already.
+//!
+//! Nothing is written and nothing is made. A listing whose place has expired begins again, and whoever listens is told.
+
+use crate::destination::readback::{Cell, FoundRow, Reader, Shown, id_text};
+use crate::model::Field;
+use crate::remote::{Cause, Error};
+
+use super::Airtable;
+use super::api::{Listing, Record};
+use super::cells;
+use super::errors::Reaction;
+use super::layout::{Bound, Layout, find_table};
+
+/// How often a listing may begin again.
+const BEGINNINGS: u32 = 3;
+
+/// Where a listing stands.
+#[derive(Default)]
+struct Cursor {
+    /// Where the next page begins; none at the beginning.
+    offset: Option<String>,
+    /// How often it has begun.
+    beginnings: u32,
+    done: bool,
+}
+
+/// A page of a listing.
+struct Page {
+    /// It is the first one: what was listed before is void.
+    begins: bool,
+    records: Vec<Record>,
+}
+
+/// The table as it is, of what a read-back needs.
+struct View {
+    table: String,
+    id: Bound,
+    columns: Vec<(Field, Bound)>,
+}
+
+impl Airtable {
+    /// Reads every record's id and bank-owned cells.
+    pub(super) async fn read_all(&mut self, reader: &mut dyn Reader) -> Result<(), Error> {
+        let Some(View { table, id, columns }) = self.view().await? else {
+            reader.begin(Shown::new(Vec::new(), Box::new(|_, _| Cell::Empty)));
+            return Ok(());
+        };
+        let fields: Vec<&str> =
+            std::iter::once(id.id.as_str()).chain(columns.iter().map(|(_, bound)| bound.id.as_str())).collect();
+        let mut cursor = Cursor::default();
+        while let Some(page) = self.next_page(&table, &fields, &mut cursor).await? {
+            if page.begins {
+                reader.begin(shown(&columns));
+            }
+            page.records.iter().filter_map(|record| found(record, &id, &columns)).for_each(|row| reader.row(row));
+        }
+        Ok(())
+    }
+
+    /// What the id field holds, of every record.
+    pub(super) async fn listed_ids(&mut self, layout: &Layout) -> Result<Vec<String>, Error> {
+        let Some(column) = layout.id_column() else {
+            return Err(Error::malformed(format!("{}: no column shows the id", self.service())));
+        };
+        let (mut ids, mut cursor) = (Vec::new(), Cursor::default());
+        while let Some(page) = self.next_page(&layout.table, &[&column.id], &mut cursor).await? {
+            if page.begins {
+                ids.clear();
+            }
+            ids.extend(page.records.iter().filter_map(|record| record.fields.get(&column.id).and_then(id_text)));
+        }
+        Ok(ids)
+    }
+
+    /// The table and its columns as the base lists them now. `None`: there is no such table, and there never was.
+    async fn view(&mut self) -> Result<Option<View>, Error> {
+        let mut tried = 0;
+        let tables = loop {
+            tried += 1;
+            match self.api.tables().await {
+                Ok(tables) => break tables,
+                Err(refusal) => self.hold(tried, refusal.error).await?,
+            }
+        };
+        let known = self.layout.clone();
+        let bound_before = known.as_ref().map(|layout| layout.table.as_str());
+        let Some(table) = find_table(&tables, &self.api.wording.table, bound_before) else {
+            self.may_make_table(known.as_ref())?;
+            return Ok(None);
+        };
+        let (mut id, mut columns) = (None, Vec::new());
+        for (column, bound) in self.rows.columns.iter().zip(self.bind_columns(table, known.as_ref())?) {
+            let Some(bound) = bound else {
+                let (service, header) = (self.service(), &column.header);
+                return Err(Error::attention(
+                    Cause::Layout,
+                    format!(
+                        "{service}: table `{}` has no field `{header}` yet: the next delivery, or `bankfeed verify --repair`, makes it",
+                        table.name
+                    ),
+                ));
+            };
+            // The service rewrites rich text as it likes: comparing it would never settle.
+            let rich = table.fields.iter().any(|field| field.id == bound.id && field.kind == "richText");
+            match column.field {
+                Field::Id => id = id.or(Some(bound)),
+                ref field if !field.belongs_to_owner() && !rich => columns.push((field.clone(), bound)),
+                _ => {}
+            }
+        }
+        let id = id.ok_or_else(|| Error::malformed(format!("{}: no column shows the id", self.service())))?;
+        Ok(Some(View { table: table.id.clone(), id, columns }))
+    }
+
+    /// The next page of the whole table. One whose answer was lost is asked for again; only an expired place makes the
+    /// listing begin anew. `None`: there is no more.
+    async fn next_page(&mut self, table: &str, fields: &[&str], cursor: &mut Cursor) -> Result<Option<Page>, Error> {
+        if cursor.done {
+            return Ok(None);
+        }
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.api.page(table, None, fields, cursor.offset.as_deref()).await {
+                Ok(Listing { records, offset }) => {
+                    let begins = cursor.offset.is_none();
+                    cursor.done = offset.is_none();
+                    cursor.offset = offset;
+                    return Ok(Some(Page { begins, records }));
+                }
+                Err(refusal) if refusal.reaction == Reaction::Expired && cursor.beginnings < BEGINNINGS => {
+                    (cursor.offset, cursor.beginnings) = (None, cursor.beginnings + 1);
+                }
+                Err(refusal) => self.hold(tried, refusal.error).await?,
+            }
+        }
+    }
+
+    /// Waits before a read is tried again, or gives the error back where that is pointless.
+    async fn hold(&self, tried: u32, error: Error) -> Result<(), Error> {
+        let Some(pause) = self.backoff.pause(tried, &error) else { return Err(error) };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.api.shutdown.wait() => Err(Error::stopped()),
+        }
+    }
+}
+
+fn shown(columns: &[(Field, Bound)]) -> Shown {
+    let fields = columns.iter().map(|(field, _)| field.clone()).collect();
+    let columns = columns.to_vec();
+    Shown::new(fields, Box::new(move |at, transaction| cells::expected(&columns[at].0, &columns[at].1, transaction)))
+}
+
+fn found(record: &Record, id: &Bound, columns: &[(Field, Bound)]) -> Option<FoundRow> {
+    let cell = |bound: &Bound| record.fields.get(&bound.id).map_or(Cell::Empty, Cell::from_json);
+    Some(FoundRow {
+        id: record.fields.get(&id.id).and_then(id_text)?,
+        // The oldest comes first.
+        place: format!("{} {}", record.created, record.id),
+        cells: columns.iter().map(|(_, bound)| cell(bound)).collect(),
+    })
+}

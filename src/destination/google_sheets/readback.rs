@@ -1,0 +1,174 @@
+//! Reading the sheet back: one request for every column of ours, hidden and filtered rows included, at one instant.
+//!
+//! Columns are asked for by the notes on them, so that none is mistaken for another when the owner moves some meanwhile.
+//! The answer stays bytes, from which cells are taken one by one. Nothing is written here, and nothing is set up.
+
+use hyper::body::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::GoogleSheets;
+use super::body;
+use super::layout::{Layout, Place};
+use crate::destination::readback::{Cell, FoundRow, Reader, Shown, id_text};
+use crate::model::Field;
+use crate::remote::{Cause, Error};
+
+/// Columns of the bank's and of the id, as they are now.
+pub(super) struct Columns {
+    /// Where they are.
+    pub layout: Layout,
+    /// Metadata ids, in the order of the layout's places.
+    entries: Vec<i32>,
+    /// Where the id column is among them.
+    id: usize,
+}
+
+impl Columns {
+    /// What each row shows beside its id.
+    pub fn shown(&self) -> Shown {
+        let fields: Vec<Field> = self.fields().cloned().collect();
+        let expected = fields.clone();
+        Shown::new(fields, Box::new(move |at, transaction| body::cell(&expected[at].value(transaction))))
+    }
+
+    /// The bank's fields without the id.
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.layout.places.iter().map(|place| &place.field).filter(|field| **field != Field::Id)
+    }
+}
+
+/// The values of columns as they came.
+pub(super) struct Values(Bytes);
+
+/// The cells of columns, each still in the answer's own words.
+type Cells<'a> = Vec<Vec<&'a RawValue>>;
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow, default, rename = "valueRanges")]
+    ranges: Vec<Matched<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Matched<'a> {
+    #[serde(borrow, rename = "valueRange")]
+    range: Range<'a>,
+    #[serde(rename = "dataFilters")]
+    filters: Vec<Filter>,
+}
+
+#[derive(Deserialize)]
+struct Range<'a> {
+    #[serde(borrow, default)]
+    values: Cells<'a>,
+}
+
+#[derive(Deserialize)]
+struct Filter {
+    #[serde(rename = "developerMetadataLookup")]
+    lookup: Lookup,
+}
+
+#[derive(Deserialize)]
+struct Lookup {
+    #[serde(rename = "metadataId")]
+    entry: i32,
+}
+
+impl GoogleSheets {
+    pub(super) async fn read_back_once(&mut self, reader: &mut dyn Reader) -> Result<(), Error> {
+        let Some(columns) = self.columns().await? else {
+            // No tab, no rows.
+            reader.begin(Shown::new(Vec::new(), Box::new(|_, _| Cell::Empty)));
+            return Ok(());
+        };
+        let values = self.column_values(&columns).await?;
+        reader.begin(columns.shown());
+        self.each_row(&columns, &values, |row, id, cells| {
+            reader.row(FoundRow { id, place: format!("{row:010}"), cells: cells() });
+        })
+    }
+
+    /// Our columns by their notes. `None`: there is no tab of ours.
+    pub(super) async fn columns(&mut self) -> Result<Option<Columns>, Error> {
+        let found = self.find().await?;
+        let title = self.config.tab.clone();
+        let complete = found.complete(&self.config.rows.columns, &title, &self.memory.gone).is_some();
+        let (sheet, gone) = match &found.tab {
+            Some((_, note)) if complete => (note.sheet, self.memory.gone.clone()),
+            _ => {
+                let (book, plan) = self.plan(&found, 0).await?;
+                let Some(tab) = book.ours(&found, &title) else { return Ok(None) };
+                (tab.id, plan.gone)
+            }
+        };
+        let (mut places, mut missing) = (Vec::new(), Vec::new());
+        for column in self.config.rows.columns.iter().filter(|column| !column.field.belongs_to_owner()) {
+            match found.column(sheet, &column.field) {
+                Some(bound) => places.push((Place { field: column.field.clone(), index: bound.index }, bound.entry)),
+                None if gone.contains(&column.field.key().into_owned()) => {}
+                None => missing.push(column.header.clone()),
+            }
+        }
+        places.sort_by_key(|(place, _)| place.index);
+        let id = places.iter().position(|(place, _)| place.field == Field::Id);
+        let Some(id) = id.filter(|_| missing.is_empty()) else {
+            let missing = missing.join("`, `");
+            let what = format!(
+                "tab `{title}` has no column bound for `{missing}`: the next delivery, or `bankfeed verify --repair`, sets it up"
+            );
+            return Err(Error::attention(Cause::Layout, self.names.say(what)));
+        };
+        let (places, entries): (Vec<Place>, Vec<i32>) = places.into_iter().unzip();
+        let id_entry = Some(entries[id]);
+        Ok(Some(Columns { layout: Layout::new(sheet, places, id_entry), entries, id }))
+    }
+
+    pub(super) async fn column_values(&mut self, columns: &Columns) -> Result<Values, Error> {
+        Ok(Values(self.transport().await?.columns(&columns.entries).await?))
+    }
+
+    /// Calls `each` with the position, the id and (made when asked for) the other cells of every row that has an id.
+    pub(super) fn each_row(
+        &self,
+        columns: &Columns,
+        values: &Values,
+        mut each: impl FnMut(u32, String, &dyn Fn() -> Vec<Cell>),
+    ) -> Result<(), Error> {
+        let answer: Answer<'_> = serde_json::from_slice(&values.0).map_err(|error| self.unreadable(&error))?;
+        let mut cells: Vec<Option<Vec<&RawValue>>> = vec![None; columns.entries.len()];
+        for matched in answer.ranges {
+            let of = |filter: &Filter| columns.entries.iter().position(|entry| *entry == filter.lookup.entry);
+            if let Some(at) = matched.filters.iter().find_map(of) {
+                cells[at] = Some(matched.range.values.into_iter().next().unwrap_or_default());
+            }
+        }
+        let cells: Option<Vec<Vec<&RawValue>>> = cells.into_iter().collect();
+        let cells = cells
+            .ok_or_else(|| Error::unavailable(self.names.say("a column of ours was removed while it was in use")))?;
+        // The first row is the header.
+        for (row, id) in (0..).zip(&cells[columns.id]).skip(1) {
+            let Some(id) = id_text(&json(id)) else { continue };
+            each(row, id, &|| {
+                let others = cells.iter().enumerate().filter(|(at, _)| *at != columns.id);
+                others
+                    .map(|(_, cells)| cells.get(row as usize).map_or(Cell::Empty, |cell| Cell::from_json(&json(cell))))
+                    .collect()
+            });
+        }
+        Ok(())
+    }
+
+    fn unreadable(&self, error: &serde_json::Error) -> Error {
+        if error.is_data() {
+            return Error::malformed(self.names.say("Google's answer has another shape than its API promises"));
+        }
+        Error::unavailable(self.names.say("Google's answer cannot be read"))
+    }
+}
+
+/// A cell's value. It was parsed once already, so it cannot fail.
+fn json(cell: &RawValue) -> serde_json::Value {
+    serde_json::from_str(cell.get()).unwrap_or_default()
+}

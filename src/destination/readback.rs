@@ -1,0 +1,188 @@
+//! What a destination shows when it is read back, in a form that needs no knowledge of the service: typed cells, and
+//! what each should hold. Pure.
+//!
+//! Only cells that the bank owns are spoken of: the owner's (category, vendor, tags, note) are nobody's business once
+//! they have been written.
+
+use chrono::{DateTime, Duration, NaiveDate};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::FromPrimitive;
+
+use crate::model::{Field, Transaction, money_text};
+
+/// A cell as a service gives it back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// Nothing in it.
+    Empty,
+    /// Text.
+    Text(String),
+    /// A number; a date where the service counts days.
+    Number(f64),
+    /// A tick.
+    Bool(bool),
+}
+
+/// A row as it was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundRow {
+    /// What its id cell holds; never empty.
+    pub id: String,
+    /// Where it is, in the service's own way. Of two rows with one id the lesser place is the one that stays.
+    pub place: String,
+    /// Its cells, in the order of [`Shown::fields`].
+    pub cells: Vec<Cell>,
+}
+
+/// What the cell of a field should hold.
+pub type Expect = Box<dyn Fn(usize, &Transaction) -> Cell + Send + Sync>;
+
+/// Which fields the cells of a found row show, and what they should hold.
+pub struct Shown {
+    /// Bank-owned fields without the id.
+    pub fields: Vec<Field>,
+    expect: Expect,
+}
+
+/// Whoever listens to a read-back.
+pub trait Reader: Send {
+    /// The rows follow, from the beginning: what was told before is void.
+    fn begin(&mut self, shown: Shown);
+
+    /// A row.
+    fn row(&mut self, found: FoundRow);
+}
+
+impl Shown {
+    /// `expect` is asked by position in `fields`.
+    pub fn new(fields: Vec<Field>, expect: Expect) -> Shown {
+        Shown { fields, expect }
+    }
+
+    /// What the cell at this position should hold.
+    pub fn expected(&self, at: usize, transaction: &Transaction) -> Cell {
+        (self.expect)(at, transaction)
+    }
+
+    /// The positions of cells that do not hold what they should.
+    pub fn differences(&self, transaction: &Transaction, cells: &[Cell]) -> Vec<usize> {
+        let differs = |at: &usize| {
+            let found = cells.get(*at).unwrap_or(&Cell::Empty);
+            !agrees(&self.fields[*at], &self.expected(*at, transaction), found)
+        };
+        (0..self.fields.len()).filter(differs).collect()
+    }
+}
+
+impl Cell {
+    /// From JSON as services write cells: empty text is no text.
+    pub fn from_json(value: &serde_json::Value) -> Cell {
+        match value {
+            serde_json::Value::String(text) if text.is_empty() => Cell::Empty,
+            serde_json::Value::String(text) => Cell::Text(text.clone()),
+            serde_json::Value::Number(number) => number.as_f64().map_or(Cell::Empty, Cell::Number),
+            serde_json::Value::Bool(value) => Cell::Bool(*value),
+            serde_json::Value::Null => Cell::Empty,
+            other => Cell::Text(other.to_string()),
+        }
+    }
+}
+
+/// The id that a cell holds; a bare number, as people's imports leave it, counts as its digits.
+pub fn id_text(value: &serde_json::Value) -> Option<String> {
+    match value {
+        serde_json::Value::String(id) if !id.trim().is_empty() => Some(id.clone()),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => Some(whole.to_string()),
+            // A double holds whole numbers exactly up to here.
+            (None, Some(number)) if number.fract() == 0.0 && number.abs() < 9e15 => Some(format!("{number:.0}")),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether a cell holds what it should: money to the cent, times to the second, dates to the day, text to the letter.
+pub fn agrees(field: &Field, expected: &Cell, found: &Cell) -> bool {
+    match (expected, found) {
+        // A day has 86,400 seconds.
+        (Cell::Number(expected), Cell::Number(found)) if *field == Field::Time => (expected - found).abs() < 1e-5,
+        (Cell::Number(expected), Cell::Number(found)) => (expected - found).abs() < 0.005,
+        (Cell::Text(expected), Cell::Text(found)) if *field == Field::Time => {
+            let instant = |text: &str| DateTime::parse_from_rfc3339(text).ok();
+            expected == found || (instant(expected).is_some() && instant(expected) == instant(found))
+        }
+        (expected, found) => expected == found,
+    }
+}
+
+/// A cell in words, dates and money as everywhere else; `None`: nothing in it.
+pub fn in_words(field: &Field, cell: &Cell) -> Option<String> {
+    let number = match cell {
+        Cell::Empty => return None,
+        Cell::Text(text) => return Some(text.clone()),
+        Cell::Bool(value) => return Some(value.to_string()),
+        Cell::Number(number) => *number,
+    };
+    let day = |days: i64| {
+        NaiveDate::from_ymd_opt(1899, 12, 30).and_then(|epoch| epoch.checked_add_signed(Duration::try_days(days)?))
+    };
+    let said = match field {
+        Field::Date | Field::ValueDate if number.fract() == 0.0 => day(number as i64).map(|day| day.to_string()),
+        Field::Time => {
+            let seconds = Duration::try_seconds(((number - number.floor()) * 86_400.0).round() as i64);
+            let midnight = day(number.floor() as i64).and_then(|day| day.and_hms_opt(0, 0, 0));
+            midnight.zip(seconds).and_then(|(midnight, seconds)| midnight.checked_add_signed(seconds)).map(|time| {
+                // A spreadsheet keeps no zone.
+                time.format("%Y-%m-%dT%H:%M:%S").to_string()
+            })
+        }
+        _ => Decimal::from_f64(number).map(|amount| money_text(amount.normalize())),
+    };
+    Some(said.unwrap_or_else(|| number.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Cell {
+        Cell::Text(text.into())
+    }
+
+    #[test]
+    fn cells_agree_to_the_cent_the_second_and_the_letter() {
+        let number = Cell::Number;
+        assert!(agrees(&Field::Amount, &number(0.3), &number(0.1 + 0.2)));
+        assert!(!agrees(&Field::Amount, &number(12.3), &number(12.31)));
+        assert!(!agrees(&Field::Amount, &number(12.3), &text("12.3")));
+        assert!(!agrees(&Field::Amount, &number(0.0), &Cell::Empty));
+        assert!(agrees(&Field::Time, &number(46027.43090277778), &number(46027.430902777)));
+        assert!(!agrees(&Field::Time, &number(46027.430902), &number(46027.430944)));
+        assert!(agrees(&Field::Time, &text("2026-01-05T00:30:15+02:00"), &text("2026-01-04T22:30:15.000Z")));
+        assert!(!agrees(&Field::Counterparty, &text("Лидл"), &text("Лидл ")));
+        assert!(!agrees(&Field::Reference, &text("0012"), &number(12.0)));
+    }
+
+    #[test]
+    fn cells_are_said_as_everywhere_else() {
+        let said = |field: Field, number: f64| in_words(&field, &Cell::Number(number)).unwrap();
+        assert_eq!(said(Field::Date, 46027.0), "2026-01-05");
+        assert_eq!(said(Field::Date, 46027.5), "46027.50");
+        assert_eq!(said(Field::Amount, -12.3), "-12.30");
+        assert_eq!(said(Field::Time, 46027.43090277778), "2026-01-05T10:20:30");
+        assert_eq!(in_words(&Field::Amount, &Cell::Empty), None);
+    }
+
+    #[test]
+    fn ids_may_have_been_imported_as_numbers() {
+        let id = |value: serde_json::Value| id_text(&value);
+        assert_eq!(id(serde_json::json!("fibank:X:1")).as_deref(), Some("fibank:X:1"));
+        assert_eq!(id(serde_json::json!(900000001)).as_deref(), Some("900000001"));
+        assert_eq!(id(serde_json::json!(900000001.0)).as_deref(), Some("900000001"));
+        assert_eq!(
+            [id(serde_json::json!(1.5)), id(serde_json::json!(" ")), id(serde_json::Value::Null)],
+            [None, None, None]
+        );
+    }
+}

@@ -1,0 +1,250 @@
+//! What a read-back leads to: absent rows are remembered, or put back; wrong ones are set right; and rows the owner once
+//! deleted return when asked for.
+//!
+//! All of it goes through the delivery's own way: what is to be done is in the store before the first request leaves,
+//! every batch is noted before it is sent and settled after a lost answer, and what is to be done is crossed off only
+//! after the answer. So a repair that is cut off goes on at the next delivery, and none of it happens twice.
+
+use std::collections::HashSet;
+
+use super::{Delivery, Stop};
+use crate::config::{self, Vanished};
+use crate::destination::{self, Destination, Item, What};
+use crate::model::Transaction;
+use crate::reconcile::id_hash;
+use crate::remote::{Context, Error};
+use crate::store::{self, Numbers};
+use crate::sync::verify::{Findings, Verified, Versions};
+use crate::sync::{DestinationReport, Engine, Outcome, Watcher, outcome_of};
+
+/// What became of a wish to have rows back.
+pub enum Restored {
+    /// These are not among the rows known to be deleted there; nothing was done.
+    Unknown(Vec<String>),
+    /// The delivery that put them back, or tried to.
+    Done {
+        /// How it fared.
+        report: DestinationReport,
+        /// Rows that are back.
+        put_back: Vec<String>,
+    },
+}
+
+impl Engine {
+    /// Puts rows back that the owner once deleted in a destination.
+    pub async fn restore(
+        &self,
+        config: &config::Destination,
+        ids: &[String],
+        watcher: &Watcher,
+    ) -> Result<Restored, store::Error> {
+        let mut delivery = Delivery::new(self, config, watcher)?;
+        let unknown: Vec<String> = ids.iter().filter(|id| !delivery.state.deleted.contains(id)).cloned().collect();
+        if !unknown.is_empty() {
+            return Ok(Restored::Unknown(unknown));
+        }
+        add(&mut delivery.state.restoring, ids.iter().cloned());
+        delivery.save()?;
+        let report = self.deliver(config, watcher).await?;
+        let state = self.store.destination(&config.name, &config.target())?;
+        let back = |id: &&String| !state.restoring.contains(id) && !state.rejected.contains_key(*id);
+        Ok(Restored::Done { report, put_back: ids.iter().filter(back).cloned().collect() })
+    }
+
+    /// Reads one destination back and remembers what is gone, or mends what is wrong.
+    pub(in crate::sync) async fn inspect(
+        &self,
+        config: &config::Destination,
+        repair: bool,
+        watcher: &Watcher,
+    ) -> Result<Verified, store::Error> {
+        let mut verified = Verified { destination: config.name.clone(), ..Verified::default() };
+        let mut delivery = Delivery::new(self, config, watcher)?;
+        if delivery.state.watermark == 0 && delivery.state.intents.is_empty() {
+            // Nothing was ever delivered, so nothing can be wrong.
+            return Ok(verified);
+        }
+        let context = Context::new(self.shutdown.clone(), self.backoff.clone());
+        let result = delivery.inspect(context.clone(), repair, &mut verified).await;
+        verified.requests = context.requests.get();
+        match result {
+            Ok(()) => {}
+            Err(Stop::Store(error)) => return Err(error),
+            Err(Stop::Service(error)) => {
+                verified.outcome = outcome_of(&error);
+                verified.error = Some(error.message);
+            }
+        }
+        Ok(verified)
+    }
+}
+
+impl Delivery<'_> {
+    async fn inspect(&mut self, context: Context, repair: bool, verified: &mut Verified) -> Result<(), Stop> {
+        let mut destination = destination::build(self.config, context, &self.state.memory())?;
+        let result = self.inspect_with(destination.as_mut(), repair, verified).await;
+        // Budgets and caches count even where it failed.
+        self.state.set_memory(&destination.memory());
+        self.save()?;
+        result
+    }
+
+    async fn inspect_with(
+        &mut self,
+        destination: &mut dyn Destination,
+        repair: bool,
+        verified: &mut Verified,
+    ) -> Result<(), Stop> {
+        if repair {
+            let ledger = destination.open().await?;
+            self.state.last_batch = self.state.last_batch.max(ledger);
+        }
+        // A batch whose answer was lost may be there or not: what ought to be there is unknown until that is settled.
+        self.settle(destination).await?;
+        let mut findings = Findings::new(&self.engine.store, self.config, &self.state)?;
+        destination.read_back(&mut findings).await?;
+        let found = findings.conclude()?;
+        (verified.missing, verified.doubled, verified.different) = (found.missing, found.doubled, found.different);
+        verified.deleted = found.deleted;
+        verified.open = !verified.is_clean();
+        // The owner has thought better of it.
+        self.forget_deletion(&found.returned);
+        if repair {
+            return self.repair(destination, verified).await;
+        }
+        if found.emptied && verified.missing.len() > 1 {
+            // Nobody deletes rows one by one until none is left; more likely the tab or table was emptied or replaced.
+            let note = "not one delivered row is there, so their absence is not remembered as deletion of each";
+            verified.notes.push(format!("{note}: `bankfeed verify {} --repair` puts them back", self.config.name));
+            return Ok(());
+        }
+        add(&mut self.state.deleted, verified.missing.iter().cloned());
+        add(&mut self.state.noticed, verified.missing.iter().cloned());
+        Ok(())
+    }
+
+    /// Puts back what is missing now and what earlier read-backs noticed, and sets right what is wrong. A row found gone
+    /// by a correction was deleted long before anybody verified: only `restore` brings that back.
+    async fn repair(&mut self, destination: &mut dyn Destination, verified: &mut Verified) -> Result<(), Stop> {
+        let noticed = verified.deleted.iter().filter(|id| self.state.noticed.contains(id));
+        let back: Vec<String> = verified.missing.iter().chain(noticed).cloned().collect();
+        let mut wrong = verified.doubled.clone();
+        add(&mut wrong, verified.different.iter().map(|different| different.id.clone()));
+        if back.is_empty() && wrong.is_empty() {
+            return Ok(());
+        }
+        add(&mut self.state.restoring, back.iter().cloned());
+        add(&mut self.state.mending, wrong.iter().cloned());
+        self.save()?;
+        self.put_right(destination).await?;
+        let done = |id: &String| !self.state.rejected.contains_key(id);
+        (verified.put_back, verified.mended) = (
+            back.iter().filter(|id| done(id)).cloned().collect(),
+            wrong.iter().filter(|id| done(id)).cloned().collect(),
+        );
+        let refused: Vec<String> = back.iter().chain(&wrong).filter(|id| !done(id)).cloned().collect();
+        verified.deleted.retain(|id| !back.contains(id));
+        verified.open = !refused.is_empty();
+        if !refused.is_empty() {
+            verified.outcome = Outcome::Failed;
+            verified.error = Some(format!(
+                "{}: the service refuses {}: see `bankfeed status`",
+                self.config.name,
+                refused.join(", ")
+            ));
+        }
+        Ok(())
+    }
+
+    /// Does what is noted to be put back and to be mended.
+    pub(super) async fn put_right(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
+        if self.state.restoring.is_empty() && self.state.mending.is_empty() {
+            return Ok(());
+        }
+        let numbers = self.engine.store.numbers()?;
+        self.put_back(destination, &numbers).await?;
+        self.mend(destination, &numbers).await
+    }
+
+    async fn put_back(&mut self, destination: &mut dyn Destination, numbers: &Numbers) -> Result<(), Stop> {
+        let policy = self.config.rows().vanished;
+        while !self.state.restoring.is_empty() {
+            let ids = front(&self.state.restoring, destination.batch_limit());
+            let mut items = Vec::with_capacity(ids.len());
+            for (_, transaction) in self.known(&ids, numbers)? {
+                // What the bank took back does not stay where such rows are deleted.
+                if !transaction.vanished || policy != Vanished::Delete {
+                    items.push(item(What::PutBack, transaction));
+                }
+            }
+            self.send_all(destination, &items).await?;
+            if policy == Vanished::Mark {
+                let there = |item: &Item| {
+                    item.transaction.vanished && !self.state.rejected.contains_key(&item.transaction.row.id)
+                };
+                let vanished: Vec<Item> =
+                    items.into_iter().filter(there).map(|item| Item { what: What::Vanished, ..item }).collect();
+                self.send_all(destination, &vanished).await?;
+            }
+            self.state.restoring.drain(..ids.len());
+            self.forget_deletion(&ids);
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    async fn mend(&mut self, destination: &mut dyn Destination, numbers: &Numbers) -> Result<(), Stop> {
+        while !self.state.mending.is_empty() {
+            let ids = front(&self.state.mending, destination.batch_limit());
+            let versions = Versions::new(&self.engine.store, self.config, &self.state)?;
+            let mut items = Vec::with_capacity(ids.len());
+            for (number, present) in self.known(&ids, numbers)? {
+                items.extend(versions.of(number, present).into_iter().next().map(|version| item(What::Mend, version)));
+            }
+            self.send_all(destination, &items).await?;
+            self.state.mending.drain(..ids.len());
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    async fn send_all(&mut self, destination: &mut dyn Destination, items: &[Item]) -> Result<(), Stop> {
+        let mut left = items;
+        while !left.is_empty() {
+            if self.engine.shutdown.requested() {
+                return Err(Error::stopped().into());
+            }
+            // None taken: another batch took the number, and the same is planned anew.
+            let taken = self.send(destination, left).await?;
+            left = &left[taken..];
+        }
+        Ok(())
+    }
+
+    /// The transactions with these ids, as they are now.
+    fn known(&self, ids: &[String], numbers: &Numbers) -> Result<Vec<(u64, Transaction)>, store::Error> {
+        let numbers = ids.iter().filter_map(|id| numbers.get(&id_hash(id)));
+        numbers.map(|number| Ok((*number, self.engine.store.transaction(*number)?))).collect()
+    }
+
+    fn forget_deletion(&mut self, ids: &[String]) {
+        let there: HashSet<&String> = ids.iter().collect();
+        self.state.deleted.retain(|id| !there.contains(id));
+        self.state.noticed.retain(|id| !there.contains(id));
+    }
+}
+
+/// An item that stands nowhere in the change log.
+fn item(what: What, transaction: Transaction) -> Item {
+    Item { seq: 0, what, transaction, previous: None }
+}
+
+fn front(ids: &[String], most: usize) -> Vec<String> {
+    ids[..ids.len().min(most)].to_vec()
+}
+
+/// Adds what is not there yet.
+fn add(list: &mut Vec<String>, more: impl Iterator<Item = String>) {
+    let known: HashSet<String> = list.iter().cloned().collect();
+    list.extend(more.filter(|id| !known.contains(id)));
+}
