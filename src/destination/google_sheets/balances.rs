@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::batch::{push, runs};
 use super::body::{VALUE_ONLY, write_cell, write_string};
 use super::layout::{Format, Layout, letters};
-use super::requests::{add_sheet, create, dimension, label_cells, number_format, on_sheet};
+use super::requests::{add_sheet, create, dimension, label_cells, number_format, on_sheet, width};
 use crate::destination::{AccountSummary, Partial, Summary};
 use crate::model::{Direction, Field, Language, Value};
 
@@ -74,6 +74,18 @@ impl Figure {
             Figure::First | Figure::Last => Some(Format::Date),
             Figure::LastSuccess | Figure::NextRun => Some(Format::Time),
             _ => None,
+        }
+    }
+
+    /// Width of its column; IBANs, names and sentences need more than the usual hundred pixels.
+    fn width(self) -> i32 {
+        match self {
+            Figure::Account => 200,
+            Figure::Remark => 420,
+            Figure::Currency | Figure::Complete => 80,
+            Figure::First | Figure::Last => 100,
+            Figure::Name | Figure::Customer | Figure::TakenBack | Figure::LastSuccess | Figure::NextRun => 170,
+            Figure::Balance | Figure::Opening | Figure::Sum | Figure::Difference => 120,
         }
     }
 
@@ -170,6 +182,7 @@ impl Balances {
             vec![add_sheet(sheet, title, NEW_ROWS, count + SPARE_COLUMNS, 2), label_cells(sheet, 1, 0, &headers)];
         for ((figure, ..), at) in FIGURES.iter().zip(0..) {
             requests.extend(figure.format().map(|format| number_format(sheet, 2, at, at + 1, format)));
+            requests.push(width(sheet, at, at + 1, figure.width()));
         }
         let value = serde_json::to_string(&state).unwrap_or_default();
         requests.push(create(BALANCES_KEY, &value, Some(entry), on_sheet(sheet)));

@@ -78,6 +78,10 @@ impl Plan<'_> {
             json!({"addSheet": {"properties": {"sheetId": sheet, "title": self.title, "gridProperties": grid}}}),
             self.cells(0, 0, &[vec![text(words.currency), text(&self.currency), text(words.fee_word), text(FEE_WORD)]]),
             self.cells(1, 0, &[vec![text(words.hint)]]),
+            json!({"updateDimensionProperties": {
+                "range": {"sheetId": sheet, "dimension": "COLUMNS", "startIndex": 0, "endIndex": 1},
+                "properties": {"pixelSize": 240}, "fields": "pixelSize",
+            }}),
         ];
         self.months(&mut requests);
         self.categories(&mut requests);
@@ -154,13 +158,22 @@ impl Plan<'_> {
         let (Some(category), Some(amount)) = (self.column(&Field::Category), self.column(&Field::Amount)) else {
             return;
         };
-        let (helper, first) = (letters(HELPER as u32), CATEGORIES_AT + 2);
+        let (helper, first) = (letters(HELPER as u32), CATEGORIES_AT + 3);
+        let last = first + CATEGORIES - 1;
         let named = self.call("FILTER", &[&category, &format!("{category}<>\"\""), &format!("ROW({category})>1")]);
         let names = self.call("IFERROR", &[&format!("SORT(UNIQUE({named}))"), "\"\""]);
-        requests.push(self.cells(MONTHS_AT, HELPER, &[vec![text(words.all_categories)], vec![formula(&names)]]));
-        let mut rows = vec![vec![text(words.category), text(words.debit), text(words.credit)]];
+        let list = [vec![text(words.all_categories)], vec![formula(&names)]];
+        requests.push(self.cells(MONTHS_AT, HELPER, &list));
+        let rest = |sign: &str, minus: &str, column: &str| {
+            formula(&format!("{minus}{}-SUM({column}{first}:{column}{last})", self.sum(&amount, &[&amount, sign])))
+        };
+        let mut rows = vec![
+            vec![text(words.category), text(words.debit), text(words.credit)],
+            vec![text(words.no_category), rest("\"<0\"", "-", "B"), rest("\">0\"", "", "C")],
+        ];
         for at in 0..CATEGORIES {
             let row = first + at;
+            // Behind an equals sign every name is only a name, one like `>5` too.
             let own = format!("\"=\"&$A{row}");
             let sum = |sign: &str| self.sum(&amount, &[&category, &own, &amount, sign]);
             let filled = |sum: String| self.call("IF", &[&format!("$A{row}=\"\""), "\"\"", &sum]);
@@ -170,11 +183,6 @@ impl Plan<'_> {
                 formula(&filled(sum("\">0\""))),
             ]);
         }
-        let last = first + CATEGORIES - 1;
-        let rest = |sign: &str, minus: &str, column: &str| {
-            formula(&format!("{minus}{}-SUM({column}{first}:{column}{last})", self.sum(&amount, &[&amount, sign])))
-        };
-        rows.push(vec![text(words.no_category), rest("\"<0\"", "-", "B"), rest("\">0\"", "", "C")]);
         requests.push(self.cells(CATEGORIES_AT, 0, &rows));
         requests.push(self.bold(CATEGORIES_AT, 3));
         let bottom = CATEGORIES_AT + 2 + CATEGORIES;
@@ -187,12 +195,13 @@ impl Plan<'_> {
         let words = words(self.language);
         let columns = [Field::Counterparty, Field::Amount, Field::Currency].map(|field| self.column(&field));
         let [Some(counterparty), Some(amount), Some(currency)] = &columns else { return };
-        let table = self.call("HSTACK", &[counterparty, amount, currency]);
+        let table = self.call("HSTACK", &[counterparty, &format!("-{amount}"), currency]);
+        let out = self.call("FILTER", &[&table, &format!("ISNUMBER({amount})"), &format!("{amount}<0")]);
         let question = format!(
-            "\"select Col1, sum(Col2) where Col1 <> '' and Col2 < 0 and Col3 = '\"&$B$1&\"' group by Col1 order by sum(Col2) limit {COUNTERPARTIES} label Col1 '{}', sum(Col2) '{}'\"",
-            words.counterparty, words.sum
+            "\"select Col1, sum(Col2) where Col1 <> '' and Col3 = '\"&$B$1&\"' group by Col1 order by sum(Col2) desc limit {COUNTERPARTIES} label Col1 '{}', sum(Col2) '{}'\"",
+            words.counterparty, words.debit
         );
-        let query = self.call("QUERY", &[&table, &question, "1"]);
+        let query = self.call("IFERROR", &[&self.call("QUERY", &[&out, &question, "0"]), "\"\""]);
         requests.push(self.cells(COUNTERPARTIES_AT, 0, &[vec![formula(&query)]]));
         requests.push(self.bold(COUNTERPARTIES_AT, 2));
         let bottom = COUNTERPARTIES_AT + 1 + COUNTERPARTIES;

@@ -142,6 +142,19 @@ pub(super) fn number_format(sheet: i32, first_row: u32, from: u32, to: u32, form
     }
 }
 
+/// Makes columns this wide.
+pub(super) fn width(sheet: i32, from: u32, to: u32, pixels: i32) -> api::Request {
+    api::Request {
+        update_dimension_properties: Some(api::UpdateDimensionPropertiesRequest {
+            range: Some(dimension(sheet, "COLUMNS", from, to)),
+            properties: Some(api::DimensionProperties { pixel_size: Some(pixels), ..Default::default() }),
+            fields: Some(FieldMask::new(&["pixelSize"])),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
 /// Keeps the header in sight.
 pub(super) fn freeze_header(sheet: i32) -> api::Request {
     api::Request {
