@@ -14,6 +14,7 @@ use crate::model::{Direction, Transaction};
 use crate::remote::{Context, Error};
 
 pub mod airtable;
+mod figures;
 pub mod google_sheets;
 pub mod readback;
 

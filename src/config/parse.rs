@@ -301,7 +301,7 @@ fn airtable(table: &Table<'_>) -> Result<Airtable, Error> {
         token: table.require("token", values::secret)?,
         base_url: table.read("base_url", values::origin)?.map_or_else(|| fixed("https://api.airtable.com"), Ok)?,
         monthly_requests: table.read("monthly_requests", |value| value.whole(1..=u32::MAX))?,
-        accounts_table: extra(table, "accounts_table", rows.language, "Accounts", "Сметки")?,
+        accounts_table: table.read("accounts_table", values::title_or_false)?.flatten(),
         rows,
     };
     let accounts = airtable.accounts_table.as_ref();

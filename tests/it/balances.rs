@@ -324,3 +324,33 @@ async fn both_tabs_can_be_left_out_and_a_tab_of_the_same_title_is_left_alone() {
     assert_eq!(titles, ["balances", "Transactions", "Balances (household)", "Dashboard"]);
     assert_eq!(lines(&world, "Balances (household)").len(), 2);
 }
+
+#[tokio::test]
+async fn airtable_gets_a_row_per_account_where_it_is_asked_for() {
+    let mut world = World::new(Bank::small()).await;
+    world.extra[2] = "accounts_table = \"Accounts\"\nmonthly_requests = 1000\n".into();
+    world.write_config();
+    let report = world.cycle().await;
+    assert_eq!(report.exit_status(), 0, "{report:?}");
+    let accounts = world.airtable.read(&world.base, |base| base.records("Accounts"));
+    assert_eq!(accounts.len(), 2);
+    let money = |at: usize, field: &str| Decimal::try_from(accounts[at][field].as_f64().unwrap()).unwrap().round_dp(2);
+    for at in 0..2 {
+        assert_eq!(money(at, "Difference"), Decimal::ZERO);
+        assert_eq!(money(at, "Bank balance"), money(at, "Opening balance") + money(at, "Sum of rows"));
+        assert_eq!(accounts[at]["Complete"], "yes");
+        assert!(accounts[at]["Status"].as_str().unwrap().starts_with("All is well"));
+    }
+    let before = money(0, "Bank balance");
+    world.clear_logs();
+    world.cycle().await;
+    assert_eq!(world.airtable.server.requests(), 0);
+    book(&world, -240, "КАФЕ");
+    world.cycle().await;
+    assert_eq!(world.airtable.server.requests(), 2, "the row, and the accounts");
+    let accounts = world.airtable.read(&world.base, |base| base.records("Accounts"));
+    assert_eq!(accounts.len(), 2, "updated, not doubled");
+    let after = Decimal::try_from(accounts[0]["Bank balance"].as_f64().unwrap()).unwrap().round_dp(2);
+    assert_eq!(after, before - Decimal::new(240, 2));
+    world.assert_delivered();
+}

@@ -13,8 +13,9 @@ use super::batch::{push, runs};
 use super::body::{VALUE_ONLY, write_cell, write_string};
 use super::layout::{Format, Layout, letters};
 use super::requests::{add_sheet, create, dimension, label_cells, number_format, on_sheet, width};
-use crate::destination::{AccountSummary, Partial, Summary};
-use crate::model::{Direction, Field, Language, Value};
+use crate::destination::figures::{FIGURES, Figure, left_out, status_text, text, words};
+use crate::destination::{AccountSummary, Summary};
+use crate::model::{Field, Language};
 
 /// Key of the metadata entry on the tab.
 pub(super) const BALANCES_KEY: &str = "bankfeed.balances";
@@ -25,74 +26,6 @@ pub(super) const PART_KEY: &str = "bankfeed.balances.part";
 const NEW_ROWS: u32 = 100;
 /// Columns for the owner beside ours.
 const SPARE_COLUMNS: u32 = 3;
-
-/// A column of the tab.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Figure {
-    Account,
-    Name,
-    Customer,
-    Currency,
-    Balance,
-    Opening,
-    Sum,
-    TakenBack,
-    Difference,
-    Complete,
-    First,
-    Last,
-    LastSuccess,
-    NextRun,
-    Remark,
-}
-
-/// Every column with its key, its English and its Bulgarian header, from left to right.
-const FIGURES: [(Figure, &str, &str, &str); 15] = [
-    (Figure::Account, "account", "Account", "Сметка"),
-    (Figure::Name, "name", "Name", "Име"),
-    (Figure::Customer, "customer", "Customer", "Клиент"),
-    (Figure::Currency, "currency", "Currency", "Валута"),
-    (Figure::Balance, "balance", "Bank balance", "Салдо в банката"),
-    (Figure::Opening, "opening", "Opening balance", "Начално салдо"),
-    (Figure::Sum, "sum", "Sum of rows", "Сбор на редовете"),
-    (Figure::TakenBack, "taken_back", "Taken back by the bank", "Оттеглено от банката"),
-    (Figure::Difference, "difference", "Difference", "Разлика"),
-    (Figure::Complete, "complete", "Complete", "Пълна"),
-    (Figure::First, "first", "First date", "Първа дата"),
-    (Figure::Last, "last", "Last date", "Последна дата"),
-    (Figure::LastSuccess, "last_success", "Last successful run", "Последно успешно обновяване"),
-    (Figure::NextRun, "next_run", "Next run", "Следващо обновяване"),
-    (Figure::Remark, "remark", "Remarks", "Бележки"),
-];
-
-impl Figure {
-    fn format(self) -> Option<Format> {
-        match self {
-            Figure::Balance | Figure::Opening | Figure::Sum | Figure::TakenBack | Figure::Difference => {
-                Some(Format::Money)
-            }
-            Figure::First | Figure::Last => Some(Format::Date),
-            Figure::LastSuccess | Figure::NextRun => Some(Format::Time),
-            _ => None,
-        }
-    }
-
-    /// Width of its column; IBANs, names and sentences need more than the usual hundred pixels.
-    fn width(self) -> i32 {
-        match self {
-            Figure::Account => 200,
-            Figure::Remark => 420,
-            Figure::Currency | Figure::Complete => 80,
-            Figure::First | Figure::Last => 100,
-            Figure::Name | Figure::Customer | Figure::TakenBack | Figure::LastSuccess | Figure::NextRun => 170,
-            Figure::Balance | Figure::Opening | Figure::Sum | Figure::Difference => 120,
-        }
-    }
-
-    fn by_key(key: &str) -> Option<Figure> {
-        FIGURES.iter().find(|(_, known, ..)| *known == key).map(|(figure, ..)| *figure)
-    }
-}
 
 /// Value of the entry on the tab.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,8 +114,8 @@ impl Balances {
         let mut requests =
             vec![add_sheet(sheet, title, NEW_ROWS, count + SPARE_COLUMNS, 2), label_cells(sheet, 1, 0, &headers)];
         for ((figure, ..), at) in FIGURES.iter().zip(0..) {
-            requests.extend(figure.format().map(|format| number_format(sheet, 2, at, at + 1, format)));
-            requests.push(width(sheet, at, at + 1, figure.width()));
+            requests.extend(format(*figure).map(|format| number_format(sheet, 2, at, at + 1, format)));
+            requests.push(width(sheet, at, at + 1, width_of(*figure)));
         }
         let value = serde_json::to_string(&state).unwrap_or_default();
         requests.push(create(BALANCES_KEY, &value, Some(entry), on_sheet(sheet)));
@@ -319,7 +252,7 @@ impl Page<'_> {
                 r#"{{"updateCells":{{"start":{{"sheetId":{sheet},"rowIndex":{row},"columnIndex":{column}}},"fields":"{VALUE_ONLY}","rows":[{{"values":["#
             ),
         );
-        write_cell(out, &Field::Note, &text(self.status_text()), false);
+        write_cell(out, &Field::Note, &text(status_text(self.language, self.summary)), false);
         out.extend_from_slice(b"]}]}},");
     }
 
@@ -371,32 +304,7 @@ impl Page<'_> {
                 out.extend_from_slice(b"}}");
             }
             Some(Err(why)) => write_cell(out, &Field::Note, &text(why), false),
-            None => write_cell(out, &Field::Note, &self.value(figure, account), false),
-        }
-    }
-
-    fn value<'a>(&self, figure: Figure, account: &'a AccountSummary) -> Value<'a> {
-        let money = |amount: Option<rust_decimal::Decimal>| amount.map_or(Value::Empty, Value::Money);
-        match figure {
-            Figure::Account => Value::Text(account.account.as_str().into()),
-            Figure::Name => Value::Text(account.name.as_str().into()),
-            Figure::Customer => Value::Text(account.customer.as_str().into()),
-            Figure::Currency => Value::Text(account.currency.as_str().into()),
-            Figure::Balance => money(account.balance),
-            Figure::Opening => money(account.opening),
-            Figure::TakenBack => money(Some(account.taken_back).filter(|amount| !amount.is_zero())),
-            Figure::Complete => account
-                .problem
-                .as_deref()
-                .map_or_else(|| text(words(self.language).yes.to_owned()), |problem| Value::Text(problem.into())),
-            Figure::First => account.first.map_or(Value::Empty, Value::Date),
-            Figure::Last => account.last.map_or(Value::Empty, Value::Date),
-            Figure::LastSuccess => account.last_success.map_or(Value::Empty, Value::Time),
-            Figure::NextRun => {
-                self.summary.next_run.map_or_else(|| text(words(self.language).when_asked.to_owned()), Value::Time)
-            }
-            Figure::Remark => text(remark(self.language, account)),
-            Figure::Sum | Figure::Difference => Value::Empty,
+            None => write_cell(out, &Field::Note, &figure.value(self.language, self.summary, account), false),
         }
     }
 
@@ -441,127 +349,30 @@ impl Page<'_> {
         let words = words(self.language);
         let missing =
             [Figure::Balance, Figure::Opening, Figure::Sum].iter().any(|one| self.balances.column(*one).is_none());
-        match account.partial {
-            _ if self.no_sum(account).is_some() || missing => Some(words.no_columns.to_owned()),
-            Some(Partial::Since(since)) => Some(words.since.replace("{}", &since.to_string())),
-            Some(Partial::Direction(Direction::Debit)) => Some(words.only_out.to_owned()),
-            Some(Partial::Direction(Direction::Credit)) => Some(words.only_in.to_owned()),
-            None if account.balance.is_none() || account.opening.is_none() => Some(words.no_balance.to_owned()),
-            None => None,
+        if self.no_sum(account).is_some() || missing {
+            return Some(words.no_columns.to_owned());
         }
-    }
-
-    fn status_text(&self) -> String {
-        status_text(self.language, self.summary)
+        left_out(self.language, account)
     }
 }
 
-fn text(text: String) -> Value<'static> {
-    Value::Text(text.into())
-}
-
-/// How everything stands, in one plain line.
-pub(in crate::destination) fn status_text(language: Language, summary: &Summary) -> String {
-    let words = words(language);
-    let mut parts: Vec<String> = Vec::new();
-    if !summary.attention.is_empty() {
-        parts.push(format!("{}: {}", words.needs_you, summary.attention.join("; ")));
-    }
-    if !summary.trouble.is_empty() {
-        parts.push(format!("{}: {}", words.failed, summary.trouble.join("; ")));
-    }
-    let broken: Vec<&str> = summary
-        .accounts
-        .iter()
-        .filter(|account| account.problem.is_some())
-        .map(|account| account.account.as_str())
-        .collect();
-    if !broken.is_empty() {
-        parts.push(format!("{}: {}", words.incomplete, broken.join(", ")));
-    }
-    if parts.is_empty() {
-        parts.push(words.well.to_owned());
-    }
-    format!("{}. {} {}.", parts.join(". "), words.as_of, summary.at.format("%Y-%m-%d %H:%M"))
-}
-
-/// What is worth knowing about an account beside its figures.
-pub(in crate::destination) fn remark(language: Language, account: &AccountSummary) -> String {
-    let words = words(language);
-    let counted = [(account.deleted, words.deleted), (account.rejected, words.rejected)];
-    let mut parts: Vec<String> =
-        counted.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{word}: {count}")).collect();
-    if !account.taken_back.is_zero() {
-        parts.push(words.taken_back.to_owned());
-    }
-    if account.mixed {
-        parts.push(words.mixed.replace("{}", &account.currency));
-    }
-    parts.join("; ")
-}
-
-/// Words in one language.
-pub(in crate::destination) struct Words {
-    pub yes: &'static str,
-    pub when_asked: &'static str,
-    pub no_columns: &'static str,
-    pub since: &'static str,
-    pub only_out: &'static str,
-    pub only_in: &'static str,
-    pub no_balance: &'static str,
-    needs_you: &'static str,
-    failed: &'static str,
-    incomplete: &'static str,
-    well: &'static str,
-    as_of: &'static str,
-    deleted: &'static str,
-    rejected: &'static str,
-    taken_back: &'static str,
-    mixed: &'static str,
-}
-
-/// The words of a language.
-pub(in crate::destination) fn words(language: Language) -> &'static Words {
-    match language {
-        Language::En => &EN,
-        Language::Bg => &BG,
+fn format(figure: Figure) -> Option<Format> {
+    match figure {
+        Figure::Balance | Figure::Opening | Figure::Sum | Figure::TakenBack | Figure::Difference => Some(Format::Money),
+        Figure::First | Figure::Last => Some(Format::Date),
+        Figure::LastSuccess | Figure::NextRun => Some(Format::Time),
+        _ => None,
     }
 }
 
-const EN: Words = Words {
-    yes: "yes",
-    when_asked: "only when asked",
-    no_columns: "left out: a column it needs is missing",
-    since: "left out: only rows since {} are here",
-    only_out: "left out: only money out is here",
-    only_in: "left out: only money in is here",
-    no_balance: "left out: the bank gives no balance",
-    needs_you: "Needs you",
-    failed: "Failed, will be tried again",
-    incomplete: "Rows may be missing in",
-    well: "All is well: every account is complete",
-    as_of: "Written by bankfeed on",
-    deleted: "rows you deleted here",
-    rejected: "rows that could not be written",
-    taken_back: "rows taken back by the bank are marked and still counted in the sum",
-    mixed: "rows in {} only: the account's currency changed",
-};
-
-const BG: Words = Words {
-    yes: "да",
-    when_asked: "само при поискване",
-    no_columns: "без: липсва нужна колона",
-    since: "без: тук са само редовете от {} нататък",
-    only_out: "без: тук са само плащанията",
-    only_in: "без: тук са само постъпленията",
-    no_balance: "без: банката не дава салдо",
-    needs_you: "Нужни сте Вие",
-    failed: "Неуспех, ще се опита пак",
-    incomplete: "Може да липсват редове в",
-    well: "Всичко е наред: всяка сметка е пълна",
-    as_of: "Записано от bankfeed на",
-    deleted: "редове, изтрити от Вас тук",
-    rejected: "редове, които не можаха да се запишат",
-    taken_back: "оттеглените от банката редове са зачертани и още влизат в сбора",
-    mixed: "само редовете в {}: валутата на сметката е сменена",
-};
+/// Width of its column; IBANs, names and sentences need more than the usual hundred pixels.
+fn width_of(figure: Figure) -> i32 {
+    match figure {
+        Figure::Account => 200,
+        Figure::Remark => 420,
+        Figure::Currency | Figure::Complete => 80,
+        Figure::First | Figure::Last => 100,
+        Figure::Name | Figure::Customer | Figure::TakenBack | Figure::LastSuccess | Figure::NextRun => 170,
+        Figure::Balance | Figure::Opening | Figure::Sum | Figure::Difference => 120,
+    }
+}

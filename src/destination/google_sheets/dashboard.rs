@@ -9,8 +9,9 @@ use google_sheets4::api;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::balances::{Balances, Figure, Sheetwise, whole_column};
+use super::balances::{Balances, Sheetwise, whole_column};
 use super::layout::{Layout, letters};
+use crate::destination::figures::Figure;
 use crate::model::{Field, Language};
 
 /// Key of the metadata entry that says that a dashboard was made.
