@@ -1,6 +1,6 @@
 //! The control socket: how a command reaches the process that owns the store. Both ends.
 //!
-//! A call is one line of JSON, the answer a stream of [`Frame`]s, one a line, the last of which is the exit status. The
+//! A call is one line of JSON, the answer a stream of frames, one a line, the last of which is the exit status. The
 //! same code answers a call whether it comes over the socket or from the command line of the owning process itself: it
 //! writes to an [`Output`].
 

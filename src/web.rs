@@ -29,6 +29,7 @@ mod metrics;
 mod page;
 mod query;
 mod reading;
+mod refused;
 mod sections;
 mod serve;
 mod sign_in;

@@ -22,7 +22,7 @@ pub(super) struct Options {
     /// Leave the services' rate limits out
     #[arg(long)]
     no_limits: bool,
-    /// Write what each service is asked to DIR/<service>.jsonl, and Google's key to DIR/google-key.json
+    /// Write what each service is asked to DIR/SERVICE.jsonl, and Google's key to DIR/google-key.json
     #[arg(long, value_name = "DIR")]
     log: PathBuf,
 }

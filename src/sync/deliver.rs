@@ -188,8 +188,8 @@ impl Delivery<'_> {
 
     async fn bring_up_to_date(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
         let ledger = destination.open().await?;
-        self.state.last_batch = self.state.last_batch.max(ledger);
         self.settle(destination).await?;
+        self.catch_up(ledger);
         // First, so that a correction of such a row finds it there.
         self.put_right(destination).await?;
         self.take_stock(destination).await?;
@@ -219,6 +219,16 @@ impl Delivery<'_> {
         self.state.adopting = false;
         self.save()?;
         Ok(())
+    }
+
+    /// A ledger that is further than the store says that somebody else delivers to the same place, or that the store was
+    /// put back to an older state: then what is there must be read before anything is appended.
+    fn catch_up(&mut self, ledger: u64) {
+        if ledger > self.state.last_batch {
+            self.state.last_batch = ledger;
+            self.state.intents.retain(|intent| intent.number > ledger);
+            self.state.adopting = true;
+        }
     }
 
     /// Where it is unknown what is there already, asks before anything is appended.

@@ -21,6 +21,7 @@ use ring::rand::SecureRandom;
 use ring::{hmac, rand};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::refused::Refused;
 use super::{Peer, State, sign_in};
 use crate::config::{Http, Secret};
 
@@ -181,7 +182,7 @@ pub(super) async fn guard(
     }
     let posted = request.method() == Method::POST;
     if posted && is_foreign(request.headers()) {
-        return refusal(StatusCode::FORBIDDEN, "the request comes from another site");
+        return Refused::foreign().into_response();
     }
     if path == "/sign-in" && posted {
         return next.run(request).await;
@@ -287,17 +288,10 @@ pub(super) async fn add_headers(request: Request<Body>, next: Next) -> Response 
     answer
 }
 
-/// An error as the API says it.
-pub(super) fn refusal(status: StatusCode, why: &str) -> Response {
-    let body = serde_json::json!({ "error": why }).to_string() + "\n";
-    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
-}
-
 /// The answer to an address that guesses.
-pub(super) fn too_many_guesses() -> Response {
-    let mut answer = refusal(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens; try again later");
-    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(PER_GUESS.as_secs()));
-    answer
+fn too_many_guesses() -> Response {
+    let refused = Refused::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens; try again later");
+    refused.for_now(PER_GUESS.as_secs()).into_response()
 }
 
 /// Random text that fits anywhere.

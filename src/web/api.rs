@@ -1,7 +1,7 @@
 //! The API: what the commands say, over HTTP. Accounts, status and CSV are the commands' own output; transactions come in
 //! pages, newest first.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use axum::body::Body;
 use axum::extract::{RawQuery, Request, State as Of};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::access::{Caller, is_on_purpose, refusal};
+use super::access::{Caller, is_on_purpose};
 use super::query::{self, Place, SELECTING};
-use super::reading::{self, failed, json as as_json, say};
+use super::reading::{self, json as as_json, say};
+use super::refused::Refused;
 use super::{State, sign_in};
-use crate::control::{Command, Format, Selection};
+use crate::control::{Command, Format, Output, Selection};
 use crate::listing::{Json, fits};
 use crate::model::Transaction;
 use crate::store::{self, Store};
@@ -31,50 +31,42 @@ const LONGEST_PAGE: usize = 1000;
 const BUTTON_PATIENCE: Duration = Duration::from_secs(20);
 
 /// `GET /api/accounts`
-pub(super) async fn accounts(Of(state): Of<Arc<State>>) -> Response {
+pub(super) async fn accounts(Of(state): Of<Arc<State>>) -> Result<Response, Refused> {
     spoken(&state, Command::Accounts { json: true }).await
 }
 
 /// `GET /api/status`
-pub(super) async fn status(Of(state): Of<Arc<State>>) -> Response {
+pub(super) async fn status(Of(state): Of<Arc<State>>) -> Result<Response, Refused> {
     spoken(&state, Command::Status { json: true }).await
 }
 
-async fn spoken(state: &Arc<State>, command: Command) -> Response {
-    match reading::read(state, move |state| say(state, &command)).await {
-        Ok(text) => as_json(text),
-        Err(answer) => answer,
-    }
+async fn spoken(state: &Arc<State>, command: Command) -> Result<Response, Refused> {
+    reading::read(state, move |state| say(state, &command)).await.map(as_json)
 }
 
 /// `GET /api/transactions`: `{"transactions":[…],"next_cursor":…}`.
-pub(super) async fn transactions(Of(state): Of<Arc<State>>, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn transactions(Of(state): Of<Arc<State>>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
     let query = query.unwrap_or_default();
     let allowed: Vec<&str> = SELECTING.into_iter().chain(["cursor"]).collect();
-    let asked = query::selection(&query, &allowed).and_then(|selection| {
-        let cursor = query::parameter(&query, "cursor").filter(|cursor| !cursor.is_empty());
-        Ok((selection, cursor.map(|cursor| Place::from_cursor(&cursor)).transpose()?))
-    });
-    let (selection, after) = match asked {
-        Ok(asked) => asked,
-        Err(why) => return refusal(StatusCode::BAD_REQUEST, &why),
-    };
+    let selection = query::selection(&query, &allowed).map_err(Refused::bad)?;
+    let cursor = query::parameter(&query, "cursor").filter(|cursor| !cursor.is_empty());
+    let after = cursor.map(|cursor| Place::from_cursor(&cursor)).transpose().map_err(Refused::bad)?;
     let look = move |state: &State| page_as_json(&state.engine.store, &selection, after);
-    reading::read(&state, look).await.map_or_else(|answer| answer, as_json)
+    reading::read(&state, look).await.map(as_json)
 }
 
-fn page_as_json(store: &Store, selection: &Selection, after: Option<Place>) -> Result<String, Response> {
+fn page_as_json(store: &Store, selection: &Selection, after: Option<Place>) -> Result<String, Refused> {
     let most = selection.limit.unwrap_or(PAGE).min(LONGEST_PAGE);
-    let page = page(store, selection, after, most).map_err(|error| failed(&error))?;
+    let page = page(store, selection, after, most).map_err(Refused::failed)?;
     let shown: HashSet<u64> = page.rows.iter().map(|(number, _)| *number).collect();
-    let history = store.history_of(|number| shown.contains(&number)).map_err(|error| failed(&error))?;
+    let history = store.history_of(|number| shown.contains(&number)).map_err(Refused::failed)?;
     let objects = page.rows.iter().map(|(number, transaction)| {
         let history = history.get(number).map_or(&[][..], Vec::as_slice);
         serde_json::value::to_raw_value(&Json { transaction, history })
     });
     let objects: Result<Vec<Box<RawValue>>, _> = objects.collect();
-    let body = Listed { transactions: objects.map_err(|error| failed(&error))?, next_cursor: page.next };
-    let mut text = serde_json::to_string(&body).map_err(|error| failed(&error))?;
+    let body = Listed { transactions: objects.map_err(Refused::failed)?, next_cursor: page.next };
+    let mut text = serde_json::to_string(&body).map_err(Refused::failed)?;
     text.push('\n');
     Ok(text)
 }
@@ -116,19 +108,15 @@ pub(super) fn page(
 }
 
 /// `GET /api/transactions.csv`: the same as `export --format csv`.
-pub(super) async fn csv(Of(state): Of<Arc<State>>, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn csv(Of(state): Of<Arc<State>>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
     let allowed: Vec<&str> = SELECTING.into_iter().chain(["token"]).collect();
-    let selection = match query::selection(&query.unwrap_or_default(), &allowed) {
-        Ok(selection) => selection,
-        Err(why) => return refusal(StatusCode::BAD_REQUEST, &why),
-    };
+    let selection = query::selection(&query.unwrap_or_default(), &allowed).map_err(Refused::bad)?;
     let command = Command::Export { selection, format: Format::Csv };
-    let write =
-        move |state: &State, output: &mut dyn crate::control::Output| reading::say_into(state, &command, output);
-    let mut answer = reading::stream(&state, "text/csv; charset=utf-8", write).await;
+    let write = move |state: &State, output: &mut dyn Output| reading::say_into(state, &command, output);
+    let mut answer = reading::stream(&state, "text/csv; charset=utf-8", write).await?;
     let name = HeaderValue::from_static("attachment; filename=\"transactions.csv\"");
     answer.headers_mut().insert(header::CONTENT_DISPOSITION, name);
-    answer
+    Ok(answer)
 }
 
 /// `POST /api/sync`: a cycle now. A program gets the report; the page's button leads back to the page.
@@ -136,44 +124,37 @@ pub(super) async fn sync(
     Of(state): Of<Arc<State>>,
     Extension(caller): Extension<Caller>,
     request: Request<Body>,
-) -> Response {
+) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
-    let form = match sign_in::read_form(body).await {
-        Ok(form) => form,
-        Err(answer) => return answer,
-    };
+    let form = sign_in::read_form(body).await?;
     let by_button = form.contains_key("form_proof");
     if !is_on_purpose(&caller, &parts.headers, form.get("form_proof").map(String::as_str)) {
-        return refusal(StatusCode::FORBIDDEN, "the request comes from another site");
+        return Err(Refused::foreign());
     }
     // Whoever asks twice gets one cycle. One on schedule is waited for: asking means "after now".
-    let Ok(turn) = state.cycle.clone().try_acquire_owned() else {
-        return if by_button { back(&form) } else { refusal(StatusCode::CONFLICT, "a cycle is running already") };
+    let turn = match state.cycle.clone().try_acquire_owned() {
+        Ok(turn) => turn,
+        Err(_) if by_button => return Ok(back(&form)),
+        Err(_) => return Err(Refused::new(StatusCode::CONFLICT, "a cycle is running already")),
     };
     let running = state.clone();
+    // It goes on by itself if whoever asked goes away.
     let cycle = tokio::task::spawn_blocking(move || {
         let request = Cycle { by_hand: true, ..Cycle::default() };
         let report = say(&running, &Command::Sync { request, json: true });
         drop(turn);
         report
     });
-    let report = if by_button {
-        // The cycle goes on by itself; the page says that it runs.
-        match tokio::time::timeout(BUTTON_PATIENCE, cycle).await {
-            Ok(_) | Err(_) => return back(&form),
-        }
-    } else {
-        cycle.await
-    };
-    match report {
-        Ok(Ok(report)) => as_json(report),
-        Ok(Err(answer)) => answer,
-        Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "the cycle ended without a report"),
+    if by_button {
+        // How it went stands on the page, and so does that it still runs.
+        drop(tokio::time::timeout(BUTTON_PATIENCE, cycle).await);
+        return Ok(back(&form));
     }
+    cycle.await.unwrap_or_else(|_| Err(Refused::failed("the cycle ended without a report"))).map(as_json)
 }
 
 /// Back to the page in its language.
-fn back(form: &std::collections::HashMap<String, String>) -> Response {
+fn back(form: &HashMap<String, String>) -> Response {
     match form.get("lang").map(String::as_str) {
         Some("bg") => Redirect::to("/?lang=bg#runs").into_response(),
         Some("en") => Redirect::to("/?lang=en#runs").into_response(),
@@ -182,12 +163,11 @@ fn back(form: &std::collections::HashMap<String, String>) -> Response {
 }
 
 /// An address that is none.
-pub(super) async fn nowhere() -> Response {
-    refusal(StatusCode::NOT_FOUND, "there is nothing at this address")
+pub(super) async fn nowhere() -> Refused {
+    Refused::new(StatusCode::NOT_FOUND, "there is nothing at this address")
 }
 
 /// An address that is asked in another way.
-pub(super) async fn wrong_method() -> Response {
-    let body = json!({ "error": "this address is asked with another method" }).to_string() + "\n";
-    (StatusCode::METHOD_NOT_ALLOWED, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+pub(super) async fn wrong_method() -> Refused {
+    Refused::new(StatusCode::METHOD_NOT_ALLOWED, "this address is asked with another method")
 }

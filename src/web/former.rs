@@ -12,19 +12,17 @@ use axum::response::Response;
 use chrono::{DateTime, FixedOffset, NaiveTime, SecondsFormat, TimeZone, Utc};
 use serde_json::{Map, Value, json};
 
+use super::refused::Refused;
 use super::{State, reading};
 use crate::control::Output;
 use crate::model::{Direction, Transaction, money_text};
 
-/// The bank's own names (see the payload in `raw`).
-const BANK_NAMES: [&str; 18] = [
+/// The bank's own names, without the three (reference, dtkt, amount) that both of them use.
+const BANK_NAMES: [&str; 16] = [
     "acEntrySrNo",
-    "reference",
     "trnType",
     "trnCode",
     "trname",
-    "dtkt",
-    "amount",
     "acBal",
     "dateTime",
     "valueDt",
@@ -36,10 +34,11 @@ const BANK_NAMES: [&str; 18] = [
     "remIii",
     "isEbankOper",
     "isPayment",
+    "loadAsNew",
 ];
 
 /// Answers with everything.
-pub(super) async fn all_transactions(Of(state): Of<Arc<State>>) -> Response {
+pub(super) async fn all_transactions(Of(state): Of<Arc<State>>) -> Result<Response, Refused> {
     reading::stream(&state, "application/json", write).await
 }
 
@@ -91,7 +90,7 @@ fn object(transaction: &Transaction) -> Map<String, Value> {
     put("remark_1", text("remI", &row.description));
     put("remark_2", text("remIi", ""));
     put("remark_3", text("remIii", ""));
-    for name in BANK_NAMES.into_iter().chain(["loadAsNew"]) {
+    for name in BANK_NAMES {
         if let Some(value) = raw.get(name) {
             put(name, value.clone());
         }

@@ -8,22 +8,21 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use chrono::DateTime;
 
+use super::refused::Refused;
 use super::standing::{self, Party, Standing};
 use super::{State, reading};
 use crate::sync::Report;
 
 /// Answers in the text format.
-pub(super) async fn metrics(Of(state): Of<Arc<State>>) -> Response {
+pub(super) async fn metrics(Of(state): Of<Arc<State>>) -> Result<Response, Refused> {
     let look = |state: &State| {
         let standing = standing::ask(state)?;
         let store = &state.engine.store;
-        let last: Vec<Report> = store.runs(1).map_err(|error| reading::failed(&error))?;
+        let last: Vec<Report> = store.runs(1).map_err(Refused::failed)?;
         Ok(text(&standing, store.meta().runs, last.first()))
     };
-    match reading::read(&state, look).await {
-        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
-        Err(answer) => answer,
-    }
+    let text = reading::read(&state, look).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
 fn text(standing: &Standing, cycles: u64, last: Option<&Report>) -> String {

@@ -16,7 +16,8 @@ use super::access::Caller;
 use super::api::{self, Page};
 use super::figures::{Figures, Gather};
 use super::query::{self, Place, SELECTING};
-use super::reading::{self, failed};
+use super::reading;
+use super::refused::Refused;
 use super::standing::{self, Standing};
 use super::words::{Words, choose};
 use super::{State, sections, sign_in};
@@ -112,7 +113,11 @@ impl Asked {
                 address.append_pair(name, value);
             }
         }
-        changes.iter().for_each(|(name, value)| drop(value.map(|value| address.append_pair(name, value))));
+        for (name, value) in changes {
+            value.iter().for_each(|value| {
+                address.append_pair(name, value);
+            });
+        }
         format!("/?{}", address.finish())
     }
 }
@@ -123,7 +128,7 @@ pub(super) async fn page(
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
-) -> Response {
+) -> Result<Response, Refused> {
     let today = Utc::now().with_timezone(&state.engine.config.timezone).date_naive();
     let asked = Asked::read(&query.unwrap_or_default(), today);
     let words = choose(asked.language.as_deref(), &headers);
@@ -135,16 +140,12 @@ pub(super) async fn page(
         let view = look(state, words, asked, form_proof)?;
         Ok((view.is_running, sections::page(&view)))
     });
-    match looked.await {
-        Ok((is_running, body)) => {
-            let head = if is_running { "<meta http-equiv=\"refresh\" content=\"5\">" } else { "" };
-            sign_in::document(StatusCode::OK, words, head, &body)
-        }
-        Err(answer) => answer,
-    }
+    let (is_running, body) = looked.await?;
+    let head = if is_running { "<meta http-equiv=\"refresh\" content=\"5\">" } else { "" };
+    Ok(sign_in::document(StatusCode::OK, words, head, &body))
 }
 
-fn look(state: &State, words: &'static Words, asked: Asked, form_proof: String) -> Result<View, Response> {
+fn look(state: &State, words: &'static Words, asked: Asked, form_proof: String) -> Result<View, Refused> {
     let (store, config) = (&state.engine.store, &state.engine.config);
     let accounts = store.accounts();
     let own = accounts.iter().map(|stored| stored.account.account.clone());
@@ -153,7 +154,7 @@ fn look(state: &State, words: &'static Words, asked: Asked, form_proof: String) 
     let selection = &asked.selection;
     let of_accounts = Selection { search: None, ..selection.clone() };
     for found in store.chronological(selection.since, selection.until) {
-        let (_, transaction) = found.map_err(|error| failed(&error))?;
+        let (_, transaction) = found.map_err(Refused::failed)?;
         if fits(selection, &transaction) {
             gather.add(&transaction);
         }
@@ -164,11 +165,11 @@ fn look(state: &State, words: &'static Words, asked: Asked, form_proof: String) 
     }
     let mut attentions = Vec::new();
     for source in &config.sources {
-        let known = store.source(&source.name).map_err(|error| failed(&error))?;
+        let known = store.source(&source.name).map_err(Refused::failed)?;
         attentions.extend(known.attention.map(|attention| (true, source.name.clone(), attention)));
     }
     for destination in &config.destinations {
-        let known = store.destination(&destination.name, &destination.target()).map_err(|error| failed(&error))?;
+        let known = store.destination(&destination.name, &destination.target()).map_err(Refused::failed)?;
         attentions.extend(known.attention.map(|attention| (false, destination.name.clone(), attention)));
     }
     Ok(View {
@@ -177,10 +178,10 @@ fn look(state: &State, words: &'static Words, asked: Asked, form_proof: String) 
         standing: standing::ask(state)?,
         accounts,
         attentions,
-        runs: store.runs(RUNS).map_err(|error| failed(&error))?,
+        runs: store.runs(RUNS).map_err(Refused::failed)?,
         is_running: state.cycle.available_permits() == 0,
         figures: gather.finish(asked.currency.as_deref()),
-        rows: api::page(store, selection, asked.cursor, ROWS).map_err(|error| failed(&error))?,
+        rows: api::page(store, selection, asked.cursor, ROWS).map_err(Refused::failed)?,
         asked,
     })
 }

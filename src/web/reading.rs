@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::State;
-use super::access::refusal;
+use super::refused::Refused;
 use crate::control::{Command, Output};
 use crate::sync::Step;
 
@@ -30,20 +30,17 @@ const PIECES: usize = 4;
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// A turn to read the store, or the answer that there is none.
-async fn turn(state: &State) -> Result<OwnedSemaphorePermit, Response> {
+async fn turn(state: &State) -> Result<OwnedSemaphorePermit, Refused> {
     let turn = tokio::time::timeout(TURN, state.readers.clone().acquire_owned()).await;
-    turn.ok().and_then(Result::ok).ok_or_else(|| {
-        let mut answer = refusal(StatusCode::SERVICE_UNAVAILABLE, "too many are reading; try again soon");
-        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-        answer
-    })
+    let busy = || Refused::new(StatusCode::SERVICE_UNAVAILABLE, "too many are reading; try again soon").for_now(5);
+    turn.ok().and_then(Result::ok).ok_or_else(busy)
 }
 
 /// Reads with `look` on a thread that may block.
 pub(super) async fn read<T: Send + 'static>(
     state: &Arc<State>,
-    look: impl FnOnce(&State) -> Result<T, Response> + Send + 'static,
-) -> Result<T, Response> {
+    look: impl FnOnce(&State) -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
     let turn = turn(state).await?;
     let reading = state.clone();
     let done = tokio::task::spawn_blocking(move || {
@@ -52,22 +49,16 @@ pub(super) async fn read<T: Send + 'static>(
         drop(turn);
         found
     });
-    done.await.unwrap_or_else(|_| Err(refusal(StatusCode::INTERNAL_SERVER_ERROR, "reading the store failed")))
-}
-
-/// The store's own failure as an answer.
-pub(super) fn failed(error: &dyn std::fmt::Display) -> Response {
-    tracing::error!("{error}");
-    refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
+    done.await.unwrap_or_else(|_| Err(Refused::failed("reading the store failed")))
 }
 
 /// What a command says as JSON.
-pub(super) fn say(state: &State, command: &Command) -> Result<String, Response> {
+pub(super) fn say(state: &State, command: &Command) -> Result<String, Refused> {
     let mut said = Said::default();
     match (state.execute)(command, &mut said) {
         Ok(_) if !said.data.is_empty() => Ok(said.data),
-        Ok(_) => Err(failed(&said.talk.trim().trim_start_matches("bankfeed: "))),
-        Err(error) => Err(failed(&error)),
+        Ok(_) => Err(Refused::failed(said.talk.trim().trim_start_matches("bankfeed: "))),
+        Err(error) => Err(Refused::failed(error)),
     }
 }
 
@@ -81,11 +72,8 @@ pub(super) async fn stream(
     state: &Arc<State>,
     content_type: &'static str,
     write: impl FnOnce(&State, &mut dyn Output) -> io::Result<()> + Send + 'static,
-) -> Response {
-    let turn = match turn(state).await {
-        Ok(turn) => turn,
-        Err(answer) => return answer,
-    };
+) -> Result<Response, Refused> {
+    let turn = turn(state).await?;
     let (sender, receiver) = mpsc::channel(PIECES);
     let reading = state.clone();
     tokio::task::spawn_blocking(move || {
@@ -100,7 +88,7 @@ pub(super) async fn stream(
         drop(turn);
     });
     let pieces = stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)));
-    ([(header::CONTENT_TYPE, content_type)], Body::from_stream(pieces)).into_response()
+    Ok(([(header::CONTENT_TYPE, content_type)], Body::from_stream(pieces)).into_response())
 }
 
 /// Lets a command write into a long answer.

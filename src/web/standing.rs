@@ -1,11 +1,11 @@
 //! How everything stands, as `status --json` says it: the page and the metrics read that, so that no two places count in
 //! two ways. What the page needs beside it comes from the store.
 
-use axum::response::Response;
 use serde::Deserialize;
 
 use super::State;
-use super::reading::{failed, say};
+use super::reading::say;
+use super::refused::Refused;
 use crate::control::Command;
 
 /// The parts of `status --json` that are shown here.
@@ -41,7 +41,7 @@ pub(super) struct Party {
 }
 
 /// Asks now.
-pub(super) fn ask(state: &State) -> Result<Standing, Response> {
+pub(super) fn ask(state: &State) -> Result<Standing, Refused> {
     let text = say(state, &Command::Status { json: true })?;
-    serde_json::from_str(&text).map_err(|error| failed(&error))
+    serde_json::from_str(&text).map_err(Refused::failed)
 }

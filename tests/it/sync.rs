@@ -306,3 +306,22 @@ async fn history_restated_in_euros_is_no_correction() {
     assert_eq!(account.former_currencies.len(), 1);
     assert_eq!(account.former_currencies[0].1, "BGN");
 }
+
+#[tokio::test]
+async fn a_store_put_back_to_an_older_state_doubles_nothing() {
+    let world = World::new(Bank::small()).await;
+    world.cycle().await;
+    let older = world.dir.path().join("older");
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    };
+    copy(&world.data_dir(), &older);
+    book(&world, -100, "СЛЕД КОПИЕТО");
+    world.cycle().await;
+    std::fs::remove_dir_all(world.data_dir()).unwrap();
+    copy(&older, &world.data_dir());
+    let report = world.cycle().await;
+    assert_eq!(report.exit_status(), 0, "{report:?}");
+    assert_eq!(report.destinations[0].appended, 0, "it is there already");
+    world.assert_delivered();
+}

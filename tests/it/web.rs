@@ -179,7 +179,7 @@ async fn nothing_but_health_is_said_without_the_token() {
     let page = site.ask(Method::GET, "/").send().await.unwrap();
     assert_eq!(page.status(), 401);
     let page = page.text().await.unwrap();
-    assert!(page.contains("action=\"/sign-in\"") && !page.contains("BG"), "{page}");
+    assert!(page.contains("action=\"/sign-in\"") && !page.contains("FINV915"), "{page}");
     assert_eq!(site.world.bank.login_attempts(), 0, "nobody without a token made it knock at the bank");
 
     for (method, path, status) in [
@@ -334,16 +334,13 @@ async fn the_page_is_inert_whatever_a_payee_is_called() {
         for secret in [TOKEN, IMPORT_TOKEN, cookie.split('=').nth(1).unwrap()] {
             assert!(!page.contains(secret), "a secret in {path}");
         }
-        // Nothing is fetched from elsewhere, and nothing is inline but the style that carries the nonce.
-        let elsewhere: Vec<_> = page
-            .match_indices("http")
-            .map(|(at, _)| &page[at..(at + 22).min(page.len())])
-            .filter(|text| text.is_char_boundary(text.len()))
-            .collect();
-        assert!(
-            elsewhere.iter().all(|text| text.starts_with("http://www.w3.org/2000") || text.starts_with("http-equiv")),
-            "{elsewhere:?}"
-        );
+        // Nothing leads or is fetched elsewhere, and nothing is inline but the style that carries the nonce.
+        for attribute in [" src=\"", "href=\"", "action=\"", "url("] {
+            let targets = page.split(attribute).skip(1);
+            let strange: Vec<&str> =
+                targets.filter(|to| !to.starts_with(['/', '#']) && !to.starts_with("data:")).collect();
+            assert!(strange.is_empty() && !page.contains(&format!("{attribute}//")), "{attribute}{strange:?}");
+        }
         assert!(!page.contains(" style=") && !page.contains(" onclick="));
     }
     let answer = site.ask(Method::GET, "/").header("cookie", &cookie).send().await.unwrap();
@@ -475,8 +472,14 @@ async fn guesses_bodies_heads_and_connections_have_limits() {
     let large = "x".repeat(64 * 1024);
     let body = site.ask(Method::POST, "/api/sync").bearer_auth(TOKEN).body(large.clone()).send().await.unwrap();
     assert_eq!(body.status(), 413);
-    let head = site.ask(Method::GET, "/healthz").header("x-large", large).send().await.unwrap();
-    assert_eq!(head.status(), 431);
+    let mut head = TcpStream::connect(&site.address).unwrap();
+    let line = format!("x-large: {}\r\n", "x".repeat(1000));
+    head.write_all(format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{}\r\n", line.repeat(17)).as_bytes()).unwrap();
+    let mut answer = String::new();
+    // Closing on a client that still sends may reset the connection before the answer is read.
+    if head.read_to_string(&mut answer).is_ok() {
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
 
     let guess = async |token: &str| {
         let answer = site.ask(Method::POST, "/sign-in").form(&[("token", token)]).send().await.unwrap();
@@ -495,7 +498,6 @@ async fn guesses_bodies_heads_and_connections_have_limits() {
     site.page(&cookie, "/").await;
 
     // As many idle connections as are let in; the next one waits until one goes.
-    drop(site.client.clone());
     let address = site.address.clone();
     tokio::task::spawn_blocking(move || {
         let mut idle: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(&address).unwrap()).collect();

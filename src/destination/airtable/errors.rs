@@ -475,9 +475,8 @@ mod tests {
             "doc_422_invalid_request_unknown"
             | "reported_422_invalid_records"
             | "reported_422_more_than_10_records" => (Reaction::Final, Kind::Malformed),
-            "doc_422_iterator_expired" | "reported_422_invalid_offset" | "doc_503_retriable" => {
-                (Reaction::Final, Kind::Unavailable)
-            }
+            "doc_422_iterator_expired" | "reported_422_invalid_offset" => (Reaction::Expired, Kind::Unavailable),
+            "doc_503_retriable" => (Reaction::Final, Kind::Unavailable),
             "reported_422_unknown_field" => (Reaction::Stale, attention(Layout)),
             "err_422_computed_field_batch_of_two"
             | "err_422_computed_field_update_batch"
