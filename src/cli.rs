@@ -17,8 +17,10 @@ use crate::store::{self, Store};
 use crate::sync::{Request, Verification};
 
 mod accounts;
+mod backup;
 mod check;
 mod export;
+mod recover;
 mod restore;
 mod simulate;
 mod status;
@@ -33,6 +35,8 @@ pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 /// How often a command tries to get its turn at a store that passes from one short-lived owner to the next.
 const TURNS: usize = 20;
+/// Exit status: the owner must act.
+pub const ATTENTION: u8 = 3;
 /// Exit status: the store cannot be opened.
 pub const STORE: u8 = 4;
 
@@ -124,6 +128,16 @@ enum Sub {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
     },
+    /// Write the whole store into one portable file
+    Backup {
+        /// The file
+        file: PathBuf,
+    },
+    /// Bring a backup back; the present store is kept beside it
+    Recover {
+        /// The file
+        file: PathBuf,
+    },
     /// Print shell completions
     Completions {
         /// For which shell
@@ -198,6 +212,8 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
             return terminal::Terminal::stdout().data(&String::from_utf8_lossy(&script)).map(|()| 0);
         }
         Sub::Run => return with_config(cli.config.as_deref(), run_daemon),
+        Sub::Backup { file } => return with_config(cli.config.as_deref(), |config| back_up(config, &file)),
+        Sub::Recover { file } => return with_config(cli.config.as_deref(), |config| recover::run(&config, &file)),
         Sub::Check => (Command::Check, None),
         Sub::Sync { source, destination, dry_run, json } => {
             let some = |names: Vec<String>| Some(names).filter(|names| !names.is_empty());
@@ -244,14 +260,27 @@ fn ask_owner(config: Config, command: Command, file: Option<&Path>) -> io::Resul
         Some(file) => terminal::Terminal::file(file)?,
         None => terminal::Terminal::stdout(),
     };
+    let status = in_turn(&config, &command, &mut output)?;
+    output.finish()?;
+    Ok(status)
+}
+
+/// Has the store sent and puts it into the file.
+fn back_up(config: Config, file: &Path) -> io::Result<u8> {
+    let Some(mut receiver) = backup::Receiver::create(file) else { return Ok(USAGE) };
+    let status = in_turn(&config, &Command::Backup, &mut receiver)?;
+    if status == 0 { receiver.finish(file) } else { Ok(status) }
+}
+
+/// Tries until there is an owner who carries the command out, be it this process.
+fn in_turn<O: Output + Clone + 'static>(config: &Config, command: &Command, output: &mut O) -> io::Result<u8> {
     for _ in 0..TURNS {
         let asked = match control::connect(&config.data_dir) {
-            Ok(Some(owner)) => control::call(owner, &command, &mut output)?,
+            Ok(Some(owner)) => control::call(owner, command, output)?,
             // No owner, or a directory that opening the store will complain about.
-            Ok(None) | Err(_) => own(config.clone(), command.clone(), output.share())?,
+            Ok(None) | Err(_) => own(config.clone(), command.clone(), output.clone())?,
         };
         if let Some(status) = asked {
-            output.finish()?;
             return Ok(status);
         }
     }
@@ -260,7 +289,7 @@ fn ask_owner(config: Config, command: Command, file: Option<&Path>) -> io::Resul
 }
 
 /// Owns the store for one command. `None`: somebody else does and went away; see [`control::call`].
-fn own(config: Config, command: Command, mut output: terminal::Terminal) -> io::Result<Option<u8>> {
+fn own(config: Config, command: Command, mut output: impl Output + 'static) -> io::Result<Option<u8>> {
     config.warnings.iter().for_each(|warning| terminal::complain(warning));
     if matches!(command, Command::Sync { .. } | Command::Check | Command::Verify { .. } | Command::Restore { .. })
         && let Err(error) = config.check_secrets()
@@ -295,6 +324,8 @@ fn run_daemon(config: Config) -> io::Result<u8> {
             terminal::complain(&format!("another bankfeed process owns {dir}; only one daemon can"));
             return Ok(STORE);
         }
+        // A service is started again after a while, and by then there may be space.
+        Err(ATTENTION) => return Ok(FAILED),
         Err(status) => return Ok(status),
     };
     let (stop, shutdown) = Shutdown::new();
@@ -321,13 +352,43 @@ fn open_store(config: &Config) -> Result<Opened, u8> {
     {
         return Ok(Opened::Theirs(daemon));
     }
-    terminal::complain(&error);
-    Err(STORE)
+    terminal::complain(&explain(&error, config));
+    Err(if error == store::Error::Full { ATTENTION } else { STORE })
+}
+
+/// The exit status that an error of the store amounts to.
+fn status_of(error: &store::Error) -> u8 {
+    match error {
+        store::Error::Full => ATTENTION,
+        store::Error::Backup(_) => USAGE,
+        store::Error::Damaged(_) | store::Error::Foreign(_) | store::Error::InUse(_) => STORE,
+        store::Error::Io(_) => FAILED,
+    }
+}
+
+/// An error of the store in one line, with the way out where it is damaged.
+pub fn explain(error: &store::Error, config: &Config) -> String {
+    if !matches!(error, store::Error::Damaged(_)) {
+        return error.to_string();
+    }
+    let data_dir = config.data_dir.display();
+    match store::backups::latest(&config.data_dir) {
+        Some((backup, head)) => {
+            let path = std::path::absolute(&config.path).unwrap_or_else(|_| config.path.clone());
+            let made = head.made.with_timezone(&config.timezone).format("%Y-%m-%d %H:%M");
+            let (path, backup) = (path.display(), backup.display());
+            format!("{error}; bring the last good backup, of {made}, back: bankfeed --config {path} recover {backup}")
+        }
+        None => format!("{error}; there is no backup: move {data_dir} aside, and everything is fetched anew"),
+    }
 }
 
 /// Carries a command out for whoever asked. Runs on a thread that may block.
 pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io::Result<u8> {
-    let done = match command {
+    let (store, config) = (&owner.engine.store, &owner.engine.config);
+    // A cycle does this for itself, and reports it.
+    let ready = if matches!(command, Command::Sync { .. }) { Ok(()) } else { store.revive() };
+    let done = ready.map_err(Failure::from).and_then(|()| match command {
         Command::Sync { request, json } => sync::execute(owner, request, *json, output),
         Command::Check => check::execute(owner, output),
         Command::Status { json } => status::execute(owner, *json, output),
@@ -336,13 +397,15 @@ pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io:
         Command::Export { selection, format } => export::execute(owner, selection, *format, output),
         Command::Verify { request, json } => verify::execute(owner, request, *json, output),
         Command::Restore { destination, ids } => restore::execute(owner, destination, ids, output),
-    };
+        Command::Backup => backup::execute(owner, output),
+    });
     match done {
         Ok(status) => Ok(status),
         Err(Failure::Output(error)) => Err(error),
         Err(Failure::Store(error)) => {
-            output.talk(&format!("bankfeed: {error}\n"))?;
-            Ok(FAILED)
+            let error = store.note(error);
+            output.talk(&format!("bankfeed: {}\n", explain(&error, config)))?;
+            Ok(status_of(&error))
         }
     }
 }

@@ -72,6 +72,8 @@ pub enum Command {
         /// Ids of the transactions.
         ids: Vec<String>,
     },
+    /// The whole store as one file, in lines of base64.
+    Backup,
 }
 
 /// Which transactions are meant.

@@ -184,13 +184,13 @@ fn start(config: Config, store: Store, shutdown: Shutdown, is_daemon: bool) -> i
     let listener = control::listen(engine.store.data_dir())?;
     listener.set_nonblocking(true)?;
     let listener = UnixListener::from_std(listener)?;
-    let worker = tokio::spawn(worker(engine, queue));
+    let worker = tokio::spawn(worker(engine, queue, is_daemon));
     let serving = tokio::spawn(serve(listener, owner.clone()));
     Ok(Started { owner, worker, serving })
 }
 
 /// Runs one job after the other, until the stop signal.
-async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>) {
+async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>, is_daemon: bool) {
     loop {
         let job = tokio::select! {
             job = queue.recv() => job,
@@ -201,7 +201,10 @@ async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>) {
         match job {
             Job::Cycle(request, watcher, reply) => {
                 let report = engine.cycle(&request, &watcher).await;
-                log(&report);
+                // What ended a cycle by hand is said by the command itself.
+                if is_daemon || report.is_ok() {
+                    log(&report, &engine.config);
+                }
                 drop(reply.send(report));
             }
             Job::Check(watcher, reply) => {
@@ -221,11 +224,12 @@ async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>) {
 }
 
 /// One line per cycle, and one per problem.
-fn log(report: &Result<Report, store::Error>) {
+fn log(report: &Result<Report, store::Error>, config: &Config) {
     let report = match report {
         Ok(report) => report,
-        Err(error) => return tracing::error!("{error}"),
+        Err(error) => return tracing::error!("{}", crate::cli::explain(error, config)),
     };
+    report.problem.iter().for_each(|problem| tracing::error!("{problem}"));
     let new: u64 = report.sources.iter().map(|source| source.new).sum();
     let delivered: u64 = report.destinations.iter().map(|destination| destination.appended).sum();
     tracing::info!("cycle done: {new} new transactions, {delivered} rows delivered");

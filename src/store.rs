@@ -5,18 +5,22 @@
 //! a row is never overwritten without its former version going into the change log; a store that has lost something says
 //! so instead of being silently shorter. It knows nothing of services.
 //!
+//! How a loss is noticed: every batch raises a generation, which a file beside the database has noted too once it counts
+//! as acknowledged ([`witness`]), so a lost tail shows at once. And the counters carry a sum over all records, so a
+//! record that is gone or older than it should be shows whenever everything is read ([`Store::prove`]).
+//!
 //! One tree holds everything, so that one atomic batch can touch anything. Keys:
 //! `t<number>` a transaction (its number is its place in the change log) · `c<seq>` a later change, with the former
 //! version · `k<day><account>` what reconciling needs of the rows of one day · `a<number>` accounts · `s<name>` sources ·
 //! `d<name>` destinations · `r<number>` runs · `m` counters.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::ops::{Bound, RangeInclusive};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 use chrono::{Datelike, NaiveDate};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -25,22 +29,25 @@ use crate::destination::What;
 use crate::model::{Account, Enrichment, Row, Transaction};
 use crate::reconcile::{IdentityHasher, Known, KnownRows, fingerprint, id_hash};
 
+pub mod backups;
 mod codec;
+mod damage;
+mod disk;
+mod open;
+mod place;
+pub mod portable;
 mod records;
+mod recover;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 pub use codec::StoredRow;
 pub use records::{Attention, DestinationState, Intent, Meta, SourceState, StoredAccount};
+pub use recover::{Recovered, recover};
 
-/// Layout of the keys. A store with a higher one is refused, an older one is migrated (there is none yet).
-const SCHEMA: u32 = 1;
-
-/// Page cache; more costs resident memory and gains nothing here.
-const CACHE_BYTES: u64 = 8 * 1024 * 1024;
-
-/// How long another process's lock is waited for: sled gives its own up in the background.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// Layout of the keys. A store with a higher one is refused, an older one is migrated. 1: without sums and generation.
+const SCHEMA: u32 = 2;
 
 /// Runs kept.
 const RUNS_KEPT: u64 = 500;
@@ -52,34 +59,26 @@ pub enum Error {
     #[error("the store in {0} is in use by another process")]
     InUse(String),
     /// It lost or garbled something.
-    #[error(
-        "the store is damaged: {0}; nothing was sent and nothing changed: put a backup of the data directory back, or move it aside to fetch everything anew"
-    )]
+    #[error("the store is damaged: {0}; nothing is sent until it is whole again")]
     Damaged(String),
     /// Not written by this program or by a later release.
     #[error("{0}")]
     Foreign(String),
+    /// A backup that cannot be used.
+    #[error("{0}")]
+    Backup(String),
     /// No space left.
-    #[error("the disk that holds the store is full; free some space")]
+    #[error("the disk that holds the store is full; nothing is lost: free some space, then run `bankfeed sync`")]
     Full,
     /// The file system says no.
     #[error("the store cannot be read or written: {0}")]
     Io(String),
 }
 
-impl From<sled::Error> for Error {
-    fn from(error: sled::Error) -> Error {
-        match error {
-            sled::Error::Io(error) => error.into(),
-            sled::Error::Corruption { .. } => Error::Damaged("a page of it does not match its checksum".into()),
-            other => Error::Io(other.to_string()),
-        }
-    }
-}
-
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Error {
-        if error.kind() == io::ErrorKind::StorageFull { Error::Full } else { Error::Io(error.to_string()) }
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        if full { Error::Full } else { Error::Io(error.to_string()) }
     }
 }
 
@@ -96,13 +95,20 @@ pub type Numbers = HashMap<u64, u64, std::hash::BuildHasherDefault<IdentityHashe
 
 /// An open store. One process owns it at a time.
 pub struct Store {
-    db: sled::Db,
+    disk: disk::Disk,
+    witness: Mutex<witness::Witness>,
+    /// Held while a batch is applied, and while everything is read: the sum over all records must fit what is read.
+    writing: Mutex<()>,
     dir: PathBuf,
     codec: codec::Codec,
     meta: Mutex<Meta>,
     accounts: RwLock<Vec<StoredAccount>>,
+    /// What was found damaged, in words.
+    damage: Mutex<Option<String>>,
+    /// When everything was read and found whole.
+    proven: Mutex<Option<Instant>>,
     /// Last, so that it is given up after everything else.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// One entry of the change log.
@@ -137,52 +143,6 @@ pub struct Former {
 }
 
 impl Store {
-    /// Opens the store in this data directory, making it if there is none.
-    pub fn open(data_dir: &Path) -> Result<Store> {
-        create_private_dir(data_dir)?;
-        let lock = lock(data_dir)?;
-        check_format(data_dir)?;
-        let dir = data_dir.join("store");
-        let db = open_locked(&dir)?;
-        // The directory entries themselves must survive a power cut before anything counts as acknowledged.
-        File::open(data_dir)?.sync_all()?;
-        File::open(&dir)?.sync_all()?;
-        let meta: Option<Meta> = get(&db, b"m")?;
-        let high_water = read_high_water(data_dir)?;
-        let meta = match meta {
-            Some(meta) if meta.schema > SCHEMA => {
-                return Err(Error::Foreign(format!(
-                    "the store was written by a later release (schema {}, this one knows {SCHEMA}); install that release",
-                    meta.schema
-                )));
-            }
-            Some(meta) if meta.last_seq < high_water => {
-                return Err(Error::Damaged(format!(
-                    "it ends at change {}, but change {high_water} was acknowledged",
-                    meta.last_seq
-                )));
-            }
-            None if high_water > 0 => {
-                return Err(Error::Damaged(format!("it is empty, but change {high_water} was acknowledged")));
-            }
-            Some(meta) => meta,
-            None => Meta { schema: SCHEMA, salt: format!("{:016x}", fastrand::u64(..)), ..Meta::default() },
-        };
-        let mut accounts = Vec::new();
-        for entry in db.scan_prefix(b"a") {
-            let (_, value) = entry?;
-            accounts.push(codec::decode_json::<StoredAccount>(&value)?);
-        }
-        Ok(Store {
-            db,
-            dir: data_dir.to_owned(),
-            codec: codec::Codec::default(),
-            meta: Mutex::new(meta),
-            accounts: RwLock::new(accounts),
-            _lock: lock,
-        })
-    }
-
     /// The data directory.
     pub fn data_dir(&self) -> &Path {
         &self.dir
@@ -190,7 +150,7 @@ impl Store {
 
     /// Counters.
     pub fn meta(&self) -> Meta {
-        self.meta.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.meta).clone()
     }
 
     /// Accounts in the order they were first seen.
@@ -205,25 +165,23 @@ impl Store {
 
     /// What is remembered of a source.
     pub fn source(&self, name: &str) -> Result<SourceState> {
-        Ok(get(&self.db, &named(b's', name))?.unwrap_or_default())
+        Ok(self.record(&named(b's', name))?.unwrap_or_default())
     }
 
     /// What is remembered of a destination; `target` names the very sheet or base, so that pointing the entry at
     /// another one starts afresh.
     pub fn destination(&self, name: &str, target: &str) -> Result<DestinationState> {
-        Ok(get(&self.db, &named(b'd', &format!("{name}\0{target}")))?.unwrap_or_default())
+        Ok(self.record(&named(b'd', &format!("{name}\0{target}")))?.unwrap_or_default())
     }
 
     /// Stores what is remembered of a source, durably.
     pub fn put_source(&self, name: &str, state: &SourceState) -> Result<()> {
-        self.db.insert(named(b's', name), codec::encode_json(state)?)?;
-        self.sync()
+        self.put(named(b's', name), codec::encode_json(state)?)
     }
 
     /// Stores what is remembered of a destination, durably.
     pub fn put_destination(&self, name: &str, target: &str, state: &DestinationState) -> Result<()> {
-        self.db.insert(named(b'd', &format!("{name}\0{target}")), codec::encode_json(state)?)?;
-        self.sync()
+        self.put(named(b'd', &format!("{name}\0{target}")), codec::encode_json(state)?)
     }
 
     /// Records a finished run and forgets the oldest.
@@ -241,21 +199,43 @@ impl Store {
 
     /// The latest runs, newest first.
     pub fn runs<T: DeserializeOwned>(&self, most: usize) -> Result<Vec<T>> {
-        let latest = self.db.scan_prefix(b"r").rev().take(most);
+        let latest = self.disk.prefix(b"r").rev().take(most);
         latest.map(|entry| Ok(codec::decode_json(&entry?.1)?)).collect()
     }
 
-    /// Makes everything written so far survive a power cut. sled's own flush hands pages to the kernel only, so the
-    /// file is synced here; and the last change is noted beside it, because a store that lost its tail would otherwise
-    /// look like a younger one.
+    /// Makes everything written so far count: the generation is noted beside the database, because a store that lost
+    /// its tail would otherwise look like a younger one. The batches themselves are on the disk already.
     pub fn sync(&self) -> Result<()> {
-        self.db.flush()?;
-        File::open(self.dir.join("store").join("db"))?.sync_all()?;
-        let last_seq = self.meta().last_seq;
-        if last_seq > read_high_water(&self.dir)? {
-            write_high_water(&self.dir, last_seq)?;
+        let meta = self.meta();
+        lock(&self.witness).note(witness::Noted { generation: meta.generation, last_seq: meta.last_seq })
+    }
+
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> Result<()> {
+        self.apply(Batch(BTreeMap::from([(key, Some(value))])), |_| {})?;
+        self.sync()
+    }
+
+    /// Applies a batch with the counters that belong to it.
+    fn apply(&self, batch: Batch, count: impl FnOnce(&mut Meta)) -> Result<()> {
+        let _writing = lock(&self.writing);
+        let mut meta = self.meta();
+        count(&mut meta);
+        meta.generation += 1;
+        let mut writes = batch.0;
+        for (key, value) in &writes {
+            if let Some(former) = self.disk.get(key)? {
+                meta.sums.remove(key, &former);
+            }
+            value.iter().for_each(|value| meta.sums.add(key, value));
         }
+        writes.insert(b"m".to_vec(), Some(codec::encode_json(&meta)?));
+        self.disk.apply(writes)?;
+        *lock(&self.meta) = meta;
         Ok(())
+    }
+
+    fn record<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>> {
+        get(&self.disk, key)
     }
 
     /// Gives memory back that only work needs.
@@ -267,7 +247,7 @@ impl Store {
     pub fn known(&self, account: u16, days: RangeInclusive<NaiveDate>) -> Result<KnownRows> {
         let mut known = KnownRows::default();
         let (first, last) = (day_key(*days.start(), 0), day_key(*days.end(), u16::MAX));
-        for entry in self.db.range(&first[..]..=&last[..]) {
+        for entry in self.disk.range(&first[..]..=&last[..]) {
             let (key, value) = entry?;
             let (date, of) = parse_day_key(&key)?;
             if of == account {
@@ -282,7 +262,7 @@ impl Store {
     /// The rows of the account's last day before `day`.
     pub fn last_before(&self, account: u16, day: NaiveDate) -> Result<Vec<Row>> {
         let (first, last) = (day_key(NaiveDate::MIN, 0), day_key(day, 0));
-        for entry in self.db.range(&first[..]..&last[..]).rev() {
+        for entry in self.disk.range(&first[..]..&last[..]).rev() {
             let (key, value) = entry?;
             let (date, of) = parse_day_key(&key)?;
             if of == account {
@@ -295,7 +275,7 @@ impl Store {
 
     /// A stored row by number.
     pub fn stored(&self, number: u64) -> Result<StoredRow> {
-        let value = self.db.get(numbered(b't', number))?;
+        let value = self.disk.get(numbered(b't', number))?;
         let value = value.ok_or_else(|| Error::Damaged(format!("transaction number {number} is gone")))?;
         self.decode(&value)
     }
@@ -308,7 +288,7 @@ impl Store {
     /// A transaction's number by its id.
     pub fn find(&self, id: &str) -> Result<Option<u64>> {
         let hash = id_hash(id);
-        for entry in self.db.scan_prefix(b"k") {
+        for entry in self.disk.prefix(b"k") {
             let (key, value) = entry?;
             let (date, _) = parse_day_key(&key)?;
             if let Some((_, known)) = parse_day(&value, date)?.into_iter().find(|(of, _)| *of == hash) {
@@ -321,11 +301,11 @@ impl Store {
     /// The change log after `seq`, oldest first, `most` entries.
     pub fn changes_after(&self, seq: u64, most: usize) -> Result<Vec<Change>> {
         let mut log = BTreeMap::new();
-        for entry in self.db.range(after(b't', seq)).take(most) {
+        for entry in self.disk.range(after(b't', seq)).take(most) {
             let number = parse_number(&entry?.0)?;
             log.insert(number, Change { seq: number, number, what: What::New });
         }
-        for entry in self.db.range(after(b'c', seq)).take(most) {
+        for entry in self.disk.range(after(b'c', seq)).take(most) {
             let (key, value) = entry?;
             let seq = parse_number(&key)?;
             let change: StoredChange = parse_change(&value)?;
@@ -336,7 +316,7 @@ impl Store {
 
     /// The version of a transaction that the change at `seq` replaced.
     pub fn former(&self, seq: u64) -> Result<Former> {
-        let value = self.db.get(numbered(b'c', seq))?;
+        let value = self.disk.get(numbered(b'c', seq))?;
         let value = value.ok_or_else(|| Error::Damaged(format!("change {seq} is gone")))?;
         self.parse_former(&value)
     }
@@ -349,7 +329,7 @@ impl Store {
     /// The former versions of the wanted transactions, by number.
     pub fn history_of(&self, wanted: impl Fn(u64) -> bool) -> Result<HashMap<u64, Vec<Former>>> {
         let mut history: HashMap<u64, Vec<Former>> = HashMap::new();
-        for entry in self.db.scan_prefix(b"c") {
+        for entry in self.disk.prefix(b"c") {
             let (_, value) = entry?;
             let number = parse_change(&value)?.number;
             if wanted(number) {
@@ -362,7 +342,7 @@ impl Store {
     /// Versions that changes after `seq` replaced, by the number of the transaction.
     pub fn replaced_after(&self, seq: u64) -> Result<HashMap<u64, Vec<Transaction>>> {
         let mut replaced: HashMap<u64, Vec<Transaction>> = HashMap::new();
-        for entry in self.db.range(after(b'c', seq)) {
+        for entry in self.disk.range(after(b'c', seq)) {
             let (_, value) = entry?;
             let number = parse_change(&value)?.number;
             replaced.entry(number).or_default().push(self.parse_former(&value)?.transaction);
@@ -373,7 +353,7 @@ impl Store {
     /// The number of every transaction by the hash of its id.
     pub fn numbers(&self) -> Result<Numbers> {
         let mut numbers = Numbers::default();
-        for entry in self.db.scan_prefix(b"k") {
+        for entry in self.disk.prefix(b"k") {
             let (key, value) = entry?;
             let (date, _) = parse_day_key(&key)?;
             numbers.extend(parse_day(&value, date)?.into_iter().map(|(hash, known)| (hash, known.number)));
@@ -391,7 +371,7 @@ impl Store {
     pub fn chronological(&self, since: Option<NaiveDate>, until: Option<NaiveDate>) -> Chronological<'_> {
         let first = day_key(since.unwrap_or(NaiveDate::MIN), 0);
         let last = day_key(until.unwrap_or(NaiveDate::MAX), u16::MAX);
-        let days = self.db.range(&first[..]..=&last[..]);
+        let days = self.disk.range(&first[..]..=&last[..]);
         Chronological { store: self, days, newest_first: false, next: None, ready: Vec::new().into_iter() }
     }
 
@@ -399,7 +379,7 @@ impl Store {
     pub fn writer(&self) -> Writer<'_> {
         Writer {
             store: self,
-            batch: sled::Batch::default(),
+            batch: Batch::default(),
             days: HashMap::new(),
             meta: self.meta(),
             accounts: self.accounts(),
@@ -433,7 +413,7 @@ impl Store {
 /// Transactions in the order of their dates, oldest first unless turned. See [`Store::chronological`].
 pub struct Chronological<'a> {
     store: &'a Store,
-    days: sled::Iter,
+    days: disk::Entries,
     newest_first: bool,
     /// The first account-day of the next date, read already.
     next: Option<(NaiveDate, Vec<u64>)>,
@@ -497,10 +477,24 @@ impl Iterator for Chronological<'_> {
 /// Rows of one account-day as reconciling sees them.
 type Day = Vec<(u64, Known)>;
 
+/// Writes by key; no value: removed. The last write of a key counts.
+#[derive(Default)]
+struct Batch(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+
+impl Batch {
+    fn insert(&mut self, key: impl Into<Vec<u8>>, value: Vec<u8>) {
+        self.0.insert(key.into(), Some(value));
+    }
+
+    fn remove(&mut self, key: impl Into<Vec<u8>>) {
+        self.0.insert(key.into(), None);
+    }
+}
+
 /// A batch of writes, applied whole by [`Writer::commit`] or not at all.
 pub struct Writer<'a> {
     store: &'a Store,
-    batch: sled::Batch,
+    batch: Batch,
     days: HashMap<(NaiveDate, u16), Day>,
     meta: Meta,
     accounts: Vec<StoredAccount>,
@@ -564,7 +558,7 @@ impl Writer<'_> {
 
     /// Replaces a transaction's bank data, or only its standing, keeping the former version in the change log.
     pub fn change(&mut self, known: Known, former: &StoredRow, row: Row, what: What, at: i64) -> Result<u64> {
-        let value = self.store.db.get(numbered(b't', known.number))?;
+        let value = self.store.disk.get(numbered(b't', known.number))?;
         let value = value.ok_or_else(|| Error::Damaged(format!("transaction number {} is gone", known.number)))?;
         let seq = self.next_seq();
         let change = StoredChange { number: known.number, what, at, former: value.to_vec() };
@@ -584,15 +578,17 @@ impl Writer<'_> {
         Ok(seq)
     }
 
-    /// Applies everything at once. Not yet durable: see [`Store::sync`].
+    /// Applies everything at once. It counts as acknowledged after [`Store::sync`].
     pub fn commit(mut self) -> Result<()> {
         for ((date, account), day) in self.days.drain() {
             let key = day_key(date, account).to_vec();
             if day.is_empty() { self.batch.remove(key) } else { self.batch.insert(key, format_day(&day)) }
         }
-        self.batch.insert(&b"m"[..], codec::encode_json(&self.meta)?);
-        self.store.db.apply_batch(self.batch)?;
-        *self.store.meta.lock().unwrap_or_else(PoisonError::into_inner) = self.meta;
+        let counted = self.meta;
+        self.store.apply(self.batch, |meta| {
+            // What every batch moves on is newer there.
+            *meta = Meta { generation: meta.generation, sums: meta.sums, ..counted };
+        })?;
         *self.store.accounts.write().unwrap_or_else(PoisonError::into_inner) = self.accounts;
         Ok(())
     }
@@ -618,15 +614,20 @@ impl Writer<'_> {
         Ok(match self.days.entry((date, account)) {
             Entry::Occupied(day) => day.into_mut(),
             Entry::Vacant(vacant) => {
-                let value = self.store.db.get(day_key(date, account))?;
+                let value = self.store.disk.get(day_key(date, account))?;
                 vacant.insert(value.map_or(Ok(Vec::new()), |value| parse_day(&value, date))?)
             }
         })
     }
 }
 
-fn get<T: DeserializeOwned>(db: &sled::Db, key: &[u8]) -> Result<Option<T>> {
-    db.get(key)?.map(|value| Ok(codec::decode_json(&value)?)).transpose()
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks guard is replaced whole, so a thread that panicked left nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn get<T: DeserializeOwned>(disk: &disk::Disk, key: &[u8]) -> Result<Option<T>> {
+    disk.get(key)?.map(|value| Ok(codec::decode_json(&value)?)).transpose()
 }
 
 fn named(kind: u8, name: &str) -> Vec<u8> {
@@ -705,98 +706,4 @@ fn parse_day(value: &[u8], date: NaiveDate) -> Result<Day> {
         (word(&entry[..8]), known)
     };
     Ok(bytes.chunks_exact(KNOWN_BYTES).map(known).collect())
-}
-
-fn create_private_dir(dir: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|error| Error::Io(format!("{}: {error}", dir.display())))
-}
-
-/// Takes the directory's own lock, before anything in it is looked at or made: sled's covers its own files only.
-fn lock(dir: &Path) -> Result<File> {
-    let file = File::options().create(true).write(true).truncate(false).open(dir.join("lock"))?;
-    let started = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(fs::TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Err(fs::TryLockError::WouldBlock) => return Err(Error::InUse(dir.display().to_string())),
-            Err(fs::TryLockError::Error(error)) => return Err(error.into()),
-        }
-    }
-}
-
-const FORMAT: &str = "bankfeed store 1\n";
-
-/// Refuses a directory that holds something else: sled would open it as an empty database, and everything would be
-/// delivered again.
-fn check_format(dir: &Path) -> Result<()> {
-    let path = dir.join("FORMAT");
-    match fs::read_to_string(&path) {
-        Ok(text) if text == FORMAT => Ok(()),
-        Ok(text) if text.starts_with("bankfeed store ") => Err(Error::Foreign(format!(
-            "{}: written by another release of bankfeed; install that release",
-            path.display()
-        ))),
-        Ok(_) => Err(Error::Foreign(format!("{}: not bankfeed's; choose another data_dir", path.display()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !dir.join("store").exists() => {
-            write_whole(dir, "FORMAT", FORMAT)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(Error::Damaged(format!("{} is missing beside a store", path.display())))
-        }
-        Err(error) => Err(Error::Io(format!("{}: {error}", path.display()))),
-    }
-}
-
-fn open_locked(dir: &Path) -> Result<sled::Db> {
-    let started = Instant::now();
-    loop {
-        // No background flushes: they would wake an idle machine, and a failed one is only logged. Everything is
-        // flushed explicitly.
-        let opened = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None).open();
-        match opened {
-            Err(sled::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock || is_lock(&error) => {
-                if started.elapsed() > LOCK_PATIENCE {
-                    return Err(Error::InUse(dir.display().to_string()));
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            other => return Ok(other?),
-        }
-    }
-}
-
-/// sled wraps the lock's `WouldBlock` in an error of kind `Other`.
-fn is_lock(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::Other && error.to_string().contains("could not acquire lock")
-}
-
-fn read_high_water(dir: &Path) -> Result<u64> {
-    match fs::read_to_string(dir.join("high-water")) {
-        Ok(text) => text.trim().parse().map_err(|_| Error::Damaged("the file high-water holds no number".into())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn write_high_water(dir: &Path, last_seq: u64) -> Result<()> {
-    write_whole(dir, "high-water", &format!("{last_seq}\n"))
-}
-
-/// Replaces a small file so that a power cut leaves the old or the new one.
-fn write_whole(dir: &Path, name: &str, text: &str) -> Result<()> {
-    let temporary = dir.join(format!("{name}.new"));
-    let mut file = File::create(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, dir.join(name))?;
-    File::open(dir)?.sync_all()?;
-    Ok(())
 }

@@ -15,6 +15,7 @@ use crate::store::{self, Store};
 mod check;
 mod deliver;
 mod pull;
+mod upkeep;
 mod verify;
 
 pub use check::Checked;
@@ -121,13 +122,16 @@ pub struct Report {
     pub sources: Vec<SourceReport>,
     /// One entry per destination.
     pub destinations: Vec<DestinationReport>,
+    /// What the owner must do about this machine, whatever became of the services.
+    #[serde(default)]
+    pub problem: Option<String>,
 }
 
 impl Report {
     /// Exit status (design section 2): attention before failure before success.
     pub fn exit_status(&self) -> u8 {
         let outcomes = || self.sources.iter().map(|s| s.outcome).chain(self.destinations.iter().map(|d| d.outcome));
-        if outcomes().any(|outcome| outcome == Outcome::Attention) {
+        if self.problem.is_some() || outcomes().any(|outcome| outcome == Outcome::Attention) {
             3
         } else if outcomes().any(|outcome| outcome == Outcome::Failed) {
             1
@@ -152,8 +156,17 @@ pub struct Step {
 pub type Watcher = Arc<dyn Fn(Step) + Send + Sync>;
 
 impl Engine {
-    /// Runs one cycle.
+    /// Runs one cycle. On a damaged store nothing is asked or sent.
     pub async fn cycle(&self, request: &Request, watcher: &Watcher) -> Result<Report, store::Error> {
+        self.carry_out(request, watcher).await.map_err(|error| self.store.note(error))
+    }
+
+    async fn carry_out(&self, request: &Request, watcher: &Watcher) -> Result<Report, store::Error> {
+        // Without room to note what is done, nothing is done.
+        let full = match self.make_ready().await {
+            Err(error @ store::Error::Full) => Some(error),
+            ready => ready.map(|()| None)?,
+        };
         let started = Utc::now();
         let mut report = Report {
             started: self.local(started),
@@ -161,30 +174,45 @@ impl Engine {
             dry_run: request.dry_run,
             sources: Vec::new(),
             destinations: Vec::new(),
+            problem: None,
         };
         let mut preview = pull::Preview::default();
         for source in &self.config.sources {
             let pulled = if selected(request.sources.as_deref(), &source.name) && !self.shutdown.requested() {
-                self.pull(source, request, started, watcher, &mut preview).await?
+                let pulled = match &full {
+                    Some(full) => Err(full.clone()),
+                    None => self.pull(source, request, started, watcher, &mut preview).await,
+                };
+                upkeep::unless_full(&source.name, pulled)?
             } else {
                 SourceReport { name: source.name.clone(), outcome: Outcome::Skipped, ..SourceReport::default() }
             };
             report.sources.push(pulled);
         }
+        let full = full.or(self.store.room().err().filter(|error| *error == store::Error::Full));
         // All at once, so that a slow or broken one delays nobody.
         let deliveries = self.config.destinations.iter().map(|destination| async {
             if !selected(request.destinations.as_deref(), &destination.name) || self.shutdown.requested() {
                 let name = destination.name.clone();
                 return Ok(DestinationReport { name, outcome: Outcome::Skipped, ..DestinationReport::default() });
             }
-            if request.dry_run { self.preview(destination, &preview) } else { self.deliver(destination, watcher).await }
+            let delivered = match &full {
+                Some(full) => Err(full.clone()),
+                None if request.dry_run => self.preview(destination, &preview),
+                None => self.deliver(destination, watcher).await,
+            };
+            upkeep::unless_full(&destination.name, delivered)
         });
         for delivered in futures_util::future::join_all(deliveries).await {
             report.destinations.push(delivered?);
         }
         report.finished = self.local(Utc::now());
-        if !request.dry_run {
-            self.store.put_run(&report)?;
+        if !request.dry_run && full.is_none() {
+            report.problem = self.keep_backup(started).await?;
+            match self.store.put_run(&report) {
+                Err(error @ store::Error::Full) => report.problem = Some(error.to_string()),
+                put => put?,
+            }
         }
         self.store.rest();
         Ok(report)

@@ -7,13 +7,15 @@ use super::{Done, print_json};
 use crate::control::Output;
 use crate::daemon::Owner;
 use crate::model::money_text;
-use crate::store::Attention;
+use crate::store::{self, Attention};
 
 /// The shape of `status --json`.
 #[derive(Serialize)]
 struct Status {
     daemon: bool,
     next_run: Option<String>,
+    /// What is wrong with the store or the disk it lies on.
+    problem: Option<String>,
     transactions: u64,
     accounts: Vec<Account>,
     sources: Vec<Source>,
@@ -66,7 +68,7 @@ pub(super) fn execute(owner: &Owner, json: bool, output: &mut dyn Output) -> Don
     Ok(0)
 }
 
-fn gather(owner: &Owner) -> Result<Status, crate::store::Error> {
+fn gather(owner: &Owner) -> Result<Status, store::Error> {
     let (engine, store) = (&owner.engine, &owner.engine.store);
     let local = |time: Option<DateTime<Utc>>| time.map(|time| engine.local(time));
     let message = |attention: Option<Attention>| attention.map(|attention| attention.message);
@@ -80,6 +82,7 @@ fn gather(owner: &Owner) -> Result<Status, crate::store::Error> {
     let mut status = Status {
         daemon: owner.is_daemon,
         next_run: if owner.is_daemon { local(owner.next_run()) } else { None },
+        problem: problem(owner),
         transactions: store.meta().rows,
         accounts: accounts.collect(),
         sources: Vec::new(),
@@ -110,13 +113,22 @@ fn gather(owner: &Owner) -> Result<Status, crate::store::Error> {
     Ok(status)
 }
 
+/// Damage that was found since the start, or a disk on which no cycle can run.
+fn problem(owner: &Owner) -> Option<String> {
+    let (store, config) = (&owner.engine.store, &owner.engine.config);
+    let found = store.damage().map(store::Error::Damaged).or_else(|| store.room().err());
+    found.map(|error| super::explain(&error, config))
+}
+
 fn text(status: &Status) -> String {
     let mut text = match (&status.next_run, status.daemon) {
         (Some(next), _) => format!("daemon running, next run {next}\n"),
         (None, true) => "daemon running, no scheduled run\n".to_owned(),
         (None, false) => "no daemon running\n".to_owned(),
     };
-    text += &format!("{} transactions in the store\n\n", status.transactions);
+    text += &format!("{} transactions in the store\n", status.transactions);
+    status.problem.iter().for_each(|problem| text += &format!("  needs you: {problem}\n"));
+    text += "\n";
     for account in &status.accounts {
         let balance = account.balance.as_deref().unwrap_or("-");
         let word = if account.complete { "complete" } else { "INCOMPLETE" };

@@ -203,6 +203,11 @@ pub fn decode_bytes(value: &[u8]) -> Result<&[u8], Broken> {
     unseal(BYTES, value)
 }
 
+/// Whether a value of any version is as it was written.
+pub fn check(value: &[u8]) -> Result<(), Broken> {
+    unseal(*value.first().ok_or_else(|| broken("a record without a head"))?, value).map(drop)
+}
+
 fn seal(version: u8, payload: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(payload.len() + 5);
     value.push(version);

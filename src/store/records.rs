@@ -26,6 +26,58 @@ pub struct Meta {
     /// Random text that makes fingerprints of this store its own.
     #[serde(default)]
     pub salt: String,
+    /// Batches applied so far.
+    #[serde(default)]
+    pub generation: u64,
+    /// What all records come to.
+    #[serde(default)]
+    pub sums: Sums,
+}
+
+/// Sums over the hashes of records, kept up to date with every write: a record that is gone, doubled or older than it
+/// should be makes them differ from what is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sums {
+    /// Of all records but the counters themselves.
+    all: u64,
+    /// Of accounts, sources and destinations: few enough to be read at every start.
+    states: u64,
+}
+
+impl Sums {
+    /// Counts a record in.
+    pub fn add(&mut self, key: &[u8], value: &[u8]) {
+        let hash = hash(key, value);
+        self.all = self.all.wrapping_add(hash);
+        self.states = self.states.wrapping_add(if is_state(key) { hash } else { 0 });
+    }
+
+    /// Counts a record out.
+    pub fn remove(&mut self, key: &[u8], value: &[u8]) {
+        let hash = hash(key, value);
+        self.all = self.all.wrapping_sub(hash);
+        self.states = self.states.wrapping_sub(if is_state(key) { hash } else { 0 });
+    }
+
+    /// Whether accounts, sources and destinations agree.
+    pub fn agree_on_states(&self, other: &Sums) -> bool {
+        self.states == other.states
+    }
+}
+
+/// First bytes of the keys of accounts, sources and destinations.
+pub const STATES: [u8; 3] = [b'a', b's', b'd'];
+
+fn is_state(key: &[u8]) -> bool {
+    key.first().is_some_and(|kind| STATES.contains(kind))
+}
+
+fn hash(key: &[u8], value: &[u8]) -> u64 {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    hasher.update(&(key.len() as u64).to_le_bytes());
+    hasher.update(key);
+    hasher.update(value);
+    hasher.digest()
 }
 
 /// An account and how well its history is known.

@@ -1,6 +1,53 @@
 use super::*;
 use chrono::DateTime;
 
+mod backup;
+mod damage;
+mod power;
+
+/// Every file below a directory, by its relative path.
+type Image = BTreeMap<PathBuf, Vec<u8>>;
+
+fn image(dir: &Path) -> Image {
+    fn gather(dir: &Path, below: &Path, image: &mut Image) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            let name = below.join(entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                gather(&entry.path(), &name, image);
+            } else {
+                image.insert(name, std::fs::read(entry.path()).unwrap());
+            }
+        }
+    }
+    let mut image = Image::new();
+    gather(dir, Path::new(""), &mut image);
+    image
+}
+
+fn lay_out(image: &Image) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("store/blobs")).unwrap();
+    for (name, bytes) in image {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    dir
+}
+
+fn delivered(watermark: u64) -> DestinationState {
+    let mut state = DestinationState::default();
+    (state.watermark, state.adopting) = (watermark, false);
+    state
+}
+
+/// Everything a store knows, in one comparable piece.
+fn contents(store: &Store) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let entries = store.disk.range::<&[u8], _>(..).map(Result::unwrap);
+    entries.map(|(key, value)| (key.to_vec(), value.to_vec())).filter(|(key, _)| key != b"m").collect()
+}
+
 fn row(number: u32, day: u32, amount: &str) -> Row {
     let time = DateTime::parse_from_rfc3339(&format!("2026-02-{day:02}T10:11:12+02:00")).unwrap();
     Row {
@@ -101,6 +148,11 @@ fn a_store_that_lost_its_tail_says_so() {
     let dir = tempfile::tempdir().unwrap();
     drop(filled(dir.path(), &[row(1, 3, "-1"), row(2, 3, "-1")]));
     std::fs::remove_dir_all(dir.path().join("store")).unwrap();
+    assert!(matches!(Store::open(dir.path()), Err(Error::Damaged(text)) if text.contains("is gone")));
+    let store = dir.path().join("store");
+    place::create_private_dir(&store).unwrap();
+    let noted = witness::Noted { generation: 1, last_seq: 2 };
+    witness::Witness::create(&store, noted).unwrap();
     assert!(matches!(Store::open(dir.path()), Err(Error::Damaged(text)) if text.contains("change 2")));
 }
 

@@ -87,6 +87,8 @@ pub fn exit_status(verified: &[Verified]) -> u8 {
 impl Engine {
     /// Reads destinations back, one after the other.
     pub async fn verify(&self, request: &Verification, watcher: &Watcher) -> Result<Vec<Verified>, store::Error> {
+        // What a store that lost something takes for surplus may be all there is.
+        self.make_ready().await?;
         let mut verified = Vec::new();
         for config in &self.config.destinations {
             if selected(request.destinations.as_deref(), &config.name) {

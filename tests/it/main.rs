@@ -4,6 +4,7 @@
 mod cli;
 mod config;
 mod docs;
+mod integrity;
 mod sync;
 mod verify;
 mod web;

@@ -38,6 +38,7 @@ impl Engine {
         ids: &[String],
         watcher: &Watcher,
     ) -> Result<Restored, store::Error> {
+        self.make_ready().await?;
         let mut delivery = Delivery::new(self, config, watcher)?;
         let unknown: Vec<String> = ids.iter().filter(|id| !delivery.state.deleted.contains(id)).cloned().collect();
         if !unknown.is_empty() {

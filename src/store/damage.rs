@@ -1,0 +1,110 @@
+//! Naming damage: which account, day and number cannot be read any more. Slow, and only ever run on a store that is
+//! known to be damaged.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+
+use super::{Error, Store, codec, lock, numbered, parse_change, parse_day, parse_day_key, parse_number};
+
+/// Records named one by one.
+const NAMED: usize = 3;
+
+impl Store {
+    /// Names what is damaged, where the error says that something is, and remembers it: nothing is sent from then on.
+    pub fn note(&self, error: Error) -> Error {
+        let Error::Damaged(why) = error else { return error };
+        let mut damage = lock(&self.damage);
+        let known = damage.get_or_insert_with(|| {
+            let named = self.survey();
+            match named.len() {
+                0 => why.clone(),
+                few if few <= NAMED => format!("{} ({why})", named.join("; ")),
+                many => format!("{}; and {} more ({why})", named[..NAMED].join("; "), many - NAMED),
+            }
+        });
+        Error::Damaged(known.clone())
+    }
+
+    /// What is known to be damaged.
+    pub fn damage(&self) -> Option<String> {
+        lock(&self.damage).clone()
+    }
+
+    /// Everything that cannot be read, in words.
+    fn survey(&self) -> Vec<String> {
+        let mut unreadable = Vec::new();
+        let index = self.index(&mut unreadable);
+        let last_seq = self.meta().last_seq;
+        let mut transactions = Vec::new();
+        for seq in 1..=last_seq {
+            let place = index.get(&seq);
+            match (self.disk.get(numbered(b't', seq)), place) {
+                (Ok(Some(value)), _) if codec::check(&value).is_ok() => {}
+                (Ok(None), None) => {
+                    let change = self.disk.get(numbered(b'c', seq));
+                    if !change.is_ok_and(|value| value.is_some_and(|value| parse_change(&value).is_ok())) {
+                        unreadable.push(format!("change {seq} cannot be read"));
+                    }
+                }
+                (Ok(None), Some(place)) => transactions.push((seq, place.clone(), "is gone")),
+                (_, Some(place)) => transactions.push((seq, place.clone(), "cannot be read")),
+                (_, None) => unreadable.push(format!("change {seq} cannot be read")),
+            }
+        }
+        let named = transactions.into_iter().map(|(number, (account, date), what)| {
+            format!("transaction number {number} of {account} on {date} {what}")
+        });
+        let mut all: Vec<String> = named.collect();
+        all.extend(unreadable);
+        all.extend(self.small_records());
+        all
+    }
+
+    /// Account and day of every transaction, as far as the index can be read.
+    fn index(&self, unreadable: &mut Vec<String>) -> BTreeMap<u64, (String, NaiveDate)> {
+        let accounts = self.accounts();
+        let mut index = BTreeMap::new();
+        let mut last = None;
+        for entry in self.disk.prefix(b"k") {
+            let Ok((key, value)) = entry else {
+                let after = last.map_or("from its beginning".into(), |date| format!("after {date}"));
+                unreadable.push(format!("the index of days {after} cannot be read"));
+                break;
+            };
+            let Ok((date, account)) = parse_day_key(&key) else { continue };
+            let name = accounts.get(usize::from(account)).map_or("?", |account| account.account.account.as_str());
+            last = Some(date);
+            match parse_day(&value, date) {
+                Ok(day) => index.extend(day.iter().map(|(_, known)| (known.number, (name.to_owned(), date)))),
+                Err(_) => unreadable.push(format!("the index of {name} on {date} cannot be read")),
+            }
+        }
+        index
+    }
+
+    /// Sources, destinations and runs that cannot be read.
+    fn small_records(&self) -> Vec<String> {
+        let mut named = Vec::new();
+        for (kind, word) in [(b'a', "account"), (b's', "source"), (b'd', "destination"), (b'r', "run")] {
+            for entry in self.disk.prefix(&[kind]) {
+                let Ok((key, value)) = entry else {
+                    named.push(format!("what is remembered of {word}s cannot be read"));
+                    break;
+                };
+                if codec::check(&value).is_err() {
+                    let name = match kind {
+                        b'r' => parse_number(&key).map_or_else(|_| "?".into(), |number| number.to_string()),
+                        b'a' => key.last().map_or_else(|| "?".into(), |number| format!("number {number}")),
+                        _ => {
+                            let name = key[1..].split(|byte| *byte == 0).next().unwrap_or_default();
+                            format!("`{}`", String::from_utf8_lossy(name))
+                        }
+                    };
+                    named.push(format!("what is remembered of {word} {name} cannot be read"));
+                }
+            }
+        }
+        named
+    }
+}

@@ -1,0 +1,237 @@
+//! Opening: who owns the store, whether it is all there, and what an older release left.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::disk::Disk;
+use super::place::{self, Found};
+use super::records::{STATES, Sums};
+use super::witness::{Noted, Witness};
+use super::{Error, Meta, Result, SCHEMA, Store, StoredAccount, backups, codec, get, lock};
+
+/// How long a proof holds: what was whole may be damaged by the disk later.
+const PROOF_HOLDS: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Counters and accounts, as held in memory.
+type Loaded = (Meta, Vec<StoredAccount>);
+
+impl Store {
+    /// Opens the store in this data directory, making it if there is none.
+    pub fn open(data_dir: &Path) -> Result<Store> {
+        place::create_private_dir(data_dir)?;
+        let lock = place::lock(data_dir)?;
+        let found = place::prepare(data_dir)?;
+        if found == Found::Former {
+            migrate(data_dir)?;
+        }
+        let dir = place::store_dir(data_dir);
+        let disk = match Disk::open(&dir) {
+            Err(Error::Damaged(why)) => {
+                // What the copy lacks says less than what the original was refused for.
+                reindex(data_dir, &dir).map_err(|_| Error::Damaged(why))?;
+                Disk::open(&dir)
+            }
+            disk => disk,
+        };
+        let mut store = Store::over(data_dir, &dir, disk?)?;
+        store._lock = Some(lock);
+        Ok(store)
+    }
+
+    /// Opens the store in this very directory.
+    pub(super) fn at(data_dir: &Path, dir: &Path) -> Result<Store> {
+        Store::over(data_dir, dir, Disk::open(dir)?)
+    }
+
+    fn over(data_dir: &Path, dir: &Path, disk: Disk) -> Result<Store> {
+        let witness = Witness::open(dir)?.ok_or_else(|| Error::Damaged("the file witness in it is missing".into()))?;
+        let (meta, accounts) = load(&disk, witness.noted())?;
+        Ok(Store {
+            disk,
+            witness: Mutex::new(witness),
+            writing: Mutex::default(),
+            dir: data_dir.to_owned(),
+            codec: codec::Codec::default(),
+            meta: Mutex::new(meta),
+            accounts: accounts.into(),
+            damage: Mutex::default(),
+            proven: Mutex::default(),
+            _lock: None,
+        })
+    }
+
+    /// Whether there is room to note what a cycle does.
+    pub fn room(&self) -> Result<()> {
+        self.disk.room_for(0)
+    }
+
+    /// Makes a store usable again whose disk has failed, a full one for instance.
+    pub fn revive(&self) -> Result<()> {
+        if !self.disk.has_failed() {
+            return Ok(());
+        }
+        let _writing = lock(&self.writing);
+        self.disk.reopen()?;
+        let (meta, accounts) = load(&self.disk, lock(&self.witness).noted())?;
+        *lock(&self.meta) = meta;
+        *self.accounts.write().unwrap_or_else(PoisonError::into_inner) = accounts;
+        *lock(&self.damage) = None;
+        *lock(&self.proven) = None;
+        Ok(())
+    }
+
+    /// Proves that every record is there, whole and the latest. Reads everything, at most once a day.
+    pub fn prove(&self) -> Result<()> {
+        if let Some(damage) = lock(&self.damage).clone() {
+            return Err(Error::Damaged(damage));
+        }
+        if lock(&self.proven).is_some_and(|at| at.elapsed() < PROOF_HOLDS) {
+            return Ok(());
+        }
+        self.walk(|_, _| Ok(())).map(drop).map_err(|error| self.note(error))
+    }
+
+    /// Gives every record but the counters to `each`, in the order of the keys, while nothing is written, and proves
+    /// that nothing is missing. Returns how many there are, and the counters.
+    pub(super) fn walk(&self, mut each: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<(u64, Meta)> {
+        let _writing = lock(&self.writing);
+        let meta = self.meta();
+        let (mut sums, mut rows, mut records) = (Sums::default(), 0, 0);
+        for entry in self.disk.range::<&[u8], _>(..) {
+            let (key, value) = entry?;
+            codec::check(&value)?;
+            if key[..] == b"m"[..] {
+                continue;
+            }
+            sums.add(&key, &value);
+            rows += u64::from(key.first() == Some(&b't'));
+            records += 1;
+            each(&key, &value)?;
+        }
+        if meta.schema == SCHEMA && sums != meta.sums || rows != meta.rows {
+            return Err(Error::Damaged(match meta.rows.saturating_sub(rows) {
+                0 => "records of it are missing or older than its counters say".into(),
+                gone => format!("{gone} of {} transactions are gone", meta.rows),
+            }));
+        }
+        *lock(&self.proven) = Some(Instant::now());
+        Ok((records, meta))
+    }
+}
+
+/// Reads counters and accounts and compares them with what was acknowledged.
+fn load(disk: &Disk, noted: Noted) -> Result<Loaded> {
+    let meta: Option<Meta> = get(disk, b"m")?;
+    let meta = match meta {
+        Some(meta) if meta.schema > SCHEMA => {
+            return Err(Error::Foreign(format!(
+                "the store was written by a later release (schema {}, this one knows {SCHEMA}); install that release",
+                meta.schema
+            )));
+        }
+        None if noted > Noted::default() => {
+            return Err(Error::Damaged(format!("it is empty, but change {} was acknowledged", noted.last_seq)));
+        }
+        Some(meta) if meta.generation < noted.generation => {
+            return Err(Error::Damaged(format!(
+                "it ends at change {} (write {}), but change {} (write {}) was acknowledged",
+                meta.last_seq, meta.generation, noted.last_seq, noted.generation
+            )));
+        }
+        Some(meta) => meta,
+        None => Meta { schema: SCHEMA, salt: format!("{:016x}", fastrand::u64(..)), ..Meta::default() },
+    };
+    let (mut sums, mut accounts) = (Sums::default(), Vec::new());
+    for kind in STATES {
+        for entry in disk.prefix(&[kind]) {
+            let (key, value) = entry?;
+            sums.add(&key, &value);
+            if kind == b'a' {
+                accounts.push(codec::decode_json::<StoredAccount>(&value)?);
+            }
+        }
+    }
+    if meta.schema == SCHEMA && !sums.agree_on_states(&meta.sums) {
+        return Err(Error::Damaged("what it remembers of accounts, sources or destinations is not the latest".into()));
+    }
+    Ok((meta, accounts))
+}
+
+/// Brings a store of the first format to the present one: a backup, then sums and generation, and a witness. Done
+/// again from the start if it was cut off.
+fn migrate(data_dir: &Path) -> Result<()> {
+    let dir = place::store_dir(data_dir);
+    let acknowledged = match std::fs::read_to_string(data_dir.join("high-water")) {
+        Ok(text) => text.trim().parse().map_err(|_| Error::Damaged("the file high-water holds no number".into()))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error.into()),
+    };
+    if Witness::open(&dir)?.is_none() {
+        Witness::create(&dir, Noted::default())?;
+    }
+    let store = Store::at(data_dir, &dir)?;
+    let last_seq = store.meta().last_seq;
+    if last_seq < acknowledged {
+        return Err(Error::Damaged(format!(
+            "it ends at change {last_seq}, but change {acknowledged} was acknowledged"
+        )));
+    }
+    if store.meta().schema < SCHEMA {
+        backups::keep(&store, chrono::Utc::now())?;
+        let mut sums = Sums::default();
+        store.walk(|key, value| {
+            sums.add(key, value);
+            Ok(())
+        })?;
+        store.apply(super::Batch::default(), |meta| (meta.schema, meta.sums) = (SCHEMA, sums))?;
+    }
+    store.sync()?;
+    place::mark(data_dir)?;
+    // Of no use any more, and harmless if it stays.
+    drop(std::fs::remove_file(data_dir.join("high-water")));
+    Ok(())
+}
+
+/// A snapshot is sled's index of its own pages; where it is unreadable, sled opens nothing at all. Without one it reads
+/// the pages themselves, but may then miss some without a word: so this is tried on a copy, and the copy takes the
+/// place of the original only if it proves to hold every record.
+fn reindex(data_dir: &Path, dir: &Path) -> Result<()> {
+    let is_snapshot = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("snap.");
+    let names: HashSet<_> =
+        std::fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<std::io::Result<_>>()?;
+    if !names.iter().any(|name| is_snapshot(name)) {
+        return Err(Error::Damaged("it has no snapshot to do without".into()));
+    }
+    let building = place::start_building(data_dir)?;
+    let copied = copy(dir, &building, &is_snapshot).and_then(|()| {
+        let store = Store::at(data_dir, &building)?;
+        store.prove()
+    });
+    if let Err(error) = copied {
+        place::remove_dir(&building)?;
+        return Err(error);
+    }
+    place::take_place(data_dir, chrono::Utc::now())?;
+    tracing::warn!("the store's index of pages was damaged; it was made anew, and every record is there");
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path, leave_out: &dyn Fn(&std::ffi::OsStr) -> bool) -> Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if leave_out(&name) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            place::create_private_dir(&to.join(&name))?;
+            copy(&entry.path(), &to.join(&name), leave_out)?;
+        } else {
+            std::fs::copy(entry.path(), to.join(&name))?;
+            std::fs::File::open(to.join(&name))?.sync_all()?;
+        }
+    }
+    place::sync_dir(to)
+}

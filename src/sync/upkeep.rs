@@ -1,0 +1,62 @@
+//! What a cycle does for the store itself: proves it whole before anything is sent, stops in good order on a full disk,
+//! and keeps a backup afterwards.
+
+use chrono::{DateTime, Utc};
+
+use super::{DestinationReport, Engine, Outcome, SourceReport};
+use crate::store::{self, Store, backups};
+
+/// A report that can say: the owner must act first.
+pub(super) trait Stopped {
+    /// Nothing could be done with it, for this reason.
+    fn stopped(name: &str, why: String) -> Self;
+}
+
+impl Stopped for SourceReport {
+    fn stopped(name: &str, why: String) -> SourceReport {
+        let (name, outcome) = (name.to_owned(), Outcome::Attention);
+        SourceReport { name, outcome, error: Some(why), ..SourceReport::default() }
+    }
+}
+
+impl Stopped for DestinationReport {
+    fn stopped(name: &str, why: String) -> DestinationReport {
+        let (name, outcome) = (name.to_owned(), Outcome::Attention);
+        DestinationReport { name, outcome, error: Some(why), ..DestinationReport::default() }
+    }
+}
+
+/// A full disk is something for the owner to do, told like any other; all else the store has to say ends the cycle.
+pub(super) fn unless_full<T: Stopped>(name: &str, result: Result<T, store::Error>) -> Result<T, store::Error> {
+    match result {
+        Err(error @ store::Error::Full) => Ok(T::stopped(name, error.to_string())),
+        other => other,
+    }
+}
+
+impl Engine {
+    /// Makes sure of the store before anything is sent: one that lost something would send rows again.
+    pub(in crate::sync) async fn make_ready(&self) -> Result<(), store::Error> {
+        self.apart(|store| store.revive().and_then(|()| store.room()).and_then(|()| store.prove())).await
+    }
+
+    /// Keeps a backup if one is due. What hinders it is returned as a sentence for the owner; only damage ends the
+    /// cycle.
+    pub(super) async fn keep_backup(&self, now: DateTime<Utc>) -> Result<Option<String>, store::Error> {
+        match self.apart(move |store| backups::keep_if_due(store, now)).await {
+            Ok(_) => Ok(None),
+            Err(error @ store::Error::Damaged(_)) => Err(error),
+            Err(error) => Ok(Some(format!("no backup could be kept: {error}"))),
+        }
+    }
+
+    /// Work that reads the whole store is done on a thread of its own: commands are answered meanwhile.
+    async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, store::Error> + Send + 'static,
+    ) -> Result<T, store::Error> {
+        let store = self.store.clone();
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        done.unwrap_or_else(|error| Err(store::Error::Io(error.to_string())))
+    }
+}
