@@ -217,8 +217,9 @@ pub trait Destination: Send {
     fn summarise(&mut self, _summary: &Summary) {}
 
     /// Called after the last batch: writes what no batch has carried. Sends nothing where there is nothing to write.
-    async fn publish(&mut self) -> Result<(), Error> {
-        Ok(())
+    /// Returns the number of the ledger's last batch, where that has become another by it.
+    async fn publish(&mut self) -> Result<Option<u64>, Error> {
+        Ok(None)
     }
 
     /// What the destination wants back at its next construction (schema cache, request budget); small.

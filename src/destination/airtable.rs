@@ -210,8 +210,8 @@ impl Destination for Airtable {
         self.summary = Some(summary.clone());
     }
 
-    async fn publish(&mut self) -> Result<(), Error> {
-        self.publish_accounts().await
+    async fn publish(&mut self) -> Result<Option<u64>, Error> {
+        self.publish_accounts().await.map(|()| None)
     }
 
     fn memory(&self) -> Vec<u8> {

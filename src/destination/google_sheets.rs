@@ -96,6 +96,8 @@ pub struct GoogleSheets {
     summary: Option<Summary>,
     /// The summary has been written.
     shown: bool,
+    /// Rows were written without it.
+    behind: bool,
     /// The tab of balances as it is.
     balances: Option<Balances>,
     /// The dashboard was made before.
@@ -145,6 +147,7 @@ impl GoogleSheets {
             prepared: None,
             summary: None,
             shown: false,
+            behind: false,
             balances: None,
             dashboard_made: false,
             book: None,
@@ -264,9 +267,11 @@ impl Destination for GoogleSheets {
         self.shown = false;
     }
 
-    async fn publish(&mut self) -> Result<(), Error> {
+    async fn publish(&mut self) -> Result<Option<u64>, Error> {
+        let before = self.memory.floor;
         self.publish_balances().await?;
-        self.publish_dashboard().await
+        self.publish_dashboard().await?;
+        Ok(Some(self.memory.floor).filter(|floor| *floor != before))
     }
 
     fn memory(&self) -> Vec<u8> {

@@ -226,7 +226,9 @@ impl Delivery<'_> {
         }
         self.state.adopting = false;
         self.save()?;
-        destination.publish().await?;
+        if let Some(ledger) = destination.publish().await? {
+            self.state.last_batch = self.state.last_batch.max(ledger);
+        }
         self.state.published = published;
         Ok(())
     }

@@ -110,6 +110,14 @@ fn yesterday(world: &World) {
         }
         engine.store.put_destination(&destination.name, &destination.target(), &state).unwrap();
     }
+    // The sheet remembers the day, too.
+    edit(world, |book| {
+        book.change_metadata("bankfeed.balances", |value| {
+            let mut note: serde_json::Value = serde_json::from_str(value).unwrap();
+            note["told"] = "2020-01-01 0".into();
+            note.to_string()
+        });
+    });
 }
 
 #[tokio::test]
@@ -135,6 +143,11 @@ async fn the_rows_add_up_to_the_banks_balance_and_nothing_is_sent_twice_a_day() 
     let report = world.cycle().await;
     assert_eq!(report.exit_status(), 0, "{report:?}");
     assert_eq!((world.google.server.requests(), world.airtable.server.requests()), (0, 0));
+    // Not even after the store is lost: the sheet knows what it says.
+    std::fs::remove_dir_all(world.data_dir()).unwrap();
+    world.cycle().await;
+    assert!(world.google.server.log().iter().all(|one| !one.target.contains(":batchUpdate")));
+    world.clear_logs();
     yesterday(&world);
     world.cycle().await;
     assert_eq!(world.google.server.requests(), 3, "token, search, one write");

@@ -43,6 +43,9 @@ pub(super) struct TabState {
     /// Fingerprint of what the formulas refer to.
     #[serde(default)]
     pub print: String,
+    /// The day it was written last, and a fingerprint of what the owner had to do then.
+    #[serde(default)]
+    pub told: String,
 }
 
 /// Value of the other entries.
@@ -144,6 +147,12 @@ impl Balances {
     }
 }
 
+/// The day of a summary and a fingerprint of what the owner must do: the sheet itself remembers it, so that a lost store is
+/// no reason to write the same again.
+pub(super) fn told(summary: &Summary) -> String {
+    format!("{} {:016x}", summary.at.date_naive(), xxh3_64(summary.attention.join("\0").as_bytes()))
+}
+
 /// What formulas must know of the spreadsheet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sheetwise {
@@ -183,7 +192,7 @@ impl Page<'_> {
         let (balances, rows) = (self.balances, self.summary.accounts.len() as u32);
         let needed = balances.first_row() + rows;
         let grid = if needed > balances.state.grid { needed + NEW_ROWS / 4 } else { balances.state.grid };
-        TabState { rows, grid, print: self.print(), ..balances.state.clone() }
+        TabState { rows, grid, print: self.print(), told: told(self.summary), ..balances.state.clone() }
     }
 
     /// Whether formulas have to be written.

@@ -7,7 +7,7 @@ use google_sheets4::api;
 use hyper::body::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::balances::{Balances, Page, Sheetwise, TabState, separator};
+use super::balances::{Balances, Page, Sheetwise, TabState, separator, told};
 use super::batch::Envelope;
 use super::dashboard;
 use super::layout::{Found, Layout};
@@ -115,7 +115,10 @@ impl GoogleSheets {
     /// A batch was applied, and the balances with it if it carried them.
     pub(super) fn balances_written(&mut self, number: u64, hash: u64) {
         let prepared = self.prepared.as_mut().filter(|prepared| prepared.is(number, hash));
-        let Some((_, state)) = prepared.and_then(|prepared| prepared.beside.take()) else { return };
+        let Some((_, state)) = prepared.and_then(|prepared| prepared.beside.take()) else {
+            self.behind = true;
+            return;
+        };
         self.shown = true;
         if let Some(balances) = &mut self.balances {
             balances.state = state;
@@ -127,6 +130,9 @@ impl GoogleSheets {
     pub(super) async fn publish_balances(&mut self) -> Result<(), Error> {
         if self.summary.is_none() || self.config.balances_tab.is_none() {
             return Ok(());
+        }
+        if !self.behind && self.told_already() {
+            self.shown = true;
         }
         let (mut tried, mut refused) = (0, 0);
         while !self.shown {
@@ -145,6 +151,12 @@ impl GoogleSheets {
             }
         }
         Ok(())
+    }
+
+    /// Whether the tab was written on this day with the owner having to do the same, whoever wrote it.
+    fn told_already(&self) -> bool {
+        let (Some(summary), Some(balances)) = (&self.summary, &self.balances) else { return false };
+        balances.state.told == told(summary)
     }
 
     fn in_the_way(&self, error: Error) -> Error {
