@@ -119,6 +119,16 @@ impl Destination {
     }
 }
 
+impl Destination {
+    /// Whether it shows balances beside rows.
+    pub fn shows_balances(&self) -> bool {
+        match &self.kind {
+            DestinationKind::GoogleSheets(sheets) => sheets.balances_tab.is_some(),
+            DestinationKind::Airtable(airtable) => airtable.accounts_table.is_some(),
+        }
+    }
+}
+
 /// Kinds of destination.
 #[derive(Clone, Debug)]
 pub enum DestinationKind {
@@ -175,6 +185,8 @@ pub struct Airtable {
     pub base_url: Url,
     /// The plan's calls per month; never spent past.
     pub monthly_requests: Option<u32>,
+    /// Name of the table with balances, where one is asked for.
+    pub accounts_table: Option<String>,
     /// Columns and policies.
     pub rows: Rows,
 }

@@ -8,12 +8,15 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use chrono::{DateTime, FixedOffset, NaiveDate};
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Transaction;
+use crate::model::{Direction, Transaction};
 use crate::remote::{Context, Error};
 
 pub mod airtable;
+mod figures;
 pub mod google_sheets;
 pub mod readback;
 
@@ -114,6 +117,67 @@ pub struct Past {
     pub through: BTreeMap<String, i64>,
 }
 
+/// How things stand, for destinations that show more than rows. Times are in the owner's zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// When it was drawn up.
+    pub at: DateTime<FixedOffset>,
+    /// When the next scheduled cycle runs.
+    pub next_run: Option<DateTime<FixedOffset>>,
+    /// What the owner must do, in sentences.
+    pub attention: Vec<String>,
+    /// What failed and will be tried again by itself.
+    pub trouble: Vec<String>,
+    /// The accounts this destination gets rows of. An account that changed its currency comes once per currency.
+    pub accounts: Vec<AccountSummary>,
+}
+
+/// How one account stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountSummary {
+    /// IBAN.
+    pub account: String,
+    /// Name.
+    pub name: String,
+    /// Customer.
+    pub customer: String,
+    /// Currency of the amounts here.
+    pub currency: String,
+    /// The account had another currency, too: only rows in this one count.
+    pub mixed: bool,
+    /// The bank's balance; of a former currency, the last one in it.
+    pub balance: Option<Decimal>,
+    /// The balance before the first row.
+    pub opening: Option<Decimal>,
+    /// Sum of rows that the bank took back and that are still shown here.
+    pub taken_back: Decimal,
+    /// What the rows that were delivered add up to, where the destination has no formulas of its own.
+    pub sum: Option<Decimal>,
+    /// Why the rows here are not all of the account's.
+    pub partial: Option<Partial>,
+    /// Rows that the owner deleted here.
+    pub deleted: u64,
+    /// Rows that the service refuses.
+    pub rejected: u64,
+    /// Why the history may be incomplete; `None`: the chain of balances is whole.
+    pub problem: Option<String>,
+    /// Date of the first row here.
+    pub first: Option<NaiveDate>,
+    /// Date of the last row here.
+    pub last: Option<NaiveDate>,
+    /// Last pull of its source that went through.
+    pub last_success: Option<DateTime<FixedOffset>>,
+}
+
+/// Why a destination does not get all rows of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partial {
+    /// Earlier ones are left out.
+    Since(NaiveDate),
+    /// Only money out, or only money in.
+    Direction(Direction),
+}
+
 /// A place rows are copied to.
 #[async_trait]
 pub trait Destination: Send {
@@ -147,6 +211,16 @@ pub trait Destination: Send {
 
     /// Finds out what became of the batch with this number and hash after its answer was lost.
     async fn settle(&mut self, number: u64, hash: u64) -> Result<Settled, Error>;
+
+    /// Hands over how things stand, before [`Destination::open`]. A destination that shows it writes it together with
+    /// the last rows it is offered.
+    fn summarise(&mut self, _summary: &Summary) {}
+
+    /// Called after the last batch: writes what no batch has carried. Sends nothing where there is nothing to write.
+    /// Returns the number of the ledger's last batch, where that has become another by it.
+    async fn publish(&mut self) -> Result<Option<u64>, Error> {
+        Ok(None)
+    }
 
     /// What the destination wants back at its next construction (schema cache, request budget); small.
     fn memory(&self) -> Vec<u8>;

@@ -43,7 +43,7 @@ mod tests;
 mod witness;
 
 pub use codec::StoredRow;
-pub use records::{Attention, DestinationState, Intent, Meta, SourceState, StoredAccount};
+pub use records::{Attention, DestinationState, Intent, Meta, Published, SourceState, StoredAccount};
 pub use recover::{Recovered, recover};
 
 /// Layout of the keys. A store with a higher one is refused, an older one is migrated. 1: without sums and generation.
@@ -140,6 +140,15 @@ pub struct Former {
     pub what: What,
     /// The version.
     pub transaction: Transaction,
+}
+
+/// Which rows an account has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// Days with rows that the bank shows, oldest first.
+    pub days: Vec<NaiveDate>,
+    /// Numbers of the rows that it no longer shows.
+    pub vanished: Vec<u64>,
 }
 
 impl Store {
@@ -278,6 +287,33 @@ impl Store {
         let value = self.disk.get(numbered(b't', number))?;
         let value = value.ok_or_else(|| Error::Damaged(format!("transaction number {number} is gone")))?;
         self.decode(&value)
+    }
+
+    /// What the index says of every account's rows, without opening a record.
+    pub fn outlines(&self) -> Result<HashMap<u16, Outline>> {
+        let mut outlines: HashMap<u16, Outline> = HashMap::new();
+        for entry in self.disk.prefix(b"k") {
+            let (key, value) = entry?;
+            let (date, account) = parse_day_key(&key)?;
+            let outline = outlines.entry(account).or_default();
+            let mut live = false;
+            for (_, known) in parse_day(&value, date)? {
+                if known.vanished { outline.vanished.push(known.number) } else { live = true }
+            }
+            if live {
+                outline.days.push(date);
+            }
+        }
+        Ok(outlines)
+    }
+
+    /// The rows of one account-day that the bank still shows, by time.
+    pub fn rows_of_day(&self, account: u16, date: NaiveDate) -> Result<Vec<Row>> {
+        let Some(value) = self.disk.get(day_key(date, account))? else { return Ok(Vec::new()) };
+        let live = parse_day(&value, date)?.into_iter().filter(|(_, known)| !known.vanished);
+        let mut rows = live.map(|(_, known)| Ok(self.stored(known.number)?.row)).collect::<Result<Vec<Row>>>()?;
+        rows.sort_by_key(|row| row.time);
+        Ok(rows)
     }
 
     /// A transaction by number.

@@ -100,6 +100,7 @@ pub(super) const AIRTABLE: &[Key] = &[
     key("table", "the table's name or its id `tbl…`, in quotes"),
     key("token", SECRET_EXPECTED),
     key("monthly_requests", "a whole number of at least 1"),
+    key("accounts_table", "the name of a table in quotes, or false"),
 ];
 
 pub(super) const HTTP: &[Key] = &[

@@ -133,10 +133,6 @@ fn config(top: &Table<'_>, file: &File<'_>, environment: &Environment) -> Result
     if destinations.is_empty() {
         warnings.push(format!("{}: no destination, rows are only stored; add a [[destination]]", file.name));
     }
-    warnings.extend(destinations.iter().filter(|destination| asks_for_later_tabs(destination)).map(|destination| {
-        let name = &destination.name;
-        format!("{}: destination `{name}`: this version writes no balances and no dashboard tab yet", file.name)
-    }));
     let http = top.read("http", http)?;
     warnings.extend(http.iter().flat_map(|http| short_tokens(http, file)));
     let path = PathBuf::new();
@@ -299,36 +295,54 @@ fn fibank(table: &Table<'_>) -> Result<Fibank, Error> {
 fn google_sheets(table: &Table<'_>) -> Result<GoogleSheets, Error> {
     let rows = rows(table)?;
     let orders = [("oldest-first", Order::OldestFirst), ("newest-first", Order::NewestFirst)];
-    Ok(GoogleSheets {
+    let sheets = GoogleSheets {
         spreadsheet: table.require("spreadsheet", values::spreadsheet)?,
         tab: table.read("tab", values::title)?.unwrap_or_else(|| transactions(rows.language)),
         service_account: table.require("service_account", values::service_account)?,
         base_url: table.read("base_url", values::root)?.map_or_else(|| fixed("https://sheets.googleapis.com/"), Ok)?,
         order: table.read("order", |value| value.choice(&orders))?.unwrap_or_default(),
-        balances_tab: table.read("balances_tab", values::title_or_false)?.flatten(),
-        dashboard_tab: table.read("dashboard_tab", values::title_or_false)?.flatten(),
+        balances_tab: extra(table, "balances_tab", rows.language, "Balances", "Салда")?,
+        dashboard_tab: extra(table, "dashboard_tab", rows.language, "Dashboard", "Табло")?,
         rows,
-    })
+    };
+    let (balances, dashboard) = (sheets.balances_tab.as_ref(), sheets.dashboard_tab.as_ref());
+    check_titles(table, &[("tab", Some(&sheets.tab)), ("balances_tab", balances), ("dashboard_tab", dashboard)])?;
+    Ok(sheets)
 }
 
-/// Tabs that the contract names and a later version will write.
-fn asks_for_later_tabs(destination: &Destination) -> bool {
-    match &destination.kind {
-        DestinationKind::GoogleSheets(sheets) => sheets.balances_tab.is_some() || sheets.dashboard_tab.is_some(),
-        DestinationKind::Airtable(_) => false,
+/// The title of a tab or table beside the transactions: as configured, the usual one, or none.
+fn extra(table: &Table<'_>, key: &str, language: Language, en: &str, bg: &str) -> Result<Option<String>, Error> {
+    let usual = if language == Language::En { en } else { bg };
+    Ok(table.read(key, values::title_or_false)?.unwrap_or_else(|| Some(usual.to_owned())))
+}
+
+/// Titles inside one spreadsheet or base must differ, by more than capitals.
+fn check_titles(table: &Table<'_>, titles: &[(&str, Option<&String>)]) -> Result<(), Error> {
+    let mut seen: Vec<(&str, String)> = Vec::new();
+    for (key, title) in titles {
+        let Some(title) = title.map(|title| title.to_lowercase()) else { continue };
+        if let Some((other, _)) = seen.iter().find(|(_, known)| *known == title) {
+            return Err(table.error(format!("{other} and {key} have the same title, give one of them another")));
+        }
+        seen.push((key, title));
     }
+    Ok(())
 }
 
 fn airtable(table: &Table<'_>) -> Result<Airtable, Error> {
     let rows = rows(table)?;
-    Ok(Airtable {
+    let airtable = Airtable {
         base: table.require("base", values::base)?,
         table: table.read("table", values::title)?.unwrap_or_else(|| transactions(rows.language)),
         token: table.require("token", values::secret)?,
         base_url: table.read("base_url", values::origin)?.map_or_else(|| fixed("https://api.airtable.com"), Ok)?,
         monthly_requests: table.read("monthly_requests", |value| value.whole(1..=u32::MAX))?,
+        accounts_table: table.read("accounts_table", values::title_or_false)?.flatten(),
         rows,
-    })
+    };
+    let accounts = airtable.accounts_table.as_ref();
+    check_titles(table, &[("table", Some(&airtable.table)), ("accounts_table", accounts)])?;
+    Ok(airtable)
 }
 
 fn rows(table: &Table<'_>) -> Result<Rows, Error> {

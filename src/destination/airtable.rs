@@ -18,15 +18,17 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::readback::Reader;
-use super::{Batch, Destination, Item, Outcome, Settled};
+use super::{Batch, Destination, Item, Outcome, Settled, Summary};
 use crate::config;
 use crate::remote::{Backoff, Cause, Client, Context, Error};
 
+use accounts::Accounts;
 use api::Api;
 use errors::Wording;
 use layout::Layout;
 use pace::{Pace, SPACING, Spending};
 
+mod accounts;
 mod api;
 mod arrange;
 mod carry;
@@ -57,6 +59,12 @@ pub struct Airtable {
     fresh: bool,
     /// The table was made here, so that nothing in it is of another's making.
     made: bool,
+    /// Name of the table of accounts, where one is asked for.
+    accounts_table: Option<String>,
+    /// What is known of it.
+    accounts: Option<Accounts>,
+    /// How things stand, until it is written.
+    summary: Option<Summary>,
 }
 
 /// What is handed to the next construction.
@@ -67,6 +75,9 @@ struct Memory {
     /// Id of the table that was made by this very store.
     #[serde(default)]
     made: Option<String>,
+    /// The table of accounts.
+    #[serde(default)]
+    accounts: Option<Accounts>,
 }
 
 impl Airtable {
@@ -78,7 +89,7 @@ impl Airtable {
         if !token.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(refused("it holds characters that no token has: copy it once more"));
         }
-        let Memory { layout, spending, made } = recall(&service, memory);
+        let Memory { layout, spending, made, accounts } = recall(&service, memory);
         // The default patience gives Airtable's own pace; a shorter one, meant for a service on this machine, a shorter.
         let pace = Pace::new(SPACING.min(context.backoff.first / 2));
         let api = Api {
@@ -100,6 +111,9 @@ impl Airtable {
             made: layout.as_ref().is_some_and(|layout| made.as_ref() == Some(&layout.table)),
             layout,
             fresh: false,
+            accounts_table: config.accounts_table.clone(),
+            accounts,
+            summary: None,
         })
     }
 
@@ -192,9 +206,18 @@ impl Destination for Airtable {
         Ok(Settled::NotApplied)
     }
 
+    fn summarise(&mut self, summary: &Summary) {
+        self.summary = Some(summary.clone());
+    }
+
+    async fn publish(&mut self) -> Result<Option<u64>, Error> {
+        self.publish_accounts().await.map(|()| None)
+    }
+
     fn memory(&self) -> Vec<u8> {
         let made = self.layout.as_ref().filter(|_| self.made).map(|layout| layout.table.clone());
-        let memory = Memory { layout: self.layout.clone(), spending: self.api.spending.clone(), made };
+        let (layout, spending) = (self.layout.clone(), self.api.spending.clone());
+        let memory = Memory { layout, spending, made, accounts: self.accounts.clone() };
         serde_json::to_vec(&memory).unwrap_or_else(|error| {
             // Strings, numbers and dates only; should it fail all the same, the next cycle reads the layout again.
             tracing::warn!("{}: cannot keep what is known of the base: {error}", self.service());

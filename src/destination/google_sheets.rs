@@ -5,20 +5,23 @@
 //! whatever the owner moved (`layout`); what is missing is created (`setup`). A steady cycle costs a token, one read, and
 //! one write per batch. It knows nothing of the store: what to send, and in which order, is the engine's affair.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::readback::Reader;
-use super::{Batch, Destination, Item, Outcome, Past, Settled, Verdict, What};
+use super::{Batch, Destination, Item, Outcome, Past, Settled, Summary, Verdict, What};
 use crate::config;
 use crate::remote::{Cause, Context, Error};
 
 mod auth;
+mod balances;
 mod batch;
 mod body;
 mod changes;
+mod dashboard;
 mod delivery;
 mod errors;
 mod layout;
@@ -29,13 +32,16 @@ mod pace;
 mod readback;
 mod requests;
 mod setup;
+mod tabs;
 #[cfg(test)]
 mod tests;
 mod transport;
 
+use balances::{Balances, TabState};
 use errors::Names;
 use layout::Layout;
 use ledger::{Guards, Ledger};
+use setup::Book;
 use transport::{Limits, Transport};
 
 /// Most items looked at for one batch.
@@ -52,6 +58,9 @@ struct Memory {
     gone: Vec<String>,
     /// Highest batch number that was ever used up.
     floor: u64,
+    /// The release whose dashboard Google has refused: it is not tried again.
+    #[serde(default)]
+    dashboard_refused: String,
 }
 
 /// A batch that was cut, until the next one.
@@ -65,6 +74,8 @@ struct Prepared {
     grid_rows: Option<u64>,
     at: Instant,
     sent: bool,
+    /// The balances it carries: where they stand in the body, and the state of their tab once they are written.
+    beside: Option<(Range<usize>, TabState)>,
 }
 
 /// The connector.
@@ -81,6 +92,18 @@ pub struct GoogleSheets {
     /// The ledger as last read or written, with the id of its entry.
     ledger: Option<(i32, Ledger)>,
     prepared: Option<Prepared>,
+    /// How things stand, to be shown.
+    summary: Option<Summary>,
+    /// The summary has been written.
+    shown: bool,
+    /// Rows were written without it.
+    behind: bool,
+    /// The tab of balances as it is.
+    balances: Option<Balances>,
+    /// The dashboard was made before.
+    dashboard_made: bool,
+    /// The spreadsheet's properties, where this cycle has read them.
+    book: Option<Book>,
 }
 
 impl GoogleSheets {
@@ -103,7 +126,13 @@ impl GoogleSheets {
         let old: Memory = serde_json::from_slice(memory).unwrap_or_default();
         let old = if old.spreadsheet == spreadsheet { old } else { Memory::default() };
         let gone = if old.tab == config.tab { old.gone } else { Vec::new() };
-        let memory = Memory { spreadsheet, tab: config.tab.clone(), gone, floor: old.floor };
+        let memory = Memory {
+            spreadsheet,
+            tab: config.tab.clone(),
+            gone,
+            floor: old.floor,
+            dashboard_refused: old.dashboard_refused,
+        };
         Ok(GoogleSheets {
             guards: Guards::new(&names.spreadsheet, name),
             names,
@@ -116,13 +145,19 @@ impl GoogleSheets {
             opened_at: None,
             ledger: None,
             prepared: None,
+            summary: None,
+            shown: false,
+            behind: false,
+            balances: None,
+            dashboard_made: false,
+            book: None,
         })
     }
 }
 
 impl Prepared {
     fn new(number: u64, hash: u64, verdicts: Vec<Verdict>) -> Prepared {
-        Prepared { number, hash, verdicts, next: None, grid_rows: None, at: Instant::now(), sent: false }
+        Prepared { number, hash, verdicts, next: None, grid_rows: None, at: Instant::now(), sent: false, beside: None }
     }
 
     fn is(&self, number: u64, hash: u64) -> bool {
@@ -225,6 +260,18 @@ impl Destination for GoogleSheets {
                 done => return done,
             }
         }
+    }
+
+    fn summarise(&mut self, summary: &Summary) {
+        self.summary = Some(summary.clone());
+        self.shown = false;
+    }
+
+    async fn publish(&mut self) -> Result<Option<u64>, Error> {
+        let before = self.memory.floor;
+        self.publish_balances().await?;
+        self.publish_dashboard().await?;
+        Ok(Some(self.memory.floor).filter(|floor| *floor != before))
     }
 
     fn memory(&self) -> Vec<u8> {

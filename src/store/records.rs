@@ -150,6 +150,15 @@ pub struct Intent {
     pub through: u64,
 }
 
+/// When a destination was last told how things stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// The owner's day.
+    pub day: NaiveDate,
+    /// Fingerprint of everything the owner had to know then.
+    pub attention: u64,
+}
+
 /// What is remembered of a destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -174,6 +183,8 @@ pub struct DestinationState {
     pub withheld: Vec<String>,
     /// Rows the owner has deleted there.
     pub deleted: Vec<String>,
+    /// When it was last told how things stand.
+    pub published: Option<Published>,
     /// Those of them that a read-back noticed: `verify --repair` puts them back.
     pub noticed: Vec<String>,
     /// Rows to put back at the next delivery.
@@ -209,6 +220,7 @@ impl Default for DestinationState {
             rejected: BTreeMap::new(),
             withheld: Vec::new(),
             deleted: Vec::new(),
+            published: None,
             noticed: Vec::new(),
             restoring: Vec::new(),
             mending: Vec::new(),

@@ -175,7 +175,10 @@ impl Delivery<'_> {
         let first = self.look(1)?;
         let repairs = !self.state.restoring.is_empty() || !self.state.mending.is_empty();
         if first.items.is_empty() && self.state.intents.is_empty() && !repairs {
-            return Ok(self.pass(first.examined, &first.withheld)?);
+            self.pass(first.examined, &first.withheld)?;
+            if !self.engine.summary_due(self.config, &self.state, Utc::now())? {
+                return Ok(());
+            }
         }
         let memory = self.state.memory();
         let mut destination = destination::build(self.config, context, &memory)?;
@@ -187,6 +190,11 @@ impl Delivery<'_> {
     }
 
     async fn bring_up_to_date(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
+        let (now, mut published) = (Utc::now(), None);
+        if self.config.shows_balances() {
+            published = Some(self.engine.published(now)?);
+            destination.summarise(&self.engine.summary(self.config, &self.state, now)?);
+        }
         let ledger = destination.open().await?;
         self.settle(destination).await?;
         self.catch_up(ledger);
@@ -218,6 +226,10 @@ impl Delivery<'_> {
         }
         self.state.adopting = false;
         self.save()?;
+        if let Some(ledger) = destination.publish().await? {
+            self.state.last_batch = self.state.last_batch.max(ledger);
+        }
+        self.state.published = published;
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The integration tests: one crate, one module per subject.
 #![allow(clippy::unwrap_used)]
 
+mod balances;
 mod cli;
 mod config;
 mod docs;

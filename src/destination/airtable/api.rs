@@ -263,6 +263,12 @@ impl Api {
         serde_json::from_slice(&answer.body).map_err(|error| self.unreadable(&error).into())
     }
 
+    /// Whether so many requests can go to something that rows do not depend on: not into the last fifth of the budget.
+    pub(super) fn can_spare(&mut self, requests: u32) -> bool {
+        let sent = u64::from(self.sent_this_month());
+        self.monthly_requests.is_none_or(|limit| (sent + u64::from(requests)) * 5 <= u64::from(limit) * 4)
+    }
+
     /// Counts a request, or refuses it before it is sent.
     fn afford(&mut self) -> Result<(), Error> {
         let now = (self.clock)();

@@ -70,6 +70,7 @@ impl World {
             token: Secret::Plain(SecretString::from(self.token.clone())),
             base_url: self.service.server.url().parse().unwrap(),
             monthly_requests: self.monthly_requests,
+            accounts_table: None,
             rows: Rows {
                 columns: self.columns.clone(),
                 updates: self.updates,

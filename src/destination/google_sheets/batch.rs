@@ -2,6 +2,7 @@
 //! all-or-nothing request. This file writes its bytes and the requests of new rows; it is pure.
 
 use std::io::Write;
+use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -27,6 +28,11 @@ pub(super) struct Envelope<'a> {
 impl Envelope<'_> {
     /// The whole body. `work` is any number of requests, joined by commas.
     pub fn wrap(&self, work: &[u8], ledger: &Ledger, removed: &[u64]) -> Vec<u8> {
+        self.wrap_both(work, &[], ledger, removed).0
+    }
+
+    /// The same with requests that may be left out again, and where they stand in the body.
+    pub fn wrap_both(&self, work: &[u8], beside: &[u8], ledger: &Ledger, removed: &[u64]) -> (Vec<u8>, Range<usize>) {
         let (name, sheet) = (self.guards.name(self.number), self.layout.sheet);
         let mut out = Vec::with_capacity(work.len() + ENVELOPE);
         // Names of guards are letters, digits and underscores: nothing to escape.
@@ -38,6 +44,12 @@ impl Envelope<'_> {
             out.push(b',');
             out.extend_from_slice(work);
         }
+        let start = out.len();
+        if !beside.is_empty() {
+            out.push(b',');
+            out.extend_from_slice(beside);
+        }
+        let span = start..out.len();
         // Whether an update that matches no entry is an error is unknown. Where it is none and somebody removed the ledger
         // since it was read, the next opening makes it anew with the number that the guard tells.
         let entry = self.ledger_entry;
@@ -54,7 +66,7 @@ impl Envelope<'_> {
             push(&mut out, format_args!(r#"{REMOVAL}{{"namedRangeId":"{name}"}}}}"#));
         }
         out.extend_from_slice(b"]}");
-        out
+        (out, span)
     }
 }
 

@@ -8,7 +8,7 @@ use super::batch::{AHEAD, Cut, Envelope, push_blank_rows, without_removals};
 use super::body;
 use super::changes::{Changes, rows_by_id};
 use super::setup::{BOOK_FIELDS, Book};
-use super::{GoogleSheets, Prepared};
+use super::{GoogleSheets, MOST_ITEMS, Prepared};
 use crate::config;
 use crate::destination::readback::id_text;
 use crate::destination::{Batch, Item, Outcome, Settled, Verdict, What};
@@ -48,6 +48,7 @@ impl GoogleSheets {
         let (hash, rows) = (cut.hash(), cut.rows());
         let mut prepared = Prepared::new(number, hash, cut.verdicts.clone());
         let mut body = Vec::new();
+        let last = items.len() < MOST_ITEMS && cut.taken == items.len();
         if rows > 0 {
             let added = cut.rows_to_add(order, ledger.spare);
             let grid_rows = if added > 0 { self.grid_rows().await? } else { 0 };
@@ -59,8 +60,9 @@ impl GoogleSheets {
                 next.spare = (ledger.spare + added).saturating_sub(rows);
             }
             let work = cut.requests(&layout, order, added, grid_rows);
+            let beside = if last { self.balances_work(&layout).await? } else { None };
             let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number };
-            body = envelope.wrap(&work, &next, &removed);
+            body = prepared.wrap(&envelope, &work, beside, &next, &removed);
             prepared.grid_rows = (added > 0).then_some(grid_rows + added);
             prepared.next = Some(next);
         }
@@ -97,8 +99,10 @@ impl GoogleSheets {
                 push_blank_rows(&mut requests, &layout, added, self.grid_rows().await?);
             }
             requests.extend_from_slice(&work.requests);
+            let last = items.len() < MOST_ITEMS && work.verdicts.len() == items.len();
+            let beside = if last { self.balances_work(&layout).await? } else { None };
             let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number };
-            body = envelope.wrap(&requests, &next, &removed);
+            body = prepared.wrap(&envelope, &requests, beside, &next, &removed);
             prepared.next = Some(next);
         }
         self.prepared = Some(prepared);
@@ -157,11 +161,18 @@ impl GoogleSheets {
     /// known, but that another one comes first is not impossible, and reading once settles it. `None`: it was applied.
     pub(super) async fn send(&mut self, batch: &Batch, body: Vec<u8>) -> Result<Option<Outcome>, Error> {
         let mut body = Bytes::from(body);
+        let mut beside = self.beside(batch);
         loop {
             let Err(failure) = self.transport().await?.send(body.clone()).await else { return Ok(None) };
             let Some(message) = &failure.refused else { return Err(failure.error) };
             if self.guards.refused(batch.number, message) {
                 return self.superseded_or_done(batch).await.map(Some);
+            }
+            // Rows never wait for the balances: whatever is wrong with those is told when they are written alone.
+            if let Some(span) = beside.take() {
+                self.leave_balances_out(batch);
+                body = [&body[..span.start], &body[span.end..]].concat().into();
+                continue;
             }
             // The owner may have tidied up the named ranges whose removal was asked for.
             if let Some(shorter) = without_removals(&body) {
@@ -191,6 +202,7 @@ impl GoogleSheets {
     /// Takes over what an applied batch changed.
     pub(super) fn applied(&mut self, batch: &Batch) {
         self.memory.floor = self.memory.floor.max(batch.number);
+        self.balances_written(batch.number, batch.hash);
         let prepared = self.prepared.as_mut().filter(|prepared| prepared.is(batch.number, batch.hash));
         let (next, grid_rows) = prepared.map_or((None, None), |prepared| (prepared.next.take(), prepared.grid_rows));
         // A ledger that was read since is as good, or newer.
@@ -212,6 +224,6 @@ pub(super) fn ids(column: Vec<Vec<serde_json::Value>>) -> Vec<String> {
     cells.filter_map(|cell| id_text(&cell)).collect()
 }
 
-fn unix_now() -> u64 {
+pub(super) fn unix_now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

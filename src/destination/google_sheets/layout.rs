@@ -7,6 +7,8 @@
 use google_sheets4::api;
 use serde::{Deserialize, Serialize};
 
+use super::balances::Balances;
+use super::dashboard::Made;
 use super::ledger::{LEDGER_KEY, Ledger};
 use crate::config::Column;
 use crate::model::Field;
@@ -61,12 +63,18 @@ pub(super) struct Found {
     pub tab: Option<(i32, TabNote)>,
     /// Our columns, on whatever tab.
     pub columns: Vec<Bound>,
+    /// The tab with balances.
+    pub balances: Option<Balances>,
+    /// Dashboards made so far.
+    pub dashboards: Vec<Made>,
 }
 
 impl Found {
     /// Sorts out what belongs to this destination in this spreadsheet.
     pub fn sort(entries: Vec<api::DeveloperMetadata>, spreadsheet: &str, destination: &str, title: &str) -> Found {
-        let mut found = Found::default();
+        let balances = Balances::find(&entries, destination);
+        let dashboards = Made::find(&entries, destination);
+        let mut found = Found { balances, dashboards, ..Found::default() };
         for entry in entries {
             let (Some(id), Some(key), Some(value)) = (entry.metadata_id, entry.metadata_key, entry.metadata_value)
             else {

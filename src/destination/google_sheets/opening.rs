@@ -5,6 +5,8 @@
 use std::time::{Duration, Instant};
 
 use super::GoogleSheets;
+use super::balances::{BALANCES_KEY, PART_KEY};
+use super::dashboard::DASHBOARD_KEY;
 use super::layout::{COLUMN_KEY, Found, Layout, TAB_KEY};
 use super::ledger::{LEDGER_KEY, Ledger};
 use super::setup::{BOOK_FIELDS, Book, Plan, Wanted, plan};
@@ -31,7 +33,11 @@ impl GoogleSheets {
 
     /// Reads everything of ours in one request.
     pub(super) async fn find(&mut self) -> Result<Found, Error> {
-        let entries = self.transport().await?.search(&[COLUMN_KEY, TAB_KEY, LEDGER_KEY]).await?;
+        let entries = self
+            .transport()
+            .await?
+            .search(&[COLUMN_KEY, TAB_KEY, LEDGER_KEY, BALANCES_KEY, PART_KEY, DASHBOARD_KEY])
+            .await?;
         Ok(Found::sort(entries, &self.names.spreadsheet, &self.names.destination, &self.config.tab))
     }
 
@@ -65,11 +71,16 @@ impl GoogleSheets {
         let mut refusal = None;
         for attempt in 0..TRIES {
             let found = self.find().await?;
-            if let Some(layout) = found.complete(&self.config.rows.columns, &self.config.tab, &self.memory.gone) {
+            self.take_tabs(&found);
+            // Whatever is wrong with the tab of balances must not keep rows waiting: it is tried once here.
+            let lacking = self.lacks_balances() && attempt == 0;
+            let complete = found.complete(&self.config.rows.columns, &self.config.tab, &self.memory.gone);
+            if let Some(layout) = complete.filter(|_| !lacking) {
                 self.ledger = found.ledger;
                 return Ok(self.opened(layout));
             }
-            let (_, mut plan) = self.plan(&found, attempt).await?;
+            let (book, mut plan) = self.plan(&found, attempt).await?;
+            let balances = if lacking { Some(self.new_balances(&book, &mut plan.requests, attempt)) } else { None };
             if !plan.requests.is_empty() {
                 let requests = std::mem::take(&mut plan.requests);
                 match self.transport().await?.update(requests).await {
@@ -83,6 +94,8 @@ impl GoogleSheets {
                 }
             }
             self.memory.gone = plan.gone;
+            self.balances = balances.or(found.balances);
+            self.book = Some(book);
             self.ledger = Some((plan.ledger_entry, plan.ledger));
             return Ok(self.opened(plan.layout));
         }
@@ -142,6 +155,11 @@ impl GoogleSheets {
         let (book, plan) = self.plan(&found, 0).await?;
         news.push(format!("spreadsheet `{}` is readable", book.title));
         news.extend(plan.news);
+        let balances = self.config.balances_tab.as_ref().filter(|_| found.balances.is_none());
+        let dashboard = self.config.dashboard_tab.as_ref().filter(|_| found.dashboards.is_empty());
+        for title in balances.into_iter().chain(dashboard) {
+            news.push(format!("tab `{}` will be created", book.free_title(title, &self.names.destination)));
+        }
         Ok(news)
     }
 
@@ -149,6 +167,9 @@ impl GoogleSheets {
         let settled = self.read_ledger().await?.settle(number, hash);
         if settled != Settled::NotApplied {
             self.memory.floor = self.memory.floor.max(number);
+        }
+        if settled == Settled::Applied {
+            self.balances_written(number, hash);
         }
         // Whether the lost batch has added rows to the grid is not known any more.
         if let Some(layout) = &mut self.layout {

@@ -5,12 +5,12 @@ use google_sheets4::{FieldMask, api};
 use super::layout::Format;
 use crate::config::Column;
 
-/// Adds a tab with a frozen first row.
-pub(super) fn add_sheet(sheet: i32, title: &str, rows: u32, columns: u32) -> api::Request {
+/// Adds a tab with frozen rows at its top.
+pub(super) fn add_sheet(sheet: i32, title: &str, rows: u32, columns: u32, frozen: u32) -> api::Request {
     let grid = api::GridProperties {
         row_count: Some(rows as i32),
         column_count: Some(columns as i32),
-        frozen_row_count: Some(1),
+        frozen_row_count: Some(frozen as i32),
         ..Default::default()
     };
     let properties = api::SheetProperties {
@@ -93,25 +93,28 @@ pub(super) fn update_note(entry: i32, value: &str) -> api::Request {
 
 /// Writes headers from a column on, bold, as text.
 pub(super) fn header<'a>(sheet: i32, first: u32, columns: impl Iterator<Item = &'a Column>) -> api::Request {
-    let cell = |column: &Column| api::CellData {
-        user_entered_value: Some(api::ExtendedValue {
-            string_value: Some(column.header.clone()),
-            ..Default::default()
-        }),
+    let headers: Vec<&str> = columns.map(|column| column.header.as_str()).collect();
+    label_cells(sheet, 0, first, &headers)
+}
+
+/// Writes bold texts into a row from a column on.
+pub(super) fn label_cells(sheet: i32, row: u32, first: u32, labels: &[&str]) -> api::Request {
+    let cell = |label: &&str| api::CellData {
+        user_entered_value: Some(api::ExtendedValue { string_value: Some((*label).to_owned()), ..Default::default() }),
         user_entered_format: Some(api::CellFormat {
             text_format: Some(api::TextFormat { bold: Some(true), ..Default::default() }),
             ..Default::default()
         }),
         ..Default::default()
     };
-    let row = api::RowData { values: Some(columns.map(cell).collect()) };
+    let cells = api::RowData { values: Some(labels.iter().map(cell).collect()) };
     api::Request {
         update_cells: Some(api::UpdateCellsRequest {
             fields: Some(FieldMask::new(&["userEnteredValue", "userEnteredFormat.textFormat.bold"])),
-            rows: Some(vec![row]),
+            rows: Some(vec![cells]),
             start: Some(api::GridCoordinate {
                 sheet_id: Some(sheet),
-                row_index: Some(0),
+                row_index: Some(row as i32),
                 column_index: Some(first as i32),
             }),
             ..Default::default()
@@ -134,6 +137,19 @@ pub(super) fn number_format(sheet: i32, first_row: u32, from: u32, to: u32, form
             }),
             fields: Some(FieldMask::new(&["userEnteredFormat.numberFormat"])),
             range: Some(range),
+        }),
+        ..Default::default()
+    }
+}
+
+/// Makes columns this wide.
+pub(super) fn width(sheet: i32, from: u32, to: u32, pixels: i32) -> api::Request {
+    api::Request {
+        update_dimension_properties: Some(api::UpdateDimensionPropertiesRequest {
+            range: Some(dimension(sheet, "COLUMNS", from, to)),
+            properties: Some(api::DimensionProperties { pixel_size: Some(pixels), ..Default::default() }),
+            fields: Some(FieldMask::new(&["pixelSize"])),
+            ..Default::default()
         }),
         ..Default::default()
     }

@@ -18,7 +18,7 @@ use crate::model::{Field, Language};
 use crate::remote::{Cause, Error};
 
 /// What set-up needs to know of the spreadsheet.
-pub(super) const BOOK_FIELDS: &str = "properties.title,namedRanges(namedRangeId,name),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount,frozenRowCount)),basicFilter.range)";
+pub(super) const BOOK_FIELDS: &str = "properties(title,locale),namedRanges(namedRangeId,name),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount,frozenRowCount)),basicFilter.range)";
 
 /// Rows of a tab we create.
 const NEW_ROWS: u32 = 1_000;
@@ -39,6 +39,8 @@ pub(super) struct Tab {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Book {
     pub title: String,
+    /// Such as `bg_BG`.
+    pub locale: String,
     pub tabs: Vec<Tab>,
     /// Named ranges: id and name.
     pub named: Vec<(String, String)>,
@@ -60,11 +62,30 @@ impl Book {
             })
         });
         let named = answer.named_ranges.unwrap_or_default().into_iter();
+        let properties = answer.properties.unwrap_or_default();
         Book {
-            title: answer.properties.and_then(|properties| properties.title).unwrap_or_default(),
+            title: properties.title.unwrap_or_default(),
+            locale: properties.locale.unwrap_or_default(),
             tabs: tabs.collect(),
             named: named.filter_map(|range| Some((range.named_range_id?, range.name?))).collect(),
         }
+    }
+
+    /// A title for a tab of ours that no other tab has.
+    pub fn free_title(&self, title: &str, destination: &str) -> String {
+        let taken = |title: &String| self.tabs.iter().any(|tab| tab.title.to_lowercase() == title.to_lowercase());
+        let numbered = (2..).map(|n| format!("{title} ({destination} {n})"));
+        let mut titles = [title.to_owned(), format!("{title} ({destination})")].into_iter().chain(numbered);
+        titles.find(|title| !taken(title)).unwrap_or_else(|| title.to_owned())
+    }
+
+    /// An id for a tab that no other tab has: the same for the same seed.
+    pub fn free_id(&self, seed: &str) -> i32 {
+        let mut id = (xxhash_rust::xxh3::xxh3_64(seed.as_bytes()) & 0x7fff_ffff) as i32;
+        while self.tabs.iter().any(|tab| tab.id == id) {
+            id = id.wrapping_add(1) & 0x7fff_ffff;
+        }
+        id
     }
 
     /// Our tab: where our note is, unless another title is configured since; else the one with the configured title.
@@ -121,12 +142,9 @@ fn new_tab(wanted: &Wanted<'_>, found: &Found, book: &Book) -> Plan {
     // deliveries of this very batch ask for the same id, of which Google grants one.
     let seq = found.ledger.as_ref().map_or(0, |(_, ledger)| ledger.seq);
     let seed = format!("{}\0{seq}\0{}", wanted.guards.name(0), wanted.attempt);
-    let mut sheet = (xxhash_rust::xxh3::xxh3_64(seed.as_bytes()) & 0x7fff_ffff) as i32;
-    while book.tabs.iter().any(|tab| tab.id == sheet) {
-        sheet = sheet.wrapping_add(1) & 0x7fff_ffff;
-    }
+    let sheet = book.free_id(&seed);
     let count = wanted.columns.len() as u32;
-    let mut requests = vec![add_sheet(sheet, wanted.title, NEW_ROWS, count + SPARE_COLUMNS)];
+    let mut requests = vec![add_sheet(sheet, wanted.title, NEW_ROWS, count + SPARE_COLUMNS, 1)];
     let places: Vec<Place> =
         (0..count).zip(wanted.columns).map(|(index, column)| Place { field: column.field.clone(), index }).collect();
     let mut layout = Layout::new(sheet, places.clone(), None);
@@ -481,7 +499,7 @@ mod tests {
             columns: 5,
             filtered: false,
         };
-        Book { title: "Money".into(), tabs: tabs.iter().map(tab).collect(), named: Vec::new() }
+        Book { title: "Money".into(), tabs: tabs.iter().map(tab).collect(), ..Book::default() }
     }
 
     fn planned(found: &Found, book: &Book, columns: &[Column], cells: &[Vec<Value>]) -> Result<Plan, Error> {
@@ -513,6 +531,7 @@ mod tests {
             ledger: Some((9, Ledger { seq: 3, ..Ledger::default() })),
             tab: Some((8, TabNote { destination: "home".into(), sheet: 7, title: "Transactions".into(), fields })),
             columns: columns.collect(),
+            ..Found::default()
         }
     }
 

@@ -121,6 +121,13 @@ impl Spreadsheet {
         self.named_ranges.retain(|range| !range.name.eq_ignore_ascii_case(name));
     }
 
+    /// Changes the values of entries with this key, as another program may.
+    pub fn change_metadata(&mut self, key: &str, change: impl Fn(&str) -> String) {
+        for entry in self.metadata.iter_mut().filter(|entry| entry.key == key) {
+            entry.value = entry.value.as_deref().map(&change);
+        }
+    }
+
     /// Deletes all developer metadata with this key (an add-on can).
     pub fn delete_metadata(&mut self, key: &str) {
         self.metadata.retain(|entry| entry.key != key);

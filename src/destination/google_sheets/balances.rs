@@ -1,0 +1,387 @@
+//! The tab that proves the rows: per account the bank's balance, the sum of the rows by formula, and the difference.
+//!
+//! Pure: from how things stand, and where tab and columns are now, to the requests that write it. The tab is made once;
+//! the owner may move and rename it, its columns and the transactions' columns. Values are written anew each time,
+//! formulas only when what they refer to has moved: Sheets itself carries references along, and a formula once accepted
+//! outlives a change of the spreadsheet's locale, while a new one would need other separators.
+
+use google_sheets4::api;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::batch::{push, runs};
+use super::body::{VALUE_ONLY, write_cell, write_string};
+use super::layout::{Format, Layout, letters};
+use super::requests::{add_sheet, create, dimension, label_cells, number_format, on_sheet, width};
+use crate::destination::figures::{FIGURES, Figure, left_out, status_text, text, words};
+use crate::destination::{AccountSummary, Summary};
+use crate::model::{Field, Language};
+
+/// Key of the metadata entry on the tab.
+pub(super) const BALANCES_KEY: &str = "bankfeed.balances";
+/// Key of the entries on its columns, its header row and its status row.
+pub(super) const PART_KEY: &str = "bankfeed.balances.part";
+
+/// Rows of the tab when it is made.
+const NEW_ROWS: u32 = 100;
+/// Columns for the owner beside ours.
+const SPARE_COLUMNS: u32 = 3;
+
+/// Value of the entry on the tab.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TabState {
+    /// The destination it belongs to.
+    pub destination: String,
+    /// The tab it was written on: a duplicated tab copies the entry, and is not ours.
+    pub sheet: i32,
+    /// Rows of accounts written last.
+    #[serde(default)]
+    pub rows: u32,
+    /// Rows of the grid as far as we know.
+    #[serde(default)]
+    pub grid: u32,
+    /// Fingerprint of what the formulas refer to.
+    #[serde(default)]
+    pub print: String,
+    /// The day it was written last, and a fingerprint of what the owner had to do then.
+    #[serde(default)]
+    pub told: String,
+}
+
+/// Value of the other entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Part {
+    destination: String,
+    /// Key of a column, or `header` or `status` on rows.
+    part: String,
+}
+
+/// The tab as it is now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Balances {
+    /// Id of the entry on the tab.
+    pub entry: i32,
+    /// What that entry says.
+    pub state: TabState,
+    /// The title, where it is known.
+    pub title: Option<String>,
+    columns: Vec<(Figure, u32)>,
+    header: Option<u32>,
+    status: Option<u32>,
+}
+
+impl Balances {
+    /// Finds it among entries of developer metadata.
+    pub fn find(entries: &[api::DeveloperMetadata], destination: &str) -> Option<Balances> {
+        let of = |entry: &api::DeveloperMetadata, key: &str| {
+            let same = entry.metadata_key.as_deref() == Some(key);
+            same.then(|| entry.metadata_value.clone()).flatten()
+        };
+        let mut found = entries.iter().find_map(|entry| {
+            let state: TabState = serde_json::from_str(&of(entry, BALANCES_KEY)?).ok()?;
+            let location = entry.location.as_ref()?;
+            // Zeros are left out of answers.
+            let ours = state.destination == destination && location.sheet_id.unwrap_or(0) == state.sheet;
+            ours.then(|| Balances { entry: entry.metadata_id.unwrap_or(0), state, ..Balances::default() })
+        })?;
+        for entry in entries {
+            let Some(part) = of(entry, PART_KEY).and_then(|value| serde_json::from_str::<Part>(&value).ok()) else {
+                continue;
+            };
+            let range = entry.location.as_ref().and_then(|location| location.dimension_range.as_ref());
+            let Some(range) = range.filter(|range| range.sheet_id.unwrap_or(0) == found.state.sheet) else { continue };
+            let at = range.start_index.unwrap_or(0).max(0) as u32;
+            match part.part.as_str() {
+                _ if part.destination != destination => {}
+                "header" => found.header = Some(at),
+                "status" => found.status = Some(at),
+                key => found.columns.extend(Figure::by_key(key).map(|figure| (figure, at))),
+            }
+        }
+        found.columns.sort_by_key(|(_, at)| *at);
+        found.columns.dedup_by_key(|(figure, _)| *figure);
+        Some(found)
+    }
+
+    /// The requests that make it, and where everything is then.
+    pub fn create(
+        sheet: i32,
+        entry: i32,
+        title: &str,
+        destination: &str,
+        language: Language,
+    ) -> (Vec<api::Request>, Balances) {
+        let count = FIGURES.len() as u32;
+        let state = TabState { destination: destination.to_owned(), sheet, grid: NEW_ROWS, ..TabState::default() };
+        let headers = FIGURES.map(|(_, _, en, bg)| if language == Language::En { en } else { bg });
+        let mut requests =
+            vec![add_sheet(sheet, title, NEW_ROWS, count + SPARE_COLUMNS, 2), label_cells(sheet, 1, 0, &headers)];
+        for ((figure, ..), at) in FIGURES.iter().zip(0..) {
+            requests.extend(format(*figure).map(|format| number_format(sheet, 2, at, at + 1, format)));
+            requests.push(width(sheet, at, at + 1, width_of(*figure)));
+        }
+        let value = serde_json::to_string(&state).unwrap_or_default();
+        requests.push(create(BALANCES_KEY, &value, Some(entry), on_sheet(sheet)));
+        let parts = FIGURES.iter().zip(0..).map(|((_, key, ..), at)| ("COLUMNS", *key, at));
+        for (dimensions, part, at) in parts.chain([("ROWS", "status", 0), ("ROWS", "header", 1)]) {
+            let part = Part { destination: destination.to_owned(), part: part.to_owned() };
+            let location = api::DeveloperMetadataLocation {
+                dimension_range: Some(dimension(sheet, dimensions, at, at + 1)),
+                ..Default::default()
+            };
+            requests.push(create(PART_KEY, &serde_json::to_string(&part).unwrap_or_default(), None, location));
+        }
+        let columns = FIGURES.iter().zip(0..).map(|((figure, ..), at)| (*figure, at)).collect();
+        let title = Some(title.to_owned());
+        (requests, Balances { entry, state, title, columns, header: Some(1), status: Some(0) })
+    }
+
+    /// The column of a figure, unless the owner deleted it.
+    pub fn column(&self, figure: Figure) -> Option<u32> {
+        self.columns.iter().find(|(known, _)| *known == figure).map(|(_, at)| *at)
+    }
+
+    /// The first row of an account, counted from 0.
+    fn first_row(&self) -> u32 {
+        self.header.unwrap_or(1) + 1
+    }
+}
+
+/// The day of a summary and a fingerprint of what the owner must do: the sheet itself remembers it, so that a lost store is
+/// no reason to write the same again.
+pub(super) fn told(summary: &Summary) -> String {
+    format!("{} {:016x}", summary.at.date_naive(), xxh3_64(summary.attention.join("\0").as_bytes()))
+}
+
+/// What formulas must know of the spreadsheet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sheetwise {
+    /// Title of the tab with the transactions.
+    pub tab: String,
+    /// Between the arguments of a function.
+    pub separator: char,
+}
+
+/// The character between the arguments of a function. A locale whose decimals have a point takes a comma; the others a
+/// semicolon, which is also the safer guess, for it means nothing else anywhere.
+pub(super) fn separator(locale: &str) -> char {
+    let (language, region) = locale.split_once('_').unwrap_or((locale, ""));
+    let point = matches!(language, "en" | "zh" | "ja" | "ko" | "th" | "iw" | "he" | "hi" | "cy" | "ga" | "fil")
+        && region != "ZA"
+        || (language == "es" && region == "MX");
+    if point { ',' } else { ';' }
+}
+
+/// A reference to a whole column of a tab: whatever rows come and go, it means all of them.
+pub(super) fn whole_column(tab: &str, column: u32) -> String {
+    let name = letters(column);
+    format!("'{}'!${name}:${name}", tab.replace('\'', "''"))
+}
+
+/// The tab about to be written.
+pub(super) struct Page<'a> {
+    pub balances: &'a Balances,
+    pub summary: &'a Summary,
+    pub layout: &'a Layout,
+    pub language: Language,
+}
+
+impl Page<'_> {
+    /// The state of the tab once it is written.
+    pub fn next_state(&self) -> TabState {
+        let (balances, rows) = (self.balances, self.summary.accounts.len() as u32);
+        let needed = balances.first_row() + rows;
+        let grid = if needed > balances.state.grid { needed + NEW_ROWS / 4 } else { balances.state.grid };
+        TabState { rows, grid, print: self.print(), told: told(self.summary), ..balances.state.clone() }
+    }
+
+    /// Whether formulas have to be written.
+    pub fn needs_formulas(&self) -> bool {
+        self.print() != self.balances.state.print
+    }
+
+    /// The requests joined by commas. Formulas are left as they are where `sheetwise` is not given.
+    pub fn requests(&self, sheetwise: Option<&Sheetwise>) -> Vec<u8> {
+        let (balances, next) = (self.balances, self.next_state());
+        let (sheet, mut out) = (balances.state.sheet, Vec::new());
+        if next.grid > balances.state.grid {
+            let length = next.grid - balances.state.grid;
+            push(
+                &mut out,
+                format_args!(r#"{{"appendDimension":{{"sheetId":{sheet},"dimension":"ROWS","length":{length}}}}},"#),
+            );
+        }
+        self.status(&mut out);
+        let formulas = |figure: Figure| matches!(figure, Figure::Sum | Figure::Difference);
+        let written = balances.columns.iter().filter(|(figure, _)| sheetwise.is_some() || !formulas(*figure));
+        for (from, to) in runs(written.map(|(_, at)| *at)) {
+            self.block(&mut out, from, to, sheetwise);
+        }
+        if next != balances.state {
+            let entry = balances.entry;
+            push(
+                &mut out,
+                format_args!(
+                    r#"{{"updateDeveloperMetadata":{{"dataFilters":[{{"developerMetadataLookup":{{"metadataId":{entry}}}}}],"developerMetadata":{{"metadataValue":"#
+                ),
+            );
+            write_string(&mut out, &serde_json::to_string(&next).unwrap_or_default());
+            out.extend_from_slice(br#"},"fields":"metadataValue"}},"#);
+        }
+        out.pop();
+        out
+    }
+
+    /// What all formulas depend on: written anew when any of it changes.
+    fn print(&self) -> String {
+        let kinds: Vec<(Option<String>, Option<String>)> =
+            self.summary.accounts.iter().map(|account| (self.no_sum(account), self.no_difference(account))).collect();
+        let own: Vec<u32> = [Figure::Account, Figure::Currency, Figure::Balance, Figure::Opening, Figure::Sum]
+            .into_iter()
+            .chain([Figure::TakenBack, Figure::Difference])
+            .map(|figure| self.balances.column(figure).unwrap_or(u32::MAX))
+            .collect();
+        let theirs: Vec<Option<u32>> =
+            [Field::Amount, Field::Account, Field::Currency].iter().map(|field| self.place(field)).collect();
+        let sheet = self.layout.sheet;
+        let text = format!("{kinds:?} {own:?} {theirs:?} {sheet} {}", self.balances.first_row());
+        format!("{:016x}", xxh3_64(text.as_bytes()))
+    }
+
+    fn place(&self, field: &Field) -> Option<u32> {
+        self.layout.places.iter().find(|place| place.field == *field).map(|place| place.index)
+    }
+
+    fn status(&self, out: &mut Vec<u8>) {
+        let (Some(row), Some((_, column))) = (self.balances.status, self.balances.columns.first()) else { return };
+        let sheet = self.balances.state.sheet;
+        push(
+            out,
+            format_args!(
+                r#"{{"updateCells":{{"start":{{"sheetId":{sheet},"rowIndex":{row},"columnIndex":{column}}},"fields":"{VALUE_ONLY}","rows":[{{"values":["#
+            ),
+        );
+        write_cell(out, &Field::Note, &text(status_text(self.language, self.summary)), false);
+        out.extend_from_slice(b"]}]}},");
+    }
+
+    /// Some neighbouring columns, all accounts.
+    fn block(&self, out: &mut Vec<u8>, from: u32, to: u32, sheetwise: Option<&Sheetwise>) {
+        let (sheet, top) = (self.balances.state.sheet, self.balances.first_row());
+        push(
+            out,
+            format_args!(
+                r#"{{"updateCells":{{"start":{{"sheetId":{sheet},"rowIndex":{top},"columnIndex":{from}}},"fields":"{VALUE_ONLY}","rows":["#
+            ),
+        );
+        let columns = || self.balances.columns.iter().filter(|(_, at)| (from..to).contains(at));
+        let rows = self.summary.accounts.len().max(self.balances.state.rows as usize).max(1);
+        for at in 0..rows {
+            out.extend_from_slice(if at > 0 { b",{\"values\":[" } else { b"{\"values\":[" });
+            for (figure, column) in columns() {
+                if *column > from {
+                    out.push(b',');
+                }
+                // Accounts that are no longer shown leave empty cells.
+                match self.summary.accounts.get(at) {
+                    None => out.extend_from_slice(b"{}"),
+                    Some(account) => self.cell(out, *figure, account, top + at as u32 + 1, sheetwise),
+                }
+            }
+            out.extend_from_slice(b"]}");
+        }
+        out.extend_from_slice(b"]}},");
+    }
+
+    fn cell(
+        &self,
+        out: &mut Vec<u8>,
+        figure: Figure,
+        account: &AccountSummary,
+        row: u32,
+        sheetwise: Option<&Sheetwise>,
+    ) {
+        let formula = match (figure, sheetwise) {
+            (Figure::Sum, Some(sheetwise)) => Some(self.sum(account, row, sheetwise)),
+            (Figure::Difference, Some(sheetwise)) => Some(self.difference(account, row, sheetwise)),
+            _ => None,
+        };
+        match formula {
+            Some(Ok(formula)) => {
+                out.extend_from_slice(br#"{"userEnteredValue":{"formulaValue":"#);
+                write_string(out, &formula);
+                out.extend_from_slice(b"}}");
+            }
+            Some(Err(why)) => write_cell(out, &Field::Note, &text(why), false),
+            None => write_cell(out, &Field::Note, &figure.value(self.language, self.summary, account), false),
+        }
+    }
+
+    /// The sum of the account's rows, whatever their order and wherever their columns.
+    fn sum(&self, account: &AccountSummary, row: u32, sheetwise: &Sheetwise) -> Result<String, String> {
+        if let Some(why) = self.no_sum(account) {
+            return Err(why);
+        }
+        let column = |field: &Field| self.place(field).map(|at| whole_column(&sheetwise.tab, at));
+        let own = |figure: Figure| self.balances.column(figure).map(|at| format!("${}{row}", letters(at)));
+        let mut arguments = vec![column(&Field::Amount), column(&Field::Account), own(Figure::Account)];
+        if self.place(&Field::Currency).is_some() && self.balances.column(Figure::Currency).is_some() {
+            arguments.extend([column(&Field::Currency), own(Figure::Currency)]);
+        }
+        let arguments: Vec<String> = arguments.into_iter().flatten().collect();
+        Ok(format!("=SUMIFS({})", arguments.join(&sheetwise.separator.to_string())))
+    }
+
+    fn difference(&self, account: &AccountSummary, row: u32, sheetwise: &Sheetwise) -> Result<String, String> {
+        if let Some(why) = self.no_difference(account) {
+            return Err(why);
+        }
+        let own = |figure: Figure, sign: &str| {
+            self.balances.column(figure).map_or(String::new(), |at| format!("{sign}{}{row}", letters(at)))
+        };
+        let (balance, opening) = (own(Figure::Balance, ""), own(Figure::Opening, "-"));
+        let (sum, back) = (own(Figure::Sum, "-"), own(Figure::TakenBack, "+"));
+        // Cells are doubles: without rounding a difference of nothing shows as -0.00.
+        Ok(format!("=ROUND({balance}{opening}{sum}{back}{}2)", sheetwise.separator))
+    }
+
+    /// Why there is no sum, if there is none.
+    fn no_sum(&self, account: &AccountSummary) -> Option<String> {
+        let words = words(self.language);
+        let missing = [Field::Amount, Field::Account].iter().any(|field| self.place(field).is_none());
+        let mixed = account.mixed && self.place(&Field::Currency).is_none();
+        (missing || mixed || self.balances.column(Figure::Account).is_none()).then(|| words.no_columns.to_owned())
+    }
+
+    /// Why there is no difference, if there is none.
+    fn no_difference(&self, account: &AccountSummary) -> Option<String> {
+        let words = words(self.language);
+        let missing =
+            [Figure::Balance, Figure::Opening, Figure::Sum].iter().any(|one| self.balances.column(*one).is_none());
+        if self.no_sum(account).is_some() || missing {
+            return Some(words.no_columns.to_owned());
+        }
+        left_out(self.language, account)
+    }
+}
+
+fn format(figure: Figure) -> Option<Format> {
+    match figure {
+        Figure::Balance | Figure::Opening | Figure::Sum | Figure::TakenBack | Figure::Difference => Some(Format::Money),
+        Figure::First | Figure::Last => Some(Format::Date),
+        Figure::LastSuccess | Figure::NextRun => Some(Format::Time),
+        _ => None,
+    }
+}
+
+/// Width of its column; IBANs, names and sentences need more than the usual hundred pixels.
+fn width_of(figure: Figure) -> i32 {
+    match figure {
+        Figure::Account => 200,
+        Figure::Remark => 420,
+        Figure::Currency | Figure::Complete => 80,
+        Figure::First | Figure::Last => 100,
+        Figure::Name | Figure::Customer | Figure::TakenBack | Figure::LastSuccess | Figure::NextRun => 170,
+        Figure::Balance | Figure::Opening | Figure::Sum | Figure::Difference => 120,
+    }
+}

@@ -1,0 +1,425 @@
+//! The tab with charts, made once and then the owner's: debit and credit by month, categories, counterparties, fees, the
+//! balance over time, a pivot and a slicer.
+//!
+//! Pure. Everything is fed by formulas that refer to whole columns of the transactions' tab, so Sheets itself carries the
+//! references along when the owner moves columns or renames the tab. What a configuration has no column for is left out.
+//! Charts, pivots and slicers were never recorded; they rest on Google's description of its API.
+
+use google_sheets4::api;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::balances::{Balances, Sheetwise, whole_column};
+use super::layout::{Layout, letters};
+use crate::destination::figures::Figure;
+use crate::model::{Field, Language};
+
+/// Key of the metadata entry that says that a dashboard was made.
+pub(super) const DASHBOARD_KEY: &str = "bankfeed.dashboard";
+
+/// Months shown.
+const MONTHS: usize = 24;
+/// Categories shown; the others go together.
+const CATEGORIES: usize = 20;
+/// Counterparties shown.
+const COUNTERPARTIES: usize = 12;
+/// What the bank's words for a fee have in common; a cell of the tab, so the owner may change it.
+const FEE_WORD: &str = "такс";
+
+/// First rows of the parts, counted from 0.
+const MONTHS_AT: usize = 3;
+const CATEGORIES_AT: usize = 30;
+const COUNTERPARTIES_AT: usize = 54;
+const SLICER_AT: usize = 69;
+const PIVOT_AT: usize = 72;
+/// The column of the list of all categories, out of sight behind the charts.
+const HELPER: usize = 20;
+
+/// Value of the entry: it stands on the spreadsheet, so that a deleted dashboard stays deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Made {
+    /// The destination it belongs to.
+    pub destination: String,
+    /// The title that was configured. Another one asks for another dashboard.
+    pub title: String,
+}
+
+impl Made {
+    /// Those of a destination among entries of developer metadata.
+    pub fn find(entries: &[api::DeveloperMetadata], destination: &str) -> Vec<Made> {
+        let made = entries.iter().filter(|entry| entry.metadata_key.as_deref() == Some(DASHBOARD_KEY));
+        let made = made.filter_map(|entry| serde_json::from_str::<Made>(entry.metadata_value.as_deref()?).ok());
+        made.filter(|made| made.destination == destination).collect()
+    }
+}
+
+/// Everything a dashboard is made from.
+pub(super) struct Plan<'a> {
+    pub sheet: i32,
+    pub title: &'a str,
+    /// The title that was configured.
+    pub wanted: &'a str,
+    pub destination: &'a str,
+    pub layout: &'a Layout,
+    pub sheetwise: &'a Sheetwise,
+    /// The tab of balances and its title.
+    pub balances: Option<(&'a Balances, String)>,
+    pub language: Language,
+    pub currency: String,
+    /// With pivot and slicer.
+    pub whole: bool,
+}
+
+impl Plan<'_> {
+    /// The requests of one all-or-nothing batch.
+    pub fn requests(&self) -> Vec<Value> {
+        let (sheet, words) = (self.sheet, words(self.language));
+        let grid = json!({"rowCount": 200, "columnCount": HELPER + 6});
+        let mut requests = vec![
+            json!({"addSheet": {"properties": {"sheetId": sheet, "title": self.title, "gridProperties": grid}}}),
+            self.cells(0, 0, &[vec![text(words.currency), text(&self.currency), text(words.fee_word), text(FEE_WORD)]]),
+            self.cells(1, 0, &[vec![text(words.hint)]]),
+            json!({"updateDimensionProperties": {
+                "range": {"sheetId": sheet, "dimension": "COLUMNS", "startIndex": 0, "endIndex": 1},
+                "properties": {"pixelSize": 240}, "fields": "pixelSize",
+            }}),
+        ];
+        self.months(&mut requests);
+        self.categories(&mut requests);
+        self.counterparties(&mut requests);
+        if self.whole {
+            self.slicer(&mut requests);
+            self.pivot(&mut requests);
+        }
+        let made = Made { destination: self.destination.to_owned(), title: self.wanted.to_owned() };
+        let value = serde_json::to_string(&made).unwrap_or_default();
+        requests.push(json!({"createDeveloperMetadata": {"developerMetadata": {
+            "metadataKey": DASHBOARD_KEY, "metadataValue": value, "visibility": "DOCUMENT", "location": {"spreadsheet": true},
+        }}}));
+        requests
+    }
+
+    /// Debit, credit, fees and balance by month, and their charts.
+    fn months(&self, requests: &mut Vec<Value>) {
+        let words = words(self.language);
+        let (Some(date), Some(amount)) = (self.column(&Field::Date), self.column(&Field::Amount)) else { return };
+        let kind = self.column(&Field::Type);
+        let opening = self.opening();
+        let mut headers = vec![text(words.month), text(words.debit), text(words.credit)];
+        headers.extend(kind.as_ref().map(|_| text(words.fees)));
+        headers.extend(opening.as_ref().map(|_| text(words.balance)));
+        let mut rows = vec![headers];
+        for at in 0..MONTHS {
+            let row = MONTHS_AT + 2 + at;
+            let month = match at {
+                0 => {
+                    let first = self.call("DATE", &["YEAR(TODAY())", "MONTH(TODAY())", "1"]);
+                    self.call("EDATE", &[&first, &format!("-{}", MONTHS - 1)])
+                }
+                _ => self.call("EDATE", &[&format!("A{}", row - 1), "1"]),
+            };
+            let next = self.call("EDATE", &[&format!("$A{row}"), "1"]);
+            let (from, until) = (format!("\">=\"&$A{row}"), format!("\"<\"&{next}"));
+            let within = [date.as_str(), &from, &date, &until];
+            let sum = |more: &[&str]| self.sum(&amount, &[&within, more].concat());
+            let mut cells = vec![
+                formula(&month),
+                formula(&format!("-{}", sum(&[&amount, "\"<0\""]))),
+                formula(&sum(&[&amount, "\">0\""])),
+            ];
+            if let Some(kind) = &kind {
+                let fees = sum(&[kind, "\"*\"&$D$1&\"*\"", &amount, "\"<0\""]);
+                cells.push(formula(&format!("-{fees}")));
+            }
+            if let Some(opening) = &opening {
+                cells.push(formula(&format!("{opening}+{}", self.sum(&amount, &[&date, &until]))));
+            }
+            rows.push(cells);
+        }
+        let width = rows[0].len();
+        requests.push(self.cells(MONTHS_AT, 0, &rows));
+        requests.push(self.bold(MONTHS_AT, width));
+        let (top, bottom) = (MONTHS_AT + 1, MONTHS_AT + 1 + MONTHS);
+        requests.push(self.format((top, bottom), (0, 1), "DATE", "yyyy-mm"));
+        requests.push(self.format((top, bottom), (1, width), "NUMBER", "#,##0.00"));
+        let series = |columns: &[usize]| -> Vec<(usize, usize, usize)> {
+            columns.iter().map(|at| (MONTHS_AT, bottom, *at)).collect()
+        };
+        let chart = |kind, title, columns: &[usize], at| self.chart(kind, title, &series(columns), at);
+        requests.push(chart("COLUMN", words.by_month, &[1, 2], (MONTHS_AT, 6)));
+        let fees = kind.map(|_| 3);
+        let balance = opening.map(|_| width - 1);
+        requests.extend(balance.map(|at| chart("LINE", words.over_time, &[at], (MONTHS_AT, 13))));
+        requests.extend(fees.map(|at| chart("COLUMN", words.fees_by_month, &[at], (21, 13))));
+    }
+
+    /// Debit and credit by category: names by formula, so that new ones appear by themselves.
+    fn categories(&self, requests: &mut Vec<Value>) {
+        let words = words(self.language);
+        let (Some(category), Some(amount)) = (self.column(&Field::Category), self.column(&Field::Amount)) else {
+            return;
+        };
+        let (helper, first) = (letters(HELPER as u32), CATEGORIES_AT + 3);
+        let last = first + CATEGORIES - 1;
+        let named = self.call("FILTER", &[&category, &format!("{category}<>\"\""), &format!("ROW({category})>1")]);
+        let names = self.call("IFERROR", &[&format!("SORT(UNIQUE({named}))"), "\"\""]);
+        let list = [vec![text(words.all_categories)], vec![formula(&names)]];
+        requests.push(self.cells(MONTHS_AT, HELPER, &list));
+        let rest = |sign: &str, minus: &str, column: &str| {
+            formula(&format!("{minus}{}-SUM({column}{first}:{column}{last})", self.sum(&amount, &[&amount, sign])))
+        };
+        let mut rows = vec![
+            vec![text(words.category), text(words.debit), text(words.credit)],
+            vec![text(words.no_category), rest("\"<0\"", "-", "B"), rest("\">0\"", "", "C")],
+        ];
+        for at in 0..CATEGORIES {
+            let row = first + at;
+            // Behind an equals sign every name is only a name, one like `>5` too.
+            let own = format!("\"=\"&$A{row}");
+            let sum = |sign: &str| self.sum(&amount, &[&category, &own, &amount, sign]);
+            let filled = |sum: String| self.call("IF", &[&format!("$A{row}=\"\""), "\"\"", &sum]);
+            rows.push(vec![
+                formula(&format!("{helper}{}&\"\"", MONTHS_AT + 2 + at)),
+                formula(&filled(format!("-{}", sum("\"<0\"")))),
+                formula(&filled(sum("\">0\""))),
+            ]);
+        }
+        requests.push(self.cells(CATEGORIES_AT, 0, &rows));
+        requests.push(self.bold(CATEGORIES_AT, 3));
+        let bottom = CATEGORIES_AT + 2 + CATEGORIES;
+        requests.push(self.format((CATEGORIES_AT + 1, bottom), (1, 3), "NUMBER", "#,##0.00"));
+        requests.push(self.chart("BAR", words.by_category, &[(CATEGORIES_AT, bottom, 1)], (21, 6)));
+    }
+
+    /// Whom most money went to.
+    fn counterparties(&self, requests: &mut Vec<Value>) {
+        let words = words(self.language);
+        let columns = [Field::Counterparty, Field::Amount, Field::Currency].map(|field| self.column(&field));
+        let [Some(counterparty), Some(amount), Some(currency)] = &columns else { return };
+        let table = self.call("HSTACK", &[counterparty, &format!("-{amount}"), currency]);
+        let out = self.call("FILTER", &[&table, &format!("ISNUMBER({amount})"), &format!("{amount}<0")]);
+        let question = format!(
+            "\"select Col1, sum(Col2) where Col1 <> '' and Col3 = '\"&$B$1&\"' group by Col1 order by sum(Col2) desc limit {COUNTERPARTIES} label Col1 '{}', sum(Col2) '{}'\"",
+            words.counterparty, words.debit
+        );
+        let query = self.call("IFERROR", &[&self.call("QUERY", &[&out, &question, "0"]), "\"\""]);
+        requests.push(self.cells(COUNTERPARTIES_AT, 0, &[vec![formula(&query)]]));
+        requests.push(self.bold(COUNTERPARTIES_AT, 2));
+        let bottom = COUNTERPARTIES_AT + 1 + COUNTERPARTIES;
+        requests.push(self.format((COUNTERPARTIES_AT + 1, bottom), (1, 2), "NUMBER", "#,##0.00"));
+        requests.push(self.chart("BAR", words.by_counterparty, &[(COUNTERPARTIES_AT, bottom, 1)], (39, 6)));
+    }
+
+    /// Picks accounts, for the pivot below it.
+    fn slicer(&self, requests: &mut Vec<Value>) {
+        let Some(account) = self.place(&Field::Account) else { return };
+        let spec = json!({
+            "dataRange": self.transactions(), "columnIndex": account, "title": words(self.language).account,
+            "applyToPivotTables": true,
+        });
+        requests.push(json!({"addSlicer": {"slicer": {"spec": spec, "position": self.anchor(SLICER_AT, 0)}}}));
+    }
+
+    /// Money out by counterparty and month.
+    fn pivot(&self, requests: &mut Vec<Value>) {
+        let words = words(self.language);
+        let places = [Field::Counterparty, Field::Date, Field::Amount].map(|field| self.place(&field));
+        let [Some(counterparty), Some(date), Some(amount)] = places else { return };
+        let only = |column: u32, kind: &str, value: &str| {
+            let condition = json!({"type": kind, "values": [{"userEnteredValue": value}]});
+            json!({"columnOffsetIndex": column, "filterCriteria": {"condition": condition}})
+        };
+        let mut filters = vec![only(amount, "NUMBER_LESS", "0")];
+        filters.extend(self.place(&Field::Currency).map(|currency| only(currency, "TEXT_EQ", &self.currency)));
+        let pivot = json!({
+            "source": self.transactions(),
+            "rows": [{"sourceColumnOffset": counterparty, "showTotals": true, "sortOrder": "ASCENDING",
+                      "valueBucket": {"valuesIndex": 0}, "label": words.counterparty}],
+            "columns": [{"sourceColumnOffset": date, "showTotals": true, "sortOrder": "ASCENDING",
+                         "groupRule": {"dateTimeRule": {"type": "YEAR_MONTH"}}}],
+            "values": [{"sourceColumnOffset": amount, "summarizeFunction": "SUM", "name": words.sum}],
+            "valueLayout": "HORIZONTAL",
+            "filterSpecs": filters,
+        });
+        let start = json!({"sheetId": self.sheet, "rowIndex": PIVOT_AT, "columnIndex": 0});
+        requests.push(json!({"updateCells": {
+            "start": start, "fields": "pivotTable", "rows": [{"values": [{"pivotTable": pivot}]}],
+        }}));
+    }
+
+    /// What all accounts in the chosen currency held before their first rows.
+    fn opening(&self) -> Option<String> {
+        let (balances, tab) = self.balances.as_ref()?;
+        let column = |figure| balances.column(figure).map(|at| whole_column(tab, at));
+        let (opening, currency) = (column(Figure::Opening)?, column(Figure::Currency)?);
+        Some(self.call("SUMIFS", &[&opening, &currency, "$B$1"]))
+    }
+
+    /// A sum of amounts under conditions, in the chosen currency.
+    fn sum(&self, amount: &str, conditions: &[&str]) -> String {
+        let currency = self.column(&Field::Currency);
+        let mut arguments = vec![amount];
+        arguments.extend(conditions);
+        arguments.extend(currency.iter().flat_map(|currency| [currency.as_str(), "$B$1"]));
+        self.call("SUMIFS", &arguments)
+    }
+
+    fn call(&self, function: &str, arguments: &[&str]) -> String {
+        format!("{function}({})", arguments.join(&self.sheetwise.separator.to_string()))
+    }
+
+    fn place(&self, field: &Field) -> Option<u32> {
+        self.layout.places.iter().find(|place| place.field == *field).map(|place| place.index)
+    }
+
+    fn column(&self, field: &Field) -> Option<String> {
+        self.place(field).map(|at| whole_column(&self.sheetwise.tab, at))
+    }
+
+    /// All rows of the transactions, open below.
+    fn transactions(&self) -> Value {
+        json!({"sheetId": self.layout.sheet, "startRowIndex": 0, "startColumnIndex": 0,
+               "endColumnIndex": self.layout.width()})
+    }
+
+    fn cells(&self, row: usize, column: usize, rows: &[Vec<Value>]) -> Value {
+        let rows: Vec<Value> = rows
+            .iter()
+            .map(|cells| {
+                let cells: Vec<Value> = cells.iter().map(|value| json!({"userEnteredValue": value})).collect();
+                json!({"values": cells})
+            })
+            .collect();
+        let start = json!({"sheetId": self.sheet, "rowIndex": row, "columnIndex": column});
+        json!({"updateCells": {"start": start, "fields": "userEnteredValue", "rows": rows}})
+    }
+
+    fn range(&self, rows: (usize, usize), columns: (usize, usize)) -> Value {
+        json!({"sheetId": self.sheet, "startRowIndex": rows.0, "endRowIndex": rows.1,
+               "startColumnIndex": columns.0, "endColumnIndex": columns.1})
+    }
+
+    fn bold(&self, row: usize, width: usize) -> Value {
+        json!({"repeatCell": {
+            "range": self.range((row, row + 1), (0, width)),
+            "cell": {"userEnteredFormat": {"textFormat": {"bold": true}}},
+            "fields": "userEnteredFormat.textFormat.bold",
+        }})
+    }
+
+    fn format(&self, rows: (usize, usize), columns: (usize, usize), kind: &str, pattern: &str) -> Value {
+        json!({"repeatCell": {
+            "range": self.range(rows, columns),
+            "cell": {"userEnteredFormat": {"numberFormat": {"type": kind, "pattern": pattern}}},
+            "fields": "userEnteredFormat.numberFormat",
+        }})
+    }
+
+    fn anchor(&self, row: usize, column: usize) -> Value {
+        let cell = json!({"sheetId": self.sheet, "rowIndex": row, "columnIndex": column});
+        json!({"overlayPosition": {"anchorCell": cell, "widthPixels": 640, "heightPixels": 340}})
+    }
+
+    /// A chart over the first column and some others of a table with a header. `series`: header row, row after the last,
+    /// column.
+    fn chart(&self, kind: &str, title: &str, series: &[(usize, usize, usize)], at: (usize, usize)) -> Value {
+        let source = |(top, bottom, column): (usize, usize, usize)| {
+            let range = self.range((top, bottom), (column, column + 1));
+            json!({"sourceRange": {"sources": [range]}})
+        };
+        // In a bar chart the values run along the bottom.
+        let values = if kind == "BAR" { "BOTTOM_AXIS" } else { "LEFT_AXIS" };
+        let lines: Vec<Value> =
+            series.iter().map(|one| json!({"series": source(*one), "targetAxis": values})).collect();
+        let domains: Vec<Value> =
+            series.iter().take(1).map(|(top, bottom, _)| json!({"domain": source((*top, *bottom, 0))})).collect();
+        let legend = if series.len() > 1 { "BOTTOM_LEGEND" } else { "NO_LEGEND" };
+        json!({"addChart": {"chart": {
+            "spec": {"title": title, "basicChart": {
+                "chartType": kind, "legendPosition": legend, "headerCount": 1, "domains": domains, "series": lines,
+            }},
+            "position": self.anchor(at.0, at.1),
+        }}})
+    }
+}
+
+fn text(text: &str) -> Value {
+    json!({"stringValue": text})
+}
+
+fn formula(formula: &str) -> Value {
+    json!({"formulaValue": format!("={formula}")})
+}
+
+struct Words {
+    currency: &'static str,
+    fee_word: &'static str,
+    hint: &'static str,
+    month: &'static str,
+    debit: &'static str,
+    credit: &'static str,
+    fees: &'static str,
+    balance: &'static str,
+    category: &'static str,
+    all_categories: &'static str,
+    no_category: &'static str,
+    counterparty: &'static str,
+    account: &'static str,
+    sum: &'static str,
+    by_month: &'static str,
+    over_time: &'static str,
+    fees_by_month: &'static str,
+    by_category: &'static str,
+    by_counterparty: &'static str,
+}
+
+fn words(language: Language) -> &'static Words {
+    match language {
+        Language::En => &EN,
+        Language::Bg => &BG,
+    }
+}
+
+const EN: Words = Words {
+    currency: "Currency",
+    fee_word: "A fee's type contains",
+    hint: "bankfeed made this tab once. It is yours now: change or delete what you like.",
+    month: "Month",
+    debit: "Debit",
+    credit: "Credit",
+    fees: "Fees",
+    balance: "Balance",
+    category: "Category",
+    all_categories: "All categories",
+    no_category: "(none or further ones)",
+    counterparty: "Counterparty",
+    account: "Account",
+    sum: "Sum",
+    by_month: "Debit and credit by month",
+    over_time: "Balance at the end of the month",
+    fees_by_month: "Fees by month",
+    by_category: "Debit by category",
+    by_counterparty: "Counterparties most money went to",
+};
+
+const BG: Words = Words {
+    currency: "Валута",
+    fee_word: "Видът на такса съдържа",
+    hint: "bankfeed направи този лист веднъж. Сега е Ваш: променяйте и трийте каквото искате.",
+    month: "Месец",
+    debit: "Дебит",
+    credit: "Кредит",
+    fees: "Такси",
+    balance: "Салдо",
+    category: "Категория",
+    all_categories: "Всички категории",
+    no_category: "(без или други)",
+    counterparty: "Контрагент",
+    account: "Сметка",
+    sum: "Сбор",
+    by_month: "Дебит и кредит по месеци",
+    over_time: "Салдо в края на месеца",
+    fees_by_month: "Такси по месеци",
+    by_category: "Дебит по категории",
+    by_counterparty: "Контрагенти с най-много плащания",
+};
