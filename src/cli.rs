@@ -22,6 +22,7 @@ mod check;
 mod export;
 mod recover;
 mod restore;
+mod rules;
 mod simulate;
 mod status;
 mod sync;
@@ -98,6 +99,9 @@ enum Sub {
         #[arg(long)]
         json: bool,
     },
+    /// Try the rules of the configuration, or apply them to rows already there
+    #[command(subcommand)]
+    Rules(RulesSub),
     /// Write everything out for other tools
     Export {
         /// Form of the output
@@ -146,6 +150,25 @@ enum Sub {
     /// Run the simulated bank and services alone and print their addresses
     #[command(hide = true)]
     Simulate(simulate::Options),
+}
+
+#[derive(Subcommand)]
+enum RulesSub {
+    /// Show which rule sets what on which transactions, and which none fits; writes nothing
+    Test {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fill what is still empty in rows already delivered
+    Apply {
+        /// Also replace what rules gave before, whatever the cells hold now
+        #[arg(long)]
+        overwrite: bool,
+        /// Do not ask before overwriting
+        #[arg(long, requires = "overwrite")]
+        yes: bool,
+    },
 }
 
 /// Which transactions.
@@ -223,6 +246,15 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         Sub::Status { json } => (Command::Status { json }, None),
         Sub::Accounts { json } => (Command::Accounts { json }, None),
         Sub::Transactions { selection, json } => (Command::Transactions { selection: selection.into(), json }, None),
+        Sub::Rules(RulesSub::Test { json }) => {
+            return with_config(cli.config.as_deref(), |config| {
+                let rules = config.rules.list().to_vec();
+                ask_owner(config, Command::RulesTest { rules, json }, None)
+            });
+        }
+        Sub::Rules(RulesSub::Apply { overwrite, yes }) => {
+            return with_config(cli.config.as_deref(), |config| rules::apply(config, overwrite, yes));
+        }
         Sub::Export { format, output, selection } => (Command::Export { selection: selection.into(), format }, output),
         Sub::Verify { destination, json, repair } => {
             let request = Verification { destinations: destination.map(|name| vec![name]), repair };
@@ -291,9 +323,15 @@ fn in_turn<O: Output + Clone + 'static>(config: &Config, command: &Command, outp
 /// Owns the store for one command. `None`: somebody else does and went away; see [`control::call`].
 fn own(config: Config, command: Command, mut output: impl Output + 'static) -> io::Result<Option<u8>> {
     config.warnings.iter().for_each(|warning| terminal::complain(warning));
-    if matches!(command, Command::Sync { .. } | Command::Check | Command::Verify { .. } | Command::Restore { .. })
-        && let Err(error) = config.check_secrets()
-    {
+    let sends = matches!(
+        command,
+        Command::Sync { .. }
+            | Command::Check
+            | Command::Verify { .. }
+            | Command::Restore { .. }
+            | Command::RulesApply { .. }
+    );
+    if sends && let Err(error) = config.check_secrets() {
         terminal::complain(&error);
         return Ok(Some(USAGE));
     }
@@ -394,6 +432,9 @@ pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io:
         Command::Status { json } => status::execute(owner, *json, output),
         Command::Accounts { json } => accounts::execute(owner, *json, output),
         Command::Transactions { selection, json } => transactions::execute(owner, selection, *json, output),
+        Command::RulesTest { rules, json } => rules::test(owner, rules, *json, output),
+        Command::RulesPreview { fingerprint } => rules::preview(owner, *fingerprint, output),
+        Command::RulesApply { fingerprint, overwrite } => rules::execute(owner, *fingerprint, *overwrite, output),
         Command::Export { selection, format } => export::execute(owner, selection, *format, output),
         Command::Verify { request, json } => verify::execute(owner, request, *json, output),
         Command::Restore { destination, ids } => restore::execute(owner, destination, ids, output),

@@ -12,8 +12,10 @@ use secrecy::ExposeSecret;
 use url::Url;
 
 use crate::model::{Direction, Field, Language};
+use crate::rules::Rules;
 use crate::schedule::Schedule;
 
+mod enrichment;
 mod keys;
 mod locate;
 mod parse;
@@ -51,6 +53,8 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// Destinations in file order; names are unique among destinations.
     pub destinations: Vec<Destination>,
+    /// What transactions are enriched by.
+    pub rules: Rules,
     /// The page and the API on the network; `None`: not wanted.
     pub http: Option<Http>,
     /// Things worth a warning, e.g. a plain secret in a file that others can read.
@@ -126,6 +130,15 @@ impl Destination {
             DestinationKind::GoogleSheets(sheets) => sheets.balances_tab.is_some(),
             DestinationKind::Airtable(airtable) => airtable.accounts_table.is_some(),
         }
+    }
+
+    /// Whether it has a column for this field.
+    pub fn shows(&self, field: &Field) -> bool {
+        let rows = match &self.kind {
+            DestinationKind::GoogleSheets(sheets) => &sheets.rows,
+            DestinationKind::Airtable(airtable) => &airtable.rows,
+        };
+        rows.columns.iter().any(|column| column.field == *field)
     }
 }
 

@@ -13,10 +13,11 @@ use std::time::Duration;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
+use crate::rules::Rule;
 use crate::sync::{Request, Step, Verification};
 
-/// Longest call accepted.
-const MAX_CALL_BYTES: u64 = 64 * 1024;
+/// Longest call accepted: `rules test` carries all rules of a configuration.
+const MAX_CALL_BYTES: u64 = 2 * 1024 * 1024;
 
 /// How long a client may take to say what it wants, or to read what it is told.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,6 +51,25 @@ pub enum Command {
         selection: Selection,
         /// As JSON.
         json: bool,
+    },
+    /// What rules make of the transactions in the store.
+    RulesTest {
+        /// The rules, which the owner of the store may not have read yet.
+        rules: Vec<Rule>,
+        /// As JSON.
+        json: bool,
+    },
+    /// What applying the rules would write over; writes nothing.
+    RulesPreview {
+        /// Fingerprint of the rules meant.
+        fingerprint: u64,
+    },
+    /// Applies the rules to transactions in the store and to rows delivered already.
+    RulesApply {
+        /// Fingerprint of the rules meant.
+        fingerprint: u64,
+        /// Also where rules gave something else before.
+        overwrite: bool,
     },
     /// Everything, for other tools.
     Export {

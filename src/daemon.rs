@@ -16,7 +16,7 @@ use crate::control::{self, Command, Output};
 use crate::remote::{Backoff, Shutdown};
 use crate::schedule;
 use crate::store::{self, Store};
-use crate::sync::{Checked, Engine, Report, Request, Restored, Step, Verification, Verified, Watcher};
+use crate::sync::{Applied, Checked, Engine, Report, Request, Restored, Step, Verification, Verified, Watcher};
 use crate::web;
 
 /// Hands waiting at most; one more is told to come back later.
@@ -32,6 +32,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(15 * 60);
 enum Job {
     Cycle(Request, Watcher, oneshot::Sender<Result<Report, store::Error>>),
     Check(Watcher, oneshot::Sender<Result<Vec<Checked>, store::Error>>),
+    Rules(bool, Watcher, oneshot::Sender<Result<(Applied, Report), store::Error>>),
     Verify(Verification, Watcher, oneshot::Sender<Result<Vec<Verified>, store::Error>>),
     Restore(Box<config::Destination>, Vec<String>, Watcher, oneshot::Sender<Result<Restored, store::Error>>),
 }
@@ -57,6 +58,16 @@ impl Owner {
     pub fn check(&self, output: &mut dyn Output) -> io::Result<Result<Vec<Checked>, store::Error>> {
         let (reply, answer) = oneshot::channel();
         self.ask(answer, |watcher| Job::Check(watcher, reply), output)
+    }
+
+    /// Asks for the rules to be applied and waits for the end. Blocks: not for async code.
+    pub fn apply_rules(
+        &self,
+        overwrite: bool,
+        output: &mut dyn Output,
+    ) -> io::Result<Result<(Applied, Report), store::Error>> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(answer, |watcher| Job::Rules(overwrite, watcher, reply), output)
     }
 
     /// Asks for a read-back and waits for its end. Blocks: not for async code.
@@ -210,6 +221,10 @@ async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>, is_daemon: 
             Job::Check(watcher, reply) => {
                 let checked = engine.check(&watcher).await;
                 drop(reply.send(checked));
+            }
+            Job::Rules(overwrite, watcher, reply) => {
+                let applied = engine.apply_rules(overwrite, &watcher).await;
+                drop(reply.send(applied));
             }
             Job::Verify(request, watcher, reply) => {
                 let verified = engine.verify(&request, &watcher).await;

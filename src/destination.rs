@@ -33,6 +33,9 @@ pub enum What {
     Vanished,
     /// A vanished row is back.
     Reappeared,
+    /// The owner's rules give a row that was offered before something else. A cell of a field that was empty before is
+    /// written only where it is still empty there; one of a field that was not is written over, for the owner was asked.
+    Enriched,
     /// A row that was delivered and is gone is wanted back: written as a new row, unless it is there. Never in the
     /// change log.
     PutBack,
@@ -50,7 +53,7 @@ pub struct Item {
     pub what: What,
     /// The transaction as it is now.
     pub transaction: Transaction,
-    /// For `Changed`: as it was before.
+    /// For `Changed` and `Enriched`: as it was before.
     pub previous: Option<Transaction>,
 }
 

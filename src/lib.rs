@@ -24,8 +24,8 @@
 //! - Text from the bank is data: never parsed as a formula, never a format string, never in a log.
 //!
 //! # Layers, downward only
-//! `main > cli > {demo, daemon} > {config, control, listing, web, sync} > {store, reconcile, schedule, source, destination} > remote >
-//! model`; beside them `{demo, tests} > simulator`. A test holds the tree to this.
+//! `main > cli > {demo, daemon} > {config, control, listing, web, sync} > {store, rules, reconcile, schedule, source,
+//! destination} > remote > model`; beside them `{demo, tests} > simulator`. A test holds the tree to this.
 //!
 //! # Where to look
 //! In reading order:
@@ -37,6 +37,8 @@ pub mod remote;
 pub mod source;
 
 pub mod destination;
+
+pub mod rules;
 
 pub mod reconcile;
 

@@ -47,6 +47,7 @@ impl Serialize for Past<'_> {
             What::Changed => "changed",
             What::Vanished => "vanished",
             What::Reappeared => "reappeared",
+            What::Enriched => "enriched",
             What::PutBack | What::Mend => "repaired",
         };
         map.serialize_entry("what", what)?;

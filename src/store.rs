@@ -321,6 +321,17 @@ impl Store {
         Ok(self.in_context(self.stored(number)?))
     }
 
+    /// Transactions with their numbers in the order they were first seen, after `number`, `most` of them.
+    pub fn transactions_after(&self, number: u64, most: usize) -> Result<Vec<(u64, Transaction)>> {
+        let found = self.disk.range(after(b't', number)).take(most);
+        found
+            .map(|entry| {
+                let (key, value) = entry?;
+                Ok((parse_number(&key)?, self.in_context(self.decode(&value)?)))
+            })
+            .collect()
+    }
+
     /// A transaction's number by its id.
     pub fn find(&self, id: &str) -> Result<Option<u64>> {
         let hash = id_hash(id);
@@ -575,6 +586,11 @@ impl Writer<'_> {
 
     /// Stores a transaction seen for the first time.
     pub fn add(&mut self, account: u16, row: Row) -> Result<u64> {
+        self.add_enriched(account, row, Enrichment::default())
+    }
+
+    /// Stores a transaction seen for the first time, with what rules give it.
+    pub fn add_enriched(&mut self, account: u16, row: Row, enrichment: Enrichment) -> Result<u64> {
         if self.prefix(account).is_empty()
             && let Some((prefix, _)) = row.id.rsplit_once(':')
         {
@@ -588,22 +604,17 @@ impl Writer<'_> {
         let known = Known { number, fingerprint: fingerprint(&row.raw), date: row.date, vanished: false };
         let hash = id_hash(&row.id);
         self.day(row.date, account)?.push((hash, known));
-        self.put_row(number, &StoredRow { account, vanished: false, row, enrichment: Enrichment::default() })?;
+        self.put_row(number, &StoredRow { account, vanished: false, row, enrichment })?;
         Ok(number)
     }
 
     /// Replaces a transaction's bank data, or only its standing, keeping the former version in the change log.
     pub fn change(&mut self, known: Known, former: &StoredRow, row: Row, what: What, at: i64) -> Result<u64> {
-        let value = self.store.disk.get(numbered(b't', known.number))?;
-        let value = value.ok_or_else(|| Error::Damaged(format!("transaction number {} is gone", known.number)))?;
-        let seq = self.next_seq();
-        let change = StoredChange { number: known.number, what, at, former: value.to_vec() };
-        let change = postcard::to_stdvec(&change).map_err(|error| Error::Io(error.to_string()))?;
-        self.batch.insert(numbered(b'c', seq).to_vec(), codec::encode_bytes(&change));
+        let (seq, _) = self.log(known.number, what, at)?;
         let vanished = match what {
             What::Vanished => true,
             What::Reappeared => false,
-            What::New | What::Changed | What::PutBack | What::Mend => former.vanished,
+            What::New | What::Changed | What::PutBack | What::Mend | What::Enriched => former.vanished,
         };
         let hash = id_hash(&row.id);
         self.day(known.date, former.account)?.retain(|(of, _)| *of != hash);
@@ -612,6 +623,31 @@ impl Writer<'_> {
         let stored = StoredRow { account: former.account, vanished, row, enrichment: former.enrichment.clone() };
         self.put_row(known.number, &stored)?;
         Ok(seq)
+    }
+
+    /// Replaces what rules have given a transaction, keeping the former version in the change log. What else this batch
+    /// does to the same transaction would be lost: one batch, one change of it.
+    pub fn enrich(&mut self, number: u64, enrichment: Enrichment, at: i64) -> Result<u64> {
+        let (seq, value) = self.log(number, What::Enriched, at)?;
+        let stored = self.store.decode(&value)?;
+        self.put_row(number, &StoredRow { enrichment, ..stored })?;
+        Ok(seq)
+    }
+
+    /// Notes that every row has been looked at with these rules.
+    pub fn note_rules(&mut self, fingerprint: u64) {
+        self.meta.rules = fingerprint;
+    }
+
+    /// Writes a change with the present version as the former one, which is given back.
+    fn log(&mut self, number: u64, what: What, at: i64) -> Result<(u64, sled::IVec)> {
+        let value = self.store.disk.get(numbered(b't', number))?;
+        let value = value.ok_or_else(|| Error::Damaged(format!("transaction number {number} is gone")))?;
+        let seq = self.next_seq();
+        let change = StoredChange { number, what, at, former: value.to_vec() };
+        let change = postcard::to_stdvec(&change).map_err(|error| Error::Io(error.to_string()))?;
+        self.batch.insert(numbered(b'c', seq).to_vec(), codec::encode_bytes(&change));
+        Ok((seq, value))
     }
 
     /// Applies everything at once. It counts as acknowledged after [`Store::sync`].

@@ -14,6 +14,7 @@ use crate::store::{self, Store};
 
 mod check;
 mod deliver;
+mod enrich;
 mod pull;
 mod summary;
 mod upkeep;
@@ -21,6 +22,7 @@ mod verify;
 
 pub use check::Checked;
 pub use deliver::Restored;
+pub use enrich::Applied;
 pub use verify::{Different, Verification, Verified, exit_status};
 
 /// Everything a cycle needs.
@@ -177,6 +179,10 @@ impl Engine {
             destinations: Vec::new(),
             problem: None,
         };
+        if !request.dry_run {
+            // Before anything new arrives: that gets what the rules say when it is stored.
+            self.follow_rules(started, watcher).await?;
+        }
         let mut preview = pull::Preview::default();
         for source in &self.config.sources {
             let pulled = if selected(request.sources.as_deref(), &source.name) && !self.shutdown.requested() {

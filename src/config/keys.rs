@@ -35,6 +35,7 @@ const fn later(name: &'static str) -> Key {
 
 const SECRET_EXPECTED: &str = "text in quotes, or a table with exactly one of env, file, credential";
 const TAB_EXPECTED: &str = "the title of a tab in quotes, or false";
+const LIMIT_EXPECTED: &str = "an amount such as -12.50";
 const BASE_URL_EXPECTED: &str = "an address in quotes such as \"https://example.com\"";
 
 pub(super) const TOP: &[Key] = &[
@@ -45,7 +46,7 @@ pub(super) const TOP: &[Key] = &[
     key("jitter", "a length of time in quotes such as \"5m\", \"30s\" or \"1h\", or 0"),
     key("source", "[[source]] entries"),
     key("destination", "[[destination]] entries"),
-    later("rule"),
+    key("rule", "[[rule]] entries"),
     key("http", "an [http] table"),
     later("notify"),
 ];
@@ -115,17 +116,33 @@ pub(super) const SECRET: &[Key] = &[
     key("credential", "the name of a systemd credential in quotes"),
 ];
 
+pub(super) const RULE: &[Key] = &[
+    key("when", "a table such as { counterparty = \"lidl|billa\", direction = \"debit\" }"),
+    key("set", "a table such as { category = \"Groceries\" }"),
+];
+
+pub(super) const SET: &[Key] = &[
+    key("category", "text in quotes"),
+    key("vendor", "text in quotes"),
+    key("tags", "text in quotes, or a list of tags in quotes"),
+    key("note", "text in quotes"),
+];
+
+pub(super) const LIMITS: &[Key] = &[key("min", LIMIT_EXPECTED), key("max", LIMIT_EXPECTED)];
+
 pub(super) const COLUMN: &[Key] =
     &[key("field", "the name of a field in quotes"), key("header", "the column's header in quotes")];
 
 /// Every key this version accepts, with the section it belongs to: empty (top of the file), `source`, `source fibank`,
-/// `destination`, `destination airtable`, `http` and so on. A key of `source` or `destination` belongs to every kind of them.
+/// `destination`, `destination airtable`, `rule`, `http` and so on. A key of `source` or `destination` belongs to every kind
+/// of them.
 pub fn known_keys() -> Vec<(String, &'static str)> {
     let mut sections = vec![(String::new(), TOP), ("source".into(), SOURCE), ("destination".into(), DESTINATION)];
     sections.push(("http".into(), HTTP));
     for (section, kinds) in [("source", SOURCE_KINDS), ("destination", DESTINATION_KINDS)] {
         sections.extend(kinds.iter().filter_map(|kind| Some((format!("{section} {}", kind.name), kind.keys?))));
     }
+    sections.push(("rule".into(), RULE));
     let accepted = |keys: &'static [Key]| keys.iter().filter(|key| key.support != Support::NotYet);
     sections
         .into_iter()

@@ -15,7 +15,7 @@ use super::reader::{File, Table, Value};
 use super::words::{did_you_mean, one_of, quote};
 use super::{
     Airtable, Config, Destination, DestinationKind, Error, Fibank, Filter, GoogleSheets, Http, Order, Rows, Secret,
-    Source, SourceKind, Updates, Vanished, values,
+    Source, SourceKind, Updates, Vanished, enrichment, values,
 };
 use crate::model::{Direction, Language};
 
@@ -92,7 +92,7 @@ fn syntax_error(file: &File<'_>, error: &toml::de::Error) -> Error {
         return file.error(
             span.start,
             match key {
-                "source" | "destination" => {
+                "source" | "destination" | "rule" => {
                     format!("{key} is given twice, write [[{key}]] in double brackets each time")
                 }
                 _ if known => format!("{key} is given twice"),
@@ -136,7 +136,8 @@ fn config(top: &Table<'_>, file: &File<'_>, environment: &Environment) -> Result
     let http = top.read("http", http)?;
     warnings.extend(http.iter().flat_map(|http| short_tokens(http, file)));
     let path = PathBuf::new();
-    Ok(Config { path, data_dir, timezone, schedule, catch_up, jitter, sources, destinations, http, warnings })
+    let rules = top.read("rule", enrichment::rules)?.unwrap_or_default();
+    Ok(Config { path, data_dir, timezone, schedule, catch_up, jitter, sources, destinations, rules, http, warnings })
 }
 
 fn http(value: &Value<'_>) -> Result<Http, Error> {
@@ -259,8 +260,12 @@ fn entries<'a>(
     Ok(entries)
 }
 
-/// The tables of `[[source]]` or `[[destination]]`.
-fn entry_tables<'a>(value: &Value<'a>, list: &str, common: &'static [keys::Key]) -> Result<Vec<Table<'a>>, Error> {
+/// The tables of `[[source]]`, `[[destination]]` or `[[rule]]`.
+pub(super) fn entry_tables<'a>(
+    value: &Value<'a>,
+    list: &str,
+    common: &'static [keys::Key],
+) -> Result<Vec<Table<'a>>, Error> {
     if value.value.is_table() {
         return Err(value.error(format!("expected [[{list}]] in double brackets, one for each {list}")));
     }

@@ -134,6 +134,24 @@ impl<'a> Table<'a> {
         format!("{shown}, expected {}", one_of(known()))
     }
 
+    /// Every key with its place and what stands behind it, in the order of the file, for tables whose keys are names.
+    pub fn entries(&self, expected: &'static str) -> Vec<(&'a str, usize, Value<'a>)> {
+        let entry = |(name, found): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| {
+            let (at, name): (usize, &'a std::borrow::Cow<'a, str>) = (name.span().start, name.get_ref());
+            let (at_value, value) = (found.span().start, found.get_ref());
+            let label = join(&self.label, quote(name));
+            (name.as_ref(), at, Value { file: self.file, label, expected, at: at_value, value })
+        };
+        let mut entries: Vec<_> = self.values.iter().map(entry).collect();
+        entries.sort_by_key(|(_, at, _)| *at);
+        entries
+    }
+
+    /// The line it begins on.
+    pub fn line(&self) -> usize {
+        self.file.line(self.at)
+    }
+
     /// The names of the keys that are there.
     pub fn names(&self) -> impl Iterator<Item = &'a str> {
         self.values.keys().map(|name| name.get_ref().as_ref())
@@ -148,7 +166,12 @@ impl<'a> Value<'a> {
 
     /// It is not of the type expected here. Says the type that was found, never the value.
     pub fn wrong(&self) -> Error {
-        self.error(format!("expected {}, found {}", self.expected, type_name(self.value)))
+        self.wrong_for(self.expected)
+    }
+
+    /// The same, where what is expected depends on something else.
+    pub fn wrong_for(&self, expected: &str) -> Error {
+        self.error(format!("expected {expected}, found {}", type_name(self.value)))
     }
 
     /// Text on one line that is not empty.

@@ -124,7 +124,7 @@ pub(super) fn accounts(value: &Value<'_>) -> Result<Vec<String>, Error> {
     Ok(accounts)
 }
 
-fn iban(value: &Value<'_>) -> Result<String, Error> {
+pub(super) fn iban(value: &Value<'_>) -> Result<String, Error> {
     let text = value.text()?;
     let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_uppercase();
     match compact.parse::<iban::Iban>() {
@@ -358,7 +358,11 @@ fn column(value: &Value<'_>, language: Language) -> Result<Column, Error> {
 }
 
 fn field(value: &Value<'_>) -> Result<Field, Error> {
-    let text = value.text()?;
+    field_called(value.text()?).map_err(|message| value.error(message))
+}
+
+/// The field of this name, or the words for an error.
+pub(super) fn field_called(text: &str) -> Result<Field, String> {
     let whole_path = text.strip_prefix("raw.").is_none_or(|path| path.split('.').all(|part| !part.is_empty()));
     text.parse().ok().filter(|_| whole_path).ok_or_else(|| {
         let keys: Vec<String> = Field::all().map(|field| field.key().into_owned()).collect();
@@ -372,7 +376,7 @@ fn field(value: &Value<'_>) -> Result<Field, Error> {
             Some(near) => format!(", did you mean `{near}`?"),
             None => format!(", expected {}", one_of(names().chain(["raw.<path>"]))),
         };
-        value.error(format!("no field is called {}{hint}", quote(text)))
+        format!("no field is called {}{hint}", quote(text))
     })
 }
 

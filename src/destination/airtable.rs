@@ -34,6 +34,7 @@ mod arrange;
 mod carry;
 mod cells;
 mod errors;
+mod fill;
 mod layout;
 mod mend;
 mod pace;

@@ -23,6 +23,7 @@ mod body;
 mod changes;
 mod dashboard;
 mod delivery;
+mod enrich;
 mod errors;
 mod layout;
 mod ledger;

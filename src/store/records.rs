@@ -32,6 +32,9 @@ pub struct Meta {
     /// What all records come to.
     #[serde(default)]
     pub sums: Sums,
+    /// Fingerprint of the rules that every row has been looked at with.
+    #[serde(default)]
+    pub rules: u64,
 }
 
 /// Sums over the hashes of records, kept up to date with every write: a record that is gone, doubled or older than it

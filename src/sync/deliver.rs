@@ -12,9 +12,10 @@ use super::pull::Preview;
 use super::{DestinationReport, Engine, Step, Watcher, outcome_of};
 use crate::config;
 use crate::destination::{self, Batch, Destination, Item, Settled, Verdict, What};
-use crate::model::aliases;
+use crate::model::{Field, aliases};
 use crate::reconcile::id_hash;
 use crate::remote::{Context, Error, Kind};
+use crate::rules::SET_BY_RULES;
 use crate::store::{self, Attention, Change, DestinationState, Intent};
 
 mod put_right;
@@ -135,7 +136,7 @@ impl Engine {
         change: Change,
     ) -> Result<Offer, store::Error> {
         let offered_before = change.number <= state.watermark;
-        if change.what == What::Changed && !offered_before {
+        if matches!(change.what, What::Changed | What::Enriched) && !offered_before {
             // Its first delivery is still ahead and will carry the present version.
             return Ok(Offer::Nothing);
         }
@@ -153,6 +154,16 @@ impl Engine {
             What::Changed | What::Reappeared if not_there => (What::New, None),
             What::Reappeared if !offered_before => return Ok(Offer::Nothing),
             What::Changed => (What::Changed, Some(self.store.former(change.seq)?.transaction)),
+            // Whatever is delivered instead carries what the rules say now.
+            What::Enriched if not_there => return Ok(Offer::Nothing),
+            What::Enriched => {
+                let former = self.store.former(change.seq)?.transaction;
+                let differs = |field: &Field| field.value(&former) != field.value(&transaction);
+                if !SET_BY_RULES.iter().any(|field| config.shows(field) && differs(field)) {
+                    return Ok(Offer::Nothing);
+                }
+                (What::Enriched, Some(former))
+            }
             what => (what, None),
         };
         Ok(Offer::Item(Box::new(Item { seq: change.seq, what, transaction, previous })))
@@ -279,7 +290,7 @@ impl Delivery<'_> {
     }
 
     fn look_from(&mut self, mut look: Look, most: usize) -> Result<Look, store::Error> {
-        let mut changed = HashSet::new();
+        let (mut changed, mut enriched) = (HashSet::new(), HashSet::new());
         while look.items.len() < most {
             let changes = self.engine.store.changes_after(look.examined, CHANGES_PER_LOOK.min(most.max(16)))?;
             if changes.is_empty() {
@@ -288,7 +299,12 @@ impl Delivery<'_> {
             for change in changes {
                 look.examined = change.seq;
                 // Of several corrections of one row the first carries both the present version and the oldest before.
-                if change.what == What::Changed && !changed.insert(change.number) {
+                let repeated = match change.what {
+                    What::Changed => !changed.insert(change.number),
+                    What::Enriched => !enriched.insert(change.number),
+                    _ => false,
+                };
+                if repeated {
                     continue;
                 }
                 match self.engine.offer(self.config, &self.state, change)? {
@@ -476,6 +492,11 @@ impl Delivery<'_> {
                         self.state.deleted.push(id.clone());
                     }
                 }
+                // The row is there, and stays as it is: no reason to deliver it as a new one later.
+                Verdict::Rejected(reason) if item.what == What::Enriched => {
+                    self.report.rejected += 1;
+                    tracing::warn!("{}: what rules give {id} is refused: {reason}", self.config.name);
+                }
                 Verdict::Rejected(reason) => {
                     self.report.rejected += 1;
                     self.state.rejected.insert(id.clone(), reason);
@@ -535,6 +556,6 @@ impl Delivery<'_> {
 fn applied(item: &Item) -> Verdict {
     match item.what {
         What::New | What::PutBack => Verdict::Appended,
-        What::Changed | What::Vanished | What::Reappeared | What::Mend => Verdict::Updated,
+        What::Changed | What::Vanished | What::Reappeared | What::Mend | What::Enriched => Verdict::Updated,
     }
 }

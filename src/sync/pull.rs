@@ -9,6 +9,7 @@ use crate::destination::What;
 use crate::model::{Account, Row, Transaction};
 use crate::reconcile::{Break, Chain, Difference, KnownRows, Look, Reconciler, compare, id_hash};
 use crate::remote::{Context, Error, Kind};
+use crate::rules::Enricher;
 use crate::source::{self, Page};
 use crate::store::{self, Attention, SourceState, StoredAccount, StoredRow, Writer};
 
@@ -42,6 +43,8 @@ struct Arrival {
     elsewhere: Option<KnownRows>,
     chain: Chain,
     fetched: u64,
+    /// Numbers of known rows whose bank data changed: rules may have something to say to what is new in them.
+    touched: Vec<u64>,
 }
 
 impl Engine {
@@ -203,6 +206,7 @@ impl Engine {
         let mut failures = Vec::new();
         let mut writer = self.store.writer();
         let mut arrivals = Vec::new();
+        let mut enricher = None;
         for page in pages {
             match page {
                 Ok(page) => arrivals.push(self.arrive(source, page, &mut writer, now, notes)?),
@@ -225,7 +229,8 @@ impl Engine {
             if dry_run {
                 self.foresee(source, arrival, row, &mut counts, preview)?;
             } else {
-                self.take(arrival, row, &mut writer, &mut counts, now)?;
+                let enricher = &mut enricher;
+                self.take(source, arrival, row, enricher, &mut writer, &mut counts, now)?;
             }
             if writer.rows() >= ROWS_PER_BATCH && !dry_run {
                 writer.commit()?;
@@ -242,6 +247,8 @@ impl Engine {
         }
         if !dry_run {
             writer.commit()?;
+            let touched = arrivals.iter().flat_map(|arrival| arrival.touched.iter().copied());
+            self.fill_touched(touched, now)?;
             self.store.sync()?;
         }
         Ok((counts, failures))
@@ -288,6 +295,7 @@ impl Engine {
             elsewhere: None,
             chain: Chain::default(),
             fetched: 0,
+            touched: Vec::new(),
         })
     }
 
@@ -316,10 +324,13 @@ impl Engine {
         })
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn take(
         &self,
+        source: &config::Source,
         arrival: &mut Arrival,
         row: Row,
+        enricher: &mut Option<Enricher>,
         writer: &mut Writer<'_>,
         counts: &mut Counts,
         now: DateTime<Utc>,
@@ -328,10 +339,14 @@ impl Engine {
             Judgement::Nothing => {}
             Judgement::New => {
                 counts.new += 1;
-                writer.add(arrival.number, row)?;
+                let transaction = arrival.transaction(source, row);
+                let enricher = enricher.get_or_insert_with(|| self.config.rules.ready());
+                let enrichment = enricher.enrich(&transaction);
+                writer.add_enriched(arrival.number, transaction.row, enrichment)?;
             }
             Judgement::Again(known, former, what) => {
                 counts.changed += 1;
+                arrival.touched.push(known.number);
                 writer.change(known, &former, row, what, now.timestamp())?;
             }
         }
@@ -351,15 +366,7 @@ impl Engine {
             Judgement::Again(..) => counts.changed += 1,
             Judgement::New => {
                 counts.new += 1;
-                preview.new.push(Transaction {
-                    source: source.name.clone(),
-                    account: arrival.account.account.clone(),
-                    account_name: arrival.account.name.clone(),
-                    customer: arrival.account.customer.clone(),
-                    row,
-                    enrichment: Default::default(),
-                    vanished: false,
-                });
+                preview.new.push(arrival.transaction(source, row));
             }
         }
         Ok(())
@@ -431,6 +438,21 @@ impl Engine {
             }
         })?;
         Ok(())
+    }
+}
+
+impl Arrival {
+    /// A new row of this account in its context.
+    fn transaction(&self, source: &config::Source, row: Row) -> Transaction {
+        Transaction {
+            source: source.name.clone(),
+            account: self.account.account.clone(),
+            account_name: self.account.name.clone(),
+            customer: self.account.customer.clone(),
+            row,
+            enrichment: Default::default(),
+            vanished: false,
+        }
     }
 }
 

@@ -225,6 +225,104 @@ fn plain_secrets_are_kept_and_warned_about() {
 }
 
 #[test]
+fn rules_are_read_in_their_order_with_their_lines() {
+    let text = format!(
+        "{SOURCE}{SHEET}\
+         [[rule]]\n\
+         when = {{ counterparty = \"lidl|billa\", debit = {{ min = 10, max = \"99.90\" }}, direction = \"debit\" }}\n\
+         set = {{ category = \"Food\", tags = [\"home\", \"daily\"] }}\n\
+         [[rule]]\n\
+         [rule.when]\n\
+         account = \"bg32 finv 9150 1000 0000 01\"\n\
+         raw.trn.code = \"FAK\"\n\
+         amount = {{ max = -1_000.5 }}\n\
+         \"raw.remI\" = \"x\"\n\
+         [rule.set]\n\
+         note = \"n\"\n"
+    );
+    let config = valid(text);
+    let rules = config.rules.list();
+    assert_eq!(rules.iter().map(|rule| rule.line).collect::<Vec<_>>(), [10, 13]);
+    assert_eq!(
+        rules[0].to_string(),
+        r#"counterparty ~ "lidl|billa", 10.00 <= debit <= 99.90, direction = "debit" -> category "Food", tags "home, daily""#
+    );
+    assert_eq!(
+        rules[1].to_string(),
+        r#"account = "BG32FINV91501000000001", raw.trn.code ~ "FAK", amount <= -1000.50, raw.remI ~ "x" -> note "n""#
+    );
+    assert_eq!(valid(format!("{SOURCE}{SHEET}")).rules.fingerprint(), 0);
+}
+
+#[test]
+fn a_mistake_in_a_rule_is_told_with_its_line() {
+    let refused = |when: &str, set: &str| {
+        let error = refused(format!("{SOURCE}{SHEET}[[rule]]\nwhen = {when}\nset = {set}\n"));
+        error.strip_prefix("config.toml:").unwrap().to_owned()
+    };
+    let (when, set) = ("{ counterparty = \"lidl\" }", "{ category = \"Food\" }");
+    for (broken, expected) in [
+        ("{}", "11: rule 1: when: says nothing, and would fit every transaction"),
+        (
+            "\"lidl\"",
+            "11: rule 1: when: expected a table such as { counterparty = \"lidl|billa\", direction = \"debit\" }, found text",
+        ),
+        (
+            "{ counterpary = \"lidl\" }",
+            "11: rule 1: when: no field is called `counterpary`, did you mean `counterparty`?",
+        ),
+        (
+            "{ counterparty = \"lidl(\" }",
+            "11: rule 1: when: `counterparty`: not a regular expression: unclosed group at character 5",
+        ),
+        (
+            "{ counterparty = 7 }",
+            "11: rule 1: when: `counterparty`: expected a regular expression in quotes, found a whole number",
+        ),
+        (
+            "{ counterparty = \"\" }",
+            "11: rule 1: when: `counterparty`: is empty, expected a regular expression in quotes",
+        ),
+        ("{ direction = \"out\" }", "11: rule 1: when: `direction`: expected `debit` or `credit`, found `out`"),
+        (
+            "{ account = \"BG33FINV91501000000001\" }",
+            "11: rule 1: when: `account`: `BG33FINV91501000000001` is not an IBAN: its check digits do not fit, look for a typing error",
+        ),
+        (
+            "{ amount = 5 }",
+            "11: rule 1: when: `amount`: expected { min = …, max = … } or a regular expression in quotes, found a whole number",
+        ),
+        ("{ amount = {} }", "11: rule 1: when: `amount`: says neither min nor max"),
+        ("{ amount = { mni = 5 } }", "11: rule 1: when: `amount`: unknown key `mni`, did you mean `min`?"),
+        ("{ amount = { min = \"5 лв\" } }", "11: rule 1: when: `amount`: min: expected an amount such as -12.50"),
+        (
+            "{ amount = { min = -100, max = -200 } }",
+            "11: rule 1: when: `amount`: min is more than max; money out is negative, so -200 is less than -100",
+        ),
+    ] {
+        assert_eq!(refused(broken, set), expected);
+    }
+    for (broken, expected) in [
+        ("{}", "12: rule 1: set: sets nothing, expected category, vendor, tags or note"),
+        ("{ categry = \"Food\" }", "12: rule 1: set: unknown key `categry`, did you mean `category`?"),
+        ("{ category = \"\" }", "12: rule 1: set: category: is empty, expected text in quotes"),
+        ("{ tags = [\"a,b\"] }", "12: rule 1: set: tags: a tag of a list may not hold a comma"),
+    ] {
+        assert_eq!(refused(when, broken), expected);
+    }
+    let half = |line: &str| super::config::refused(format!("{SOURCE}{SHEET}[[rule]]\n{line}\n"));
+    assert_eq!(
+        half("set = { category = \"Food\" }"),
+        "config.toml:10: rule 1: when is missing, expected a table such as { counterparty = \"lidl|billa\", direction = \"debit\" }"
+    );
+    assert_eq!(half("then = 1"), "config.toml:11: rule 1: unknown key `then`, did you mean `when`?");
+    assert_eq!(
+        super::config::refused(format!("{SOURCE}[rule]\nx = 1\n")),
+        "config.toml:5: rule: expected [[rule]] in double brackets, one for each rule"
+    );
+}
+
+#[test]
 fn a_missing_secret_is_told_only_when_it_is_needed() {
     let config = valid(SOURCE.replace("env = \"PASSWORD\"", "file = \"nowhere\""));
     let error = config.check_secrets().unwrap_err().to_string();
@@ -288,9 +386,8 @@ fn mistakes() -> Vec<(String, String)> {
         ("tiemzone = \"Europe/Sofia\"", ":1: unknown key `tiemzone`, did you mean `timezone`?"),
         (
             "colour = 1",
-            ":1: unknown key `colour`, expected `data_dir`, `timezone`, `schedule`, `catch_up`, `jitter`, `source`, `destination` or `http`",
+            ":1: unknown key `colour`, expected `data_dir`, `timezone`, `schedule`, `catch_up`, `jitter`, `source`, `destination`, `rule` or `http`",
         ),
-        ("[[rule]]\nset = { category = \"Food\" }", ":1: rule is not supported yet in this version, leave it out"),
         ("[[notify]]\nkind = \"ntfy\"", ":1: notify is not supported yet in this version, leave it out"),
         ("[source]\nkind = \"fibank\"", ":3: source is given twice, write [[source]] in double brackets each time"),
         (

@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod docs;
 mod integrity;
+mod rules;
 mod sync;
 mod verify;
 mod web;

@@ -13,6 +13,7 @@ use super::Airtable;
 use super::api::{Outgoing, formula};
 use super::cells::{Cells, raw};
 use super::errors::{Reaction, Refusal};
+use super::fill::Filling;
 use super::layout::{Bound, Layout};
 use super::plan::{Deed, Step};
 
@@ -47,6 +48,7 @@ impl Airtable {
         let mut verdicts: Vec<Verdict> = steps.iter().map(without_request).collect();
         let mut upserts = Vec::new();
         let mut lookups = Vec::new();
+        let mut fills = Vec::new();
         let (mut put_backs, mut mends) = (Vec::new(), Vec::new());
         for (at, step) in steps.iter().enumerate() {
             match &step.deed {
@@ -63,6 +65,9 @@ impl Airtable {
                     Ok(cells) => lookups.push((Way::Update, row(at, step, None, cells))),
                     Err(why) => verdicts[at] = Verdict::Rejected(format!("it cannot be ticked as vanished: {why}")),
                 },
+                Deed::Fill { empty, over } => {
+                    fills.push(Filling { row: row(at, step, None, over.clone()), empty: empty.clone() });
+                }
                 Deed::PutBack { cells, tick: ticked } => {
                     let cells = ticked_cells(cells, *ticked, &tick).unwrap_or_else(|_| cells.clone());
                     put_backs.push(row(at, step, None, cells));
@@ -73,9 +78,10 @@ impl Airtable {
         }
         let Some(upserted) = self.write(&layout, Way::Upsert, upserts).await? else { return Ok(None) };
         let Some(found) = self.write_found(&layout, lookups).await? else { return Ok(None) };
+        let Some(filled) = self.fill(&layout, fills).await? else { return Ok(None) };
         let Some(back) = self.put_back(&layout, put_backs).await? else { return Ok(None) };
         let Some(mended) = self.mend(&layout, mends).await? else { return Ok(None) };
-        for (at, verdict) in upserted.into_iter().chain(found).chain(back).chain(mended) {
+        for (at, verdict) in upserted.into_iter().chain(found).chain(back).chain(mended).chain(filled) {
             verdicts[at] = verdict;
         }
         Ok(Some(verdicts))

@@ -175,6 +175,26 @@ pub(super) fn bank_owned(columns: &[Column], bound: &[Bound], transaction: &Tran
         .collect()
 }
 
+/// The cells of the owner's columns that rules give something else than before: those they gave nothing, and the others.
+pub(super) fn enriched(
+    columns: &[Column],
+    bound: &[Bound],
+    before: Option<&Transaction>,
+    now: &Transaction,
+) -> (Cells, Cells) {
+    let (mut empty, mut over) = (Cells::new(), Cells::new());
+    for (column, bound) in columns.iter().zip(bound).filter(|(column, _)| column.field.belongs_to_owner()) {
+        let former = before.map_or(Value::Empty, |before| column.field.value(before));
+        if former != column.field.value(now)
+            && let Some(cell) = cell(column, bound, now)
+        {
+            let cells = if former == Value::Empty { &mut empty } else { &mut over };
+            cells.insert(bound.id.clone(), cell);
+        }
+    }
+    (empty, over)
+}
+
 /// Whether a correction changes a cell that the bank owns and a column shows.
 pub(super) fn differs(columns: &[Column], before: &Transaction, now: &Transaction) -> bool {
     columns.iter().any(|column| is_bank_owned(column) && column.field.value(before) != column.field.value(now))

@@ -38,6 +38,13 @@ pub(super) enum Deed {
         /// Whether the row is to be ticked as vanished.
         tick: Option<bool>,
     },
+    /// Write cells of the owner's columns if the owner still has the row.
+    Fill {
+        /// Only where nothing is.
+        empty: Cells,
+        /// Whatever is there.
+        over: Cells,
+    },
     /// Write it as a row of its own unless it is there.
     PutBack {
         /// Cells that are not empty.
@@ -94,6 +101,7 @@ fn deed(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
         },
         (What::Mend, _) => Deed::Mend { cells: cells::bank_owned(columns, &layout.columns, transaction) },
         (What::Changed, _) => correction(item, columns, rows, layout),
+        (What::Enriched, _) => enrichment(item, columns, layout),
         (What::Vanished, Vanished::Mark) => Deed::Amend { cells: Cells::new(), tick: Some(true) },
         (What::Vanished, Vanished::Delete) => Deed::Remove,
         // Without a tick field nothing was ever ticked.
@@ -113,4 +121,9 @@ fn correction(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> 
     // All of the bank's cells and not only those that differ: it costs the same request, and a correction that was
     // lost earlier is made good.
     Deed::Amend { cells: cells::bank_owned(columns, &layout.columns, &item.transaction), tick: None }
+}
+
+fn enrichment(item: &Item, columns: &[Column], layout: &Layout) -> Deed {
+    let (empty, over) = cells::enriched(columns, &layout.columns, item.previous.as_ref(), &item.transaction);
+    if empty.is_empty() && over.is_empty() { Deed::Nothing } else { Deed::Fill { empty, over } }
 }

@@ -64,7 +64,8 @@ pub(super) fn rows_by_id(column: &[Vec<serde_json::Value>]) -> HashMap<&str, u32
 impl<'a> Changes<'a> {
     /// The changes at the front of `items`.
     pub fn new(layout: &'a Layout, policy: &config::Rows, items: &'a [Item]) -> Changes<'a> {
-        let count = items.iter().take_while(|item| !matches!(item.what, What::New | What::Mend)).count();
+        let count =
+            items.iter().take_while(|item| !matches!(item.what, What::New | What::Mend | What::Enriched)).count();
         let intents = items[..count].iter().map(|item| intent(layout, policy, item)).collect();
         Changes { layout, items: &items[..count], intents }
     }
@@ -206,7 +207,7 @@ fn comma(out: &mut Vec<u8>) {
 
 fn intent(layout: &Layout, policy: &config::Rows, item: &Item) -> Intent {
     match (item.what, policy.vanished) {
-        (What::New | What::Mend, _) => Intent::Leave,
+        (What::New | What::Mend | What::Enriched, _) => Intent::Leave,
         (What::Changed, _) => changed(layout, policy, item),
         (What::Vanished | What::Reappeared, Vanished::Ignore) => Intent::Leave,
         (What::Vanished, Vanished::Mark) => Intent::Strike(true),

@@ -78,6 +78,8 @@ impl GoogleSheets {
         let (layout, entry, ledger) = self.ready().await?;
         let work = if items.first().is_some_and(|item| item.what == What::Mend) {
             self.mend(items).await?
+        } else if items.first().is_some_and(|item| item.what == What::Enriched) {
+            self.enrich(&layout, items).await?
         } else {
             let policy = self.config.rows.clone();
             let changes = Changes::new(&layout, &policy, items);
@@ -133,7 +135,7 @@ impl GoogleSheets {
                 |item: &Item| body::too_long(layout, &item.transaction).map_or(Verdict::Appended, Verdict::Rejected);
             return items.iter().map(verdict).collect();
         }
-        if items.first().is_some_and(|item| item.what == What::Mend) {
+        if items.first().is_some_and(|item| matches!(item.what, What::Mend | What::Enriched)) {
             return vec![Verdict::Updated; items.len()];
         }
         Changes::new(layout, &self.config.rows, items).presumed()

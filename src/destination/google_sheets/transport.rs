@@ -3,6 +3,7 @@
 //! Each request is counted, paced, limited in time and ended by a shutdown; each failure comes back as an error named by
 //! the reaction it causes. Nothing is sent twice from here. It knows nothing of rows, layouts or ledgers.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -152,6 +153,39 @@ impl Transport {
         let range =
             range.ok_or_else(|| Error::unavailable(self.names.say("the id column was removed while it was in use")))?;
         Ok(range.values.unwrap_or_default())
+    }
+
+    /// The values of the columns that these metadata entries stand on, by entry, all of one instant. `render` is Google's
+    /// word for what a formula's cell shows.
+    pub async fn columns_by_entry(
+        &self,
+        entries: &[i32],
+        render: &str,
+    ) -> Result<HashMap<i32, Vec<Vec<serde_json::Value>>>, Error> {
+        let filter = |entry: &i32| {
+            let lookup = api::DeveloperMetadataLookup { metadata_id: Some(*entry), ..Default::default() };
+            api::DataFilter { developer_metadata_lookup: Some(lookup), ..Default::default() }
+        };
+        let request = api::BatchGetValuesByDataFilterRequest {
+            data_filters: Some(entries.iter().map(filter).collect()),
+            value_render_option: Some(render.to_owned()),
+            ..Default::default()
+        };
+        self.pause().await?;
+        let mut watcher = self.watcher();
+        let call = self.hub.spreadsheets().values_batch_get_by_data_filter(request, &self.names.spreadsheet);
+        let call = call.add_scope(SCOPE).delegate(&mut watcher);
+        let answer = self.within(self.limits.read, Asked::Read, call.doit()).await?;
+        let ranges = self.judge(Asked::Read, answer, &watcher).await?.value_ranges.unwrap_or_default();
+        let entry = |filter: api::DataFilter| filter.developer_metadata_lookup?.metadata_id;
+        let mut columns = HashMap::new();
+        for range in ranges {
+            let values = range.value_range.and_then(|range| range.values).unwrap_or_default();
+            if let Some(entry) = range.data_filters.into_iter().flatten().find_map(entry) {
+                columns.insert(entry, values);
+            }
+        }
+        Ok(columns)
     }
 
     /// Sends a few requests as one all-or-nothing batch.

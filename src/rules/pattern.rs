@@ -1,0 +1,244 @@
+//! Regular expressions as owners write them: blind to case, and to whether a letter is the Cyrillic or the Latin one of
+//! a pair that looks the same. Banks and shops mix the two freely (`КАФЕ` with a Latin K), and nobody sees it.
+//!
+//! The text is left as it is; the pattern is widened. Every literal letter that has a twin becomes a class of both, and
+//! a bracketed class gets the twins of its members before it is negated. What names letters by a property (`\w`,
+//! `\p{Cyrillic}`) says what it means and stays. Both sides are in NFC, so that an accent typed as a letter of its own
+//! makes no difference.
+
+use std::borrow::Cow;
+
+use icu_normalizer::ComposingNormalizerBorrowed;
+use regex::{Regex, RegexBuilder};
+use regex_syntax::ast::{self, Ast, ClassSetItem, Visitor};
+use serde::{Deserialize, Serialize};
+
+/// Letters that look the same: Cyrillic, Latin. Of the lower case only some do, but case is no matter here, so that
+/// what holds for `В` and `B` has to hold for `в` and `b`.
+const TWINS: [(char, char); 24] = [
+    ('А', 'A'),
+    ('В', 'B'),
+    ('Е', 'E'),
+    ('К', 'K'),
+    ('М', 'M'),
+    ('Н', 'H'),
+    ('О', 'O'),
+    ('Р', 'P'),
+    ('С', 'C'),
+    ('Т', 'T'),
+    ('У', 'Y'),
+    ('Х', 'X'),
+    ('а', 'a'),
+    ('в', 'b'),
+    ('е', 'e'),
+    ('к', 'k'),
+    ('м', 'm'),
+    ('н', 'h'),
+    ('о', 'o'),
+    ('р', 'p'),
+    ('с', 'c'),
+    ('т', 't'),
+    ('у', 'y'),
+    ('х', 'x'),
+];
+
+/// A regular expression that is known to be one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pattern {
+    written: String,
+    widened: String,
+}
+
+impl Pattern {
+    /// Takes a pattern, or says in a line what is wrong with it.
+    pub fn new(written: &str) -> Result<Pattern, String> {
+        let pattern = Pattern { written: written.to_owned(), widened: widen(&composed(written))? };
+        match build(&pattern.widened) {
+            Ok(_) => Ok(pattern),
+            Err(regex::Error::CompiledTooBig(_)) => Err("it is too large, use fewer or smaller repetitions".into()),
+            // What the parser above lets through and this one does not is a name of a property that does not exist.
+            Err(error) => Err(last_line(&error.to_string())),
+        }
+    }
+
+    /// As the owner wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.written
+    }
+
+    /// Ready for use. Compiled ones are large, so they are made for the time of the work only.
+    pub(super) fn compile(&self) -> Regex {
+        build(&self.widened).expect("a pattern is only made of text that has compiled before")
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+
+    fn try_from(written: String) -> Result<Pattern, String> {
+        Pattern::new(&written)
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> String {
+        pattern.written
+    }
+}
+
+/// Text as patterns expect it.
+pub(super) fn composed(text: &str) -> Cow<'_, str> {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text)
+}
+
+fn build(widened: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(widened).case_insensitive(true).build()
+}
+
+/// The pattern with the twin of every letter that has one.
+fn widen(pattern: &str) -> Result<String, String> {
+    let tree = ast::parse::Parser::new().parse(pattern).map_err(|error| {
+        let at = pattern[..error.span().start.offset].chars().count() + 1;
+        format!("{} at character {at}", error.kind())
+    })?;
+    let widening = Widening { pattern, out: String::with_capacity(pattern.len() * 2), copied: 0 };
+    ast::visit(&tree, widening)
+}
+
+/// Copies a pattern from left to right, putting twins in.
+struct Widening<'a> {
+    pattern: &'a str,
+    out: String,
+    /// How much of the pattern has been copied.
+    copied: usize,
+}
+
+impl Widening<'_> {
+    fn copy_until(&mut self, offset: usize) {
+        self.out.push_str(&self.pattern[self.copied..offset]);
+        self.copied = offset;
+    }
+}
+
+impl Visitor for Widening<'_> {
+    type Output = String;
+    type Err = String;
+
+    fn finish(mut self) -> Result<String, String> {
+        self.copy_until(self.pattern.len());
+        Ok(self.out)
+    }
+
+    fn visit_pre(&mut self, tree: &Ast) -> Result<(), String> {
+        if let Ast::Literal(literal) = tree
+            && let Some(twin) = twin(literal.c)
+        {
+            self.copy_until(literal.span.start.offset);
+            self.out.extend(['[', literal.c, twin, ']']);
+            self.copied = literal.span.end.offset;
+        }
+        Ok(())
+    }
+
+    fn visit_class_set_item_pre(&mut self, item: &ClassSetItem) -> Result<(), String> {
+        let (members, end) = match item {
+            ClassSetItem::Literal(literal) => (literal.c..=literal.c, literal.span.end.offset),
+            ClassSetItem::Range(range) => (range.start.c..=range.end.c, range.span.end.offset),
+            _ => return Ok(()),
+        };
+        self.copy_until(end);
+        for (cyrillic, latin) in TWINS {
+            if members.contains(&cyrillic) {
+                self.out.push(latin);
+            }
+            if members.contains(&latin) {
+                self.out.push(cyrillic);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn twin(letter: char) -> Option<char> {
+    TWINS.iter().find_map(|(cyrillic, latin)| match letter {
+        c if c == *cyrillic => Some(*latin),
+        c if c == *latin => Some(*cyrillic),
+        _ => None,
+    })
+}
+
+fn last_line(text: &str) -> String {
+    let line = text.lines().last().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finds(pattern: &str, text: &str) -> bool {
+        Pattern::new(pattern).unwrap().compile().is_match(&composed(text))
+    }
+
+    #[test]
+    fn case_and_look_alikes_make_no_difference() {
+        for text in ["КАФЕ", "кафе", "KAФE", "Kaфе", "kАФe"] {
+            assert!(finds("кафе", text), "{text}");
+            assert!(finds("^КАФЕ$", text), "{text}");
+            assert!(finds("^KAФE$", text), "{text}");
+        }
+        // Every pair, in both directions and both cases.
+        let cyrillic: String = TWINS.iter().map(|(cyrillic, _)| cyrillic).collect();
+        let latin: String = TWINS.iter().map(|(_, latin)| latin).collect();
+        for (pattern, text) in [(&cyrillic, &latin), (&latin, &cyrillic)] {
+            assert!(finds(&format!("^{pattern}$"), text));
+            assert!(finds(&format!("^{pattern}$"), &text.to_lowercase()));
+        }
+        assert!(!finds("лидъл", "lidl") && !finds("д", "d"), "what does not look alike is not alike");
+    }
+
+    #[test]
+    fn letters_that_are_syntax_stay_syntax() {
+        assert!(finds(r"^\bOMV\b \d{2}\s\w+$", "ОМV 24 бензин"));
+        assert!(finds(r"^(?P<c>a)(?:b)$", "ав"));
+        assert!(finds(r"(?x) a  c # the letters a and c", "ас"));
+        assert!(finds(r"^\x41\u{410}$", "АA"), "letters by their number");
+        assert!(finds(r"^a{2}$", "аa") && !finds(r"^a{2}$", "a"));
+        assert!(!finds(r"(?-i)^a$", "А") && finds(r"(?-i)^a$", "а"));
+        assert!(finds(r"^\.\*\+\?\(\)\[\]\\$", r".*+?()[]\"));
+    }
+
+    #[test]
+    fn classes_take_twins_in_before_they_are_negated() {
+        assert!(finds("^[а-г]+$", "abв"));
+        assert!(finds("^[xyz]$", "Х"));
+        assert!(!finds("^[^а]$", "A") && finds("^[^а]$", "б"));
+        assert!(!finds("^[^a-z]$", "К") && finds("^[^a-z]$", "Щ"));
+        assert!(finds("^[а-я&&[^ав]]$", "e") && !finds("^[а-я&&[^ав]]$", "a") && !finds("^[а-я&&[^ав]]$", "b"));
+        assert!(finds("^[]a]$", "]") && finds("^[a-]$", "-") && finds(r"^[\]\-х]$", "x"));
+        assert!(!finds(r"^\p{Cyrillic}$", "A") && finds(r"^\p{Cyrillic}$", "а"));
+        assert!(finds("^[[:alpha:]]$", "k"));
+    }
+
+    #[test]
+    fn an_accent_of_its_own_makes_no_difference() {
+        assert!(finds("трамваи\u{306}", "ТРАМВАЙ"));
+        assert!(finds("трамвай", "ТРАМВАИ\u{306}"));
+        assert!(finds("^.$", "и\u{306}"));
+    }
+
+    #[test]
+    fn a_mistake_is_told_in_a_line() {
+        for (pattern, told) in [
+            ("лидъл(", "unclosed group at character 6"),
+            ("[a-", "unclosed character class at character 1"),
+            ("лa{1", "unclosed counted repetition at character 3"),
+            (r"\p{Cyrilic}", "Unicode property not found"),
+            ("(?=a)", "look-around, including look-ahead and look-behind, is not supported at character 1"),
+        ] {
+            assert_eq!(Pattern::new(pattern).unwrap_err(), told);
+        }
+        assert!(Pattern::new(r"(\w{100}){1000}").unwrap_err().starts_with("it is too large"));
+    }
+}
