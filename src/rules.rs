@@ -7,7 +7,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use regex::Regex;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -16,6 +15,7 @@ use crate::model::{Enrichment, Field, Transaction, Value, money_text};
 
 mod pattern;
 
+use pattern::Finder;
 pub use pattern::Pattern;
 
 /// The fields that rules set, in the order in which they are shown.
@@ -113,15 +113,15 @@ pub struct Explained {
 
 impl Enricher {
     /// What a transaction gets.
-    pub fn enrich(&self, transaction: &Transaction) -> Enrichment {
+    pub fn enrich(&mut self, transaction: &Transaction) -> Enrichment {
         self.explain(transaction).enrichment
     }
 
     /// What a transaction gets, and why.
-    pub fn explain(&self, transaction: &Transaction) -> Explained {
+    pub fn explain(&mut self, transaction: &Transaction) -> Explained {
         let mut explained = Explained::default();
-        for (at, rule) in self.rules.iter().enumerate() {
-            if !rule.tests.iter().all(|(field, ready)| ready.holds(field, transaction, &explained.enrichment)) {
+        for (at, rule) in self.rules.iter_mut().enumerate() {
+            if !rule.tests.iter_mut().all(|(field, ready)| ready.holds(field, transaction, &explained.enrichment)) {
                 continue;
             }
             explained.fitting.push(at);
@@ -196,7 +196,7 @@ impl Compiled {
 
 /// A test ready for work.
 enum Ready {
-    Matches(Regex),
+    Matches(Box<Finder>),
     Is(String),
     Within(Option<Decimal>, Option<Decimal>),
 }
@@ -204,21 +204,21 @@ enum Ready {
 impl Ready {
     fn new(test: &Test) -> Ready {
         match test {
-            Test::Matches(pattern) => Ready::Matches(pattern.compile()),
+            Test::Matches(pattern) => Ready::Matches(Box::new(pattern.compile())),
             Test::Is(text) => Ready::Is(text.clone()),
             Test::Within { min, max } => Ready::Within(*min, *max),
         }
     }
 
     /// Of a field that rules set, what the rules above have given is looked at.
-    fn holds(&self, field: &Field, transaction: &Transaction, so_far: &Enrichment) -> bool {
+    fn holds(&mut self, field: &Field, transaction: &Transaction, so_far: &Enrichment) -> bool {
         let value = match value_of(so_far, field) {
             _ if !field.belongs_to_owner() => field.value(transaction),
             "" => Value::Empty,
             text => Value::Text(Cow::Borrowed(text)),
         };
         match self {
-            Ready::Matches(regex) => regex.is_match(&pattern::composed(&plain(&value))),
+            Ready::Matches(finder) => finder.is_match(&pattern::composed(&plain(&value))),
             Ready::Is(text) => plain(&value) == *text,
             Ready::Within(min, max) => match value {
                 Value::Money(amount) => min.is_none_or(|min| amount >= min) && max.is_none_or(|max| amount <= max),

@@ -62,7 +62,7 @@ pub(super) fn test(owner: &Owner, rules: &[Rule], json: bool, output: &mut dyn O
         nowhere_shown: nowhere_shown(owner, rules),
     };
     let mut strangers: HashMap<String, u64> = HashMap::new();
-    owner.engine.explain_all(&Rules::new(rules.to_vec()).ready(), |_, transaction, explained| {
+    owner.engine.explain_all(&mut Rules::new(rules.to_vec()).ready(), |_, transaction, explained| {
         tested.transactions += 1;
         for at in &explained.fitting {
             tested.rules[*at].note(transaction, explained.set_by.contains(&Some(*at)), json);

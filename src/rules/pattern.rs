@@ -2,14 +2,20 @@
 //! a pair that looks the same. Banks and shops mix the two freely (`КАФЕ` with a Latin K), and nobody sees it.
 //!
 //! The text is left as it is; the pattern is widened. Every literal letter that has a twin becomes a class of both, and
-//! a bracketed class gets the twins of its members before it is negated. What names letters by a property (`\w`,
-//! `\p{Cyrillic}`) says what it means and stays. Both sides are in NFC, so that an accent typed as a letter of its own
-//! makes no difference.
+//! a bracketed class gets the twins of its members before it is negated. Classes such as `\w` stay as they
+//! are. Both sides are in NFC, so that an accent typed as a letter of its own makes no difference.
+//!
+//! Of the regex engines only the two smallest that suit are built in, without the tables of Unicode's properties: the
+//! program has to stay one small file, and whole categories of letters are nothing an owner's rule needs.
 
 use std::borrow::Cow;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
-use regex::{Regex, RegexBuilder};
+use regex_automata::Input;
+use regex_automata::hybrid::dfa::{Cache, DFA};
+use regex_automata::nfa::thompson::pikevm::PikeVM;
+use regex_automata::nfa::thompson::{Config, NFA, WhichCaptures};
+use regex_automata::util::syntax;
 use regex_syntax::ast::{self, Ast, ClassSetItem, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +48,11 @@ const TWINS: [(char, char); 24] = [
     ('х', 'x'),
 ];
 
+/// Largest compiled pattern; what a person writes takes a hundredth of it.
+const MOST_BYTES: usize = 10 * 1024 * 1024;
+
+const NO_PROPERTIES: &str = r"\p{…} is not known here, use \w, \d or a range of letters such as [а-я]";
+
 /// A regular expression that is known to be one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -54,12 +65,7 @@ impl Pattern {
     /// Takes a pattern, or says in a line what is wrong with it.
     pub fn new(written: &str) -> Result<Pattern, String> {
         let pattern = Pattern { written: written.to_owned(), widened: widen(&composed(written))? };
-        match build(&pattern.widened) {
-            Ok(_) => Ok(pattern),
-            Err(regex::Error::CompiledTooBig(_)) => Err("it is too large, use fewer or smaller repetitions".into()),
-            // What the parser above lets through and this one does not is a name of a property that does not exist.
-            Err(error) => Err(last_line(&error.to_string())),
-        }
+        build(&pattern.widened).map(|_| pattern)
     }
 
     /// As the owner wrote it.
@@ -68,7 +74,7 @@ impl Pattern {
     }
 
     /// Ready for use. Compiled ones are large, so they are made for the time of the work only.
-    pub(super) fn compile(&self) -> Regex {
+    pub(super) fn compile(&self) -> Finder {
         build(&self.widened).expect("a pattern is only made of text that has compiled before")
     }
 }
@@ -92,8 +98,38 @@ pub(super) fn composed(text: &str) -> Cow<'_, str> {
     ComposingNormalizerBorrowed::new_nfc().normalize(text)
 }
 
-fn build(widened: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(widened).case_insensitive(true).build()
+/// A pattern ready to be looked for: quick in nearly every text, and sure in the rest.
+pub(super) struct Finder {
+    dfa: DFA,
+    cache: Cache,
+    sure: PikeVM,
+}
+
+impl Finder {
+    /// Whether the pattern is found anywhere in this text.
+    pub fn is_match(&mut self, text: &str) -> bool {
+        match self.dfa.try_search_fwd(&mut self.cache, &Input::new(text).earliest(true)) {
+            Ok(found) => found.is_some(),
+            // Borders of words among letters that are not ASCII are beyond it, and so is a pattern of too many states.
+            Err(_) => self.sure.is_match(&mut self.sure.create_cache(), text),
+        }
+    }
+}
+
+fn build(widened: &str) -> Result<Finder, String> {
+    let config = syntax::Config::new().case_insensitive(true);
+    let tree = syntax::parse_with(widened, &config).map_err(|error| match error {
+        regex_syntax::Error::Translate(error) => error.kind().to_string(),
+        // Twins are put where a letter is, so what was a pattern before is still one.
+        error => error.to_string().replace('\n', " "),
+    })?;
+    let config = Config::new().which_captures(WhichCaptures::None).nfa_size_limit(Some(MOST_BYTES));
+    let nfa = NFA::compiler().configure(config).build_from_hir(&tree);
+    let nfa = nfa.map_err(|_| "it is too large, use fewer or smaller repetitions")?;
+    let config = DFA::config().unicode_word_boundary(true).skip_cache_capacity_check(true);
+    let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone()).map_err(|error| error.to_string())?;
+    let sure = PikeVM::new_from_nfa(nfa).map_err(|error| error.to_string())?;
+    Ok(Finder { cache: dfa.create_cache(), dfa, sure })
 }
 
 /// The pattern with the twin of every letter that has one.
@@ -131,6 +167,9 @@ impl Visitor for Widening<'_> {
     }
 
     fn visit_pre(&mut self, tree: &Ast) -> Result<(), String> {
+        if let Ast::ClassUnicode(_) = tree {
+            return Err(NO_PROPERTIES.into());
+        }
         if let Ast::Literal(literal) = tree
             && let Some(twin) = twin(literal.c)
         {
@@ -145,6 +184,7 @@ impl Visitor for Widening<'_> {
         let (members, end) = match item {
             ClassSetItem::Literal(literal) => (literal.c..=literal.c, literal.span.end.offset),
             ClassSetItem::Range(range) => (range.start.c..=range.end.c, range.span.end.offset),
+            ClassSetItem::Unicode(_) => return Err(NO_PROPERTIES.into()),
             _ => return Ok(()),
         };
         self.copy_until(end);
@@ -166,11 +206,6 @@ fn twin(letter: char) -> Option<char> {
         c if c == *latin => Some(*cyrillic),
         _ => None,
     })
-}
-
-fn last_line(text: &str) -> String {
-    let line = text.lines().last().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 #[cfg(test)]
@@ -210,6 +245,14 @@ mod tests {
     }
 
     #[test]
+    fn borders_of_words_hold_among_cyrillic_letters_too() {
+        assert!(finds(r"\bкафе\b", "Голямо КАФЕ, 2 бр.") && !finds(r"\bкафе\b", "кафемашина"));
+        assert!(finds(r"\bcafe\b", "big CAFE, 2") && !finds(r"\bcafe\b", "cafeteria"));
+        assert!(finds(r"^$", "") && finds(r"a*", "") && !finds(r".", ""));
+        assert!(finds(r"(?s)^a.*z$", &format!("a{}z", "ю\n".repeat(5_000))));
+    }
+
+    #[test]
     fn classes_take_twins_in_before_they_are_negated() {
         assert!(finds("^[а-г]+$", "abв"));
         assert!(finds("^[xyz]$", "Х"));
@@ -217,7 +260,7 @@ mod tests {
         assert!(!finds("^[^a-z]$", "К") && finds("^[^a-z]$", "Щ"));
         assert!(finds("^[а-я&&[^ав]]$", "e") && !finds("^[а-я&&[^ав]]$", "a") && !finds("^[а-я&&[^ав]]$", "b"));
         assert!(finds("^[]a]$", "]") && finds("^[a-]$", "-") && finds(r"^[\]\-х]$", "x"));
-        assert!(!finds(r"^\p{Cyrillic}$", "A") && finds(r"^\p{Cyrillic}$", "а"));
+        assert!(finds(r"^[\d\s]+$", "1 2") && finds(r"^\w+$", "Щука") && !finds(r"^\W$", "щ"));
         assert!(finds("^[[:alpha:]]$", "k"));
     }
 
@@ -234,7 +277,8 @@ mod tests {
             ("лидъл(", "unclosed group at character 6"),
             ("[a-", "unclosed character class at character 1"),
             ("лa{1", "unclosed counted repetition at character 3"),
-            (r"\p{Cyrilic}", "Unicode property not found"),
+            (r"\p{Cyrillic}", NO_PROPERTIES),
+            (r"[\pL]", NO_PROPERTIES),
             ("(?=a)", "look-around, including look-ahead and look-behind, is not supported at character 1"),
         ] {
             assert_eq!(Pattern::new(pattern).unwrap_err(), told);

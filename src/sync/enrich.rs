@@ -45,7 +45,7 @@ impl Engine {
     /// What applying the rules would come to; writes nothing.
     pub fn preview_rules(&self) -> Result<Applied, store::Error> {
         let mut applied = Applied::default();
-        self.explain_all(&self.config.rules.ready(), |_, transaction, explained| {
+        self.explain_all(&mut self.config.rules.ready(), |_, transaction, explained| {
             applied.count(&transaction.enrichment, &explained.enrichment);
         })?;
         Ok(applied)
@@ -54,7 +54,7 @@ impl Engine {
     /// Calls `each` with every stored transaction and what these rules make of it.
     pub fn explain_all(
         &self,
-        enricher: &Enricher,
+        enricher: &mut Enricher,
         mut each: impl FnMut(u64, &crate::model::Transaction, &Explained),
     ) -> Result<(), store::Error> {
         let mut last = 0;
@@ -71,7 +71,7 @@ impl Engine {
     }
 
     async fn apply(&self, overwrite: bool, now: DateTime<Utc>, watcher: &Watcher) -> Result<Applied, store::Error> {
-        let enricher = self.config.rules.ready();
+        let mut enricher = self.config.rules.ready();
         let mut applied = Applied::default();
         let (mut last, total) = (0, self.store.meta().rows);
         loop {
@@ -113,7 +113,7 @@ impl Engine {
         if touched.peek().is_none() || self.config.rules.list().is_empty() {
             return Ok(());
         }
-        let enricher = self.config.rules.ready();
+        let mut enricher = self.config.rules.ready();
         let mut writer = self.store.writer();
         for number in touched {
             let transaction = self.store.transaction(number)?;
