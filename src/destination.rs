@@ -53,7 +53,7 @@ pub struct Item {
     pub what: What,
     /// The transaction as it is now.
     pub transaction: Transaction,
-    /// For `Changed` and `Enriched`: as it was before.
+    /// For `Changed`, `Reappeared` and `Enriched`: as it was before.
     pub previous: Option<Transaction>,
 }
 
@@ -188,7 +188,8 @@ pub trait Destination: Send {
     async fn check(&mut self) -> Result<Vec<String>, Error>;
 
     /// Makes ready for a cycle that has something to deliver: reads the layout and creates what is missing. Called once
-    /// before the first batch; returns the number of the last batch the ledger holds (0: none, or no ledger needed).
+    /// before the first batch, and again after another writer was first; returns the number of the last batch the ledger
+    /// holds (0: none, or no ledger needed).
     async fn open(&mut self) -> Result<u64, Error>;
 
     /// Ids found there, older forms of them as well. Asked for when nothing is known of what was delivered before.
@@ -214,6 +215,11 @@ pub trait Destination: Send {
 
     /// Finds out what became of the batch with this number and hash after its answer was lost.
     async fn settle(&mut self, number: u64, hash: u64) -> Result<Settled, Error>;
+
+    /// Takes `number` with a batch that writes nothing, so that no batch of that number can be applied any more. The hash
+    /// of the batch that had taken it already, where one had. A destination without numbers answers `None` and does
+    /// nothing.
+    async fn close(&mut self, number: u64) -> Result<Option<u64>, Error>;
 
     /// Hands over how things stand, before [`Destination::open`]. A destination that shows it writes it together with
     /// the last rows it is offered.

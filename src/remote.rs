@@ -315,7 +315,31 @@ const MAX_BODY_BYTES: usize = 512 * 1024 * 1024;
 impl Client {
     /// A client for `service` (the entry's name, used in errors), keeping cookies if `cookies`.
     pub fn new(service: &str, requests: Counter, cookies: bool, timeout: Duration) -> Result<Client, Error> {
-        let http = reqwest::Client::builder()
+        Client::build(reqwest::Client::builder(), service, requests, cookies, timeout)
+    }
+
+    /// As [`Client::new`], for a service at this address only. Where that is plain http (on this machine, or the
+    /// configuration would not have let it through) the system's certificates are not read.
+    pub fn at(
+        base: &url::Url,
+        service: &str,
+        requests: Counter,
+        cookies: bool,
+        timeout: Duration,
+    ) -> Result<Client, Error> {
+        let builder = reqwest::Client::builder();
+        let builder = if base.scheme() == "http" { builder.tls_certs_only([]) } else { builder };
+        Client::build(builder, service, requests, cookies, timeout)
+    }
+
+    fn build(
+        builder: reqwest::ClientBuilder,
+        service: &str,
+        requests: Counter,
+        cookies: bool,
+        timeout: Duration,
+    ) -> Result<Client, Error> {
+        let http = builder
             .redirect(reqwest::redirect::Policy::none())
             .cookie_store(cookies)
             .no_proxy()

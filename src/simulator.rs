@@ -45,6 +45,16 @@ pub enum Fault {
     Slow(Duration),
     /// The connection closes at once; the request is applied after this long.
     Late(Duration),
+    /// The connection closes at once; the request is applied just before this many further requests have been looked
+    /// at (0: the very next one), or by [`Server::land`]. As [`Fault::Late`], without a clock.
+    Held(u32),
+}
+
+/// A request on its way for longer than its sender waited.
+struct Held {
+    /// How many requests overtake it.
+    overtaken_by: u32,
+    apply: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// When a fault strikes: the first rule that matches a request is used up by it.
@@ -79,6 +89,7 @@ struct Shared {
     count: u64,
     keep_bodies: bool,
     sink: Option<std::fs::File>,
+    held: Vec<Held>,
 }
 
 /// A running simulated service: where it is, what it was asked, and the faults it will commit.
@@ -141,6 +152,19 @@ impl Server {
         !self.shared().rules.is_empty()
     }
 
+    /// How many requests are held back ([`Fault::Held`]).
+    pub fn held(&self) -> usize {
+        self.shared().held.len()
+    }
+
+    /// Applies every request that is held back, in the order they came.
+    pub async fn land(&self) {
+        let held = std::mem::take(&mut self.shared().held);
+        for late in held {
+            late.apply.await;
+        }
+    }
+
     /// Requests received since the start or the last [`Server::clear_log`].
     pub fn requests(&self) -> u64 {
         self.shared().count
@@ -190,6 +214,15 @@ impl Server {
         Some(fault)
     }
 
+    /// The held requests that arrive before the one at hand.
+    fn overtaken(&self) -> Vec<Held> {
+        let mut shared = self.shared();
+        let (due, held) = std::mem::take(&mut shared.held).into_iter().partition(|late| late.overtaken_by == 0);
+        shared.held = held;
+        shared.held.iter_mut().for_each(|late| late.overtaken_by -= 1);
+        due
+    }
+
     fn record(&self, method: &str, target: &str, body: &Bytes, status: u16) {
         use std::io::Write;
         let mut shared = self.shared();
@@ -218,6 +251,9 @@ impl Server {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let (method, target) = (parts.method.to_string(), parts.uri.to_string());
+        for late in self.overtaken() {
+            late.apply.await;
+        }
         let fault = {
             self.shared().count += 1;
             self.strike(&format!("{method} {target}"))
@@ -257,6 +293,11 @@ impl Server {
                     tokio::time::sleep(pause).await;
                     apply().await;
                 });
+                Err(broken())
+            }
+            Some(Fault::Held(overtaken_by)) => {
+                let apply = Box::pin(async move { drop(apply().await) });
+                self.shared().held.push(Held { overtaken_by, apply });
                 Err(broken())
             }
         };

@@ -94,7 +94,7 @@ impl Airtable {
         // The default patience gives Airtable's own pace; a shorter one, meant for a service on this machine, a shorter.
         let pace = Pace::new(SPACING.min(context.backoff.first / 2));
         let api = Api {
-            client: Client::new(&service, context.requests, false, TIMEOUT)?,
+            client: Client::at(&config.base_url, &service, context.requests, false, TIMEOUT)?,
             root: config.base_url.clone(),
             token,
             wording: Wording { service, base: config.base.clone(), table: config.table.clone() },
@@ -205,6 +205,11 @@ impl Destination for Airtable {
     /// would cost as much as sending.
     async fn settle(&mut self, _number: u64, _hash: u64) -> Result<Settled, Error> {
         Ok(Settled::NotApplied)
+    }
+
+    /// Batches have no numbers here.
+    async fn close(&mut self, _number: u64) -> Result<Option<u64>, Error> {
+        Ok(None)
     }
 
     fn summarise(&mut self, summary: &Summary) {

@@ -263,6 +263,17 @@ impl Destination for GoogleSheets {
         }
     }
 
+    async fn close(&mut self, number: u64) -> Result<Option<u64>, Error> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.close_once(number).await {
+                Err(error) => self.pause(tried, error).await?,
+                done => return done,
+            }
+        }
+    }
+
     fn summarise(&mut self, summary: &Summary) {
         self.summary = Some(summary.clone());
         self.shown = false;

@@ -143,7 +143,7 @@ pub struct SourceState {
 }
 
 /// A batch that has been or is about to be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     /// Number of the batch.
     pub number: u64,
@@ -151,6 +151,9 @@ pub struct Intent {
     pub hash: u64,
     /// Last change it covers.
     pub through: u64,
+    /// Ids of its rows that had been set aside, as refused or as vanished: once it has arrived they are there.
+    #[serde(default)]
+    pub returning: Vec<String>,
 }
 
 /// When a destination was last told how things stand.
@@ -174,6 +177,9 @@ pub struct DestinationState {
     pub intents: Vec<Intent>,
     /// What is there already is still unknown: ask before anything is appended.
     pub adopting: bool,
+    /// Hashes of ids that were found there and are of no row of this store. A row that comes to light later (an account
+    /// that could not be fetched, a late entry) may be among them.
+    pub strangers: Vec<u64>,
     /// Last delivery that went through.
     pub last_success: Option<DateTime<Utc>>,
     /// What the owner must do.
@@ -217,6 +223,7 @@ impl Default for DestinationState {
             last_batch: 0,
             intents: Vec::new(),
             adopting: true,
+            strangers: Vec::new(),
             last_success: None,
             attention: None,
             error: None,

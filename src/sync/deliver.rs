@@ -1,12 +1,13 @@
 //! The second half of a cycle: each destination brought up to date with the change log.
 //!
 //! The order of things is the guarantee. A batch is noted in the store, durably, before its first byte leaves; a batch
-//! whose answer was lost is settled before anything else is sent; the watermark moves only after an answer. Together
-//! with a write that cannot apply twice (the destination's own affair) each row arrives exactly once.
+//! whose answer was lost is settled before anything else is sent; the watermark moves only after an answer, and past a
+//! batch that may still arrive only once its number is taken. Together with a write that cannot apply twice (the
+//! destination's own affair) each row arrives exactly once.
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::Utc;
+use chrono::{NaiveDate, Utc};
 
 use super::pull::Preview;
 use super::{DestinationReport, Engine, Step, Watcher, outcome_of};
@@ -27,6 +28,9 @@ const CHANGES_PER_LOOK: usize = 1000;
 
 /// Up to how many waiting changes are counted one by one; beyond, the log's own numbers are close enough.
 const COUNTED_EXACTLY: u64 = 2000;
+
+/// How often in one delivery another writer may be first before it is put off to the next cycle.
+const SUPERSEDED_AT_MOST: u32 = 8;
 
 /// Why a delivery stops: the service's failure is data, the store's is not.
 enum Stop {
@@ -66,6 +70,12 @@ struct Look {
     examined: u64,
 }
 
+impl Look {
+    fn has(&self, id: &str) -> bool {
+        self.items.iter().any(|item| item.transaction.row.id == id)
+    }
+}
+
 /// One destination being brought up to date.
 struct Delivery<'a> {
     engine: &'a Engine,
@@ -74,7 +84,7 @@ struct Delivery<'a> {
     state: DestinationState,
     report: DestinationReport,
     watcher: &'a Watcher,
-    /// Hashes of the ids that were there before anything was delivered by this store.
+    /// Hashes of ids that are there without this store having delivered them.
     adopted: HashSet<u64>,
     /// What was read of the change log and not delivered yet.
     ahead: Option<Look>,
@@ -82,6 +92,8 @@ struct Delivery<'a> {
     decided: bool,
     /// Which of them, being of an older form, belong to which transactions; each to one only.
     claimed: HashMap<u64, u64>,
+    /// How often another writer was first.
+    superseded: u32,
 }
 
 impl Engine {
@@ -123,48 +135,68 @@ impl Engine {
         }
         let mut waiting = 0;
         for change in self.store.changes_after(state.watermark, CHANGES_PER_LOOK * 2)? {
-            waiting += u64::from(matches!(self.offer(config, state, change)?, Offer::Item(_)));
+            waiting += u64::from(matches!(self.offer(config, state, &HashSet::new(), change)?, Offer::Item(_)));
         }
         Ok(waiting)
     }
 
-    /// What a change means for a destination.
+    /// What a change means for a destination. `adopted` are the hashes of ids that were found there.
     fn offer(
         &self,
         config: &config::Destination,
         state: &DestinationState,
+        adopted: &HashSet<u64>,
         change: Change,
     ) -> Result<Offer, store::Error> {
-        let offered_before = change.number <= state.watermark;
-        if matches!(change.what, What::Changed | What::Enriched) && !offered_before {
+        if matches!(change.what, What::Changed | What::Enriched)
+            && change.number > state.watermark
+            && adopted.is_empty()
+        {
             // Its first delivery is still ahead and will carry the present version.
             return Ok(Offer::Nothing);
         }
         let transaction = self.store.transaction(change.number)?;
         let id = &transaction.row.id;
-        if !config.filter.accepts(&transaction) || state.deleted.contains(id) {
+        if state.deleted.contains(id) {
             return Ok(Offer::Nothing);
         }
-        let not_there = state.rejected.contains_key(id) || state.withheld.contains(id);
+        let found = adopted.contains(&id_hash(id));
+        let offered_before = change.number <= state.watermark || found;
+        let previous = match change.what {
+            What::Changed | What::Reappeared | What::Enriched if offered_before => {
+                Some(self.store.former(change.seq)?.transaction)
+            }
+            _ => None,
+        };
+        // The filter may have kept back what the row was before; and what it let through is kept right.
+        let was_accepted = previous.as_ref().is_some_and(|previous| config.filter.accepts(previous));
+        let accepted = config.filter.accepts(&transaction);
+        if !accepted && !was_accepted {
+            return Ok(Offer::Nothing);
+        }
+        let kept_back = previous.is_some() && !was_accepted && !found;
+        let not_there = kept_back || state.rejected.contains_key(id) || state.withheld.contains(id);
         let (what, previous) = match change.what {
+            What::Changed | What::Enriched if !offered_before => return Ok(Offer::Nothing),
+            What::New if found => return Ok(Offer::Nothing),
             What::New if transaction.vanished => return Ok(Offer::Withhold(id.clone())),
             // Not there yet, or in between back again: its own delivery says all there is to say.
             What::Vanished if not_there || !transaction.vanished || !offered_before => return Ok(Offer::Nothing),
             What::Changed | What::Reappeared if not_there && transaction.vanished => return Ok(Offer::Nothing),
             What::Changed | What::Reappeared if not_there => (What::New, None),
             What::Reappeared if !offered_before => return Ok(Offer::Nothing),
-            What::Changed => (What::Changed, Some(self.store.former(change.seq)?.transaction)),
             // Whatever is delivered instead carries what the rules say now.
             What::Enriched if not_there => return Ok(Offer::Nothing),
             What::Enriched => {
-                let former = self.store.former(change.seq)?.transaction;
-                let differs = |field: &Field| field.value(&former) != field.value(&transaction);
+                let differs = |field: &Field| {
+                    previous.as_ref().is_none_or(|former| field.value(former) != field.value(&transaction))
+                };
                 if !SET_BY_RULES.iter().any(|field| config.shows(field) && differs(field)) {
                     return Ok(Offer::Nothing);
                 }
-                (What::Enriched, Some(former))
+                (What::Enriched, previous)
             }
-            what => (what, None),
+            what => (what, previous),
         };
         Ok(Offer::Item(Box::new(Item { seq: change.seq, what, transaction, previous })))
     }
@@ -175,9 +207,9 @@ impl<'a> Delivery<'a> {
         let target = config.target();
         let state = engine.store.destination(&config.name, &target)?;
         let report = DestinationReport { name: config.name.clone(), ..DestinationReport::default() };
-        let (adopted, claimed) = (HashSet::new(), HashMap::new());
-        let (ahead, decided) = (None, false);
-        Ok(Delivery { engine, config, target, state, report, watcher, adopted, claimed, ahead, decided })
+        let adopted = state.strangers.iter().copied().collect();
+        let (claimed, ahead, decided, superseded) = (HashMap::new(), None, false, 0);
+        Ok(Delivery { engine, config, target, state, report, watcher, adopted, claimed, ahead, decided, superseded })
     }
 }
 
@@ -221,21 +253,23 @@ impl Delivery<'_> {
             let label = format!("{}: delivering", self.config.name);
             (self.watcher)(Step { label, done: total - left, total });
             let ahead = self.look_ahead(destination.batch_limit())?;
-            if ahead.items.is_empty() {
-                self.pass(ahead.examined, &ahead.withheld)?;
-                break;
-            }
-            let taken = self.send(destination, &ahead.items).await?;
-            if taken == 0 {
-                self.take_stock(destination).await?;
+            let taken = if ahead.items.is_empty() { 0 } else { self.send(destination, &ahead.items).await? };
+            // Another batch took the number: its rows are past, the rest is planned anew.
+            let superseded = !ahead.items.is_empty() && taken == 0;
+            if superseded || !self.close_number(destination).await? {
+                self.start_over(destination).await?;
                 continue;
             }
             let through = if taken == ahead.items.len() { ahead.examined } else { ahead.items[taken - 1].seq };
             self.state.set_memory(&destination.memory());
             self.pass(through, &ahead.withheld)?;
+            if ahead.items.is_empty() {
+                break;
+            }
             self.keep_ahead(ahead, taken);
         }
         self.state.adopting = false;
+        self.remember_strangers()?;
         self.save()?;
         if let Some(ledger) = destination.publish().await? {
             self.state.last_batch = self.state.last_batch.max(ledger);
@@ -244,8 +278,24 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    /// A ledger that is further than the store says that somebody else delivers to the same place, or that the store was
-    /// put back to an older state: then what is there must be read before anything is appended.
+    /// Of what was found there, what no row of the store is known by. It may become one later.
+    fn remember_strangers(&mut self) -> Result<(), store::Error> {
+        let mut strangers = std::mem::take(&mut self.adopted);
+        strangers.retain(|hash| !self.claimed.contains_key(hash));
+        for account in self.engine.store.accounts() {
+            if strangers.is_empty() {
+                break;
+            }
+            let known = self.engine.store.known(account.number, NaiveDate::MIN..=NaiveDate::MAX)?;
+            strangers.retain(|hash| !known.contains_key(hash));
+        }
+        self.state.strangers = strangers.into_iter().collect();
+        self.state.strangers.sort_unstable();
+        Ok(())
+    }
+
+    /// A ledger that is further than the store says that somebody else delivers to the same place, or that the store
+    /// was put back to an older state: then what is there must be read before anything is appended.
     fn catch_up(&mut self, ledger: u64) {
         if ledger > self.state.last_batch {
             self.state.last_batch = ledger;
@@ -258,6 +308,10 @@ impl Delivery<'_> {
     async fn take_stock(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
         if self.state.adopting {
             self.adopted = destination.existing_ids().await?.iter().map(|id| id_hash(id)).collect();
+            // What was set aside as not there is there: somebody else has delivered it.
+            let found = |id: &String| self.adopted.contains(&id_hash(id));
+            self.state.withheld.retain(|id| !found(id));
+            self.state.rejected.retain(|id, _| !found(id));
             if self.state.watermark == 0
                 && let Some(past) = destination.past()
             {
@@ -265,6 +319,47 @@ impl Delivery<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Plans anew after another writer was first.
+    async fn start_over(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
+        self.read_ledger_again(destination).await?;
+        self.take_stock(destination).await
+    }
+
+    /// After another writer was first. One that always is must not keep this cycle going for ever.
+    async fn read_ledger_again(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
+        self.superseded += 1;
+        if self.superseded >= SUPERSEDED_AT_MOST {
+            let name = &self.config.name;
+            return Err(Error::unavailable(format!(
+                "`{name}`: something else keeps writing to the same place; the next run tries again"
+            ))
+            .into());
+        }
+        let ledger = destination.open().await?;
+        self.catch_up(ledger);
+        Ok(())
+    }
+
+    /// Before the watermark passes a batch that may still arrive, its number is taken, so that it never will. `false`:
+    /// it, or somebody else's, has arrived.
+    async fn close_number(&mut self, destination: &mut dyn Destination) -> Result<bool, Stop> {
+        if self.state.intents.is_empty() {
+            return Ok(true);
+        }
+        let number = self.state.last_batch + 1;
+        match destination.close(number).await? {
+            Some(hash) => {
+                self.superseded(number, hash)?;
+                Ok(false)
+            }
+            None => {
+                self.state.last_batch = number;
+                self.state.intents.clear();
+                Ok(true)
+            }
+        }
     }
 
     /// The next items, at most `most`: those left over from the last look first, because reading and decoding rows
@@ -307,10 +402,13 @@ impl Delivery<'_> {
                 if repeated {
                     continue;
                 }
-                match self.engine.offer(self.config, &self.state, change)? {
+                match self.engine.offer(self.config, &self.state, &self.adopted, change)? {
                     Offer::Nothing => {}
                     Offer::Withhold(id) => look.withheld.push(id),
-                    Offer::Item(item) if self.is_there(&item) => {}
+                    // A row that was set aside may have come back more than once since.
+                    Offer::Item(item)
+                        if item.what == What::New && change.what != What::New && look.has(&item.transaction.row.id) => {
+                    }
                     Offer::Item(item) => look.items.push(self.adopt(*item)),
                 }
                 if look.items.len() >= most {
@@ -319,11 +417,6 @@ impl Delivery<'_> {
             }
         }
         Ok(look)
-    }
-
-    /// Whether a new row was found there before anything was delivered by this store.
-    fn is_there(&self, item: &Item) -> bool {
-        item.what == What::New && self.adopted.contains(&id_hash(&item.transaction.row.id))
     }
 
     /// A new row that was found there under an older form of its id is made ours instead of written again.
@@ -339,7 +432,8 @@ impl Delivery<'_> {
         item
     }
 
-    /// Cuts a batch, sends it and stays with it until its outcome is known. Returns how many items it covered.
+    /// Cuts a batch, sends it and stays with it until its outcome is known. Returns how many items it covered; 0: another
+    /// batch took the number.
     async fn send(&mut self, destination: &mut dyn Destination, items: &[Item]) -> Result<usize, Stop> {
         let mut offered = items;
         loop {
@@ -351,15 +445,12 @@ impl Delivery<'_> {
                     self.note(covered, verdicts);
                     return Ok(covered.len());
                 }
-                // Another batch took the number: its rows are past, the rest is planned anew.
                 Ok(None) => return Ok(0),
                 // Refused whole for one of its rows: halve until that row is alone.
                 Err(Stop::Service(Error { kind: Kind::Rejected, .. })) if covered.len() > 1 => {
-                    self.state.intents.clear();
                     offered = &covered[..covered.len() / 2];
                 }
                 Err(Stop::Service(Error { kind: Kind::Rejected, message })) => {
-                    self.state.intents.clear();
                     self.note(covered, vec![Verdict::Rejected(message)]);
                     return Ok(1);
                 }
@@ -386,11 +477,13 @@ impl Delivery<'_> {
         batch: &Batch,
         items: &[Item],
     ) -> Result<Option<Vec<Verdict>>, Stop> {
-        let intent =
-            Intent { number: batch.number, hash: batch.hash, through: items.last().map_or(0, |item| item.seq) };
+        // A former try may still be under way: a refusal then speaks of this one only.
+        let mut unclear = self.state.intents.iter().any(|old| old.number == batch.number && old.hash == batch.hash);
         if !batch.body.is_empty() {
             self.state.intents.retain(|old| old.number == batch.number && old.hash != batch.hash);
-            self.state.intents.push(intent);
+            self.state.intents.push(self.intent(batch, items));
+            // What the destination found or made must be known to whoever finds the batch.
+            self.state.set_memory(&destination.memory());
             self.save()?;
         }
         let mut tried = 0;
@@ -407,6 +500,10 @@ impl Delivery<'_> {
                 }
                 Err(error) => error,
             };
+            unclear |= error.is_transient();
+            if error.kind == Kind::Rejected && !unclear {
+                self.state.intents.retain(|old| old.hash != batch.hash);
+            }
             self.pause(tried, error).await?;
             match destination.settle(batch.number, batch.hash).await {
                 Ok(Settled::Applied) => {
@@ -425,6 +522,13 @@ impl Delivery<'_> {
         }
     }
 
+    fn intent(&self, batch: &Batch, items: &[Item]) -> Intent {
+        let set_aside = |id: &&String| self.state.rejected.contains_key(*id) || self.state.withheld.contains(*id);
+        let returning = items.iter().map(|item| &item.transaction.row.id).filter(set_aside).cloned().collect();
+        let through = items.last().map_or(0, |item| item.seq);
+        Intent { number: batch.number, hash: batch.hash, through, returning }
+    }
+
     /// Waits before another try, or gives the error back where trying again is pointless.
     async fn pause(&self, tried: u32, error: Error) -> Result<(), Error> {
         let Some(pause) = self.engine.backoff.pause(tried, &error) else { return Err(error) };
@@ -440,10 +544,7 @@ impl Delivery<'_> {
         for intent in self.state.intents.clone() {
             match destination.settle(intent.number, intent.hash).await? {
                 Settled::Applied => {
-                    self.state.watermark = self.state.watermark.max(intent.through);
-                    self.state.last_batch = self.state.last_batch.max(intent.number);
-                    self.state.intents.clear();
-                    return Ok(self.save()?);
+                    return Ok(self.superseded(intent.number, intent.hash)?);
                 }
                 Settled::Superseded { hash } => {
                     self.superseded(intent.number, hash)?;
@@ -460,10 +561,16 @@ impl Delivery<'_> {
     /// A batch of this number is in the ledger. If it was one of ours, its rows are there; if not, somebody else writes
     /// to the same place and what is there must be read before anything is appended.
     fn superseded(&mut self, number: u64, hash: u64) -> Result<(), store::Error> {
-        match self.state.intents.iter().find(|intent| intent.number == number && intent.hash == hash) {
-            Some(ours) => self.state.watermark = self.state.watermark.max(ours.through),
+        let ours = self.state.intents.iter().find(|intent| intent.number == number && intent.hash == hash).cloned();
+        match ours {
+            Some(ours) => {
+                self.state.watermark = self.state.watermark.max(ours.through);
+                self.state.rejected.retain(|id, _| !ours.returning.contains(id));
+                self.state.withheld.retain(|id| !ours.returning.contains(id));
+            }
             None => self.state.adopting = true,
         }
+        self.ahead = None;
         self.state.last_batch = self.state.last_batch.max(number);
         self.state.intents.clear();
         self.save()

@@ -4,7 +4,10 @@
 mod balances;
 mod cli;
 mod config;
+mod conformance;
+mod crash;
 mod docs;
+mod explore;
 mod integrity;
 mod rules;
 mod sync;

@@ -307,21 +307,267 @@ async fn history_restated_in_euros_is_no_correction() {
     assert_eq!(account.former_currencies[0].1, "BGN");
 }
 
+/// What the first store did not live to see: rows that are in the sheet, found by a store put back to an older state.
 #[tokio::test]
 async fn a_store_put_back_to_an_older_state_doubles_nothing() {
     let world = World::new(Bank::small()).await;
     world.cycle().await;
     let older = world.dir.path().join("older");
-    let copy = |from: &std::path::Path, to: &std::path::Path| {
-        std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
-    };
-    copy(&world.data_dir(), &older);
-    book(&world, -100, "СЛЕД КОПИЕТО");
+    world.copy_data(&world.data_dir(), &older);
+    let number = book(&world, -100, "СЛЕД КОПИЕТО");
+    book(&world, -150, "СЛЕД КОПИЕТО");
     world.cycle().await;
-    std::fs::remove_dir_all(world.data_dir()).unwrap();
-    copy(&older, &world.data_dir());
+    world.copy_data(&older, &world.data_dir());
+    correct(&world, number, |entry| entry.counterparty = "ПОПРАВЕН".into());
+    book(&world, -200, "СЛЕД ВРЪЩАНЕТО");
     let report = world.cycle().await;
     assert_eq!(report.exit_status(), 0, "{report:?}");
-    assert_eq!(report.destinations[0].appended, 0, "it is there already");
+    assert_eq!(report.destinations[0].appended, 1, "{report:?}");
     world.assert_delivered();
+}
+
+#[tokio::test]
+async fn two_processes_with_stores_of_their_own_share_one_sheet() {
+    let world = World::new(Bank::small()).await;
+    let other = world.dir.path().join("other");
+    for _ in 0..3 {
+        book(&world, -100, "ДВАМА");
+        for data_dir in [world.data_dir(), other.clone()] {
+            let report = world.cycle_in(&data_dir).await;
+            assert_eq!(report.exit_status(), 0, "{report:?}");
+            world.assert_delivered();
+        }
+    }
+    book(&world, -100, "ЕДНОВРЕМЕННО");
+    let (first, second) = (world.engine_in(&world.data_dir()), world.engine_in(&other));
+    let (request, nobody) = (Request { by_hand: true, ..Request::default() }, nobody());
+    let (first, second) = tokio::join!(first.cycle(&request, &nobody), second.cycle(&request, &nobody));
+    assert_eq!((first.unwrap().exit_status(), second.unwrap().exit_status()), (0, 0));
+    world.assert_delivered();
+}
+
+/// Both have seen the row go before it was ever delivered; when it returns, only one of them brings it.
+#[tokio::test]
+async fn a_row_that_two_processes_set_aside_returns_once() {
+    let world = World::new(Bank::small()).await;
+    let other = world.dir.path().join("other");
+    let both = [world.data_dir(), other];
+    for data_dir in &both {
+        world.cycle_in(data_dir).await;
+    }
+    let number = book(&world, -700, "ИЗЧЕЗВАЩ");
+    let (pull_only, nobody) =
+        (Request { destinations: Some(Vec::new()), by_hand: true, ..Request::default() }, nobody());
+    for data_dir in &both {
+        world.engine_in(data_dir).cycle(&pull_only, &nobody).await.unwrap();
+    }
+    let away = take_back(&world, number);
+    for data_dir in &both {
+        world.cycle_in(data_dir).await;
+    }
+    world.bank.edit(|bank| bank.customers[0].accounts[0].entries.push(away));
+    for data_dir in &both {
+        assert_eq!(world.cycle_in(data_dir).await.exit_status(), 0);
+        world.assert_delivered();
+    }
+    correct(&world, number, |entry| entry.counterparty = "ПОПРАВЕН".into());
+    for data_dir in &both {
+        assert_eq!(world.cycle_in(data_dir).await.destinations[0].updated, 1);
+        world.assert_delivered();
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_comes_to_light_after_a_lost_store_is_not_doubled() {
+    let world = World::new(Bank::small()).await;
+    world.cycle().await;
+    std::fs::remove_dir_all(world.data_dir()).unwrap();
+    world.bank.edit(|bank| bank.customers[0].accounts[1].fails = true);
+    assert_eq!(world.cycle().await.exit_status(), 1);
+    world.bank.edit(|bank| bank.customers[0].accounts[1].fails = false);
+    for _ in 0..2 {
+        let report = world.cycle().await;
+        assert_eq!((report.exit_status(), report.destinations[0].appended), (0, 0), "{report:?}");
+        world.assert_delivered();
+    }
+}
+
+/// A row that vanished before its first delivery, came back and was delivered, but the answer was lost with the process.
+#[tokio::test]
+async fn a_row_set_aside_that_arrived_unanswered_is_there_from_then_on() {
+    let world = World::new(Bank::small()).await;
+    world.cycle().await;
+    let number = book(&world, -700, "ИЗЧЕЗВАЩ");
+    let pull_only = Request { destinations: Some(Vec::new()), by_hand: true, ..Request::default() };
+    world.cycle_with(pull_only).await;
+    let away = take_back(&world, number);
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    world.bank.edit(|bank| bank.customers[0].accounts[0].entries.push(away));
+    world.google.server.fail(":batchUpdate", 0, 1, Fault::ApplyThenDrop);
+    world.google.server.fail("developerMetadata:search", 1, u32::MAX, Fault::Status(503, String::new()));
+    assert_eq!(world.cycle().await.destinations[0].outcome, Outcome::Failed);
+    world.google.server.heal();
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    world.assert_delivered();
+    correct(&world, number, |entry| entry.counterparty = "ПОПРАВЕН".into());
+    let report = world.cycle().await;
+    assert_eq!((report.destinations[0].appended, report.destinations[0].updated), (0, 1), "{report:?}");
+    world.assert_delivered();
+}
+
+/// The row of a batch that is still under way vanishes, and nothing else is to be sent: the batch must not arrive any
+/// more, for the row counts as never delivered.
+#[tokio::test]
+async fn a_batch_that_will_not_be_sent_again_can_never_arrive() {
+    let world = World::new(Bank::small()).await;
+    world.cycle().await;
+    let number = book(&world, -700, "ИЗЧЕЗВАЩ");
+    world.google.server.fail(":batchUpdate", 0, u32::MAX, Fault::Held(1_000));
+    assert_eq!(world.cycle().await.destinations[0].outcome, Outcome::Failed);
+    world.google.server.heal();
+    let away = take_back(&world, number);
+    let report = world.cycle().await;
+    assert_eq!(report.destinations[0].outcome, Outcome::Ok, "{report:?}");
+    assert_eq!(report.destinations[0].requests, 4, "token, what is where, the ledger, the number taken");
+    assert!(world.google.server.held() > 0);
+    world.google.server.land().await;
+    assert_eq!(world.in_sheet().len(), world.booked().len());
+    world.bank.edit(|bank| bank.customers[0].accounts[0].entries.push(away));
+    let report = world.cycle().await;
+    assert_eq!(report.destinations[0].appended, 1, "{report:?}");
+    world.assert_delivered();
+}
+
+#[tokio::test]
+async fn a_row_that_returns_with_other_words_has_them_everywhere() {
+    let world = World::new(Bank::small()).await;
+    let number = book(&world, -700, "СТАРО ИМЕ");
+    world.cycle().await;
+    let mut away = take_back(&world, number);
+    world.cycle().await;
+    away.counterparty = "НОВО ИМЕ".into();
+    world.bank.edit(|bank| bank.customers[0].accounts[0].entries.push(away));
+    let report = world.cycle().await;
+    assert_eq!((report.destinations[0].updated, report.destinations[1].updated), (1, 1), "{report:?}");
+    world.assert_delivered();
+    assert!(world.column("Counterparty").contains(&CellValue::Text("НОВО ИМЕ".into())));
+    let records = world.airtable.read(&world.base, |base| base.records("Transactions"));
+    assert!(records.iter().any(|record| record.get("Counterparty").is_some_and(|name| name == "НОВО ИМЕ")));
+}
+
+#[tokio::test]
+async fn a_correction_that_a_filter_lets_through_brings_the_row() {
+    let mut world = World::new(Bank::small()).await;
+    world.extra[1] = "direction = \"debit\"".into();
+    world.extra[2] = "direction = \"debit\"".into();
+    world.write_config();
+    let number = book(&world, 700, "ОБЪРНАТ");
+    world.cycle().await;
+    let id = |rows: Vec<(String, String)>| rows.into_iter().find(|(id, _)| id.ends_with(&number.to_string()));
+    assert_eq!((id(world.in_sheet()), id(world.in_base())), (None, None));
+    for amount in ["-700.00", "700.00"] {
+        correct(&world, number, |entry| entry.amount = amount.parse().unwrap());
+        let report = world.cycle().await;
+        assert_eq!(report.exit_status(), 0, "{report:?}");
+        let found = [id(world.in_sheet()), id(world.in_base())].map(|row| row.map(|(_, amount)| amount));
+        assert_eq!(found, [Some(amount.to_owned()), Some(amount.to_owned())], "it stays, and is kept right");
+    }
+}
+
+#[tokio::test]
+async fn a_cell_emptied_between_two_tries_of_a_batch_is_empty() {
+    let world = World::new(Bank::small()).await;
+    world.cycle().await;
+    let number = book(&world, -700, "СТАРО ИМЕ");
+    world.airtable.server.fail("PATCH", 0, u32::MAX, Fault::ApplyThenDrop);
+    assert_eq!(world.cycle().await.destinations[1].outcome, Outcome::Failed);
+    world.airtable.server.heal();
+    correct(&world, number, |entry| entry.counterparty = String::new());
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    world.assert_delivered();
+    let records = world.airtable.read(&world.base, |base| base.records("Transactions"));
+    assert!(records.iter().all(|record| record.get("Counterparty").is_none_or(|name| name != "СТАРО ИМЕ")));
+}
+
+/// Numbers that are taken without the ledger saying so, as if somebody were always first.
+#[tokio::test]
+async fn a_writer_that_is_always_first_does_not_keep_a_cycle_going_for_ever() {
+    let world = World::new(Bank::small()).await;
+    world.cycle().await;
+    let guard = world.google.read(&world.spreadsheet, |book| {
+        book.named_ranges().iter().map(|range| range.name.clone()).find(|name| name.ends_with("_000001")).unwrap()
+    });
+    world.google.edit(&world.spreadsheet, |book| {
+        for number in 2..20 {
+            book.name_range("Transactions", &guard.replace("_000001", &format!("_{number:06}")));
+        }
+    });
+    book(&world, -100, "ЧАКАЩ");
+    world.clear_logs();
+    let report = world.cycle().await;
+    assert_eq!((report.exit_status(), report.destinations[0].outcome), (1, Outcome::Failed), "{report:?}");
+    assert!(world.google.server.requests() <= 50, "{} requests", world.google.server.requests());
+    for _ in 0..3 {
+        world.cycle().await;
+    }
+    world.assert_delivered();
+}
+
+/// Two entries may fill two tabs of one spreadsheet; each has its own ledger and guards.
+#[tokio::test]
+async fn two_destinations_share_a_spreadsheet() {
+    let mut world = World::new(Bank::small()).await;
+    world.extra[2] = format!(
+        r#"
+[[destination]]
+name = "second"
+kind = "google-sheets"
+spreadsheet = "{}"
+tab = "Second"
+service_account = {{ file = "{}" }}
+base_url = "{}/"
+"#,
+        world.spreadsheet,
+        world.dir.path().join("google-key.json").display(),
+        world.google.server.url()
+    );
+    world.write_config();
+    for fault in [None, Some(Fault::ApplyThenDrop), Some(Fault::Held(2))] {
+        book(&world, -150, "ДВА РАЗДЕЛА");
+        fault.iter().for_each(|fault| world.google.server.fail(":batchUpdate", 0, 2, fault.clone()));
+        let report = world.cycle().await;
+        assert_eq!(report.exit_status(), 0, "{fault:?}: {report:?}");
+        world.google.server.land().await;
+        world.assert_delivered();
+        let (first, second) =
+            world.google.read(&world.spreadsheet, |book| (book.rows("Transactions"), book.rows("Second")));
+        let sorted = |mut rows: Vec<Vec<CellValue>>| {
+            rows.sort_by_key(|row| format!("{row:?}"));
+            rows
+        };
+        assert_eq!(sorted(first), sorted(second), "{fault:?}");
+    }
+    world.clear_logs();
+    world.cycle().await;
+    assert_eq!(world.google.server.requests(), 0);
+}
+
+fn correct(world: &World, number: u64, change: impl FnOnce(&mut Entry)) {
+    world.bank.edit(|bank| {
+        let entries = &mut bank.customers[0].accounts[0].entries;
+        change(entries.iter_mut().find(|entry| entry.number == number).unwrap());
+    });
+}
+
+/// The bank takes an entry back.
+fn take_back(world: &World, number: u64) -> Entry {
+    world.bank.edit(|bank| {
+        let entries = &mut bank.customers[0].accounts[0].entries;
+        let at = entries.iter().position(|entry| entry.number == number).unwrap();
+        entries.remove(at)
+    })
+}
+
+fn nobody() -> bankfeed::sync::Watcher {
+    std::sync::Arc::new(|_| {})
 }

@@ -107,8 +107,13 @@ base_url = "{airtable}"
 
     /// The engine over the store as it is on disk, with next to no patience.
     pub fn engine(&self) -> Engine {
+        self.engine_in(&self.data_dir())
+    }
+
+    /// The engine over the store in this directory.
+    pub fn engine_in(&self, data_dir: &Path) -> Engine {
         let config = config::load(&self.config_path()).unwrap();
-        let store = Store::open(&config.data_dir).unwrap();
+        let store = Store::open(data_dir).unwrap();
         Engine {
             config: Arc::new(config),
             store: Arc::new(store),
@@ -124,6 +129,20 @@ base_url = "{airtable}"
 
     pub async fn scheduled_cycle(&self) -> Report {
         self.cycle_with(Request::default()).await
+    }
+
+    /// One cycle by a process whose store is in this directory.
+    pub async fn cycle_in(&self, data_dir: &Path) -> Report {
+        let (engine, nobody): (_, bankfeed::sync::Watcher) = (self.engine_in(data_dir), Arc::new(|_| {}));
+        engine.cycle(&Request { by_hand: true, ..Request::default() }, &nobody).await.unwrap()
+    }
+
+    /// Puts a copy of a data directory in another's place.
+    pub fn copy_data(&self, from: &Path, to: &Path) {
+        if to.exists() {
+            std::fs::remove_dir_all(to).unwrap();
+        }
+        copy_dir(from, to);
     }
 
     pub async fn cycle_with(&self, request: Request) -> Report {
@@ -194,6 +213,20 @@ base_url = "{airtable}"
         self.google.server.clear_log();
         self.airtable.server.clear_log();
         self.bank.server.clear_log();
+    }
+}
+
+/// Copies a directory with everything in it.
+pub fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_dir(&entry.path(), &to);
+        } else if entry.path().is_file() {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
     }
 }
 

@@ -148,10 +148,15 @@ fn define(name: &str, kind: &str, options: Json) -> Json {
     definition
 }
 
-/// The cells of a new row: empty ones are left out, so that nothing an owner's automation has filled is cleared.
+/// The cells of a new row. Empty ones of the bank are null, because the row may be there from an earlier try with another
+/// version; empty ones of the owner are left out, so that nothing he or his automation has filled is cleared.
 pub(super) fn row(columns: &[Column], bound: &[Bound], transaction: &Transaction) -> Cells {
     let cells = columns.iter().zip(bound);
-    cells.filter_map(|(column, bound)| Some((bound.id.clone(), cell(column, bound, transaction)?))).collect()
+    let value = |column: &Column, bound: &Bound| match cell(column, bound, transaction) {
+        None if is_bank_owned(column) => raw(&Json::Null),
+        filled => filled,
+    };
+    cells.filter_map(|(column, bound)| Some((bound.id.clone(), value(column, bound)?))).collect()
 }
 
 /// The cell a bound column should show.

@@ -106,10 +106,16 @@ fn deed(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
         (What::Vanished, Vanished::Delete) => Deed::Remove,
         // Without a tick field nothing was ever ticked.
         (What::Reappeared, Vanished::Mark) if layout.vanished.is_some() => {
-            Deed::Amend { cells: Cells::new(), tick: Some(false) }
+            let cells = match correction(item, columns, rows, layout) {
+                Deed::Amend { cells, .. } => cells,
+                _ => Cells::new(),
+            };
+            Deed::Amend { cells, tick: Some(false) }
         }
         (What::Reappeared, Vanished::Delete) => upsert(None),
-        (What::Vanished | What::Reappeared, _) => Deed::Nothing,
+        // What it says may have changed while it was away.
+        (What::Reappeared, _) => correction(item, columns, rows, layout),
+        (What::Vanished, Vanished::Ignore) => Deed::Nothing,
     }
 }
 

@@ -23,12 +23,14 @@ enum Intent {
     Refuse(String),
     /// These columns get new values.
     Write(Vec<Place>),
-    /// The row is struck through, or no longer.
-    Strike(bool),
+    /// The row is struck through.
+    Strike,
+    /// The row is struck through no longer, and these columns get new values.
+    Return(Vec<Place>),
     /// The row goes.
     Delete,
-    /// The row we deleted comes back.
-    Restore,
+    /// The row we deleted comes back; where it is there still, these columns get new values.
+    Restore(Vec<Place>),
 }
 
 /// Items that change rows, cut from the front of a slice.
@@ -80,8 +82,8 @@ impl<'a> Changes<'a> {
         let verdict = |intent: &Intent| match intent {
             Intent::Leave => Verdict::Unchanged,
             Intent::Refuse(why) => Verdict::Rejected(why.clone()),
-            Intent::Restore => Verdict::Appended,
-            Intent::Write(_) | Intent::Strike(_) | Intent::Delete => Verdict::Updated,
+            Intent::Restore(_) => Verdict::Appended,
+            Intent::Write(_) | Intent::Strike | Intent::Return(_) | Intent::Delete => Verdict::Updated,
         };
         self.intents.iter().map(verdict).collect()
     }
@@ -104,16 +106,25 @@ impl<'a> Changes<'a> {
                     write_cells(&mut out, self.layout.sheet, &item.transaction, places, row);
                     Verdict::Updated
                 }
-                (Intent::Strike(on), Some(row)) => {
-                    self.strike(&mut out, *on, row);
+                (Intent::Strike, Some(row)) => {
+                    self.strike(&mut out, true, row);
+                    Verdict::Updated
+                }
+                (Intent::Return(places), Some(row)) => {
+                    self.strike(&mut out, false, row);
+                    write_cells(&mut out, self.layout.sheet, &item.transaction, places, row);
                     Verdict::Updated
                 }
                 (Intent::Delete, Some(row)) => {
                     deleted.insert(row);
                     Verdict::Updated
                 }
-                (Intent::Restore, Some(_)) => Verdict::Unchanged,
-                (Intent::Restore, None) => {
+                (Intent::Restore(places), Some(_)) if places.is_empty() => Verdict::Unchanged,
+                (Intent::Restore(places), Some(row)) => {
+                    write_cells(&mut out, self.layout.sheet, &item.transaction, places, row);
+                    Verdict::Updated
+                }
+                (Intent::Restore(_), None) => {
                     restored.push(&item.transaction, usize::MAX);
                     Verdict::Appended
                 }
@@ -128,15 +139,12 @@ impl<'a> Changes<'a> {
     fn note(&self, hash: &mut Xxh3, item: &Item, intent: &Intent) {
         hash.update(item.transaction.row.id.as_bytes());
         hash.update(format!("\0{:?}\0", std::mem::discriminant(intent)).as_bytes());
-        if let Intent::Write(places) = intent {
+        if let Intent::Write(places) | Intent::Return(places) | Intent::Restore(places) = intent {
             let mut cells = Vec::new();
             for place in places {
                 write_cell(&mut cells, &place.field, &place.field.value(&item.transaction), false);
             }
             hash.update(&cells);
-        }
-        if let Intent::Strike(on) = intent {
-            hash.update(&[u8::from(*on)]);
         }
     }
 
@@ -209,13 +217,23 @@ fn intent(layout: &Layout, policy: &config::Rows, item: &Item) -> Intent {
     match (item.what, policy.vanished) {
         (What::New | What::Mend | What::Enriched, _) => Intent::Leave,
         (What::Changed, _) => changed(layout, policy, item),
-        (What::Vanished | What::Reappeared, Vanished::Ignore) => Intent::Leave,
-        (What::Vanished, Vanished::Mark) => Intent::Strike(true),
-        (What::Reappeared, Vanished::Mark) => Intent::Strike(false),
+        (What::Vanished, Vanished::Ignore) => Intent::Leave,
+        (What::Vanished, Vanished::Mark) => Intent::Strike,
         (What::Vanished, Vanished::Delete) => Intent::Delete,
-        (What::PutBack, _) | (What::Reappeared, Vanished::Delete) => match too_long(layout, &item.transaction) {
+        (What::PutBack, _) => match too_long(layout, &item.transaction) {
             Some(why) => Intent::Refuse(why),
-            None => Intent::Restore,
+            None => Intent::Restore(Vec::new()),
+        },
+        (What::Reappeared, policy_of_vanished) => match (changed(layout, policy, item), policy_of_vanished) {
+            (Intent::Refuse(why), _) => Intent::Refuse(why),
+            (Intent::Write(places), Vanished::Mark) => Intent::Return(places),
+            (_, Vanished::Mark) => Intent::Return(Vec::new()),
+            (Intent::Write(places), Vanished::Delete) => Intent::Restore(places),
+            (_, Vanished::Delete) => match too_long(layout, &item.transaction) {
+                Some(why) => Intent::Refuse(why),
+                None => Intent::Restore(Vec::new()),
+            },
+            (words, Vanished::Ignore) => words,
         },
     }
 }
@@ -253,7 +271,8 @@ mod tests {
     }
 
     fn item(n: u32, what: What) -> Item {
-        Item { seq: n.into(), what, transaction: transaction(n), previous: None }
+        let previous = (what == What::Reappeared).then(|| transaction(n));
+        Item { seq: n.into(), what, transaction: transaction(n), previous }
     }
 
     fn corrected(n: u32) -> Item {
@@ -329,6 +348,19 @@ mod tests {
         );
         assert_eq!(requests[1]["repeatCell"]["range"]["startColumnIndex"], 5);
         assert_eq!(requests[2]["repeatCell"]["cell"]["userEnteredFormat"]["textFormat"]["strikethrough"], false);
+    }
+
+    #[test]
+    fn a_row_that_returns_with_other_words_gets_them() {
+        let (layout, column) = (sheet(), column());
+        let returned = [Item { what: What::Reappeared, ..corrected(2) }];
+        for (vanished, requests_sent) in [(Vanished::Mark, 3), (Vanished::Delete, 1), (Vanished::Ignore, 1)] {
+            let work = Changes::new(&layout, &policy(Updates::Apply, vanished), &returned).work(&rows_by_id(&column));
+            assert_eq!(work.verdicts, [Verdict::Updated], "{vanished:?}");
+            let requests = requests(&work);
+            assert_eq!(requests.len(), requests_sent, "{vanished:?}");
+            assert!(requests[requests_sent - 1].to_string().contains("поправка"), "{vanished:?}");
+        }
     }
 
     #[test]

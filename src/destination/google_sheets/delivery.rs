@@ -18,6 +18,9 @@ use crate::remote::Error;
 /// How old found positions of rows may be when they are written to.
 const POSITIONS_GOOD: Duration = Duration::from_secs(10);
 
+/// The hash of a batch that only takes its number.
+const NOTHING: u64 = u64::from_be_bytes(*b"nothing.");
+
 impl GoogleSheets {
     /// The id column from its first row.
     pub(super) async fn id_column(&mut self) -> Result<Vec<Vec<serde_json::Value>>, Error> {
@@ -187,6 +190,30 @@ impl GoogleSheets {
                 Settled::Applied => Ok(None),
                 Settled::Superseded { hash } => Ok(Some(Outcome::Superseded { hash })),
             };
+        }
+    }
+
+    /// Guard and ledger without rows between them.
+    pub(super) async fn close_once(&mut self, number: u64) -> Result<Option<u64>, Error> {
+        let (layout, entry, ledger) = self.ready().await?;
+        let taken_by = |hash| if hash == NOTHING { None } else { Some(hash) };
+        if let Some(hash) = ledger.applied(number) {
+            return Ok(taken_by(hash));
+        }
+        let now = unix_now();
+        let removed = ledger.removable(number, now);
+        let next = ledger.next(number, NOTHING, 0, now, &removed);
+        let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number };
+        let body = envelope.wrap(&[], &next, &removed);
+        let batch = Batch { number, taken: 0, hash: NOTHING, body: Vec::new() };
+        // Whatever comes of it, what was known of the ledger is old.
+        self.ledger = None;
+        match self.send(&batch, body).await? {
+            Some(Outcome::Superseded { hash }) => Ok(taken_by(hash)),
+            _ => {
+                self.memory.floor = self.memory.floor.max(number);
+                Ok(None)
+            }
         }
     }
 

@@ -237,11 +237,11 @@ impl GoogleSheets {
         if self.dashboard_made || self.memory.dashboard_refused == release {
             return Ok(());
         }
-        let mut tried = 0;
-        let mut whole = true;
+        let (mut tried, mut refused) = (0, 0);
         loop {
             tried += 1;
-            match self.make_dashboard(&wanted, whole).await {
+            // The tables and charts are worth having without pivot and slicer.
+            match self.make_dashboard(&wanted, refused < 2).await {
                 Ok(()) => break,
                 Err(Failure { error, refused: Some(_) }) => {
                     // It may be that an earlier try arrived after all.
@@ -250,12 +250,13 @@ impl GoogleSheets {
                     if self.dashboard_made {
                         break;
                     }
-                    if !whole {
+                    refused += 1;
+                    if refused == TRIES {
                         self.memory.dashboard_refused = release.to_owned();
                         return Err(self.no_dashboard(error, &wanted));
                     }
-                    // The tables and charts are worth having without the rest.
-                    whole = false;
+                    // Another hand may have taken the title since the titles were read.
+                    self.book = None;
                 }
                 Err(Failure { error, .. }) => {
                     self.pause(tried, error).await?;

@@ -128,7 +128,8 @@ fn new(numbers: std::ops::RangeInclusive<u32>) -> Vec<Item> {
 }
 
 fn late(n: u32, what: What) -> Item {
-    Item { seq: 1_000 + u64::from(n), what, transaction: transaction(n), previous: None }
+    let previous = (what == What::Reappeared).then(|| transaction(n));
+    Item { seq: 1_000 + u64::from(n), what, transaction: transaction(n), previous }
 }
 
 fn corrected(n: u32) -> Item {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::a1::{Area, OPEN};
 use super::cells::sort_area;
 use super::dimension::{Shift, shift};
-use super::model::{CellValue, Protected, Sheet, Spreadsheet};
+use super::model::{CellValue, NamedRange, Protected, Sheet, Spreadsheet};
 use super::ranges::refresh_filter;
 use super::read::Axis;
 
@@ -114,6 +114,13 @@ impl Spreadsheet {
     /// Takes every protection off a tab.
     pub fn unprotect(&mut self, title: &str) {
         self.known_mut(title).protected.clear();
+    }
+
+    /// Names the first cell of a tab.
+    pub fn name_range(&mut self, title: &str, name: &str) {
+        let (sheet, id) = (self.known(title).id, self.next_id().to_string());
+        let area = Area { sheet, top: 0, bottom: 1, left: 0, right: 1 };
+        self.named_ranges.push(NamedRange { id, name: name.to_owned(), area });
     }
 
     /// Deletes a named range by its name, as an owner tidying up does.

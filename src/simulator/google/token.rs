@@ -3,6 +3,7 @@
 //! The signature is checked against the account's own key, the claims as the documentation says. Only what was seen or
 //! documented is answered in its words; the rest of the refusals are `invalid_grant` with a sentence of the same kind.
 
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -91,7 +92,7 @@ fn verified(assertion: &str) -> Result<Claims, Refused> {
     if head.get("alg").and_then(Value::as_str) != Some("RS256") {
         return Err(invalid("Invalid JWT: Only RS256 is supported."));
     }
-    let key = public_key().ok_or_else(|| invalid("Invalid JWT Signature."))?;
+    let key = PUBLIC_KEY.as_ref().ok_or_else(|| invalid("Invalid JWT Signature."))?;
     let signed = &assertion[..header.len() + 1 + claims.len()];
     UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key)
         .verify(signed.as_bytes(), &decode(signature).map_err(malformed)?)
@@ -129,8 +130,9 @@ fn scopes(text: &str) -> Result<Vec<String>, Refused> {
     if scopes.is_empty() { Err(refused()) } else { Ok(scopes) }
 }
 
-fn public_key() -> Option<Vec<u8>> {
+/// Taken out of the private one once: that is slow.
+static PUBLIC_KEY: LazyLock<Option<Vec<u8>>> = LazyLock::new(|| {
     let der: String = PRIVATE_KEY.lines().filter(|line| !line.starts_with('-')).collect();
     let pair = KeyPair::from_pkcs8(&STANDARD.decode(der).ok()?).ok()?;
     Some(pair.public_key().as_ref().to_vec())
-}
+});

@@ -96,12 +96,10 @@ impl Delivery<'_> {
         repair: bool,
         verified: &mut Verified,
     ) -> Result<(), Stop> {
-        if repair {
-            let ledger = destination.open().await?;
-            self.state.last_batch = self.state.last_batch.max(ledger);
-        }
+        let ledger = if repair { destination.open().await? } else { 0 };
         // A batch whose answer was lost may be there or not: what ought to be there is unknown until that is settled.
         self.settle(destination).await?;
+        self.catch_up(ledger);
         let mut findings = Findings::new(&self.engine.store, self.config, &self.state)?;
         destination.read_back(&mut findings).await?;
         let found = findings.conclude()?;
@@ -244,9 +242,11 @@ impl Delivery<'_> {
             if self.engine.shutdown.requested() {
                 return Err(Error::stopped().into());
             }
-            // None taken: another batch took the number, and the same is planned anew.
-            let taken = self.send(destination, left).await?;
-            left = &left[taken..];
+            match self.send(destination, left).await? {
+                // Another batch took the number: the same is planned anew.
+                0 => self.read_ledger_again(destination).await?,
+                taken => left = &left[taken..],
+            }
         }
         Ok(())
     }

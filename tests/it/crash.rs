@@ -1,0 +1,129 @@
+//! `kill -9` of the real binary, again and again, at any moment of a cycle; afterwards nothing is lost and nothing
+//! doubled, and the bank has seen no more sign-ins than there were runs.
+//!
+//! `BANKFEED_KILLS` says how many times; without it a few dozen. Half of them fall at a random time, half while a
+//! simulator is at a certain request: applied already, the answer not yet given.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use bankfeed::simulator::fibank::{Bank, Entry};
+use bankfeed::simulator::{Fault, Server};
+
+use crate::world::World;
+
+/// Worlds that are killed in side by side: a run mostly waits for its process to start.
+const WORLDS: u64 = 3;
+
+/// Kills after which a run is let through and looked at.
+const LET_THROUGH: u64 = 10;
+
+fn kills() -> u64 {
+    std::env::var("BANKFEED_KILLS").map_or(40, |text| text.parse().expect("BANKFEED_KILLS is a number"))
+}
+
+fn sync(world: &World) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bankfeed"));
+    command.arg("--config").arg(world.config_path()).args(["sync", "--json"]);
+    command.env_remove("BANKFEED_CONFIG").env("NO_COLOR", "1");
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_at_any_moment_loses_and_doubles_nothing() {
+    let (kills, started) = (kills(), Instant::now());
+    let worlds = (0..WORLDS).map(|seed| tokio::spawn(die(seed, kills.div_ceil(WORLDS))));
+    let mut struck = 0;
+    for world in worlds.collect::<Vec<_>>() {
+        struck += world.await.unwrap();
+    }
+    println!("killed {struck} of {} runs in {:.1?}", kills.div_ceil(WORLDS) * WORLDS, started.elapsed());
+    assert!(struck * 2 >= kills, "most runs were killed before their end: {struck} of {kills}");
+}
+
+/// Kills this many runs in a world of its own; how many had not ended by themselves.
+async fn die(seed: u64, kills: u64) -> u64 {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut world = World::new(Bank::small()).await;
+    if Path::new("/dev/shm").is_dir() {
+        world.dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        world.write_config();
+    }
+    let (mut struck, mut runs) = (0, 0);
+    for round in 0..kills {
+        happen(&world, &mut rng);
+        struck += u64::from(kill_one(&world, &mut rng).await);
+        runs += 1;
+        if round % LET_THROUGH == LET_THROUGH - 1 || round + 1 == kills {
+            let output = let_through(&world).await;
+            runs += 1;
+            let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "seed {seed}, round {round}: {told}");
+            world.assert_delivered();
+        }
+    }
+    assert!(world.bank.login_attempts() <= runs, "{} sign-ins in {runs} runs", world.bank.login_attempts());
+    struck
+}
+
+/// Something new at the bank, often more than Airtable takes at once, and now and then a correction.
+fn happen(world: &World, rng: &mut fastrand::Rng) {
+    let now = chrono::Utc::now().with_timezone(&chrono_tz::Europe::Sofia).fixed_offset();
+    world.bank.edit(|bank| {
+        let iban = bank.customers[0].accounts[0].iban.clone();
+        for _ in 0..[1, 1, 2, 14][rng.usize(..4)] {
+            let number = bank.last_number() + 1;
+            let (amount, counterparty) = (rust_decimal::Decimal::new(rng.i64(-900..900), 2), format!("ред {number}"));
+            let entry =
+                Entry { number, time: now, value_date: now.date_naive(), amount, counterparty, ..Entry::default() };
+            bank.add(&iban, entry);
+        }
+        if rng.u8(..3) == 0
+            && let Some(entry) = bank.customers[0].accounts[0].entries.last_mut()
+        {
+            entry.amount += rust_decimal::Decimal::ONE;
+        }
+    });
+}
+
+/// Starts a run and kills it; whether it was still running.
+async fn kill_one(world: &World, rng: &mut fastrand::Rng) -> bool {
+    world.clear_logs();
+    let (server, most) = match rng.u8(..3) {
+        0 => (&world.bank.server, 9),
+        1 => (&world.google.server, 4),
+        _ => (&world.airtable.server, 3),
+    };
+    let request = rng.u32(..most);
+    let by_time = rng.bool();
+    if !by_time {
+        // Applied, but the answer takes its time, so that the process dies waiting for it.
+        server.fail("", request, 1, Fault::Slow(Duration::from_millis(40)));
+    }
+    let mut run = sync(world).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    if by_time {
+        tokio::time::sleep(Duration::from_micros(rng.u64(..180_000))).await;
+    } else {
+        until_asked(server, u64::from(request) + 1, &mut run).await;
+        // Some die before it is applied, some after.
+        tokio::time::sleep(Duration::from_micros(rng.u64(..3_000))).await;
+    }
+    let running = run.try_wait().unwrap().is_none();
+    run.kill().unwrap();
+    tokio::task::spawn_blocking(move || run.wait().unwrap()).await.unwrap();
+    server.heal();
+    running
+}
+
+async fn until_asked(server: &Server, requests: u64, run: &mut Child) {
+    while server.requests() < requests && run.try_wait().unwrap().is_none() {
+        tokio::time::sleep(Duration::from_micros(200)).await;
+    }
+}
+
+/// A run to its end.
+async fn let_through(world: &World) -> Output {
+    let mut command = sync(world);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
