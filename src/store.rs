@@ -26,8 +26,8 @@ use chrono::{Datelike, NaiveDate};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::destination::What;
-use crate::model::{Account, Enrichment, Row, Transaction};
-use crate::reconcile::{IdentityHasher, Known, KnownRows, fingerprint, id_hash};
+use crate::model::{Account, Enrichment, Row, Transaction, id_hash};
+use crate::reconcile::{IdentityHasher, Known, KnownRows, fingerprint};
 
 pub mod backups;
 mod codec;
