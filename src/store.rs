@@ -572,7 +572,7 @@ impl Writer<'_> {
                 account: account.clone(),
                 fetched_until: None,
                 problem: None,
-                mending_failed: false,
+                unmendable: Vec::new(),
                 former_currencies: Vec::new(),
             });
         }
