@@ -108,12 +108,22 @@ fn config(top: &Table<'_>, file: &File<'_>, environment: &Environment) -> Result
     let mut warnings = Vec::new();
     let data_dir = match top.read("data_dir", values::path)? {
         Some(path) => path,
-        None => locate::data_dir(environment).ok_or_else(|| {
-            Error(format!(
-                "{}: data_dir is missing, and neither $STATE_DIRECTORY nor $HOME says where data may go",
-                file.name
-            ))
-        })?,
+        None => {
+            let chosen = locate::data_dir(environment).ok_or_else(|| {
+                Error(format!(
+                    "{}: data_dir is missing, and neither $STATE_DIRECTORY nor $HOME says where data may go",
+                    file.name
+                ))
+            })?;
+            warnings.extend(locate::other_than_the_service(environment, &file.name).map(|service| {
+                format!(
+                    "{}: data_dir is missing: this looks into {}, the service keeps its data in {service}; set data_dir = \"{service}\"",
+                    file.name,
+                    chosen.display()
+                )
+            }));
+            chosen
+        }
     };
     let timezone = match top.read("timezone", values::timezone)? {
         Some(zone) => zone,
