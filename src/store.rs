@@ -112,7 +112,7 @@ pub struct Store {
 }
 
 /// One entry of the change log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Place in the log.
     pub seq: u64,
@@ -120,6 +120,8 @@ pub struct Change {
     pub number: u64,
     /// What happened.
     pub what: What,
+    /// The transaction's record, where reading the log has come by it.
+    record: Option<sled::IVec>,
 }
 
 /// A later change as stored: which row, what, when, and the version before.
@@ -316,6 +318,14 @@ impl Store {
         Ok(rows)
     }
 
+    /// The transaction a change speaks of, as it was when the log was read.
+    pub fn transaction_of(&self, change: &Change) -> Result<Transaction> {
+        match &change.record {
+            Some(value) => Ok(self.in_context(self.decode(value)?)),
+            None => self.transaction(change.number),
+        }
+    }
+
     /// A transaction by number.
     pub fn transaction(&self, number: u64) -> Result<Transaction> {
         Ok(self.in_context(self.stored(number)?))
@@ -349,14 +359,15 @@ impl Store {
     pub fn changes_after(&self, seq: u64, most: usize) -> Result<Vec<Change>> {
         let mut log = BTreeMap::new();
         for entry in self.disk.range(after(b't', seq)).take(most) {
-            let number = parse_number(&entry?.0)?;
-            log.insert(number, Change { seq: number, number, what: What::New });
+            let (key, value) = entry?;
+            let number = parse_number(&key)?;
+            log.insert(number, Change { seq: number, number, what: What::New, record: Some(value) });
         }
         for entry in self.disk.range(after(b'c', seq)).take(most) {
             let (key, value) = entry?;
             let seq = parse_number(&key)?;
             let change: StoredChange = parse_change(&value)?;
-            log.insert(seq, Change { seq, number: change.number, what: change.what });
+            log.insert(seq, Change { seq, number: change.number, what: change.what, record: None });
         }
         Ok(log.into_values().take(most).collect())
     }

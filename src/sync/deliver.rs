@@ -134,7 +134,7 @@ impl Engine {
         }
         let mut waiting = 0;
         for change in self.store.changes_after(state.watermark, CHANGES_PER_LOOK * 2)? {
-            waiting += u64::from(matches!(self.offer(config, state, &HashSet::new(), change)?, Offer::Item(_)));
+            waiting += u64::from(matches!(self.offer(config, state, &HashSet::new(), &change)?, Offer::Item(_)));
         }
         Ok(waiting)
     }
@@ -145,7 +145,7 @@ impl Engine {
         config: &config::Destination,
         state: &DestinationState,
         adopted: &HashSet<u64>,
-        change: Change,
+        change: &Change,
     ) -> Result<Offer, store::Error> {
         if matches!(change.what, What::Changed | What::Enriched)
             && change.number > state.watermark
@@ -154,7 +154,7 @@ impl Engine {
             // Its first delivery is still ahead and will carry the present version.
             return Ok(Offer::Nothing);
         }
-        let transaction = self.store.transaction(change.number)?;
+        let transaction = self.store.transaction_of(change)?;
         let id = &transaction.row.id;
         if state.deleted.contains(id) {
             return Ok(Offer::Nothing);
@@ -401,7 +401,7 @@ impl Delivery<'_> {
                 if repeated {
                     continue;
                 }
-                match self.engine.offer(self.config, &self.state, &self.adopted, change)? {
+                match self.engine.offer(self.config, &self.state, &self.adopted, &change)? {
                     Offer::Nothing => {}
                     Offer::Withhold(id) => look.withheld.push(id),
                     // A row that was set aside may have come back more than once since.
