@@ -15,6 +15,7 @@ use crate::model::{Direction, Field, Language};
 use crate::rules::Rules;
 use crate::schedule::Schedule;
 
+pub mod answer;
 mod enrichment;
 mod keys;
 mod locate;
@@ -26,7 +27,7 @@ mod words;
 
 pub use keys::known_keys;
 pub use locate::{Environment, find};
-pub use parse::{load, load_with};
+pub use parse::{load, load_with, machine_timezone};
 pub use secret::Secret;
 
 /// A configuration that cannot be used: one line that names file, line, entry, key and what was expected.

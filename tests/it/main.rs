@@ -10,6 +10,7 @@ mod docs;
 mod explore;
 mod integrity;
 mod rules;
+mod start;
 mod sync;
 mod verify;
 mod web;
