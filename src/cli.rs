@@ -335,8 +335,11 @@ fn own(config: Config, command: Command, mut output: impl Output + 'static) -> i
             | Command::Restore { .. }
             | Command::RulesApply { .. }
     );
-    if sends && let Err(error) = config.check_secrets() {
-        terminal::complain(&error);
+    let missing = if sends { config.missing_secrets() } else { Vec::new() };
+    if let Some(first) = missing.first() {
+        // A check tells everything at once; for the others one reason is enough.
+        let told = if command == Command::Check { &missing[..] } else { std::slice::from_ref(first) };
+        told.iter().for_each(|error| terminal::complain(error));
         return Ok(Some(USAGE));
     }
     let store = match open_store(&config) {

@@ -280,10 +280,18 @@ impl Filter {
 impl Config {
     /// Resolves every secret once, so that a missing one is told before anything starts.
     pub fn check_secrets(&self) -> Result<(), Error> {
-        for (place, secret) in self.secrets() {
-            secret.reveal().map_err(|error| Error(format!("{place}: {error}")))?;
+        self.missing_secrets().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Every secret that cannot be read, one line each.
+    pub fn missing_secrets(&self) -> Vec<Error> {
+        let revealed = self.secrets().into_iter().map(|(place, secret)| (place, secret.reveal()));
+        let missing = revealed.filter_map(|(place, secret)| Some(Error(format!("{place}: {}", secret.err()?))));
+        let mut missing: Vec<Error> = missing.collect();
+        if missing.is_empty() {
+            missing.extend(self.http.as_ref().and_then(|http| http.check_tokens().err()));
         }
-        self.http.as_ref().map_or(Ok(()), Http::check_tokens)
+        missing
     }
 
     /// Every secret with the place it has in the file, e.g. source `fibank`: password.

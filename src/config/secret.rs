@@ -24,7 +24,7 @@ impl Secret {
         let text = match self {
             Secret::Plain(secret) => return Ok(secret.clone()),
             Secret::Env(name) => {
-                std::env::var(name).map_err(|_| format!("the environment variable `{name}` is not set"))?
+                std::env::var(name).map_err(|_| format!("the environment variable `{name}` is not set; set it, or say where else the secret is"))?
             }
             Secret::File(path) => read(path)?,
             Secret::Credential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
@@ -53,7 +53,9 @@ fn decrypt(name: &str) -> Option<Result<String, String>> {
 }
 
 fn read(path: &PathBuf) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+    std::fs::read_to_string(path).map_err(|error| {
+        format!("cannot read {}: {error}; put the secret there, readable for bankfeed", path.display())
+    })
 }
 
 impl fmt::Debug for Secret {

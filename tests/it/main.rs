@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod balances;
+mod check;
 mod cli;
 mod config;
 mod conformance;
