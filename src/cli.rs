@@ -20,6 +20,7 @@ mod accounts;
 mod backup;
 mod check;
 mod export;
+mod init;
 mod recover;
 mod restore;
 mod rules;
@@ -60,6 +61,8 @@ enum Sub {
         #[arg(long)]
         keep_running: bool,
     },
+    /// Ask a few questions and write a configuration; one that is there is never overwritten
+    Init(init::Options),
     /// Prove configuration, secrets, sources and destinations, writing nothing
     Check,
     /// Run one cycle now
@@ -234,6 +237,7 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
             clap_complete::generate(shell, &mut Cli::command(), "bankfeed", &mut script);
             return terminal::Terminal::stdout().data(&String::from_utf8_lossy(&script)).map(|()| 0);
         }
+        Sub::Init(options) => return init::run(cli.config.as_deref(), &options),
         Sub::Run => return with_config(cli.config.as_deref(), run_daemon),
         Sub::Backup { file } => return with_config(cli.config.as_deref(), |config| back_up(config, &file)),
         Sub::Recover { file } => return with_config(cli.config.as_deref(), |config| recover::run(&config, &file)),
@@ -331,8 +335,11 @@ fn own(config: Config, command: Command, mut output: impl Output + 'static) -> i
             | Command::Restore { .. }
             | Command::RulesApply { .. }
     );
-    if sends && let Err(error) = config.check_secrets() {
-        terminal::complain(&error);
+    let missing = if sends { config.missing_secrets() } else { Vec::new() };
+    if let Some(first) = missing.first() {
+        // A check tells everything at once; for the others one reason is enough.
+        let told = if command == Command::Check { &missing[..] } else { std::slice::from_ref(first) };
+        told.iter().for_each(|error| terminal::complain(error));
         return Ok(Some(USAGE));
     }
     let store = match open_store(&config) {

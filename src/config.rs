@@ -15,6 +15,7 @@ use crate::model::{Direction, Field, Language};
 use crate::rules::Rules;
 use crate::schedule::Schedule;
 
+pub mod answer;
 mod enrichment;
 mod keys;
 mod locate;
@@ -26,7 +27,7 @@ mod words;
 
 pub use keys::known_keys;
 pub use locate::{Environment, find};
-pub use parse::{load, load_with};
+pub use parse::{load, load_with, machine_timezone};
 pub use secret::Secret;
 
 /// A configuration that cannot be used: one line that names file, line, entry, key and what was expected.
@@ -279,10 +280,18 @@ impl Filter {
 impl Config {
     /// Resolves every secret once, so that a missing one is told before anything starts.
     pub fn check_secrets(&self) -> Result<(), Error> {
-        for (place, secret) in self.secrets() {
-            secret.reveal().map_err(|error| Error(format!("{place}: {error}")))?;
+        self.missing_secrets().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Every secret that cannot be read, one line each.
+    pub fn missing_secrets(&self) -> Vec<Error> {
+        let revealed = self.secrets().into_iter().map(|(place, secret)| (place, secret.reveal()));
+        let missing = revealed.filter_map(|(place, secret)| Some(Error(format!("{place}: {}", secret.err()?))));
+        let mut missing: Vec<Error> = missing.collect();
+        if missing.is_empty() {
+            missing.extend(self.http.as_ref().and_then(|http| http.check_tokens().err()));
         }
-        self.http.as_ref().map_or(Ok(()), Http::check_tokens)
+        missing
     }
 
     /// Every secret with the place it has in the file, e.g. source `fibank`: password.

@@ -1,7 +1,7 @@
 //! From a TOML file to a [`Config`]: the file as a whole, its entries, and what must hold between them.
 
 use std::fs::File as DiskFile;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,11 +36,12 @@ pub fn load(path: &Path) -> Result<Config, Error> {
 /// [`load`] with the environment as an argument.
 pub fn load_with(path: &Path, environment: &Environment) -> Result<Config, Error> {
     let name = path.display().to_string();
-    let (bytes, others_can_read) = read(path).map_err(|error| {
-        let missing = error.kind() == std::io::ErrorKind::NotFound;
-        let remedy = if missing { ", `bankfeed init` writes one" } else { "" };
-        Error(format!("{name}: cannot read it: {error}{remedy}"))
-    })?;
+    let (bytes, others_can_read) =
+        read(path).or_else(|error| as_credential(path, environment, error)).map_err(|error| {
+            let missing = error.kind() == ErrorKind::NotFound;
+            let remedy = if missing { ", `bankfeed init` writes one" } else { "" };
+            Error(format!("{name}: cannot read it: {error}{remedy}"))
+        })?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(Error(format!("{name}: larger than {MAX_FILE_BYTES} bytes, is this the configuration?")));
     }
@@ -69,6 +70,13 @@ fn read(path: &Path) -> std::io::Result<(Vec<u8>, bool)> {
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     Ok((bytes, others_can_read))
+}
+
+/// The service runs as a user who may not read the owner's file; systemd hands it over as a credential of the same name.
+fn as_credential(path: &Path, environment: &Environment, error: std::io::Error) -> std::io::Result<(Vec<u8>, bool)> {
+    let folder = environment.get("CREDENTIALS_DIRECTORY").filter(|_| error.kind() == ErrorKind::PermissionDenied);
+    let copy = folder.zip(path.file_name()).map(|(folder, name)| Path::new(folder).join(name));
+    copy.and_then(|copy| read(&copy).ok()).ok_or(error)
 }
 
 #[cfg(unix)]
@@ -181,7 +189,7 @@ fn short_tokens(http: &Http, file: &File<'_>) -> Vec<String> {
 }
 
 /// `$TZ` where it is a name, else what the machine is set to.
-fn machine_timezone(environment: &Environment) -> Option<Tz> {
+pub fn machine_timezone(environment: &Environment) -> Option<Tz> {
     let variable = environment.get("TZ").and_then(|zone| zone.to_str());
     let given = variable.and_then(|zone| zone.strip_prefix(':').unwrap_or(zone).parse().ok());
     given.or_else(|| iana_time_zone::get_timezone().ok()?.parse().ok())

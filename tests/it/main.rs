@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod balances;
+mod check;
 mod cli;
 mod config;
 mod conformance;
@@ -10,6 +11,7 @@ mod docs;
 mod explore;
 mod integrity;
 mod rules;
+mod start;
 mod sync;
 mod verify;
 mod web;
