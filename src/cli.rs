@@ -395,7 +395,7 @@ fn open_store(config: &Config) -> Result<Opened, u8> {
 }
 
 /// The exit status that an error of the store amounts to.
-fn status_of(error: &store::Error) -> u8 {
+pub fn status_of(error: &store::Error) -> u8 {
     match error {
         store::Error::Full => ATTENTION,
         store::Error::Backup(_) => USAGE,

@@ -18,6 +18,7 @@ use crate::schedule::Schedule;
 mod enrichment;
 mod keys;
 mod locate;
+mod notifier;
 mod parse;
 mod reader;
 mod secret;
@@ -26,6 +27,7 @@ mod words;
 
 pub use keys::known_keys;
 pub use locate::{Environment, find};
+pub use notifier::{Email, Notifier, NotifierKind, On};
 pub use parse::{load, load_with};
 pub use secret::Secret;
 
@@ -57,6 +59,8 @@ pub struct Config {
     pub rules: Rules,
     /// The page and the API on the network; `None`: not wanted.
     pub http: Option<Http>,
+    /// Whom to tell what, in file order; names are unique among them.
+    pub notifiers: Vec<Notifier>,
     /// Things worth a warning, e.g. a plain secret in a file that others can read.
     pub warnings: Vec<String>,
 }
@@ -282,6 +286,9 @@ impl Config {
         for (place, secret) in self.secrets() {
             secret.reveal().map_err(|error| Error(format!("{place}: {error}")))?;
         }
+        for notifier in &self.notifiers {
+            notifier.address().map_err(|why| Error(format!("notify `{}`: {why}", notifier.name)))?;
+        }
         self.http.as_ref().map_or(Ok(()), Http::check_tokens)
     }
 
@@ -301,7 +308,11 @@ impl Config {
             let tokens = [("token", &http.token), ("import_token", &http.import_token)];
             tokens.into_iter().filter_map(|(key, secret)| Some((format!("http: {key}"), secret.as_ref()?)))
         });
-        sources.chain(destinations).chain(http).collect()
+        let notifiers = self.notifiers.iter().flat_map(|notifier| {
+            let name = &notifier.name;
+            notifier.secrets().into_iter().map(move |(key, secret)| (format!("notify `{name}`: {key}"), secret))
+        });
+        sources.chain(destinations).chain(http).chain(notifiers).collect()
     }
 }
 

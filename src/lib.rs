@@ -24,7 +24,7 @@
 //! - Text from the bank is data: never parsed as a formula, never a format string, never in a log.
 //!
 //! # Layers, downward only
-//! `main > cli > {demo, daemon} > {config, control, listing, web, sync} > {store, rules, reconcile, schedule, source,
+//! `main > cli > {demo, daemon} > {config, control, listing, notify, web, sync} > {store, rules, reconcile, schedule, source,
 //! destination} > remote > model`; beside them `{demo, tests} > simulator`. A test holds the tree to this.
 //!
 //! # Where to look
@@ -45,6 +45,8 @@ pub mod reconcile;
 pub mod store;
 
 pub mod sync;
+
+pub mod notify;
 
 pub mod schedule;
 

@@ -32,7 +32,7 @@ fn modules_name_only_what_lies_below_them() {
         &["main"],
         &["cli"],
         &["demo", "daemon"],
-        &["config", "control", "listing", "web", "sync"],
+        &["config", "control", "listing", "notify", "web", "sync"],
         &["store", "rules", "reconcile", "schedule", "source", "destination"],
         &["remote"],
         &["model"],
