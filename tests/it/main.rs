@@ -11,6 +11,7 @@ mod explore;
 mod integrity;
 mod notify;
 mod rules;
+mod sql;
 mod sync;
 mod verify;
 mod web;
