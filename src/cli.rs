@@ -20,11 +20,13 @@ mod accounts;
 mod backup;
 mod check;
 mod export;
+mod extract;
 mod init;
 mod recover;
 mod restore;
 mod rules;
 mod simulate;
+mod sql;
 mod status;
 mod sync;
 pub mod terminal;
@@ -101,6 +103,15 @@ enum Sub {
         /// As JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Ask the store in SQL, read-only: tables accounts, transactions, deliveries; without a question, a prompt
+    Sql {
+        /// The question, e.g. "SELECT COUNT(*) FROM transactions"
+        #[arg(value_name = "QUERY")]
+        question: Option<String>,
+        /// Form of the answer
+        #[arg(long, value_enum, default_value_t = sql::Format::Table)]
+        format: sql::Format,
     },
     /// Try the rules of the configuration, or apply them to rows already there
     #[command(subcommand)]
@@ -250,6 +261,9 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         Sub::Status { json } => (Command::Status { json }, None),
         Sub::Accounts { json } => (Command::Accounts { json }, None),
         Sub::Transactions { selection, json } => (Command::Transactions { selection: selection.into(), json }, None),
+        Sub::Sql { question, format } => {
+            return with_config(cli.config.as_deref(), |config| sql::run(&config, question.as_deref(), format));
+        }
         Sub::Rules(RulesSub::Test { json }) => {
             return with_config(cli.config.as_deref(), |config| {
                 let rules = config.rules.list().to_vec();
@@ -402,7 +416,7 @@ fn open_store(config: &Config) -> Result<Opened, u8> {
 }
 
 /// The exit status that an error of the store amounts to.
-fn status_of(error: &store::Error) -> u8 {
+pub fn status_of(error: &store::Error) -> u8 {
     match error {
         store::Error::Full => ATTENTION,
         store::Error::Backup(_) => USAGE,
@@ -443,6 +457,7 @@ pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io:
         Command::RulesPreview { fingerprint } => rules::preview(owner, *fingerprint, output),
         Command::RulesApply { fingerprint, overwrite } => rules::execute(owner, *fingerprint, *overwrite, output),
         Command::Export { selection, format } => export::execute(owner, selection, *format, output),
+        Command::Extract { selection } => extract::execute(owner, selection, output),
         Command::Verify { request, json } => verify::execute(owner, request, *json, output),
         Command::Restore { destination, ids } => restore::execute(owner, destination, ids, output),
         Command::Backup => backup::execute(owner, output),

@@ -19,6 +19,7 @@ pub mod answer;
 mod enrichment;
 mod keys;
 mod locate;
+mod notifier;
 mod parse;
 mod reader;
 mod secret;
@@ -27,6 +28,7 @@ mod words;
 
 pub use keys::known_keys;
 pub use locate::{Environment, find};
+pub use notifier::{Email, Notifier, NotifierKind, On};
 pub use parse::{load, load_with, machine_timezone};
 pub use secret::Secret;
 
@@ -58,6 +60,8 @@ pub struct Config {
     pub rules: Rules,
     /// The page and the API on the network; `None`: not wanted.
     pub http: Option<Http>,
+    /// Whom to tell what, in file order; names are unique among them.
+    pub notifiers: Vec<Notifier>,
     /// Things worth a warning, e.g. a plain secret in a file that others can read.
     pub warnings: Vec<String>,
 }
@@ -291,6 +295,9 @@ impl Config {
         if missing.is_empty() {
             missing.extend(self.http.as_ref().and_then(|http| http.check_tokens().err()));
         }
+        for notifier in &self.notifiers {
+            missing.extend(notifier.address().err().map(|why| Error(format!("notify `{}`: {why}", notifier.name))));
+        }
         missing
     }
 
@@ -310,7 +317,11 @@ impl Config {
             let tokens = [("token", &http.token), ("import_token", &http.import_token)];
             tokens.into_iter().filter_map(|(key, secret)| Some((format!("http: {key}"), secret.as_ref()?)))
         });
-        sources.chain(destinations).chain(http).collect()
+        let notifiers = self.notifiers.iter().flat_map(|notifier| {
+            let name = &notifier.name;
+            notifier.secrets().into_iter().map(move |(key, secret)| (format!("notify `{name}`: {key}"), secret))
+        });
+        sources.chain(destinations).chain(http).chain(notifiers).collect()
     }
 }
 

@@ -12,7 +12,7 @@
 //! One tree holds everything, so that one atomic batch can touch anything. Keys:
 //! `t<number>` a transaction (its number is its place in the change log) · `c<seq>` a later change, with the former
 //! version · `k<day><account>` what reconciling needs of the rows of one day · `a<number>` accounts · `s<name>` sources ·
-//! `d<name>` destinations · `r<number>` runs · `m` counters.
+//! `d<name>` destinations · `n<name>` notifiers · `r<number>` runs · `m` counters.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -43,7 +43,9 @@ mod tests;
 mod witness;
 
 pub use codec::StoredRow;
-pub use records::{Attention, DestinationState, Intent, Meta, Published, SourceState, StoredAccount};
+pub use records::{
+    Attention, DestinationState, Intent, Meta, NotifierState, Published, SourceState, StoredAccount, Told,
+};
 pub use recover::{Recovered, recover};
 
 /// Layout of the keys. A store with a higher one is refused, an older one is migrated. 1: without sums and generation.
@@ -195,6 +197,16 @@ impl Store {
         self.put(named(b'd', &format!("{name}\0{target}")), codec::encode_json(state)?)
     }
 
+    /// What is remembered of a notifier, if anything.
+    pub fn notifier(&self, name: &str) -> Result<Option<NotifierState>> {
+        self.record(&named(b'n', name))
+    }
+
+    /// Stores what is remembered of a notifier, durably.
+    pub fn put_notifier(&self, name: &str, state: &NotifierState) -> Result<()> {
+        self.put(named(b'n', name), codec::encode_json(state)?)
+    }
+
     /// Records a finished run and forgets the oldest.
     pub fn put_run<T: Serialize>(&self, report: &T) -> Result<()> {
         let mut writer = self.writer();
@@ -340,6 +352,11 @@ impl Store {
                 Ok((parse_number(&key)?, self.in_context(self.decode(&value)?)))
             })
             .collect()
+    }
+
+    /// How many transactions were first seen after `number`.
+    pub fn count_after(&self, number: u64) -> Result<u64> {
+        self.disk.range(after(b't', number)).try_fold(0, |count, entry| entry.map(|_| count + 1))
     }
 
     /// A transaction's number by its id.

@@ -15,7 +15,7 @@ use super::reader::{File, Table, Value};
 use super::words::{did_you_mean, one_of, quote};
 use super::{
     Airtable, Config, Destination, DestinationKind, Error, Fibank, Filter, GoogleSheets, Http, Order, Rows, Secret,
-    Source, SourceKind, Updates, Vanished, enrichment, values,
+    Source, SourceKind, Updates, Vanished, enrichment, notifier, values,
 };
 use crate::model::{Direction, Language};
 
@@ -100,7 +100,7 @@ fn syntax_error(file: &File<'_>, error: &toml::de::Error) -> Error {
         return file.error(
             span.start,
             match key {
-                "source" | "destination" | "rule" => {
+                "source" | "destination" | "rule" | "notify" => {
                     format!("{key} is given twice, write [[{key}]] in double brackets each time")
                 }
                 _ if known => format!("{key} is given twice"),
@@ -155,7 +155,21 @@ fn config(top: &Table<'_>, file: &File<'_>, environment: &Environment) -> Result
     warnings.extend(http.iter().flat_map(|http| short_tokens(http, file)));
     let path = PathBuf::new();
     let rules = top.read("rule", enrichment::rules)?.unwrap_or_default();
-    Ok(Config { path, data_dir, timezone, schedule, catch_up, jitter, sources, destinations, rules, http, warnings })
+    let notifiers = notifier::notifiers(top)?;
+    Ok(Config {
+        path,
+        data_dir,
+        timezone,
+        schedule,
+        catch_up,
+        jitter,
+        sources,
+        destinations,
+        rules,
+        http,
+        notifiers,
+        warnings,
+    })
 }
 
 fn http(value: &Value<'_>) -> Result<Http, Error> {
@@ -208,10 +222,10 @@ fn plain_secrets(config: &Config, file: &str) -> Option<String> {
 }
 
 /// An entry whose name and kind are known and whose keys have been checked.
-struct Entry<'a> {
-    table: Table<'a>,
-    kind: &'static str,
-    name: String,
+pub(super) struct Entry<'a> {
+    pub table: Table<'a>,
+    pub kind: &'static str,
+    pub name: String,
 }
 
 fn sources(top: &Table<'_>) -> Result<Vec<Source>, Error> {
@@ -241,7 +255,7 @@ fn destinations(top: &Table<'_>) -> Result<Vec<Destination>, Error> {
 }
 
 /// The entries of a list, named: by themselves, or by their kind where that is unmistakable.
-fn entries<'a>(
+pub(super) fn entries<'a>(
     top: &Table<'a>,
     list: &'static str,
     common: &'static [keys::Key],
@@ -265,7 +279,10 @@ fn entries<'a>(
     for (table, kind, name) in found {
         let alone = kinds.iter().filter(|other| **other == kind).count() == 1;
         let given = name.is_some();
-        let Some(name) = name.or_else(|| alone.then(|| kind.to_owned())) else {
+        // Whom to tell is never named on the command line or in a sheet: a number will do.
+        let number = || entries.iter().filter(|other| other.kind == kind).count() + 1;
+        let numbered = || (list == "notify").then(|| format!("{kind} {}", number()));
+        let Some(name) = name.or_else(|| alone.then(|| kind.to_owned())).or_else(numbered) else {
             return Err(table.error(format!("name is missing, expected one because several have the kind `{kind}`")));
         };
         if entries.iter().any(|other| other.name == name) {

@@ -231,6 +231,39 @@ pub struct DestinationState {
     memory: String,
 }
 
+/// Something that somebody was told of and that lasts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// What it is about, e.g. `source fibank`.
+    pub subject: String,
+    /// The sentence.
+    pub text: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// When it was told last.
+    pub last: DateTime<Utc>,
+    /// How often it was told.
+    pub times: u32,
+    /// Whether the owner must act.
+    pub attention: bool,
+}
+
+/// What is remembered of a notifier.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NotifierState {
+    /// Fingerprint of where it tells, so that another address starts afresh.
+    pub target: u64,
+    /// Last change up to which new transactions were told of.
+    pub seq: u64,
+    /// What was told and lasts, by cause.
+    pub told: BTreeMap<String, Told>,
+    /// When something was last told.
+    pub last_success: Option<DateTime<Utc>>,
+    /// Why it could not be told, if so.
+    pub error: Option<String>,
+}
+
 impl DestinationState {
     /// What the connector keeps for itself; empty at first. Unreadable text counts as none: it is a cache.
     pub fn memory(&self) -> Vec<u8> {
