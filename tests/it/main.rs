@@ -9,6 +9,7 @@ mod crash;
 mod docs;
 mod explore;
 mod integrity;
+mod owner;
 mod rules;
 mod sync;
 mod verify;

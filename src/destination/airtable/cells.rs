@@ -170,7 +170,22 @@ pub(super) fn read(cell: &RawValue) -> Cell {
     Cell::from_json(&serde_json::from_str(cell.get()).unwrap_or_default())
 }
 
-/// The cells that the bank owns, empty ones as null: what a correction writes over a row that is there.
+/// The cells that the bank owns and has changed, empty ones as null: what a correction writes over a row that is there.
+pub(super) fn corrected(
+    columns: &[Column],
+    bound: &[Bound],
+    before: Option<&Transaction>,
+    now: &Transaction,
+) -> Cells {
+    let same = |field: &Field| before.is_some_and(|before| field.value(before) == field.value(now));
+    let kept: Vec<&String> =
+        columns.iter().zip(bound).filter(|(column, _)| same(&column.field)).map(|(_, bound)| &bound.id).collect();
+    let mut cells = bank_owned(columns, bound, now);
+    cells.retain(|id, _| !kept.contains(&id));
+    cells
+}
+
+/// The cells that the bank owns, empty ones as null.
 pub(super) fn bank_owned(columns: &[Column], bound: &[Bound], transaction: &Transaction) -> Cells {
     let cells = columns.iter().zip(bound).filter(|(column, _)| is_bank_owned(column));
     cells
@@ -198,11 +213,6 @@ pub(super) fn enriched(
         }
     }
     (empty, over)
-}
-
-/// Whether a correction changes a cell that the bank owns and a column shows.
-pub(super) fn differs(columns: &[Column], before: &Transaction, now: &Transaction) -> bool {
-    columns.iter().any(|column| is_bank_owned(column) && column.field.value(before) != column.field.value(now))
 }
 
 /// Any serialisable value as a raw cell. `None` cannot happen for what is passed here: text, lists of text, booleans.
