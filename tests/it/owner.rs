@@ -23,7 +23,7 @@ use life::Life;
 const TOGETHER: usize = 8;
 
 /// Seeds that found a mistake once.
-const KNOWN: [u64; 0] = [];
+const KNOWN: [u64; 2] = [41, 67];
 
 fn seeds() -> std::ops::Range<u64> {
     let Ok(text) = std::env::var("BANKFEED_OWNER_SEEDS") else { return 0..16 };

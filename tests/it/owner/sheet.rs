@@ -209,6 +209,10 @@ impl Life<'_> {
 
     fn colour(&mut self, view: &View, row: usize, column: usize) {
         let Some(spot) = view.spot(row, column) else { return };
+        // A row that is inserted takes over the look of its neighbour, as it does in the page.
+        if self.order() == Order::NewestFirst {
+            return;
+        }
         if view.tab.cell(row, column).and_then(|cell| colour(cell.format()?)).is_some() {
             return;
         }
