@@ -148,10 +148,15 @@ fn define(name: &str, kind: &str, options: Json) -> Json {
     definition
 }
 
+/// Columns with their fields, but for fields that the owner has deleted.
+fn pairs<'a>(columns: &'a [Column], bound: &'a [Bound]) -> impl Iterator<Item = (&'a Column, &'a Bound)> {
+    columns.iter().zip(bound).filter(|(_, bound)| !bound.gone)
+}
+
 /// The cells of a new row. Empty ones of the bank are null, because the row may be there from an earlier try with another
 /// version; empty ones of the owner are left out, so that nothing he or his automation has filled is cleared.
 pub(super) fn row(columns: &[Column], bound: &[Bound], transaction: &Transaction) -> Cells {
-    let cells = columns.iter().zip(bound);
+    let cells = pairs(columns, bound);
     let value = |column: &Column, bound: &Bound| match cell(column, bound, transaction) {
         None if is_bank_owned(column) => raw(&Json::Null),
         filled => filled,
@@ -187,7 +192,7 @@ pub(super) fn corrected(
 
 /// The cells that the bank owns, empty ones as null.
 pub(super) fn bank_owned(columns: &[Column], bound: &[Bound], transaction: &Transaction) -> Cells {
-    let cells = columns.iter().zip(bound).filter(|(column, _)| is_bank_owned(column));
+    let cells = pairs(columns, bound).filter(|(column, _)| is_bank_owned(column));
     cells
         .filter_map(|(column, bound)| {
             Some((bound.id.clone(), cell(column, bound, transaction).or_else(|| raw(&Json::Null))?))
@@ -203,7 +208,7 @@ pub(super) fn enriched(
     now: &Transaction,
 ) -> (Cells, Cells) {
     let (mut empty, mut over) = (Cells::new(), Cells::new());
-    for (column, bound) in columns.iter().zip(bound).filter(|(column, _)| column.field.belongs_to_owner()) {
+    for (column, bound) in pairs(columns, bound).filter(|(column, _)| column.field.belongs_to_owner()) {
         let former = before.map_or(Value::Empty, |before| column.field.value(before));
         if former != column.field.value(now)
             && let Some(cell) = cell(column, bound, now)

@@ -458,6 +458,9 @@ async fn a_deleted_column_stays_away_and_the_id_column_returns() {
     assert!(!bench.column(TAB, 2).contains(&CellValue::Text("EUR".into())));
     bench.edit(|book| book.delete_column(TAB, 10));
     bench.cycle(&new(5..=5)).await.unwrap();
+    let told = bench.sheets().publish().await.unwrap_err();
+    assert_eq!(told.cause(), Some(Cause::Layout));
+    assert!(told.message.contains("the column with the transaction ids was deleted and has been made again"), "{told}");
     bench.google.read(&bench.id, |book| {
         let header = &book.rows(TAB)[0];
         assert_eq!(header.iter().filter(|cell| **cell == CellValue::Text("Transaction ID".into())).count(), 1);

@@ -131,7 +131,12 @@ impl Life<'_> {
 
     fn delete_field(&mut self, table: &str, name: &str, column: Column) {
         match &column {
-            Column::Bank(_) => return,
+            Column::Bank(field) if field == "id" || self.rng.bool() => return,
+            Column::Bank(field) => {
+                self.base.rows.values_mut().for_each(|cells| drop(cells.remove(field)));
+                self.base.gone.insert(field.clone());
+                self.names.remove(field);
+            }
             Column::Own(own) if !own.starts_with("мое ") => return,
             Column::Own(_) => {}
         }
@@ -167,7 +172,7 @@ impl Life<'_> {
                 return Err(format!("{id} is in the base twice"));
             }
             match self.base.rows.get(&id) {
-                Some(wanted) if *wanted == ours => {}
+                Some(wanted) if shown(wanted, &self.base.gone) == ours => {}
                 Some(wanted) => return Err(format!("{id} is {ours:?} and should be {wanted:?}")),
                 // Airtable has no ledger: a row that the bank took back and that the owner had deleted before was, for
                 // all that can be known, deleted as taken back.
@@ -187,4 +192,9 @@ impl Life<'_> {
             false => Err(format!("the owner's words in the base are {words:?} and should be {:?}", self.base.words)),
         }
     }
+}
+
+/// What a row says in the fields that are still there.
+fn shown(cells: &Cells, gone: &BTreeSet<String>) -> Cells {
+    cells.iter().filter(|(field, _)| !gone.contains(*field)).map(|(field, cell)| (field.clone(), cell.clone())).collect()
 }

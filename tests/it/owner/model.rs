@@ -37,6 +37,8 @@ pub struct Model {
     pub vanished: BTreeSet<String>,
     /// Deleted rows of which the destination cannot know who deleted them.
     pub loose: BTreeSet<String>,
+    /// Fields whose columns the owner has deleted.
+    pub gone: BTreeSet<String>,
     /// Rows the last cycle should have added.
     pub fresh: BTreeSet<String>,
     /// Of them those that had been there before.
