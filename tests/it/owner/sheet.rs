@@ -339,22 +339,20 @@ impl Life<'_> {
         if good { Ok(()) } else { Err(format!("new rows are in rows {rows:?}")) }
     }
 
+    /// Notes and colours are where the owner put them. A row or column that he inserts takes over its neighbour's colours.
     fn check_marks(&self, view: &View) -> Result<(), String> {
-        let mut marks = BTreeMap::new();
+        let mut marks = BTreeSet::new();
         for (row, line) in view.tab.rows.iter().enumerate().skip(1) {
             for (column, cell) in line.cells.iter().enumerate() {
                 let found = [cell.note().map(str::to_owned), cell.format().and_then(colour)];
                 for mark in found.into_iter().flatten() {
-                    let spot = view.spot(row, column).ok_or_else(|| format!("mark {mark} under no header"))?;
-                    if marks.insert(mark.clone(), spot).is_some() {
-                        return Err(format!("mark {mark} is there twice"));
-                    }
+                    marks.extend(view.spot(row, column).map(|spot| (mark, spot)));
                 }
             }
         }
-        match marks == self.sheet.marks {
-            true => Ok(()),
-            false => Err(format!("notes and colours are {marks:?} and should be {:?}", self.sheet.marks)),
+        match self.sheet.marks.iter().find(|(mark, spot)| !marks.contains(&((*mark).clone(), (*spot).clone()))) {
+            None => Ok(()),
+            Some(lost) => Err(format!("of notes and colours {lost:?} is not among {marks:?}")),
         }
     }
 }
