@@ -179,6 +179,8 @@ pub enum Partial {
     Since(NaiveDate),
     /// Only money out, or only money in.
     Direction(Direction),
+    /// Only rows that some other condition lets through.
+    Some,
 }
 
 /// What the owner is told once the column with the ids was deleted and is there again.

@@ -3,6 +3,7 @@
 
 mod balances;
 mod cli;
+mod columns;
 mod config;
 mod conformance;
 mod crash;

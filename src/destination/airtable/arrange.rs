@@ -220,7 +220,10 @@ impl Airtable {
         for (column, bound) in self.rows.columns.iter().zip(&bound) {
             match bound {
                 Some(bound) if bound.gone => {
-                    lines.push(format!("column `{}`: its field `{}` was deleted and stays away", column.field, bound.name));
+                    lines.push(format!(
+                        "column `{}`: its field `{}` was deleted and stays away",
+                        column.field, bound.name
+                    ));
                 }
                 Some(bound) => lines.push(format!("column `{}`: field `{}` found", column.field, bound.name)),
                 None => missing.push(format!("column `{}`: field `{}` will be created", column.field, column.header)),

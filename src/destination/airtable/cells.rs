@@ -176,12 +176,7 @@ pub(super) fn read(cell: &RawValue) -> Cell {
 }
 
 /// The cells that the bank owns and has changed, empty ones as null: what a correction writes over a row that is there.
-pub(super) fn corrected(
-    columns: &[Column],
-    bound: &[Bound],
-    before: Option<&Transaction>,
-    now: &Transaction,
-) -> Cells {
+pub(super) fn corrected(columns: &[Column], bound: &[Bound], before: Option<&Transaction>, now: &Transaction) -> Cells {
     let same = |field: &Field| before.is_some_and(|before| field.value(before) == field.value(now));
     let kept: Vec<&String> =
         columns.iter().zip(bound).filter(|(column, _)| same(&column.field)).map(|(_, bound)| &bound.id).collect();

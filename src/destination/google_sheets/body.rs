@@ -288,7 +288,11 @@ pub(super) mod tests {
 
     #[test]
     fn styled_cells_carry_their_format_even_when_empty() {
-        let mut rows = Rows::new(&layout(&[(Field::Date, 0), (Field::ValueDate, 1), (Field::Id, 2)]), true, &OwnerFormats::default());
+        let mut rows = Rows::new(
+            &layout(&[(Field::Date, 0), (Field::ValueDate, 1), (Field::Id, 2)]),
+            true,
+            &OwnerFormats::default(),
+        );
         rows.push(&transaction(1), MOST_BYTES);
         let date = serde_json::json!({"numberFormat": {"type": "DATE", "pattern": "yyyy-mm-dd"}});
         assert_eq!(

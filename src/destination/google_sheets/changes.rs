@@ -337,7 +337,8 @@ mod tests {
     fn a_row_the_owner_deleted_stays_deleted() {
         let (layout, column) = (sheet(), column());
         let items = [corrected(9), item(9, What::Vanished)];
-        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items).work(&rows_by_id(&column), &OwnerFormats::default());
+        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items)
+            .work(&rows_by_id(&column), &OwnerFormats::default());
         assert_eq!(work.verdicts, [Verdict::Deleted, Verdict::Deleted]);
         assert!(work.requests.is_empty());
     }
@@ -346,7 +347,8 @@ mod tests {
     fn vanished_rows_are_struck_through_in_the_banks_cells() {
         let (layout, column) = (sheet(), column());
         let items = [item(2, What::Vanished), item(3, What::Reappeared)];
-        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items).work(&rows_by_id(&column), &OwnerFormats::default());
+        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items)
+            .work(&rows_by_id(&column), &OwnerFormats::default());
         let requests = requests(&work);
         assert_eq!(requests.len(), 4);
         assert_eq!(
@@ -362,7 +364,8 @@ mod tests {
         let (layout, column) = (sheet(), column());
         let returned = [Item { what: What::Reappeared, ..corrected(2) }];
         for (vanished, requests_sent) in [(Vanished::Mark, 3), (Vanished::Delete, 1), (Vanished::Ignore, 1)] {
-            let work = Changes::new(&layout, &policy(Updates::Apply, vanished), &returned).work(&rows_by_id(&column), &OwnerFormats::default());
+            let work = Changes::new(&layout, &policy(Updates::Apply, vanished), &returned)
+                .work(&rows_by_id(&column), &OwnerFormats::default());
             assert_eq!(work.verdicts, [Verdict::Updated], "{vanished:?}");
             let requests = requests(&work);
             assert_eq!(requests.len(), requests_sent, "{vanished:?}");
@@ -375,7 +378,8 @@ mod tests {
         let (layout, column) = (sheet(), column());
         let items =
             [item(3, What::Vanished), item(1, What::Vanished), item(2, What::Vanished), item(8, What::Reappeared)];
-        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Delete), &items).work(&rows_by_id(&column), &OwnerFormats::default());
+        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Delete), &items)
+            .work(&rows_by_id(&column), &OwnerFormats::default());
         let requests = requests(&work);
         let range = |at: usize| &requests[at]["deleteDimension"]["range"];
         assert_eq!((&range(0)["startIndex"], &range(0)["endIndex"]), (&json!(3), &json!(5)));
@@ -390,8 +394,14 @@ mod tests {
         let (one, other) = ([corrected(1)], [corrected(2)]);
         let policy = policy(Updates::Apply, Vanished::Mark);
         let hash = Changes::new(&layout, &policy, &one).work(&rows_by_id(&column), &OwnerFormats::default()).hash;
-        assert_ne!(hash, Changes::new(&layout, &policy, &other).work(&rows_by_id(&column), &OwnerFormats::default()).hash);
+        assert_ne!(
+            hash,
+            Changes::new(&layout, &policy, &other).work(&rows_by_id(&column), &OwnerFormats::default()).hash
+        );
         column[1..].reverse();
-        assert_eq!(hash, Changes::new(&layout, &policy, &one).work(&rows_by_id(&column), &OwnerFormats::default()).hash);
+        assert_eq!(
+            hash,
+            Changes::new(&layout, &policy, &one).work(&rows_by_id(&column), &OwnerFormats::default()).hash
+        );
     }
 }

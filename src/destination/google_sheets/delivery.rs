@@ -48,7 +48,8 @@ impl GoogleSheets {
     pub(super) async fn prepare_new(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error> {
         let (layout, entry, ledger) = self.ready().await?;
         let order = self.config.order;
-        let owner = if Cut::is_styled(order, items) { self.owner_formats(&layout).await? } else { OwnerFormats::default() };
+        let owner =
+            if Cut::is_styled(order, items) { self.owner_formats(&layout).await? } else { OwnerFormats::default() };
         let cut = Cut::new(&layout, order, items, &owner);
         let (hash, rows) = (cut.hash(), cut.rows());
         let mut prepared = Prepared::new(number, hash, cut.verdicts.clone());

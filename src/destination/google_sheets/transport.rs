@@ -232,8 +232,7 @@ impl Transport {
     pub async fn number_formats(&self, sheet: i32, row: u32) -> Result<BTreeMap<u32, String>, Error> {
         let range = serde_json::json!({ "sheetId": sheet, "startRowIndex": row, "endRowIndex": row + 1 });
         let request = serde_json::json!({ "dataFilters": [{ "gridRange": range }], "includeGridData": true });
-        let method =
-            ":getByDataFilter?alt=json&prettyPrint=false&fields=sheets.data(startColumn,rowData.values.userEnteredFormat.numberFormat)";
+        let method = ":getByDataFilter?alt=json&prettyPrint=false&fields=sheets.data(startColumn,rowData.values.userEnteredFormat.numberFormat)";
         let answer = self.post(Asked::Read, method, Bytes::from(request.to_string())).await?;
         let answer: serde_json::Value = serde_json::from_slice(&answer)
             .map_err(|_| Error::unavailable(self.names.say("Google's answer cannot be read")))?;

@@ -89,7 +89,8 @@ impl Spreadsheet {
 
     /// Deletes the empty rows at the end, so that the grid is full.
     pub fn trim(&mut self, title: &str) {
-        let (id, used, count) = (self.known(title).id, self.known(title).used_rows().max(2), self.known(title).row_count);
+        let (id, used, count) =
+            (self.known(title).id, self.known(title).used_rows().max(2), self.known(title).row_count);
         if used < count {
             shift(self, id, Axis::Rows, Shift::Delete { start: used, end: count }, false);
         }

@@ -8,7 +8,8 @@ use rust_decimal::Decimal;
 
 use super::life::Life;
 
-const PAYEES: [&str; 7] = ["КАФЕ", "=IMPORTXML(\"x\")", "Супермаркет „Изобилие“", "+359 2 000", "", "-5%", "O'Neil \\ {x}"];
+const PAYEES: [&str; 7] =
+    ["КАФЕ", "=IMPORTXML(\"x\")", "Супермаркет „Изобилие“", "+359 2 000", "", "-5%", "O'Neil \\ {x}"];
 
 /// Every entry lies in the days that each pull looks back on, so that whatever the bank does is seen at once.
 const DAYS: i64 = 9;

@@ -107,7 +107,9 @@ impl Life<'_> {
                 }
                 cells.get(&name).map(|cell| self.base.words.remove(&show(cell)));
                 self.base.write(spot.clone(), Some(&show(&value)));
-                self.in_base(format!("writes {value} at {spot:?}"), |base| base.set_cell(&table, &record, &name, value));
+                self.in_base(format!("writes {value} at {spot:?}"), |base| {
+                    base.set_cell(&table, &record, &name, value)
+                });
             }
             13 => {
                 let Some((record, cells)) = self.rng.choice(records) else { return };
@@ -196,5 +198,9 @@ impl Life<'_> {
 
 /// What a row says in the fields that are still there.
 fn shown(cells: &Cells, gone: &BTreeSet<String>) -> Cells {
-    cells.iter().filter(|(field, _)| !gone.contains(*field)).map(|(field, cell)| (field.clone(), cell.clone())).collect()
+    cells
+        .iter()
+        .filter(|(field, _)| !gone.contains(*field))
+        .map(|(field, cell)| (field.clone(), cell.clone()))
+        .collect()
 }

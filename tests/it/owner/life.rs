@@ -74,8 +74,9 @@ impl<'a> Life<'a> {
             let columns = COLUMNS[[0, 0, 1, 2][rng.usize(..4)]];
             world.extra[extra] = format!("{columns}\n{language}\n");
         }
-        world.extra[2] +=
-            &format!("[[rule]]\nwhen = {{ reference = \"{PAID}\" }}\nset = {{ category = \"Разход\", note = \"по правило\" }}\n");
+        world.extra[2] += &format!(
+            "[[rule]]\nwhen = {{ reference = \"{PAID}\" }}\nset = {{ category = \"Разход\", note = \"по правило\" }}\n"
+        );
         world.write_config();
         if rng.bool() {
             world.google.edit(&world.spreadsheet, |book| {

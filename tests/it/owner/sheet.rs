@@ -181,7 +181,8 @@ impl Life<'_> {
 
     /// Writes a word where none of the owner's is yet: his own last word there would be gone.
     fn write(&mut self, view: &View, row: usize, column: usize, word: &str) {
-        let Some(spot) = view.spot(row, column).filter(|spot| spot.column != bank("id") || spot.beside.is_none()) else {
+        let Some(spot) = view.spot(row, column).filter(|spot| spot.column != bank("id") || spot.beside.is_none())
+        else {
             return;
         };
         self.sheet.words.remove(&view.text(row, column));
@@ -296,8 +297,7 @@ impl Life<'_> {
                 return Err(format!("{id} is there twice"));
             }
             let wanted = self.sheet.rows.get(&id).ok_or_else(|| format!("{id} is there and should not be"))?;
-            let wanted: Cells =
-                wanted.iter().filter(|(key, _)| view.places.contains_key(*key)).map(owned).collect();
+            let wanted: Cells = wanted.iter().filter(|(key, _)| view.places.contains_key(*key)).map(owned).collect();
             if cells != wanted {
                 return Err(format!("{id} is {cells:?} and should be {wanted:?}"));
             }

@@ -119,7 +119,11 @@ async fn a_field_the_owner_deletes_stays_away_and_may_come_back() {
     // Refused, the layout read once, sent again; from then on at once.
     assert_eq!((world.count("GET"), world.count("PATCH"), world.count("POST")), (1, 2, 0));
     world.deliver(&[new(2), changed(0, |now| now.row.balance = None)]).await.unwrap();
-    assert_eq!((world.count("GET"), world.count("POST")), (1, 0), "a correction of nothing that is shown costs nothing");
+    assert_eq!(
+        (world.count("GET"), world.count("POST")),
+        (1, 0),
+        "a correction of nothing that is shown costs nothing"
+    );
     world.deliver(&[changed(0, |now| now.row.reference = "new".into())]).await.unwrap();
     assert_eq!((world.cell(0, "Reference"), world.cell(2, "Balance")), (json!("new"), Json::Null));
     let fields = world.service.read(&world.base, |base| base.fields(TABLE));
@@ -154,7 +158,8 @@ async fn the_field_of_the_ids_is_made_again_and_the_owner_told_once() {
     assert_eq!(told.cause(), Some(Cause::Layout));
     has(&told.message, &["the column with the transaction ids was deleted and has been made again", "undo"]);
     connector.publish().await.unwrap();
-    let ids: Vec<Json> = world.rows().iter().map(|row| row.get("Transaction ID").cloned().unwrap_or(Json::Null)).collect();
+    let ids: Vec<Json> =
+        world.rows().iter().map(|row| row.get("Transaction ID").cloned().unwrap_or(Json::Null)).collect();
     assert_eq!(ids, [Json::Null, json!(id(1))]);
 }
 
