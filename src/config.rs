@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
+use rust_decimal::Decimal;
 use secrecy::ExposeSecret;
 use url::Url;
 
@@ -270,6 +271,10 @@ pub struct Filter {
     pub accounts: Option<Vec<String>>,
     /// Only money in or money out.
     pub direction: Option<Direction>,
+    /// Only amounts of at least this much, whichever way the money went.
+    pub min_amount: Option<Decimal>,
+    /// Only of these types, by the bank's words or its code, in lower case.
+    pub types: Option<Vec<String>>,
 }
 
 impl Filter {
@@ -278,6 +283,11 @@ impl Filter {
         self.since.is_none_or(|since| transaction.row.date >= since)
             && self.accounts.as_ref().is_none_or(|accounts| accounts.contains(&transaction.account))
             && self.direction.is_none_or(|direction| transaction.row.direction() == direction)
+            && self.min_amount.is_none_or(|least| transaction.row.amount.abs() >= least)
+            && self.types.as_ref().is_none_or(|types| {
+                let row = &transaction.row;
+                [&row.kind, &row.kind_code].iter().any(|kind| types.contains(&kind.trim().to_lowercase()))
+            })
     }
 }
 

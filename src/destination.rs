@@ -182,7 +182,14 @@ pub enum Partial {
     Since(NaiveDate),
     /// Only money out, or only money in.
     Direction(Direction),
+    /// Only rows that some other condition lets through.
+    Some,
 }
+
+/// What the owner is told once the column with the ids was deleted and is there again.
+const ID_MADE_AGAIN: &str = "the column with the transaction ids was deleted and has been made again, because rows are found by it; \
+     rows written before have no id now and get no corrections: bring the deleted one back (undo, or the history of versions), \
+     or leave them as they are";
 
 /// A place rows are copied to.
 #[async_trait]

@@ -99,7 +99,7 @@ fn within(value: &Value<'_>) -> Result<Test, Error> {
 }
 
 /// A decimal, with or without quotes: without them too it is read as it is written, and never as a float.
-fn amount(value: &Value<'_>) -> Result<Decimal, Error> {
+pub(super) fn amount(value: &Value<'_>) -> Result<Decimal, Error> {
     let text = match value.value {
         DeValue::Float(float) => float.as_str(),
         DeValue::String(text) => text,

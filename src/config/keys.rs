@@ -77,8 +77,8 @@ pub(super) const DESTINATION: &[Key] = &[
     key("since", "a date such as 2024-01-01"),
     key("accounts", "a list of IBANs in quotes"),
     key("direction", "`debit` or `credit` in quotes"),
-    later("min_amount"),
-    later("type"),
+    key("min_amount", "an amount of at least 0 such as 50 or 12.50"),
+    key("type", "a type of operation in quotes as the bank calls it, or a list of them"),
 ];
 
 pub(super) const DESTINATION_KINDS: &[Kind] = &[

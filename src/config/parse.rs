@@ -405,6 +405,8 @@ fn filter(table: &Table<'_>) -> Result<Filter, Error> {
         since: table.read("since", values::date)?,
         accounts: table.read("accounts", values::accounts)?,
         direction: table.read("direction", |value| value.choice(&directions))?,
+        min_amount: table.read("min_amount", values::least)?,
+        types: table.read("type", values::types)?,
     })
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use iban::{IbanLike, ParseBaseIbanError, ParseIbanError};
+use rust_decimal::Decimal;
 use secrecy::SecretString;
 use toml::de::DeValue;
 use url::{Host, Url};
@@ -122,6 +123,25 @@ pub(super) fn accounts(value: &Value<'_>) -> Result<Vec<String>, Error> {
         accounts.push(account);
     }
     Ok(accounts)
+}
+
+/// An amount that says nothing of the way money went.
+pub(super) fn least(value: &Value<'_>) -> Result<Decimal, Error> {
+    let amount = super::enrichment::amount(value)?;
+    match amount.is_sign_negative() && !amount.is_zero() {
+        true => Err(value.error("is negative; it is the least amount either way, `direction` says which")),
+        false => Ok(amount),
+    }
+}
+
+/// Types of operations, one or a list, as they are compared.
+pub(super) fn types(value: &Value<'_>) -> Result<Vec<String>, Error> {
+    let items = if value.value.is_array() { value.list()? } else { Vec::new() };
+    if value.value.is_array() && items.is_empty() {
+        return Err(value.error("names no type, leave the key out to mean all"));
+    }
+    let lower = |value: &Value<'_>| value.text().map(|text| text.trim().to_lowercase());
+    if items.is_empty() { Ok(vec![lower(value)?]) } else { items.iter().map(lower).collect() }
 }
 
 pub(super) fn iban(value: &Value<'_>) -> Result<String, Error> {

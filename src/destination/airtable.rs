@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::readback::Reader;
-use super::{Batch, Destination, Item, Outcome, Settled, Summary};
+use super::{Batch, Destination, ID_MADE_AGAIN, Item, Outcome, Settled, Summary};
 use crate::config;
 use crate::remote::{Backoff, Cause, Client, Context, Error};
 
@@ -66,6 +66,8 @@ pub struct Airtable {
     accounts: Option<Accounts>,
     /// How things stand, until it is written.
     summary: Option<Summary>,
+    /// The id's field was deleted and made again, which the owner has not been told yet.
+    id_made_again: bool,
 }
 
 /// What is handed to the next construction.
@@ -79,6 +81,9 @@ struct Memory {
     /// The table of accounts.
     #[serde(default)]
     accounts: Option<Accounts>,
+    /// The id's field was made again, and nobody was told yet.
+    #[serde(default)]
+    id_made_again: bool,
 }
 
 impl Airtable {
@@ -90,7 +95,7 @@ impl Airtable {
         if !token.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(refused("it holds characters that no token has: copy it once more"));
         }
-        let Memory { layout, spending, made, accounts } = recall(&service, memory);
+        let Memory { layout, spending, made, accounts, id_made_again } = recall(&service, memory);
         // The default patience gives Airtable's own pace; a shorter one, meant for a service on this machine, a shorter.
         let pace = Pace::new(SPACING.min(context.backoff.first / 2));
         let api = Api {
@@ -115,6 +120,7 @@ impl Airtable {
             accounts_table: config.accounts_table.clone(),
             accounts,
             summary: None,
+            id_made_again,
         })
     }
 
@@ -217,13 +223,19 @@ impl Destination for Airtable {
     }
 
     async fn publish(&mut self) -> Result<Option<u64>, Error> {
-        self.publish_accounts().await.map(|()| None)
+        self.publish_accounts().await?;
+        if std::mem::take(&mut self.id_made_again) {
+            let (service, table) = (self.service(), &self.api.wording.table);
+            return Err(Error::attention(Cause::Layout, format!("{service}: table `{table}`: {ID_MADE_AGAIN}")));
+        }
+        Ok(None)
     }
 
     fn memory(&self) -> Vec<u8> {
         let made = self.layout.as_ref().filter(|_| self.made).map(|layout| layout.table.clone());
         let (layout, spending) = (self.layout.clone(), self.api.spending.clone());
-        let memory = Memory { layout, spending, made, accounts: self.accounts.clone() };
+        let (accounts, id_made_again) = (self.accounts.clone(), self.id_made_again);
+        let memory = Memory { layout, spending, made, accounts, id_made_again };
         serde_json::to_vec(&memory).unwrap_or_else(|error| {
             // Strings, numbers and dates only; should it fail all the same, the next cycle reads the layout again.
             tracing::warn!("{}: cannot keep what is known of the base: {error}", self.service());

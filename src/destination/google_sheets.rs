@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::readback::Reader;
-use super::{Batch, Destination, Item, Outcome, Past, Settled, Summary, Verdict, What};
+use super::{Batch, Destination, ID_MADE_AGAIN, Item, Outcome, Past, Settled, Summary, Verdict, What};
 use crate::config;
 use crate::remote::{Cause, Context, Error};
 
@@ -62,6 +62,9 @@ struct Memory {
     /// The release whose dashboard Google has refused: it is not tried again.
     #[serde(default)]
     dashboard_refused: String,
+    /// The id column was made again, and the owner was not told yet.
+    #[serde(default)]
+    id_made_again: bool,
 }
 
 /// A batch that was cut, until the next one.
@@ -133,6 +136,7 @@ impl GoogleSheets {
             gone,
             floor: old.floor,
             dashboard_refused: old.dashboard_refused,
+            id_made_again: old.id_made_again,
         };
         Ok(GoogleSheets {
             guards: Guards::new(&names.spreadsheet, name),
@@ -283,6 +287,10 @@ impl Destination for GoogleSheets {
         let before = self.memory.floor;
         self.publish_balances().await?;
         self.publish_dashboard().await?;
+        if std::mem::take(&mut self.memory.id_made_again) {
+            let what = format!("tab `{}`: {ID_MADE_AGAIN}", self.config.tab);
+            return Err(Error::attention(Cause::Layout, self.names.say(what)));
+        }
         Ok(Some(self.memory.floor).filter(|floor| *floor != before))
     }
 

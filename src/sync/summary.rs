@@ -260,6 +260,7 @@ fn partial(filter: &Filter, first: NaiveDate) -> Option<Partial> {
     match (filter.since, filter.direction) {
         (Some(since), _) if first < since => Some(Partial::Since(since)),
         (_, Some(direction)) => Some(Partial::Direction(direction)),
+        _ if filter.types.is_some() || filter.min_amount.is_some_and(|least| !least.is_zero()) => Some(Partial::Some),
         _ => None,
     }
 }

@@ -571,8 +571,13 @@ fn mistakes() -> Vec<(String, String)> {
         ("oauth = { client = \"x\" }", "oauth is not supported yet in this version, leave it out"),
         ("balances_tab = 3", "balances_tab: expected the title of a tab in quotes, or false, found a whole number"),
         ("dashboard_tab = true", "dashboard_tab: expected the title of a tab in quotes, or false, found true or false"),
-        ("min_amount = 10", "min_amount is not supported yet in this version, leave it out"),
-        ("type = \"card\"", "type is not supported yet in this version, leave it out"),
+        ("min_amount = -10", "min_amount: is negative; it is the least amount either way, `direction` says which"),
+        ("min_amount = \"much\"", "min_amount: expected an amount such as -12.50"),
+        ("type = []", "type: names no type, leave the key out to mean all"),
+        (
+            "type = 5",
+            "type: expected a type of operation in quotes as the bank calls it, or a list of them, found a whole number",
+        ),
         (
             "columns = \"date\"",
             "columns: expected a list of fields, each a name in quotes or { field = \"…\", header = \"…\" }, found text",

@@ -4,6 +4,7 @@
 mod balances;
 mod check;
 mod cli;
+mod columns;
 mod config;
 mod conformance;
 mod crash;
@@ -11,6 +12,7 @@ mod docs;
 mod explore;
 mod integrity;
 mod notify;
+mod owner;
 mod rules;
 mod sql;
 mod start;

@@ -2,7 +2,8 @@
 //! mend.
 //!
 //! Making is safe to repeat: every attempt begins with reading, so what an earlier one made before its answer was lost
-//! is found by name. A table or field that was bound once and is gone is never made anew: the owner took it away.
+//! is found by name. A table or field that was bound once and is gone is never made anew: the owner took it away, and
+//! rows arrive without that field. Only the id's is needed: it is made again, and the owner is told what that means.
 
 use crate::config::Column;
 use crate::model::Field;
@@ -11,7 +12,7 @@ use crate::remote::{Cause, Error, Kind};
 use super::Airtable;
 use super::cells::{definition, tick_definition};
 use super::errors::{Purpose, Refusal};
-use super::layout::{Bound, Layout, Table, bind, bind_vanished, find_table, vanished, vanished_names};
+use super::layout::{Binding, Bound, Layout, Table, bind, bind_vanished, find_table, vanished, vanished_names};
 
 impl Airtable {
     /// The layout, from memory where it is complete and trusted, else from the base.
@@ -137,7 +138,9 @@ impl Airtable {
                     table
                 }
             };
-        let columns = self.bind_columns(&table, known.as_ref())?;
+        let binding = self.bind_columns(&table, known.as_ref())?;
+        self.id_made_again |= binding.id_lost;
+        let columns = binding.columns;
         let mut bound = Vec::with_capacity(columns.len());
         for (at, found) in columns.into_iter().enumerate() {
             match found {
@@ -153,7 +156,7 @@ impl Airtable {
     }
 
     /// The columns of `table`, or what only the owner can mend about them.
-    pub(super) fn bind_columns(&self, table: &Table, known: Option<&Layout>) -> Result<Vec<Option<Bound>>, Error> {
+    pub(super) fn bind_columns(&self, table: &Table, known: Option<&Layout>) -> Result<Binding, Error> {
         let known = known.filter(|known| known.table == table.id);
         let binding = bind(&self.rows.columns, table, known.map_or(&[], |known| &known.columns));
         let service = self.service();
@@ -167,17 +170,7 @@ impl Airtable {
                 ),
             ));
         }
-        if !binding.lost.is_empty() {
-            return Err(Error::attention(
-                Cause::Layout,
-                format!(
-                    "{service}: table `{}` has lost the field `{}`: restore it, make it again, or leave it out of `columns`",
-                    table.name,
-                    binding.lost.join("`, `")
-                ),
-            ));
-        }
-        Ok(binding.columns)
+        Ok(binding)
     }
 
     /// Whether a table that is not there may be made: not one that was there before, and not by id.
@@ -212,7 +205,7 @@ impl Airtable {
             let (service, header, kind) = (self.service(), &column.header, &field.kind);
             Error::malformed(format!("{service}: field `{header}` was made as `{kind}`"))
         })?;
-        Ok(Bound { key: column.field.key().into_owned(), id: field.id, name: field.name, shape })
+        Ok(Bound { key: column.field.key().into_owned(), id: field.id, name: field.name, shape, gone: false })
     }
 
     async fn make_tick_field(&mut self, table: &str) -> Result<Bound, Error> {
@@ -222,10 +215,16 @@ impl Airtable {
 
     /// Says which columns are there and which will be made; whether any will be.
     fn inspect_columns(&self, table: &Table, known: Option<&Layout>, lines: &mut Vec<String>) -> Result<bool, Error> {
-        let bound = self.bind_columns(table, known)?;
+        let bound = self.bind_columns(table, known)?.columns;
         let mut missing = Vec::new();
         for (column, bound) in self.rows.columns.iter().zip(&bound) {
             match bound {
+                Some(bound) if bound.gone => {
+                    lines.push(format!(
+                        "column `{}`: its field `{}` was deleted and stays away",
+                        column.field, bound.name
+                    ));
+                }
                 Some(bound) => lines.push(format!("column `{}`: field `{}` found", column.field, bound.name)),
                 None => missing.push(format!("column `{}`: field `{}` will be created", column.field, column.header)),
             }

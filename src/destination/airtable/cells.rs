@@ -148,10 +148,15 @@ fn define(name: &str, kind: &str, options: Json) -> Json {
     definition
 }
 
+/// Columns with their fields, but for fields that the owner has deleted.
+fn pairs<'a>(columns: &'a [Column], bound: &'a [Bound]) -> impl Iterator<Item = (&'a Column, &'a Bound)> {
+    columns.iter().zip(bound).filter(|(_, bound)| !bound.gone)
+}
+
 /// The cells of a new row. Empty ones of the bank are null, because the row may be there from an earlier try with another
 /// version; empty ones of the owner are left out, so that nothing he or his automation has filled is cleared.
 pub(super) fn row(columns: &[Column], bound: &[Bound], transaction: &Transaction) -> Cells {
-    let cells = columns.iter().zip(bound);
+    let cells = pairs(columns, bound);
     let value = |column: &Column, bound: &Bound| match cell(column, bound, transaction) {
         None if is_bank_owned(column) => raw(&Json::Null),
         filled => filled,
@@ -170,9 +175,19 @@ pub(super) fn read(cell: &RawValue) -> Cell {
     Cell::from_json(&serde_json::from_str(cell.get()).unwrap_or_default())
 }
 
-/// The cells that the bank owns, empty ones as null: what a correction writes over a row that is there.
+/// The cells that the bank owns and has changed, empty ones as null: what a correction writes over a row that is there.
+pub(super) fn corrected(columns: &[Column], bound: &[Bound], before: Option<&Transaction>, now: &Transaction) -> Cells {
+    let same = |field: &Field| before.is_some_and(|before| field.value(before) == field.value(now));
+    let kept: Vec<&String> =
+        columns.iter().zip(bound).filter(|(column, _)| same(&column.field)).map(|(_, bound)| &bound.id).collect();
+    let mut cells = bank_owned(columns, bound, now);
+    cells.retain(|id, _| !kept.contains(&id));
+    cells
+}
+
+/// The cells that the bank owns, empty ones as null.
 pub(super) fn bank_owned(columns: &[Column], bound: &[Bound], transaction: &Transaction) -> Cells {
-    let cells = columns.iter().zip(bound).filter(|(column, _)| is_bank_owned(column));
+    let cells = pairs(columns, bound).filter(|(column, _)| is_bank_owned(column));
     cells
         .filter_map(|(column, bound)| {
             Some((bound.id.clone(), cell(column, bound, transaction).or_else(|| raw(&Json::Null))?))
@@ -188,7 +203,7 @@ pub(super) fn enriched(
     now: &Transaction,
 ) -> (Cells, Cells) {
     let (mut empty, mut over) = (Cells::new(), Cells::new());
-    for (column, bound) in columns.iter().zip(bound).filter(|(column, _)| column.field.belongs_to_owner()) {
+    for (column, bound) in pairs(columns, bound).filter(|(column, _)| column.field.belongs_to_owner()) {
         let former = before.map_or(Value::Empty, |before| column.field.value(before));
         if former != column.field.value(now)
             && let Some(cell) = cell(column, bound, now)
@@ -198,11 +213,6 @@ pub(super) fn enriched(
         }
     }
     (empty, over)
-}
-
-/// Whether a correction changes a cell that the bank owns and a column shows.
-pub(super) fn differs(columns: &[Column], before: &Transaction, now: &Transaction) -> bool {
-    columns.iter().any(|column| is_bank_owned(column) && column.field.value(before) != column.field.value(now))
 }
 
 /// Any serialisable value as a raw cell. `None` cannot happen for what is passed here: text, lists of text, booleans.

@@ -56,6 +56,9 @@ pub(super) struct Bound {
     pub name: String,
     /// How its cells are written.
     pub shape: Shape,
+    /// The owner has deleted it. Should he restore it, it comes back under the same id.
+    #[serde(default)]
+    pub gone: bool,
 }
 
 /// Columns matched to the fields of a table.
@@ -63,8 +66,8 @@ pub(super) struct Bound {
 pub(super) struct Binding {
     /// One entry per column; `None`: no such field yet.
     pub columns: Vec<Option<Bound>>,
-    /// Headers of columns that were bound once and whose field is gone.
-    pub lost: Vec<String>,
+    /// The field of the id was bound once and is gone: it is needed, and made again.
+    pub id_lost: bool,
     /// What stands in the way, in the owner's words; empty if nothing does.
     pub unsuitable: Vec<String>,
 }
@@ -115,9 +118,9 @@ pub(super) fn bind(columns: &[Column], table: &Table, known: &[Bound]) -> Bindin
             .iter()
             .any(|alias| same_name(name, alias))
     });
-    let mut binding = Binding { columns: Vec::new(), lost: Vec::new(), unsuitable: Vec::new() };
+    let mut binding = Binding { columns: Vec::new(), id_lost: false, unsuitable: Vec::new() };
     for ((column, field), before) in columns.iter().zip(chosen).zip(remembered) {
-        binding.add(column, field, before.is_some());
+        binding.add(column, field, before);
     }
     binding
 }
@@ -138,12 +141,12 @@ fn choose<'a>(
 }
 
 impl Binding {
-    fn add(&mut self, column: &Column, field: Option<&TableField>, was_bound: bool) {
+    fn add(&mut self, column: &Column, field: Option<&TableField>, before: Option<&Bound>) {
         let Some(field) = field else {
-            if was_bound {
-                self.lost.push(column.header.clone());
-            }
-            self.columns.push(None);
+            let is_id = column.field == Field::Id;
+            self.id_lost |= is_id && before.is_some();
+            // What the owner has deleted stays away.
+            self.columns.push(before.filter(|_| !is_id).map(|before| Bound { gone: true, ..before.clone() }));
             return;
         };
         match Shape::of(&column.field, &field.kind) {
@@ -152,6 +155,7 @@ impl Binding {
                 id: field.id.clone(),
                 name: field.name.clone(),
                 shape,
+                gone: false,
             })),
             None => {
                 self.unsuitable.push(unsuitable(column, field));
@@ -204,7 +208,7 @@ pub(super) fn bind_vanished(table: &Table, known: Option<&Bound>) -> Result<Opti
 
 /// The tick field, bound.
 pub(super) fn vanished(field: &TableField) -> Bound {
-    Bound { key: "vanished".into(), id: field.id.clone(), name: field.name.clone(), shape: Shape::Tick }
+    Bound { key: "vanished".into(), id: field.id.clone(), name: field.name.clone(), shape: Shape::Tick, gone: false }
 }
 
 /// Airtable takes names for the same whatever their case.
@@ -248,7 +252,7 @@ mod tests {
         let binding = bind(&columns, &table, &[]);
         // The header of one column wins over the default name of another.
         assert_eq!(ids(&binding), [Some("fldC"), Some("fldB"), Some("fldA"), None, Some("fldD")]);
-        assert!(binding.lost.is_empty() && binding.unsuitable.is_empty());
+        assert!(!binding.id_lost && binding.unsuitable.is_empty());
     }
 
     #[test]
@@ -258,8 +262,9 @@ mod tests {
         let known: Vec<Bound> = bind(&columns, &before, &[]).columns.into_iter().flatten().collect();
         let after = table(&[("fldX", "Amount", "formula"), ("fldA", "Total", "number")]);
         let binding = bind(&columns, &after, &known);
-        assert_eq!(ids(&binding), [Some("fldA"), None]);
-        assert_eq!(binding.lost, ["Note"]);
+        assert_eq!(ids(&binding), [Some("fldA"), Some("fldB")]);
+        assert_eq!(binding.columns.iter().flatten().map(|bound| bound.gone).collect::<Vec<_>>(), [false, true]);
+        assert!(!binding.id_lost);
     }
 
     #[test]

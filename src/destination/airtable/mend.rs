@@ -82,7 +82,14 @@ impl Airtable {
         };
         let ids: Vec<String> = rows.iter().flat_map(|row| names(&row.id)).collect();
         let mut fields = vec![column.id.as_str()];
-        fields.extend(layout.columns.iter().map(|bound| bound.id.as_str()).filter(|id| *id != column.id));
+        fields.extend(
+            layout
+                .columns
+                .iter()
+                .filter(|bound| !bound.gone)
+                .map(|bound| bound.id.as_str())
+                .filter(|id| *id != column.id),
+        );
         let formula = formula(&column.name, ids.iter().map(String::as_str));
         let mut records = match self.api.find(&layout.table, &formula, &fields).await {
             Ok(records) => records,

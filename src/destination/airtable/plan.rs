@@ -120,13 +120,12 @@ fn deed(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
 }
 
 fn correction(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
-    let shown = item.previous.as_ref().is_none_or(|previous| cells::differs(columns, previous, &item.transaction));
-    if rows.updates == Updates::Ignore || !shown {
+    // Only what the bank has changed: the owner may have put words of his own into the others.
+    let cells = cells::corrected(columns, &layout.columns, item.previous.as_ref(), &item.transaction);
+    if rows.updates == Updates::Ignore || cells.is_empty() {
         return Deed::Nothing;
     }
-    // All of the bank's cells and not only those that differ: it costs the same request, and a correction that was
-    // lost earlier is made good.
-    Deed::Amend { cells: cells::bank_owned(columns, &layout.columns, &item.transaction), tick: None }
+    Deed::Amend { cells, tick: None }
 }
 
 fn enrichment(item: &Item, columns: &[Column], layout: &Layout) -> Deed {

@@ -90,7 +90,7 @@ impl Airtable {
             return Ok(None);
         };
         let (mut id, mut columns) = (None, Vec::new());
-        for (column, bound) in self.rows.columns.iter().zip(self.bind_columns(table, known.as_ref())?) {
+        for (column, bound) in self.rows.columns.iter().zip(self.bind_columns(table, known.as_ref())?.columns) {
             let Some(bound) = bound else {
                 let (service, header) = (self.service(), &column.header);
                 return Err(Error::attention(
@@ -101,6 +101,9 @@ impl Airtable {
                     ),
                 ));
             };
+            if bound.gone {
+                continue;
+            }
             // The service rewrites rich text as it likes: comparing it would never settle.
             let rich = table.fields.iter().any(|field| field.id == bound.id && field.kind == "richText");
             match column.field {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::body::{self, MOST_BYTES, MOST_STYLED, Rows, write_string};
+use super::body::{self, MOST_BYTES, MOST_STYLED, OwnerFormats, Rows, write_string};
 use super::layout::{Format, Layout};
 use super::ledger::{Guards, Ledger};
 use crate::config::Order;
@@ -14,8 +14,6 @@ use crate::destination::{Item, Verdict, What};
 
 /// Room kept for everything but rows: guard, ledger, formats, removals.
 const ENVELOPE: usize = 32 * 1024;
-/// Blank rows added ahead where cells cannot carry their format along.
-pub(super) const AHEAD: u64 = 1_000;
 
 /// What a guarded batch needs to know of the spreadsheet.
 pub(super) struct Envelope<'a> {
@@ -93,17 +91,20 @@ pub(super) struct Cut {
     pub taken: usize,
     /// One per item covered.
     pub verdicts: Vec<Verdict>,
-    few: bool,
 }
 
 impl Cut {
-    /// Takes as many new items as a request holds.
-    pub fn new(layout: &Layout, order: Order, items: &[Item]) -> Cut {
+    /// Whether the cells of so many items carry their formats along. Rows on top get theirs by range.
+    pub fn is_styled(order: Order, items: &[Item]) -> bool {
         let offered = items.iter().take_while(|item| item.what == What::New).count();
-        let few = offered <= MOST_STYLED;
-        // Styled cells would clear the format of the owner's cells among them; rows on top get their format by range.
-        let styled = few && order == Order::OldestFirst && !layout.interleaved();
-        let mut cut = Cut { rows: Rows::new(layout, styled), taken: 0, verdicts: Vec::new(), few };
+        offered <= MOST_STYLED && order == Order::OldestFirst
+    }
+
+    /// Takes as many new items as a request holds.
+    pub fn new(layout: &Layout, order: Order, items: &[Item], owner: &OwnerFormats) -> Cut {
+        let offered = items.iter().take_while(|item| item.what == What::New).count();
+        let rows = Rows::new(layout, Cut::is_styled(order, items), owner);
+        let mut cut = Cut { rows, taken: 0, verdicts: Vec::new() };
         for item in &items[..offered] {
             // Rows that are refused here get a batch of their own, which sends nothing: where an answer is lost, all
             // that is known of a batch is that it was applied, and that must be true of each of its rows.
@@ -131,13 +132,11 @@ impl Cut {
         xxh3_64(self.rows.bytes())
     }
 
-    /// How many rows to add to the grid with formats; 0: the cells carry theirs, or enough formatted rows are there.
-    pub fn rows_to_add(&self, order: Order, spare: u64) -> u64 {
+    /// How many rows to add to the grid with formats; 0: the cells carry theirs.
+    pub fn rows_to_add(&self, order: Order) -> u64 {
         match order {
             Order::NewestFirst => 0,
             Order::OldestFirst if self.rows.fields() == body::VALUE_AND_FORMAT => 0,
-            Order::OldestFirst if self.few && spare >= self.rows() => 0,
-            Order::OldestFirst if self.few => self.rows() + AHEAD,
             Order::OldestFirst => self.rows(),
         }
     }
@@ -259,8 +258,8 @@ mod tests {
     #[test]
     fn a_small_batch_is_guard_rows_ledger() {
         let layout = layout(&[(Field::Date, 0), (Field::Id, 1)]);
-        let cut = Cut::new(&layout, Order::OldestFirst, &items(3));
-        let (bytes, body) = body(&cut, &layout, Order::OldestFirst, cut.rows_to_add(Order::OldestFirst, 0), &[7, 8]);
+        let cut = Cut::new(&layout, Order::OldestFirst, &items(3), &OwnerFormats::default());
+        let (bytes, body) = body(&cut, &layout, Order::OldestFirst, cut.rows_to_add(Order::OldestFirst), &[7, 8]);
         assert_eq!(
             kinds(&body),
             ["addNamedRange", "appendCells", "updateDeveloperMetadata", "deleteNamedRange", "deleteNamedRange"]
@@ -286,8 +285,8 @@ mod tests {
     #[test]
     fn a_large_batch_formats_the_rows_it_adds() {
         let layout = layout(&[(Field::Date, 0), (Field::Amount, 1), (Field::Balance, 2), (Field::Id, 3)]);
-        let cut = Cut::new(&layout, Order::OldestFirst, &items(600));
-        let added = cut.rows_to_add(Order::OldestFirst, 1000);
+        let cut = Cut::new(&layout, Order::OldestFirst, &items(600), &OwnerFormats::default());
+        let added = cut.rows_to_add(Order::OldestFirst);
         assert_eq!(added, 600);
         let (_, body) = body(&cut, &layout, Order::OldestFirst, added, &[]);
         assert_eq!(
@@ -304,19 +303,20 @@ mod tests {
     #[test]
     fn the_format_of_the_owners_columns_is_left_alone() {
         let layout = layout(&[(Field::Date, 0), (Field::Id, 2)]);
-        let cut = Cut::new(&layout, Order::OldestFirst, &items(3));
-        assert_eq!(cut.rows_to_add(Order::OldestFirst, 3), 0);
-        assert_eq!(cut.rows_to_add(Order::OldestFirst, 2), 1_003);
+        let mine = OwnerFormats([(1, r#"{"type":"PERCENT"}"#.to_owned())].into());
+        let cut = Cut::new(&layout, Order::OldestFirst, &items(3), &mine);
+        assert_eq!(cut.rows_to_add(Order::OldestFirst), 0);
         let (_, body) = body(&cut, &layout, Order::OldestFirst, 0, &[]);
-        assert_eq!(body["requests"][1]["appendCells"]["fields"], body::VALUE_ONLY);
-        assert_eq!(body["requests"][1]["appendCells"]["rows"][0]["values"][1], json!({}));
+        assert_eq!(body["requests"][1]["appendCells"]["fields"], body::VALUE_AND_FORMAT);
+        let cell = &body["requests"][1]["appendCells"]["rows"][0]["values"][1];
+        assert_eq!(*cell, json!({"userEnteredFormat": {"numberFormat": {"type": "PERCENT"}}}));
     }
 
     #[test]
     fn newest_first_goes_under_the_header_turned_round() {
         let layout = layout(&[(Field::Date, 0), (Field::Id, 1)]);
-        let cut = Cut::new(&layout, Order::NewestFirst, &items(2));
-        let (_, body) = body(&cut, &layout, Order::NewestFirst, cut.rows_to_add(Order::NewestFirst, 0), &[]);
+        let cut = Cut::new(&layout, Order::NewestFirst, &items(2), &OwnerFormats::default());
+        let (_, body) = body(&cut, &layout, Order::NewestFirst, cut.rows_to_add(Order::NewestFirst), &[]);
         assert_eq!(
             kinds(&body),
             ["addNamedRange", "insertDimension", "repeatCell", "repeatCell", "updateCells", "updateDeveloperMetadata"]
@@ -334,7 +334,7 @@ mod tests {
         let layout = layout(&[(Field::Description, 0), (Field::Id, 1)]);
         let mut items = items(3);
         items[1].transaction.row.description = "x".repeat(50_001);
-        let cut = |items| Cut::new(&layout, Order::OldestFirst, items);
+        let cut = |items| Cut::new(&layout, Order::OldestFirst, items, &OwnerFormats::default());
         let (before, refused, after) = (cut(&items), cut(&items[1..]), cut(&items[2..]));
         assert_eq!((before.taken, before.rows()), (1, 1));
         assert_eq!((refused.taken, refused.rows()), (1, 0));
@@ -354,7 +354,7 @@ mod tests {
             item.transaction.row.value_date = Some(item.transaction.row.date);
             item.transaction.row.reference = "FT26059XK1P0".into();
         }
-        let cut = Cut::new(&layout, Order::OldestFirst, &items);
+        let cut = Cut::new(&layout, Order::OldestFirst, &items, &OwnerFormats::default());
         let (bytes, _) = body(&cut, &layout, Order::OldestFirst, 5_000, &[]);
         assert!(bytes.len() < MOST_BYTES, "{}", bytes.len());
         assert!(100_000_usize.div_ceil(cut.taken) <= 39, "{} rows a batch", cut.taken);
@@ -365,6 +365,6 @@ mod tests {
         let layout = layout(&[(Field::Id, 0)]);
         let mut items = items(3);
         items[2].what = What::Changed;
-        assert_eq!(Cut::new(&layout, Order::OldestFirst, &items).taken, 2);
+        assert_eq!(Cut::new(&layout, Order::OldestFirst, &items, &OwnerFormats::default()).taken, 2);
     }
 }

@@ -4,6 +4,7 @@
 //! fields, turn the whole into a JSON tree, walk it and print it; here the bytes go straight from a transaction into the
 //! buffer. Text is always a `stringValue`, so that nothing the bank says is ever parsed; dates and amounts are numbers.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use chrono::{DateTime, FixedOffset, NaiveDate};
@@ -34,18 +35,25 @@ pub(super) struct Rows {
     ends: Vec<usize>,
     cells: Vec<Option<Field>>,
     styled: bool,
+    owner: OwnerFormats,
 }
 
+/// Number formats of the owner's cells in a row of his, by column: a new row's cells carry theirs along, too, where ours
+/// do, or they would be cleared.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OwnerFormats(pub BTreeMap<u32, String>);
+
 impl Rows {
-    /// An empty buffer for rows of this layout; `styled`: each cell carries its number format.
-    pub fn new(layout: &Layout, styled: bool) -> Rows {
+    /// An empty buffer for rows of this layout; `styled`: each cell carries its number format, those of the owner's
+    /// columns among ours too.
+    pub fn new(layout: &Layout, styled: bool, owner: &OwnerFormats) -> Rows {
         let mut cells = vec![None; layout.width() as usize];
         for place in &layout.places {
             if let Some(cell) = cells.get_mut(place.index as usize) {
                 *cell = Some(place.field.clone());
             }
         }
-        Rows { bytes: Vec::new(), ends: Vec::new(), cells, styled }
+        Rows { bytes: Vec::new(), ends: Vec::new(), cells, styled, owner: owner.clone() }
     }
 
     /// Writes a transaction's row, unless the buffer would grow beyond `room` bytes. The first row always fits: it could
@@ -59,7 +67,12 @@ impl Rows {
             }
             match cell {
                 // A column of the owner: an empty cell keeps the place and carries no value.
-                None => self.bytes.extend_from_slice(b"{}"),
+                None => match self.owner.0.get(&(at as u32)).filter(|_| self.styled) {
+                    Some(format) => {
+                        let _ = write!(self.bytes, r#"{{"userEnteredFormat":{{"numberFormat":{format}}}}}"#);
+                    }
+                    None => self.bytes.extend_from_slice(b"{}"),
+                },
                 Some(field) => write_cell(&mut self.bytes, field, &field.value(transaction), self.styled),
             }
         }
@@ -256,7 +269,7 @@ pub(super) mod tests {
             (Field::Description, 5),
             (Field::Time, 6),
         ]);
-        let mut rows = Rows::new(&layout, false);
+        let mut rows = Rows::new(&layout, false, &OwnerFormats::default());
         assert!(rows.push(&transaction(1), MOST_BYTES));
         assert_eq!(
             written(&rows),
@@ -275,7 +288,11 @@ pub(super) mod tests {
 
     #[test]
     fn styled_cells_carry_their_format_even_when_empty() {
-        let mut rows = Rows::new(&layout(&[(Field::Date, 0), (Field::ValueDate, 1), (Field::Id, 2)]), true);
+        let mut rows = Rows::new(
+            &layout(&[(Field::Date, 0), (Field::ValueDate, 1), (Field::Id, 2)]),
+            true,
+            &OwnerFormats::default(),
+        );
         rows.push(&transaction(1), MOST_BYTES);
         let date = serde_json::json!({"numberFormat": {"type": "DATE", "pattern": "yyyy-mm-dd"}});
         assert_eq!(
@@ -338,7 +355,7 @@ pub(super) mod tests {
 
     #[test]
     fn rows_stop_at_the_room_and_turn_round() {
-        let mut rows = Rows::new(&layout(&[(Field::Id, 0)]), false);
+        let mut rows = Rows::new(&layout(&[(Field::Id, 0)]), false, &OwnerFormats::default());
         let size = {
             rows.push(&transaction(1), 10);
             rows.bytes.len()

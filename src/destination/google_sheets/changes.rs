@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::batch::{push, runs};
-use super::body::{MOST_BYTES, Rows, VALUE_ONLY, too_long, write_cell};
+use super::body::{MOST_BYTES, OwnerFormats, Rows, VALUE_ONLY, too_long, write_cell};
 use super::layout::{Layout, Place};
 use crate::config::{self, Updates, Vanished};
 use crate::destination::{Item, Verdict, What};
@@ -77,6 +77,13 @@ impl<'a> Changes<'a> {
         self.intents.iter().any(|intent| !matches!(intent, Intent::Leave | Intent::Refuse(_)))
     }
 
+    /// Whether a row may have to be written as a new one.
+    pub fn may_append(&self, rows: &HashMap<&str, u32>) -> bool {
+        let absent = |item: &Item| !rows.contains_key(item.transaction.row.id.as_str());
+        let pairs = self.items.iter().zip(&self.intents);
+        pairs.into_iter().any(|(item, intent)| matches!(intent, Intent::Restore(_)) && absent(item))
+    }
+
     /// Verdicts where the batch is known to have been applied, but not what it found.
     pub fn presumed(&self) -> Vec<Verdict> {
         let verdict = |intent: &Intent| match intent {
@@ -89,10 +96,10 @@ impl<'a> Changes<'a> {
     }
 
     /// The requests, as many as a batch holds.
-    pub fn work(&self, rows: &HashMap<&str, u32>) -> Work {
+    pub fn work(&self, rows: &HashMap<&str, u32>, owner: &OwnerFormats) -> Work {
         let mut out = Vec::new();
         let (mut verdicts, mut deleted, mut hash) = (Vec::new(), BTreeSet::new(), Xxh3::new());
-        let mut restored = Rows::new(self.layout, !self.layout.interleaved());
+        let mut restored = Rows::new(self.layout, true, owner);
         for (item, intent) in self.items.iter().zip(&self.intents) {
             if out.len() + restored.bytes().len() > MOST_BYTES * 9 / 10 {
                 break;
@@ -302,7 +309,7 @@ mod tests {
         let (layout, column) = (sheet(), column());
         let items = [corrected(1)];
         let policy = policy(Updates::Apply, Vanished::Mark);
-        let work = Changes::new(&layout, &policy, &items).work(&rows_by_id(&column));
+        let work = Changes::new(&layout, &policy, &items).work(&rows_by_id(&column), &OwnerFormats::default());
         assert_eq!(work.verdicts, [Verdict::Updated]);
         assert_eq!(
             requests(&work),
@@ -321,7 +328,7 @@ mod tests {
         let layout = sheet();
         let changes = Changes::new(&layout, &policy(Updates::Ignore, Vanished::Mark), &items);
         assert!(!changes.need_rows());
-        assert_eq!(changes.work(&HashMap::new()).verdicts, [Verdict::Unchanged]);
+        assert_eq!(changes.work(&HashMap::new(), &OwnerFormats::default()).verdicts, [Verdict::Unchanged]);
         let gone = [item(1, What::Vanished), item(2, What::Reappeared)];
         assert!(!Changes::new(&layout, &policy(Updates::Apply, Vanished::Ignore), &gone).need_rows());
     }
@@ -330,7 +337,8 @@ mod tests {
     fn a_row_the_owner_deleted_stays_deleted() {
         let (layout, column) = (sheet(), column());
         let items = [corrected(9), item(9, What::Vanished)];
-        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items).work(&rows_by_id(&column));
+        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items)
+            .work(&rows_by_id(&column), &OwnerFormats::default());
         assert_eq!(work.verdicts, [Verdict::Deleted, Verdict::Deleted]);
         assert!(work.requests.is_empty());
     }
@@ -339,7 +347,8 @@ mod tests {
     fn vanished_rows_are_struck_through_in_the_banks_cells() {
         let (layout, column) = (sheet(), column());
         let items = [item(2, What::Vanished), item(3, What::Reappeared)];
-        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items).work(&rows_by_id(&column));
+        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items)
+            .work(&rows_by_id(&column), &OwnerFormats::default());
         let requests = requests(&work);
         assert_eq!(requests.len(), 4);
         assert_eq!(
@@ -355,7 +364,8 @@ mod tests {
         let (layout, column) = (sheet(), column());
         let returned = [Item { what: What::Reappeared, ..corrected(2) }];
         for (vanished, requests_sent) in [(Vanished::Mark, 3), (Vanished::Delete, 1), (Vanished::Ignore, 1)] {
-            let work = Changes::new(&layout, &policy(Updates::Apply, vanished), &returned).work(&rows_by_id(&column));
+            let work = Changes::new(&layout, &policy(Updates::Apply, vanished), &returned)
+                .work(&rows_by_id(&column), &OwnerFormats::default());
             assert_eq!(work.verdicts, [Verdict::Updated], "{vanished:?}");
             let requests = requests(&work);
             assert_eq!(requests.len(), requests_sent, "{vanished:?}");
@@ -368,7 +378,8 @@ mod tests {
         let (layout, column) = (sheet(), column());
         let items =
             [item(3, What::Vanished), item(1, What::Vanished), item(2, What::Vanished), item(8, What::Reappeared)];
-        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Delete), &items).work(&rows_by_id(&column));
+        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Delete), &items)
+            .work(&rows_by_id(&column), &OwnerFormats::default());
         let requests = requests(&work);
         let range = |at: usize| &requests[at]["deleteDimension"]["range"];
         assert_eq!((&range(0)["startIndex"], &range(0)["endIndex"]), (&json!(3), &json!(5)));
@@ -382,9 +393,15 @@ mod tests {
         let (layout, mut column) = (sheet(), column());
         let (one, other) = ([corrected(1)], [corrected(2)]);
         let policy = policy(Updates::Apply, Vanished::Mark);
-        let hash = Changes::new(&layout, &policy, &one).work(&rows_by_id(&column)).hash;
-        assert_ne!(hash, Changes::new(&layout, &policy, &other).work(&rows_by_id(&column)).hash);
+        let hash = Changes::new(&layout, &policy, &one).work(&rows_by_id(&column), &OwnerFormats::default()).hash;
+        assert_ne!(
+            hash,
+            Changes::new(&layout, &policy, &other).work(&rows_by_id(&column), &OwnerFormats::default()).hash
+        );
         column[1..].reverse();
-        assert_eq!(hash, Changes::new(&layout, &policy, &one).work(&rows_by_id(&column)).hash);
+        assert_eq!(
+            hash,
+            Changes::new(&layout, &policy, &one).work(&rows_by_id(&column), &OwnerFormats::default()).hash
+        );
     }
 }

@@ -4,9 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use hyper::body::Bytes;
 
-use super::batch::{AHEAD, Cut, Envelope, push_blank_rows, without_removals};
-use super::body;
+use super::batch::{Cut, Envelope, without_removals};
+use super::body::{self, OwnerFormats};
 use super::changes::{Changes, rows_by_id};
+use super::layout::Layout;
 use super::setup::{BOOK_FIELDS, Book};
 use super::{GoogleSheets, MOST_ITEMS, Prepared};
 use crate::config;
@@ -47,13 +48,15 @@ impl GoogleSheets {
     pub(super) async fn prepare_new(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error> {
         let (layout, entry, ledger) = self.ready().await?;
         let order = self.config.order;
-        let cut = Cut::new(&layout, order, items);
+        let owner =
+            if Cut::is_styled(order, items) { self.owner_formats(&layout).await? } else { OwnerFormats::default() };
+        let cut = Cut::new(&layout, order, items, &owner);
         let (hash, rows) = (cut.hash(), cut.rows());
         let mut prepared = Prepared::new(number, hash, cut.verdicts.clone());
         let mut body = Vec::new();
         let last = items.len() < MOST_ITEMS && cut.taken == items.len();
         if rows > 0 {
-            let added = cut.rows_to_add(order, ledger.spare);
+            let added = cut.rows_to_add(order);
             let grid_rows = if added > 0 { self.grid_rows().await? } else { 0 };
             let now = unix_now();
             let removed = ledger.removable(number, now);
@@ -87,7 +90,10 @@ impl GoogleSheets {
             let policy = self.config.rows.clone();
             let changes = Changes::new(&layout, &policy, items);
             let column = if changes.need_rows() { self.id_column().await? } else { Vec::new() };
-            changes.work(&rows_by_id(&column))
+            let rows = rows_by_id(&column);
+            let appends = changes.may_append(&rows);
+            let owner = if appends { self.owner_formats(&layout).await? } else { OwnerFormats::default() };
+            changes.work(&rows, &owner)
         };
         let mut prepared = Prepared::new(number, work.hash, work.verdicts.clone());
         let mut body = Vec::new();
@@ -96,22 +102,27 @@ impl GoogleSheets {
             let removed = ledger.removable(number, now);
             // Rows that return were counted when they first came.
             let mut next = ledger.next(number, work.hash, 0, now, &removed);
-            // Among the owner's columns cells carry no format along: the rows they land in must have it.
-            let added = if layout.interleaved() && work.rows > ledger.spare { work.rows + AHEAD } else { 0 };
-            next.spare = (ledger.spare + added).saturating_sub(work.rows);
-            let mut requests = Vec::new();
-            if added > 0 {
-                push_blank_rows(&mut requests, &layout, added, self.grid_rows().await?);
-            }
-            requests.extend_from_slice(&work.requests);
+            next.spare = ledger.spare.saturating_sub(work.rows);
             let last = items.len() < MOST_ITEMS && work.verdicts.len() == items.len();
             let beside = if last { self.balances_work(&layout).await? } else { None };
             let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number };
-            body = prepared.wrap(&envelope, &requests, beside, &next, &removed);
+            body = prepared.wrap(&envelope, &work.requests, beside, &next, &removed);
             prepared.next = Some(next);
         }
         self.prepared = Some(prepared);
         Ok(Batch { number, taken: work.verdicts.len(), hash: work.hash, body })
+    }
+
+    /// The number formats of the owner's cells among ours, as his first row has them: what is appended carries formats
+    /// along, and those of his cells must not be cleared by that. Where none of his columns is among ours nothing is read.
+    async fn owner_formats(&mut self, layout: &Layout) -> Result<OwnerFormats, Error> {
+        if !layout.interleaved() || layout.fresh {
+            return Ok(OwnerFormats::default());
+        }
+        let ours = |at: &u32| layout.places.iter().any(|place| place.index == *at);
+        let mut formats = self.transport().await?.number_formats(layout.sheet, 1).await?;
+        formats.retain(|at, _| *at < layout.width() && !ours(at));
+        Ok(OwnerFormats(formats))
     }
 
     /// How many rows the grid has; read only where cells cannot carry their format along.

@@ -83,6 +83,8 @@ impl GoogleSheets {
             }
             let (book, mut plan) = self.plan(&found, attempt).await?;
             let balances = if lacking { Some(self.new_balances(&book, &mut plan.requests, attempt)) } else { None };
+            // Whatever becomes of the answer, the owner is told.
+            self.memory.id_made_again |= plan.id_again;
             if !plan.requests.is_empty() {
                 let requests = std::mem::take(&mut plan.requests);
                 match self.transport().await?.update(requests).await {

@@ -120,6 +120,8 @@ pub(super) struct Plan {
     pub ledger_entry: i32,
     /// Fields whose columns the owner has deleted.
     pub gone: Vec<String>,
+    /// The id column is made again below which rows have stood.
+    pub id_again: bool,
     /// For people: what will be created.
     pub news: Vec<String>,
 }
@@ -158,7 +160,7 @@ fn new_tab(wanted: &Wanted<'_>, found: &Found, book: &Book) -> Plan {
     let (ledger, entry, creating) = ledger(wanted, found, book, NEW_ROWS.saturating_sub(1).into());
     requests.extend(creating);
     let news = vec![format!("tab `{}` will be created with {count} columns", wanted.title)];
-    Plan { requests, layout, ledger, ledger_entry: entry, gone: Vec::new(), news }
+    Plan { requests, layout, ledger, ledger_entry: entry, gone: Vec::new(), id_again: false, news }
 }
 
 /// The ledger there is, or the request for one.
@@ -380,7 +382,10 @@ impl<'a> Draft<'a> {
         let mut layout = Layout::new(sheet, places, id_entry);
         layout.grid_rows = Some(tab.rows.max(2).into());
         layout.fresh = empty;
-        Plan { requests, layout, ledger, ledger_entry, gone: self.gone, news }
+        let id_again = self.missing.iter().any(|column| column.field == Field::Id)
+            && self.created_before(&Field::Id)
+            && ledger.rows > 0;
+        Plan { requests, layout, ledger, ledger_entry, gone: self.gone, id_again, news }
     }
 
     /// Where new columns begin: behind the last header and the last column of ours, and behind all values if all are known.

@@ -3,7 +3,7 @@
 //! Each request is counted, paced, limited in time and ended by a shutdown; each failure comes back as an error named by
 //! the reaction it causes. Nothing is sent twice from here. It knows nothing of rows, layouts or ledgers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -226,6 +226,24 @@ impl Transport {
         });
         let method = "/values:batchGetByDataFilter?alt=json&prettyPrint=false";
         Ok(self.post(Asked::Read, method, Bytes::from(request.to_string())).await?)
+    }
+
+    /// The number formats of a row's cells by column, each as JSON.
+    pub async fn number_formats(&self, sheet: i32, row: u32) -> Result<BTreeMap<u32, String>, Error> {
+        let range = serde_json::json!({ "sheetId": sheet, "startRowIndex": row, "endRowIndex": row + 1 });
+        let request = serde_json::json!({ "dataFilters": [{ "gridRange": range }], "includeGridData": true });
+        let method = ":getByDataFilter?alt=json&prettyPrint=false&fields=sheets.data(startColumn,rowData.values.userEnteredFormat.numberFormat)";
+        let answer = self.post(Asked::Read, method, Bytes::from(request.to_string())).await?;
+        let answer: serde_json::Value = serde_json::from_slice(&answer)
+            .map_err(|_| Error::unavailable(self.names.say("Google's answer cannot be read")))?;
+        let data = &answer["sheets"][0]["data"][0];
+        let first = data["startColumn"].as_u64().unwrap_or(0) as u32;
+        let cells = data["rowData"][0]["values"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let format = |cell: &serde_json::Value| {
+            let format = &cell["userEnteredFormat"]["numberFormat"];
+            format["type"].is_string().then(|| format.to_string())
+        };
+        Ok((first..).zip(cells).filter_map(|(at, cell)| Some((at, format(cell)?))).collect())
     }
 
     /// Posts a body that is written already and gives the answer's bytes.

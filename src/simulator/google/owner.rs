@@ -66,6 +66,36 @@ impl Spreadsheet {
         cell.rest = Some(std::sync::Arc::new(rest));
     }
 
+    /// Colours a cell.
+    pub fn colour(&mut self, title: &str, row: usize, column: usize, shade: f64) {
+        let cell = self.known_mut(title).cell_mut(row, column);
+        let mut rest = cell.rest.as_deref().cloned().unwrap_or_default();
+        let format = rest.entry("userEnteredFormat").or_insert_with(|| json!({}));
+        format["backgroundColor"] = json!({ "red": shade });
+        cell.rest = Some(std::sync::Arc::new(rest));
+    }
+
+    /// Merges `height` by `width` cells from this one on.
+    pub fn merge(&mut self, title: &str, row: usize, column: usize, height: usize, width: usize) {
+        let sheet = self.known_mut(title);
+        let area = Area { sheet: sheet.id, top: row, bottom: row + height, left: column, right: column + width };
+        sheet.merges.push(area);
+    }
+
+    /// Hides a tab, or shows it again.
+    pub fn hide_tab(&mut self, title: &str, hidden: bool) {
+        self.known_mut(title).hidden = hidden;
+    }
+
+    /// Deletes the empty rows at the end, so that the grid is full.
+    pub fn trim(&mut self, title: &str) {
+        let (id, used, count) =
+            (self.known(title).id, self.known(title).used_rows().max(2), self.known(title).row_count);
+        if used < count {
+            shift(self, id, Axis::Rows, Shift::Delete { start: used, end: count }, false);
+        }
+    }
+
     /// Filters the whole tab so that rows showing one of `hidden` in this column are out of sight.
     pub fn set_filter(&mut self, title: &str, column: usize, hidden: &[&str]) {
         let sheet = self.known_mut(title);

@@ -112,22 +112,55 @@ async fn a_field_that_became_a_select_or_a_formula_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_field_taken_away_is_missed_and_not_made_again() {
+async fn a_field_the_owner_deletes_stays_away_and_may_come_back() {
     let mut world = World::filled(1).await;
     edit(&world, |base| base.delete_field(TABLE, "Balance"));
-    let message = attention(world.deliver(&[new(1)]).await, Cause::Layout);
-    has(&message, &["lost the field `Balance`", "`columns`"]);
-    let asked = world.service.server.requests();
-    assert_eq!(attention(world.deliver(&[new(1)]).await, Cause::Layout), message);
-    assert_eq!(world.service.server.requests(), asked + 1);
-    // Either remedy works: leave the column out, or make the field again.
-    let all = world.columns.clone();
-    world.columns.retain(|column| column.field != Field::Balance);
-    world.deliver(&[new(1)]).await.unwrap();
-    world.columns = all;
+    assert_eq!(world.deliver(&[new(1)]).await.unwrap(), [Verdict::Appended]);
+    // Refused, the layout read once, sent again; from then on at once.
+    assert_eq!((world.count("GET"), world.count("PATCH"), world.count("POST")), (1, 2, 0));
+    world.deliver(&[new(2), changed(0, |now| now.row.balance = None)]).await.unwrap();
+    assert_eq!(
+        (world.count("GET"), world.count("POST")),
+        (1, 0),
+        "a correction of nothing that is shown costs nothing"
+    );
+    world.deliver(&[changed(0, |now| now.row.reference = "new".into())]).await.unwrap();
+    assert_eq!((world.cell(0, "Reference"), world.cell(2, "Balance")), (json!("new"), Json::Null));
+    let fields = world.service.read(&world.base, |base| base.fields(TABLE));
+    assert!(fields.iter().all(|(_, name, _)| name != "Balance"), "{fields:?}");
+    let said = world.connector().check().await.unwrap().join("; ");
+    has(&said, &["column `balance`: its field `Balance` was deleted and stays away"]);
+    world.assert_ids(3);
+    // A field of that name, made by the owner, is used from the next look on.
     edit(&world, |base| drop(base.add_field(TABLE, "Balance", "number")));
-    world.deliver(&[new(2)]).await.unwrap();
-    assert_eq!((world.cell(1, "Balance"), world.cell(2, "Balance")), (Json::Null, json!(1234.5)));
+    let verdict = shows_also(&mut world, Field::Note).await;
+    assert_eq!(verdict, Verdict::Appended);
+    assert_eq!(world.cell(3, "Balance"), json!(1234.5));
+}
+
+/// A column more makes the layout be looked at again.
+async fn shows_also(world: &mut World, field: Field) -> Verdict {
+    world.columns.extend(columns(&[field]));
+    world.deliver(&[new(3)]).await.unwrap().remove(0)
+}
+
+#[tokio::test]
+async fn the_field_of_the_ids_is_made_again_and_the_owner_told_once() {
+    let mut world = World::new().await;
+    world.service.create_table(&world.base, TABLE, &[("Name", "singleLineText")]);
+    world.columns = columns(&[Field::Date, Field::Amount, Field::Id]);
+    world.deliver(&[new(0)]).await.unwrap();
+    edit(&world, |base| base.delete_field(TABLE, "Transaction ID"));
+    let mut connector = world.connector();
+    connector.open().await.unwrap();
+    assert_eq!(cycle(&mut connector, &[new(1)]).await.unwrap(), [Verdict::Appended]);
+    let told = connector.publish().await.unwrap_err();
+    assert_eq!(told.cause(), Some(Cause::Layout));
+    has(&told.message, &["the column with the transaction ids was deleted and has been made again", "undo"]);
+    connector.publish().await.unwrap();
+    let ids: Vec<Json> =
+        world.rows().iter().map(|row| row.get("Transaction ID").cloned().unwrap_or(Json::Null)).collect();
+    assert_eq!(ids, [Json::Null, json!(id(1))]);
 }
 
 #[tokio::test]

@@ -1,0 +1,131 @@
+//! What must be true of one destination: which rows are there, what the bank's cells hold, and what the owner has put
+//! where. Knows neither sheets nor bases.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bankfeed::config::{Rows, Updates, Vanished};
+
+/// What stands in a row's cells, by the key of the field, in the destination's own words; empty cells are absent.
+pub type Cells = BTreeMap<String, String>;
+
+/// Where something of the owner's hangs: in which column, and beside which transaction, if any.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    pub beside: Option<String>,
+    pub column: Column,
+}
+
+/// A column, by what it stays known by wherever it is moved.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Column {
+    /// One of ours, by the key of its field.
+    Bank(String),
+    /// One of the owner's, by its header, which is like no other.
+    Own(String),
+}
+
+/// One destination.
+#[derive(Default)]
+pub struct Model {
+    /// Rows that should be there, with what they should say.
+    pub rows: BTreeMap<String, Cells>,
+    /// What the bank said of each row when it was last asked.
+    bank: BTreeMap<String, Cells>,
+    /// Rows the owner deleted.
+    pub deleted: BTreeSet<String>,
+    /// Rows the bank has taken back.
+    pub vanished: BTreeSet<String>,
+    /// Deleted rows of which the destination cannot know who deleted them.
+    pub loose: BTreeSet<String>,
+    /// Fields whose columns the owner has deleted.
+    pub gone: BTreeSet<String>,
+    /// Rows the last cycle should have added.
+    pub fresh: BTreeSet<String>,
+    /// Of them those that had been there before.
+    pub back: BTreeSet<String>,
+    /// What the owner wrote into cells that are no bank's row's, by his words: each is like no other.
+    pub words: BTreeMap<String, Spot>,
+    /// Notes on cells, and colours.
+    pub marks: BTreeMap<String, Spot>,
+}
+
+impl Model {
+    /// What a cycle has to do where the bank now says `now`. `filled` are the cells that rules give a new row.
+    pub fn cycle(&mut self, now: BTreeMap<String, Cells>, rules: &Rows, filled: impl Fn(&Cells) -> Cells) {
+        (self.fresh, self.back) = Default::default();
+        for (id, cells) in &now {
+            let whole = || cells.clone().into_iter().chain(filled(cells)).collect::<Cells>();
+            let before = self.bank.get(id).cloned();
+            let returns = self.vanished.remove(id);
+            if self.deleted.contains(id) {
+                continue;
+            }
+            match before {
+                None => drop((self.rows.insert(id.clone(), whole()), self.fresh.insert(id.clone()))),
+                Some(_) if returns && rules.vanished == Vanished::Delete => {
+                    self.rows.insert(id.clone(), whole());
+                    self.fresh.insert(id.clone());
+                    self.back.insert(id.clone());
+                }
+                Some(before) if rules.updates == Updates::Apply => self.correct(id, &before, cells),
+                Some(_) => {}
+            }
+        }
+        let gone: Vec<String> = self.bank.keys().filter(|id| !now.contains_key(*id)).cloned().collect();
+        for id in gone.into_iter().filter(|id| !self.vanished.contains(id)).collect::<Vec<_>>() {
+            self.vanished.insert(id.clone());
+            if rules.vanished == Vanished::Delete {
+                if self.deleted.contains(&id) {
+                    self.loose.insert(id.clone());
+                }
+                self.forget_row(&id);
+            }
+        }
+        self.bank.extend(now);
+    }
+
+    /// The bank's cells that differ are written, whatever the owner has put there.
+    fn correct(&mut self, id: &str, before: &Cells, now: &Cells) {
+        let Some(row) = self.rows.get_mut(id) else { return };
+        let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+        for key in keys.into_iter().filter(|key| before.get(*key) != now.get(*key)) {
+            match now.get(key) {
+                Some(cell) => drop(row.insert(key.clone(), cell.clone())),
+                None => drop(row.remove(key)),
+            }
+        }
+    }
+
+    /// The row is gone, and what the owner had put beside it.
+    pub fn forget_row(&mut self, id: &str) {
+        self.rows.remove(id);
+        self.words.retain(|_, spot| spot.beside.as_deref() != Some(id));
+        self.marks.retain(|_, spot| spot.beside.as_deref() != Some(id));
+    }
+
+    /// The column is gone, and what the owner had put into it.
+    pub fn forget_column(&mut self, column: &Column) {
+        self.words.retain(|_, spot| spot.column != *column);
+        self.marks.retain(|_, spot| spot.column != *column);
+    }
+
+    /// The owner deletes a row.
+    pub fn delete(&mut self, id: &str) {
+        self.forget_row(id);
+        self.deleted.insert(id.to_owned());
+    }
+
+    /// The owner writes into a cell, or empties it.
+    pub fn write(&mut self, spot: Spot, word: Option<&str>) {
+        if let (Some(row), Column::Bank(field)) =
+            (spot.beside.as_ref().and_then(|id| self.rows.get_mut(id)), &spot.column)
+        {
+            match word {
+                Some(word) => drop(row.insert(field.clone(), word.to_owned())),
+                None => drop(row.remove(field)),
+            }
+        } else if let Some(word) = word {
+            self.words.insert(word.to_owned(), spot);
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The owner at work in the sheet, and what must be true of it afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bankfeed::config::Order;
+use bankfeed::simulator::google::{CellValue, Location, Sheet, Spreadsheet};
+use chrono::NaiveDate;
+
+use super::bank::Said;
+use super::life::{Life, bank};
+use super::model::{Cells, Column, Spot};
+
+/// What the bank says, as a cell of the sheet holds it: dates and amounts are numbers.
+pub fn words(said: &Said) -> String {
+    match said {
+        Said::Text(text) => text.clone(),
+        Said::Date(date) => format!("#{}", serial(*date)),
+        Said::Money(amount) => format!("#{:.2}", amount),
+    }
+}
+
+fn serial(date: NaiveDate) -> String {
+    let days = (date - NaiveDate::from_ymd_opt(1899, 12, 30).unwrap()).num_days();
+    format!("{days}.00")
+}
+
+/// The tab with our rows, as its owner sees it.
+pub struct View {
+    title: String,
+    tab: Sheet,
+    /// Positions of our columns by field.
+    places: BTreeMap<String, usize>,
+    /// Columns of one field beyond the first.
+    doubled: Vec<String>,
+}
+
+/// What the owner has set on the tab as a whole.
+#[derive(Debug, PartialEq)]
+pub struct Frame {
+    title: String,
+    hidden: bool,
+    headers: Vec<String>,
+    hidden_columns: Vec<usize>,
+    filtered: bool,
+}
+
+impl View {
+    fn new(book: &Spreadsheet) -> Option<View> {
+        let (mut places, mut doubled, mut tab) = (BTreeMap::new(), Vec::new(), None);
+        for entry in book.metadata().iter().filter(|entry| entry.key == "bankfeed.column") {
+            let note: serde_json::Value = serde_json::from_str(entry.value.as_deref().unwrap_or_default()).unwrap();
+            let Location::Column(sheet, index) = entry.location else { continue };
+            let field = note["field"].as_str().unwrap().to_owned();
+            if places.insert(field.clone(), index).is_some() {
+                doubled.push(field);
+            }
+            tab = Some(sheet);
+        }
+        let tab = book.sheet(tab?)?.clone();
+        Some(View { title: tab.title.clone(), tab, places, doubled })
+    }
+
+    fn text(&self, row: usize, column: usize) -> String {
+        show(self.tab.value(row, column))
+    }
+
+    fn id(&self, row: usize) -> Option<String> {
+        let id = self.text(row, self.places["id"]);
+        (row > 0 && id.starts_with("fibank:")).then_some(id)
+    }
+
+    fn column(&self, at: usize) -> Option<Column> {
+        let field = self.places.iter().find(|(_, place)| **place == at).map(|(field, _)| bank(field));
+        let own = || Some(self.text(0, at)).filter(|header| !header.is_empty()).map(Column::Own);
+        field.or_else(own)
+    }
+
+    fn spot(&self, row: usize, column: usize) -> Option<Spot> {
+        Some(Spot { beside: self.id(row), column: self.column(column)? })
+    }
+
+    fn frame(&self) -> Frame {
+        let hidden = self.tab.columns.iter().filter(|(_, line)| line.hidden()).map(|(at, _)| *at);
+        Frame {
+            title: self.title.clone(),
+            hidden: self.tab.hidden,
+            headers: (0..self.tab.column_count).map(|at| self.text(0, at)).collect(),
+            hidden_columns: hidden.collect(),
+            filtered: self.tab.filter_area().is_some(),
+        }
+    }
+}
+
+fn show(cell: &CellValue) -> String {
+    match cell {
+        CellValue::Empty => String::new(),
+        CellValue::Text(text) => text.clone(),
+        CellValue::Number(number) => format!("#{number:.2}"),
+        CellValue::Formula(formula) => formula.clone(),
+        CellValue::Bool(value) => format!("{value}"),
+    }
+}
+
+impl Life<'_> {
+    fn view(&self) -> Option<View> {
+        self.world.google.read(&self.world.spreadsheet, View::new)
+    }
+
+    pub fn frame(&self) -> Option<Frame> {
+        self.view().map(|view| view.frame())
+    }
+
+    fn in_page(&self, what: String, change: impl FnOnce(&mut Spreadsheet)) {
+        self.say(format!("owner: {what}"));
+        self.world.google.edit(&self.world.spreadsheet, change);
+    }
+
+    pub fn owner_in_sheet(&mut self) {
+        let Some(view) = self.view() else { return };
+        let (tab, used, width) = (view.title.clone(), view.tab.used_rows(), view.tab.column_count);
+        let (row, column, other) = (self.rng.usize(..used.max(2)), self.rng.usize(..width), self.rng.usize(..width));
+        let fields: Vec<String> = view.places.keys().cloned().collect();
+        let field = fields[self.rng.usize(..fields.len())].clone();
+        let place = view.places[&field];
+        let word = self.word();
+        match self.rng.u8(..30) {
+            0..3 => {
+                let down = self.rng.bool();
+                self.in_page(format!("sorts by {column}, {down}"), |book| book.sort_by_column(&tab, column, down));
+            }
+            3..5 => {
+                self.in_page(format!("moves column {column} to {other}"), |book| book.move_column(&tab, column, other));
+            }
+            5 => {
+                // Something new, nothing, or what another column is called.
+                let header = [word, String::new(), view.text(0, view.places["id"])][self.rng.usize(..3)].clone();
+                let cell = if header.is_empty() { CellValue::Empty } else { CellValue::Text(header.clone()) };
+                self.in_page(format!("calls {field} `{header}`"), |book| book.set_cell(&tab, 0, place, cell));
+            }
+            6..8 => self.in_page(format!("makes column `{word}` at {column}"), |book| {
+                book.insert_column(&tab, column);
+                book.set_cell(&tab, 0, column, CellValue::Text(word.clone()));
+            }),
+            8 => self.in_page(format!("hides {field}"), |book| book.hide_column(&tab, place)),
+            9 => {
+                let hidden = self.rng.bool();
+                self.in_page(format!("hides the tab: {hidden}"), |book| book.hide_tab(&tab, hidden));
+            }
+            10..13 => self.delete_row(&view, row),
+            13 => match view.tab.filter_area() {
+                Some(_) if row % 2 == 0 => self.in_page("takes the filter off".into(), |book| book.clear_filter(&tab)),
+                _ => {
+                    self.in_page(format!("filters by {field}"), |book| book.set_filter(&tab, place, &["КАФЕ", "EUR"]));
+                }
+            },
+            14..16 => self.write(&view, used + row % 6, column, &word),
+            16 => self.in_page(format!("inserts a row at {}", row.max(1)), |book| book.insert_row(&tab, row.max(1))),
+            17 => self.in_page(format!("calls the tab `{word}`"), |book| book.rename_tab(&tab, &word)),
+            18 => self.delete_column(&view, column),
+            19 => match row {
+                0 => self.in_page("deletes the ledger".into(), |book| book.delete_metadata("bankfeed.ledger")),
+                _ => self.in_page("tidies up the named ranges".into(), |book| {
+                    let names: Vec<String> = book.named_ranges().iter().map(|range| range.name.clone()).collect();
+                    names.iter().for_each(|name| book.delete_named_range(name));
+                }),
+            },
+            20 => self.in_page("cuts the grid to what is used".into(), |book| book.trim(&tab)),
+            21..24 => self.write(&view, row.max(1), column, &word),
+            24 => self.empty(&view, row.max(1), column),
+            25 => self.colour(&view, row.max(1), column),
+            26 => {
+                let Some(spot) = view.spot(row.max(1), column) else { return };
+                self.sheet.marks.insert(word.clone(), spot);
+                self.in_page(format!("notes `{word}` on {row} {column}"), |book| {
+                    book.set_note(&tab, row.max(1), column, &word);
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes a word where none of the owner's is yet: his own last word there would be gone.
+    fn write(&mut self, view: &View, row: usize, column: usize, word: &str) {
+        let Some(spot) = view.spot(row, column).filter(|spot| spot.column != bank("id") || spot.beside.is_none())
+        else {
+            return;
+        };
+        self.sheet.words.remove(&view.text(row, column));
+        let (word, cell) = match self.rng.u8(..4) {
+            0 if spot.column != bank("id") => {
+                let formula = format!("=\"{word}\"");
+                (formula.clone(), CellValue::Formula(formula))
+            }
+            _ => (word.to_owned(), CellValue::Text(word.to_owned())),
+        };
+        self.sheet.write(spot.clone(), Some(&word));
+        self.in_page(format!("writes `{word}` at {row} {column}: {spot:?}"), |book| {
+            book.set_cell(&view.title, row, column, cell);
+        });
+    }
+
+    fn empty(&mut self, view: &View, row: usize, column: usize) {
+        let Some(spot) = view.spot(row, column).filter(|spot| spot.column != bank("id")) else { return };
+        self.sheet.words.remove(&view.text(row, column));
+        self.sheet.write(spot.clone(), None);
+        self.in_page(format!("empties {row} {column}: {spot:?}"), |book| {
+            book.set_cell(&view.title, row, column, CellValue::Empty);
+        });
+    }
+
+    fn colour(&mut self, view: &View, row: usize, column: usize) {
+        let Some(spot) = view.spot(row, column) else { return };
+        // A row that is inserted takes over the look of its neighbour, as it does in the page.
+        if self.order() == Order::NewestFirst {
+            return;
+        }
+        if view.tab.cell(row, column).and_then(|cell| colour(cell.format()?)).is_some() {
+            return;
+        }
+        self.words += 1;
+        let shade = f64::from(self.words) / 10_000.0;
+        self.sheet.marks.insert(shade.to_string(), spot.clone());
+        self.in_page(format!("colours {row} {column} with {shade}: {spot:?}"), |book| {
+            book.colour(&view.title, row, column, shade);
+        });
+    }
+
+    fn delete_row(&mut self, view: &View, row: usize) {
+        if row == 0 {
+            return;
+        }
+        match view.id(row) {
+            Some(id) => self.sheet.delete(&id),
+            None => (0..view.tab.column_count).for_each(|column| {
+                self.sheet.words.remove(&view.text(row, column));
+                let Some(cell) = view.tab.cell(row, column) else { return };
+                cell.note().map(|note| self.sheet.marks.remove(note));
+                cell.format().and_then(colour).map(|colour| self.sheet.marks.remove(&colour));
+            }),
+        }
+        self.in_page(format!("deletes row {row}, {:?}", view.id(row)), |book| book.delete_row(&view.title, row));
+    }
+
+    fn delete_column(&mut self, view: &View, at: usize) {
+        match view.column(at) {
+            Some(Column::Bank(field)) if field == "id" || self.rng.bool() => return,
+            Some(Column::Bank(field)) => self.sheet.rows.values_mut().for_each(|cells| drop(cells.remove(&field))),
+            _ => {}
+        }
+        if let Some(column) = view.column(at) {
+            self.sheet.forget_column(&column);
+        }
+        self.in_page(format!("deletes column {at}, {:?}", view.column(at)), |book| {
+            book.delete_column(&view.title, at);
+        });
+    }
+
+    /// Looks at everything in the tab.
+    pub fn check_sheet(&mut self, before: Option<Frame>) -> Result<(), String> {
+        let Some(view) = self.view() else {
+            return if self.sheet.rows.is_empty() { Ok(()) } else { Err("there is no tab".into()) };
+        };
+        if !view.doubled.is_empty() {
+            return Err(format!("columns doubled: {:?}", view.doubled));
+        }
+        if let Some(before) = before.filter(|before| *before != view.frame()) {
+            return Err(format!("the tab was {before:?} and is {:?}", view.frame()));
+        }
+        self.check_rows(&view)?;
+        self.check_order(&view)?;
+        self.check_marks(&view)
+    }
+
+    /// Every cell is the header's, a bank's cell that says what it should, or the owner's where he put it.
+    fn check_rows(&self, view: &View) -> Result<(), String> {
+        let mut seen = BTreeSet::new();
+        let mut words = BTreeMap::new();
+        for row in 1..view.tab.used_rows() {
+            let id = view.id(row);
+            let mut cells = Cells::new();
+            for column in 0..view.tab.column_count {
+                let text = view.text(row, column);
+                let spot = view.spot(row, column);
+                match (&id, spot) {
+                    _ if text.is_empty() => {}
+                    (Some(_), Some(Spot { column: Column::Bank(field), .. })) => drop(cells.insert(field, text)),
+                    (_, Some(spot)) => {
+                        if words.insert(text.clone(), spot).is_some() {
+                            return Err(format!("`{text}` is there twice"));
+                        }
+                    }
+                    (_, None) => return Err(format!("`{text}` stands at {row} {column} under no header")),
+                }
+            }
+            let Some(id) = id else { continue };
+            if !seen.insert(id.clone()) {
+                return Err(format!("{id} is there twice"));
+            }
+            let wanted = self.sheet.rows.get(&id).ok_or_else(|| format!("{id} is there and should not be"))?;
+            let wanted: Cells = wanted.iter().filter(|(key, _)| view.places.contains_key(*key)).map(owned).collect();
+            if cells != wanted {
+                return Err(format!("{id} is {cells:?} and should be {wanted:?}"));
+            }
+            self.check_formats(view, row, &id)?;
+        }
+        if let Some(id) = self.sheet.rows.keys().find(|id| !seen.contains(*id)) {
+            return Err(format!("{id} is not there"));
+        }
+        match words == self.sheet.words {
+            true => Ok(()),
+            false => Err(format!("the owner's words are {words:?} and should be {:?}", self.sheet.words)),
+        }
+    }
+
+    fn check_formats(&self, view: &View, row: usize, id: &str) -> Result<(), String> {
+        for (field, kind) in [("date", "DATE"), ("value_date", "DATE"), ("amount", "NUMBER"), ("balance", "NUMBER")] {
+            let Some(column) = view.places.get(field) else { continue };
+            let format = view.tab.cell(row, *column).and_then(|cell| cell.number_format()).map(|(kind, _)| kind);
+            if format != Some(kind) && matches!(view.tab.value(row, *column), CellValue::Number(_)) {
+                return Err(format!("{field} of {id} in row {row} has the format {format:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// New rows stand together, below everything or right under the header.
+    fn check_order(&self, view: &View) -> Result<(), String> {
+        if !self.sheet.back.is_empty() || self.sheet.fresh.is_empty() {
+            return Ok(());
+        }
+        let at = |id: &String| (1..view.tab.used_rows()).find(|row| view.id(*row).as_ref() == Some(id));
+        let rows: BTreeSet<usize> = self.sheet.fresh.iter().filter_map(at).collect();
+        let (first, last) = (*rows.first().unwrap(), *rows.last().unwrap());
+        let good = last - first + 1 == rows.len()
+            && match self.order() {
+                Order::NewestFirst => first == 1,
+                Order::OldestFirst => last + 1 == view.tab.used_rows(),
+            };
+        if good { Ok(()) } else { Err(format!("new rows are in rows {rows:?}")) }
+    }
+
+    /// Notes and colours are where the owner put them. A row or column that he inserts takes over its neighbour's colours.
+    fn check_marks(&self, view: &View) -> Result<(), String> {
+        let mut marks = BTreeSet::new();
+        for (row, line) in view.tab.rows.iter().enumerate().skip(1) {
+            for (column, cell) in line.cells.iter().enumerate() {
+                let found = [cell.note().map(str::to_owned), cell.format().and_then(colour)];
+                for mark in found.into_iter().flatten() {
+                    marks.extend(view.spot(row, column).map(|spot| (mark, spot)));
+                }
+            }
+        }
+        match self.sheet.marks.iter().find(|(mark, spot)| !marks.contains(&((*mark).clone(), (*spot).clone()))) {
+            None => Ok(()),
+            Some(lost) => Err(format!("of notes and colours {lost:?} is not among {marks:?}")),
+        }
+    }
+}
+
+fn owned((key, cell): (&String, &String)) -> (String, String) {
+    (key.clone(), cell.clone())
+}
+
+fn colour(format: &serde_json::Value) -> Option<String> {
+    format["backgroundColor"]["red"].as_f64().map(|shade| shade.to_string())
+}
