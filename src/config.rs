@@ -138,13 +138,14 @@ impl Destination {
         }
     }
 
+    /// Whether anything of the payload as received is shown.
+    pub fn shows_raw(&self) -> bool {
+        self.rows().columns.iter().any(|column| matches!(column.field, Field::Raw(_)))
+    }
+
     /// Whether it has a column for this field.
     pub fn shows(&self, field: &Field) -> bool {
-        let rows = match &self.kind {
-            DestinationKind::GoogleSheets(sheets) => &sheets.rows,
-            DestinationKind::Airtable(airtable) => &airtable.rows,
-        };
-        rows.columns.iter().any(|column| column.field == *field)
+        self.rows().columns.iter().any(|column| column.field == *field)
     }
 }
 

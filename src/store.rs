@@ -42,7 +42,7 @@ mod recover;
 mod tests;
 mod witness;
 
-pub use codec::StoredRow;
+pub use codec::{Part, StoredRow};
 pub use records::{
     Attention, DestinationState, Intent, Meta, NotifierState, Published, SourceState, StoredAccount, Told,
 };
@@ -300,7 +300,7 @@ impl Store {
     pub fn stored(&self, number: u64) -> Result<StoredRow> {
         let value = self.disk.get(numbered(b't', number))?;
         let value = value.ok_or_else(|| Error::Damaged(format!("transaction number {number} is gone")))?;
-        self.decode(&value)
+        self.decode(&value, Part::Whole)
     }
 
     /// What the index says of every account's rows, without opening a record.
@@ -330,10 +330,10 @@ impl Store {
         Ok(rows)
     }
 
-    /// The transaction a change speaks of, as it was when the log was read.
-    pub fn transaction_of(&self, change: &Change) -> Result<Transaction> {
+    /// The transaction a change speaks of, as it was when the log was read. A part may be read where it is only delivered.
+    pub fn transaction_of(&self, change: &Change, part: Part) -> Result<Transaction> {
         match &change.record {
-            Some(value) => Ok(self.in_context(self.decode(value)?)),
+            Some(value) => Ok(self.in_context(self.decode(value, part)?)),
             None => self.transaction(change.number),
         }
     }
@@ -349,7 +349,7 @@ impl Store {
         found
             .map(|entry| {
                 let (key, value) = entry?;
-                Ok((parse_number(&key)?, self.in_context(self.decode(&value)?)))
+                Ok((parse_number(&key)?, self.in_context(self.decode(&value, Part::Whole)?)))
             })
             .collect()
     }
@@ -438,7 +438,7 @@ impl Store {
 
     fn parse_former(&self, value: &[u8]) -> Result<Former> {
         let change = parse_change(value)?;
-        let transaction = self.in_context(self.decode(&change.former)?);
+        let transaction = self.in_context(self.decode(&change.former, Part::Whole)?);
         Ok(Former { replaced_at: change.at, what: change.what, transaction })
     }
 
@@ -462,11 +462,11 @@ impl Store {
         }
     }
 
-    fn decode(&self, value: &[u8]) -> Result<StoredRow> {
+    fn decode(&self, value: &[u8], part: Part) -> Result<StoredRow> {
         let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
         let prefix =
             |number: u16| accounts.get(usize::from(number)).map_or(String::new(), |account| account.id_prefix.clone());
-        Ok(self.codec.decode_row(value, prefix)?)
+        Ok(self.codec.decode_row(value, part, prefix)?)
     }
 
     fn in_context(&self, stored: StoredRow) -> Transaction {
@@ -657,7 +657,7 @@ impl Writer<'_> {
     /// does to the same transaction would be lost: one batch, one change of it.
     pub fn enrich(&mut self, number: u64, enrichment: Enrichment, at: i64) -> Result<u64> {
         let (seq, value) = self.log(number, What::Enriched, at)?;
-        let stored = self.store.decode(&value)?;
+        let stored = self.store.decode(&value, Part::Whole)?;
         self.put_row(number, &StoredRow { enrichment, ..stored })?;
         Ok(seq)
     }

@@ -16,7 +16,7 @@ use crate::destination::{self, Batch, Destination, Item, Settled, Verdict, What}
 use crate::model::{Field, aliases, id_hash};
 use crate::remote::{Context, Error, Kind};
 use crate::rules::SET_BY_RULES;
-use crate::store::{self, Attention, Change, DestinationState, Intent};
+use crate::store::{self, Attention, Change, DestinationState, Intent, Part};
 
 mod put_right;
 
@@ -154,7 +154,8 @@ impl Engine {
             // Its first delivery is still ahead and will carry the present version.
             return Ok(Offer::Nothing);
         }
-        let transaction = self.store.transaction_of(change)?;
+        let transaction =
+            self.store.transaction_of(change, if config.shows_raw() { Part::Whole } else { Part::WithoutRaw })?;
         let id = &transaction.row.id;
         if state.deleted.contains(id) {
             return Ok(Offer::Nothing);

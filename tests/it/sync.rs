@@ -605,3 +605,20 @@ async fn a_gap_that_cannot_be_mended_does_not_hide_one_that_can() {
     let whole = world.booked().len() as u64;
     assert!(fetched[3..].iter().all(|rows| *rows < whole), "{fetched:?} of {whole}");
 }
+
+#[tokio::test]
+async fn what_the_payload_says_can_be_a_column() {
+    let mut world = World::new(Bank::small()).await;
+    for at in [1, 2] {
+        world.extra[at] =
+            "columns = [\"id\", \"date\", \"amount\", { field = \"raw.reference\", header = \"As received\" }]".into();
+    }
+    world.write_config();
+    let number = book(&world, -100, "С ОСНОВАНИЕ");
+    correct(&world, number, |entry| entry.reference = "FT2632900001".into());
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    let wanted = CellValue::Text("FT2632900001".into());
+    assert!(world.column("As received").contains(&wanted), "{:?}", world.column("As received"));
+    let records = world.airtable.read(&world.base, |base| base.records("Transactions"));
+    assert!(records.iter().any(|record| record.get("As received").is_some_and(|text| text == "FT2632900001")));
+}
