@@ -1,0 +1,192 @@
+//! What a destination is offered: what the entries of the change log after its watermark mean for it.
+
+use std::collections::HashSet;
+
+use super::Delivery;
+use crate::config;
+use crate::destination::{Item, What};
+use crate::model::{Field, aliases, id_hash};
+use crate::rules::SET_BY_RULES;
+use crate::store::{self, Change, DestinationState, Part};
+use crate::sync::Engine;
+
+/// Entries of the change log looked at in one go.
+const CHANGES_PER_LOOK: usize = 1000;
+
+/// Up to how many waiting changes are counted one by one; beyond, the log's own numbers are close enough.
+const COUNTED_EXACTLY: u64 = 2000;
+
+/// What a change means for a destination.
+enum Offer {
+    /// Nothing to do.
+    Nothing,
+    /// To be delivered.
+    Item(Box<Item>),
+    /// The bank took the row back before it was ever delivered; it waits for a return.
+    Withhold(String),
+}
+
+/// What the next entries of the change log come to.
+#[derive(Default)]
+pub(super) struct Look {
+    pub items: Vec<Item>,
+    /// Ids of rows that are withheld.
+    pub withheld: Vec<String>,
+    /// The last change looked at.
+    pub examined: u64,
+}
+
+impl Look {
+    fn has(&self, id: &str) -> bool {
+        self.items.iter().any(|item| item.transaction.row.id == id)
+    }
+}
+
+impl Engine {
+    /// How many changes a destination has not been given yet.
+    pub fn waiting(&self, config: &config::Destination, state: &DestinationState) -> Result<u64, store::Error> {
+        let behind = self.store.meta().last_seq.saturating_sub(state.watermark);
+        if behind > COUNTED_EXACTLY {
+            return Ok(behind);
+        }
+        let mut waiting = 0;
+        for change in self.store.changes_after(state.watermark, CHANGES_PER_LOOK * 2)? {
+            waiting += u64::from(matches!(self.offer(config, state, &HashSet::new(), &change)?, Offer::Item(_)));
+        }
+        Ok(waiting)
+    }
+
+    /// What a change means for a destination. `adopted` are the hashes of ids that were found there.
+    fn offer(
+        &self,
+        config: &config::Destination,
+        state: &DestinationState,
+        adopted: &HashSet<u64>,
+        change: &Change,
+    ) -> Result<Offer, store::Error> {
+        if matches!(change.what, What::Changed | What::Enriched)
+            && change.number > state.watermark
+            && adopted.is_empty()
+        {
+            // Its first delivery is still ahead and will carry the present version.
+            return Ok(Offer::Nothing);
+        }
+        let transaction =
+            self.store.transaction_of(change, if config.shows_raw() { Part::Whole } else { Part::WithoutRaw })?;
+        let id = &transaction.row.id;
+        if state.deleted.contains(id) {
+            return Ok(Offer::Nothing);
+        }
+        let found = adopted.contains(&id_hash(id));
+        let offered_before = change.number <= state.watermark || found;
+        let previous = match change.what {
+            What::Changed | What::Reappeared | What::Enriched if offered_before => {
+                Some(self.store.former(change.seq)?.transaction)
+            }
+            _ => None,
+        };
+        // The filter may have kept back what the row was before; and what it let through is kept right.
+        let was_accepted = previous.as_ref().is_some_and(|previous| config.filter.accepts(previous));
+        let accepted = config.filter.accepts(&transaction);
+        if !accepted && !was_accepted {
+            return Ok(Offer::Nothing);
+        }
+        let kept_back = previous.is_some() && !was_accepted && !found;
+        let not_there = kept_back || state.rejected.contains_key(id) || state.withheld.contains(id);
+        let (what, previous) = match change.what {
+            What::Changed | What::Enriched if !offered_before => return Ok(Offer::Nothing),
+            What::New if found => return Ok(Offer::Nothing),
+            What::New if transaction.vanished => return Ok(Offer::Withhold(id.clone())),
+            // Not there yet, or in between back again: its own delivery says all there is to say.
+            What::Vanished if not_there || !transaction.vanished || !offered_before => return Ok(Offer::Nothing),
+            What::Changed | What::Reappeared if not_there && transaction.vanished => return Ok(Offer::Nothing),
+            What::Changed | What::Reappeared if not_there => (What::New, None),
+            What::Reappeared if !offered_before => return Ok(Offer::Nothing),
+            // Whatever is delivered instead carries what the rules say now.
+            What::Enriched if not_there => return Ok(Offer::Nothing),
+            What::Enriched => {
+                let differs = |field: &Field| {
+                    previous.as_ref().is_none_or(|former| field.value(former) != field.value(&transaction))
+                };
+                if !SET_BY_RULES.iter().any(|field| config.shows(field) && differs(field)) {
+                    return Ok(Offer::Nothing);
+                }
+                (What::Enriched, previous)
+            }
+            what => (what, previous),
+        };
+        Ok(Offer::Item(Box::new(Item { seq: change.seq, what, transaction, previous })))
+    }
+}
+
+impl Delivery<'_> {
+    /// The next items, at most `most`: those left over from the last look first, because reading and decoding rows
+    /// twice would be most of the work of a first delivery.
+    pub(super) fn look_ahead(&mut self, most: usize) -> Result<Look, store::Error> {
+        match self.ahead.take() {
+            Some(ahead) => self.look_from(ahead, most),
+            None => self.look(most),
+        }
+    }
+
+    /// Keeps what a batch did not cover, unless the batch decided something that changes what the rest means.
+    pub(super) fn keep_ahead(&mut self, mut ahead: Look, taken: usize) {
+        ahead.items.drain(..taken);
+        let plain = ahead.items.iter().all(|item| item.what == What::New);
+        self.ahead = (plain && !self.decided).then_some(ahead);
+        self.decided = false;
+    }
+
+    /// The next items after the watermark, at most `most`. What is there already is passed over.
+    pub(super) fn look(&mut self, most: usize) -> Result<Look, store::Error> {
+        self.look_from(Look { examined: self.state.watermark, ..Look::default() }, most)
+    }
+
+    fn look_from(&mut self, mut look: Look, most: usize) -> Result<Look, store::Error> {
+        let (mut changed, mut enriched) = (HashSet::new(), HashSet::new());
+        while look.items.len() < most {
+            let changes = self.engine.store.changes_after(look.examined, CHANGES_PER_LOOK.min(most.max(16)))?;
+            if changes.is_empty() {
+                return Ok(look);
+            }
+            for change in changes {
+                look.examined = change.seq;
+                // Of several corrections of one row the first carries both the present version and the oldest before.
+                let repeated = match change.what {
+                    What::Changed => !changed.insert(change.number),
+                    What::Enriched => !enriched.insert(change.number),
+                    _ => false,
+                };
+                if repeated {
+                    continue;
+                }
+                match self.engine.offer(self.config, &self.state, &self.adopted, &change)? {
+                    Offer::Nothing => {}
+                    Offer::Withhold(id) => look.withheld.push(id),
+                    // A row that was set aside may have come back more than once since.
+                    Offer::Item(item)
+                        if item.what == What::New && change.what != What::New && look.has(&item.transaction.row.id) => {
+                    }
+                    Offer::Item(item) => look.items.push(self.adopt(*item)),
+                }
+                if look.items.len() >= most {
+                    break;
+                }
+            }
+        }
+        Ok(look)
+    }
+
+    /// A new row that was found there under an older form of its id is made ours instead of written again.
+    fn adopt(&mut self, mut item: Item) -> Item {
+        if item.what != What::New || self.adopted.is_empty() {
+            return item;
+        }
+        let id = &item.transaction.row.id;
+        let found = aliases(id).iter().map(|alias| id_hash(alias)).find(|alias| self.adopted.contains(alias));
+        if found.is_some_and(|alias| *self.claimed.entry(alias).or_insert(id_hash(id)) == id_hash(id)) {
+            item.what = What::Mend;
+        }
+        item
+    }
+}

@@ -1,0 +1,216 @@
+//! A batch on its way: noted before it is sent, settled after a lost answer, and what becomes of its rows.
+
+use super::{Delivery, Stop};
+use crate::destination::{self, Batch, Destination, Item, Settled, Verdict, What};
+use crate::remote::{Error, Kind};
+use crate::store::{self, Intent};
+
+impl Delivery<'_> {
+    /// Cuts a batch, sends it and stays with it until its outcome is known. Returns how many items it covered; 0: another
+    /// batch took the number.
+    pub(super) async fn send(&mut self, destination: &mut dyn Destination, items: &[Item]) -> Result<usize, Stop> {
+        let mut offered = items;
+        loop {
+            let number = self.state.last_batch + 1;
+            let batch = self.prepare(destination, number, offered).await?;
+            let covered = &offered[..batch.taken];
+            match self.send_batch(destination, &batch, covered).await {
+                Ok(Some(verdicts)) => {
+                    self.note(covered, verdicts);
+                    return Ok(covered.len());
+                }
+                Ok(None) => return Ok(0),
+                // Refused whole for one of its rows: halve until that row is alone.
+                Err(Stop::Service(Error { kind: Kind::Rejected, .. })) if covered.len() > 1 => {
+                    offered = &covered[..covered.len() / 2];
+                }
+                Err(Stop::Service(Error { kind: Kind::Rejected, message })) => {
+                    self.note(covered, vec![Verdict::Rejected(message)]);
+                    return Ok(1);
+                }
+                Err(stop) => return Err(stop),
+            }
+        }
+    }
+
+    async fn prepare(&self, destination: &mut dyn Destination, number: u64, items: &[Item]) -> Result<Batch, Error> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match destination.prepare(number, items).await {
+                Err(error) => self.pause(tried, error).await?,
+                batch => return batch,
+            }
+        }
+    }
+
+    /// Sends one batch, again after a lost answer if it was not applied. `None`: superseded.
+    async fn send_batch(
+        &mut self,
+        destination: &mut dyn Destination,
+        batch: &Batch,
+        items: &[Item],
+    ) -> Result<Option<Vec<Verdict>>, Stop> {
+        // A former try may still be under way: a refusal then speaks of this one only.
+        let mut unclear = self.state.intents.iter().any(|old| old.number == batch.number && old.hash == batch.hash);
+        if !batch.body.is_empty() {
+            self.state.intents.retain(|old| old.number == batch.number && old.hash != batch.hash);
+            self.state.intents.push(self.intent(batch, items));
+            // What the destination found or made must be known to whoever finds the batch.
+            self.state.set_memory(&destination.memory());
+            self.save()?;
+        }
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let error = match destination.deliver(batch, items).await {
+                Ok(destination::Outcome::Done(verdicts)) => {
+                    self.acknowledge(batch);
+                    return Ok(Some(verdicts));
+                }
+                Ok(destination::Outcome::Superseded { hash }) => {
+                    self.superseded(batch.number, hash)?;
+                    return Ok(None);
+                }
+                Err(error) => error,
+            };
+            unclear |= error.is_transient();
+            if error.kind == Kind::Rejected && !unclear {
+                self.state.intents.retain(|old| old.hash != batch.hash);
+            }
+            self.pause(tried, error).await?;
+            match destination.settle(batch.number, batch.hash).await {
+                Ok(Settled::Applied) => {
+                    self.acknowledge(batch);
+                    return Ok(Some(items.iter().map(applied).collect()));
+                }
+                Ok(Settled::NotApplied) => {}
+                Ok(Settled::Superseded { hash }) => {
+                    self.superseded(batch.number, hash)?;
+                    return Ok(None);
+                }
+                // Still unclear: the next try of the same batch is harmless, it cannot apply twice.
+                Err(error) if error.is_transient() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn intent(&self, batch: &Batch, items: &[Item]) -> Intent {
+        let set_aside = |id: &&String| self.state.rejected.contains_key(*id) || self.state.withheld.contains(*id);
+        let returning = items.iter().map(|item| &item.transaction.row.id).filter(set_aside).cloned().collect();
+        let through = items.last().map_or(0, |item| item.seq);
+        Intent { number: batch.number, hash: batch.hash, through, returning }
+    }
+
+    /// Waits before another try, or gives the error back where trying again is pointless.
+    async fn pause(&self, tried: u32, error: Error) -> Result<(), Error> {
+        let Some(pause) = self.engine.backoff.pause(tried, &error) else { return Err(error) };
+        tracing::debug!("{error}; trying again in {pause:?}");
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.engine.shutdown.wait() => Err(Error::stopped()),
+        }
+    }
+
+    /// Finds out what became of batches whose answers a former cycle never got.
+    pub(super) async fn settle(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
+        for intent in self.state.intents.clone() {
+            match destination.settle(intent.number, intent.hash).await? {
+                Settled::Applied => {
+                    return Ok(self.superseded(intent.number, intent.hash)?);
+                }
+                Settled::Superseded { hash } => {
+                    self.superseded(intent.number, hash)?;
+                    return Ok(());
+                }
+                // It may still arrive. The next batch bears the same number, so only one of the two can apply, and the
+                // intent stays noted until that number is taken.
+                Settled::NotApplied => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Before the watermark passes a batch that may still arrive, its number is taken, so that it never will. `false`:
+    /// it, or somebody else's, has arrived.
+    pub(super) async fn close_number(&mut self, destination: &mut dyn Destination) -> Result<bool, Stop> {
+        if self.state.intents.is_empty() {
+            return Ok(true);
+        }
+        let number = self.state.last_batch + 1;
+        match destination.close(number).await? {
+            Some(hash) => {
+                self.superseded(number, hash)?;
+                Ok(false)
+            }
+            None => {
+                self.state.last_batch = number;
+                self.state.intents.clear();
+                Ok(true)
+            }
+        }
+    }
+
+    /// A batch of this number is in the ledger. If it was one of ours, its rows are there; if not, somebody else writes
+    /// to the same place and what is there must be read before anything is appended.
+    fn superseded(&mut self, number: u64, hash: u64) -> Result<(), store::Error> {
+        let ours = self.state.intents.iter().find(|intent| intent.number == number && intent.hash == hash).cloned();
+        match ours {
+            Some(ours) => {
+                self.state.watermark = self.state.watermark.max(ours.through);
+                self.state.rejected.retain(|id, _| !ours.returning.contains(id));
+                self.state.withheld.retain(|id| !ours.returning.contains(id));
+            }
+            None => self.state.adopting = true,
+        }
+        self.ahead = None;
+        self.state.last_batch = self.state.last_batch.max(number);
+        self.state.intents.clear();
+        self.save()
+    }
+
+    fn acknowledge(&mut self, batch: &Batch) {
+        if !batch.body.is_empty() {
+            self.state.last_batch = batch.number;
+            self.state.intents.clear();
+        }
+    }
+
+    /// Counts verdicts and remembers what the owner or the service decided about single rows.
+    fn note(&mut self, items: &[Item], verdicts: Vec<Verdict>) {
+        for (item, verdict) in items.iter().zip(verdicts) {
+            let id = &item.transaction.row.id;
+            self.decided |= matches!(verdict, Verdict::Deleted | Verdict::Rejected(_));
+            let was_refused = self.state.rejected.remove(id).is_some();
+            self.state.withheld.retain(|withheld| withheld != id);
+            match verdict {
+                Verdict::Appended => self.report.appended += 1,
+                Verdict::Updated => self.report.updated += 1,
+                Verdict::Unchanged => {}
+                Verdict::Deleted => {
+                    if !was_refused && !self.state.deleted.contains(id) {
+                        self.state.deleted.push(id.clone());
+                    }
+                }
+                // The row is there, and stays as it is: no reason to deliver it as a new one later.
+                Verdict::Rejected(reason) if item.what == What::Enriched => {
+                    self.report.rejected += 1;
+                    tracing::warn!("{}: what rules give {id} is refused: {reason}", self.config.name);
+                }
+                Verdict::Rejected(reason) => {
+                    self.report.rejected += 1;
+                    self.state.rejected.insert(id.clone(), reason);
+                }
+            }
+        }
+    }
+}
+
+/// What an item has become, where only the ledger says that its batch was applied.
+fn applied(item: &Item) -> Verdict {
+    match item.what {
+        What::New | What::PutBack => Verdict::Appended,
+        What::Changed | What::Vanished | What::Reappeared | What::Mend | What::Enriched => Verdict::Updated,
+    }
+}
