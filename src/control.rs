@@ -35,6 +35,8 @@ pub enum Command {
     },
     /// Proves sources and destinations live.
     Check,
+    /// What the sources really answer, values replaced.
+    Trace,
     /// How everything stands.
     Status {
         /// As JSON.

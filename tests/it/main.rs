@@ -13,6 +13,7 @@ mod integrity;
 mod rules;
 mod start;
 mod sync;
+mod trace;
 mod verify;
 mod web;
 mod world;
