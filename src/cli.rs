@@ -21,6 +21,7 @@ mod backup;
 mod check;
 mod export;
 mod init;
+mod login;
 mod recover;
 mod restore;
 mod rules;
@@ -68,6 +69,11 @@ enum Sub {
         /// Record in a new file what the bank answers, every name, number and secret replaced
         #[arg(long, value_name = "FILE")]
         trace: Option<PathBuf>,
+    },
+    /// Sign in by hand where a key is not enough; without NAME: say where that can be done
+    Login {
+        /// Name of the destination
+        name: Option<String>,
     },
     /// Run one cycle now
     Sync {
@@ -245,6 +251,7 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         Sub::Run => return with_config(cli.config.as_deref(), run_daemon),
         Sub::Backup { file } => return with_config(cli.config.as_deref(), |config| back_up(config, &file)),
         Sub::Recover { file } => return with_config(cli.config.as_deref(), |config| recover::run(&config, &file)),
+        Sub::Login { name } => return with_config(cli.config.as_deref(), |config| login::run(config, name)),
         Sub::Check { trace: None } => (Command::Check, None),
         Sub::Check { trace: Some(file) } => {
             return with_config(cli.config.as_deref(), |config| check::record(config, &file));
@@ -445,6 +452,7 @@ pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io:
         Command::Sync { request, json } => sync::execute(owner, request, *json, output),
         Command::Check => check::execute(owner, output),
         Command::Trace => check::trace(owner, output),
+        Command::KeepLogin { destination, session } => login::keep(owner, destination, session, output),
         Command::Status { json } => status::execute(owner, *json, output),
         Command::Accounts { json } => accounts::execute(owner, *json, output),
         Command::Transactions { selection, json } => transactions::execute(owner, selection, *json, output),

@@ -37,6 +37,13 @@ pub enum Command {
     Check,
     /// What the sources really answer, values replaced.
     Trace,
+    /// Keeps a sign-in where the connector looks for it.
+    KeepLogin {
+        /// Name of the destination.
+        destination: String,
+        /// The session.
+        session: Hidden,
+    },
     /// How everything stands.
     Status {
         /// As JSON.
@@ -96,6 +103,17 @@ pub enum Command {
     },
     /// The whole store as one file, in lines of base64.
     Backup,
+}
+
+/// A text that is handed on and never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(pub String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hidden(…)")
+    }
 }
 
 /// Which transactions are meant.

@@ -10,6 +10,7 @@ mod crash;
 mod docs;
 mod explore;
 mod integrity;
+mod login;
 mod rules;
 mod start;
 mod sync;
