@@ -22,6 +22,7 @@ mod check;
 mod export;
 mod extract;
 mod init;
+mod login;
 mod recover;
 mod restore;
 mod rules;
@@ -66,7 +67,16 @@ enum Sub {
     /// Ask a few questions and write a configuration; one that is there is never overwritten
     Init(init::Options),
     /// Prove configuration, secrets, sources and destinations, writing nothing
-    Check,
+    Check {
+        /// Record in a new file what the bank answers, every name, number and secret replaced
+        #[arg(long, value_name = "FILE")]
+        trace: Option<PathBuf>,
+    },
+    /// Sign in by hand where a key is not enough; without NAME: say where that can be done
+    Login {
+        /// Name of the destination
+        name: Option<String>,
+    },
     /// Run one cycle now
     Sync {
         /// Pull only this source (may be repeated)
@@ -252,7 +262,11 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         Sub::Run => return with_config(cli.config.as_deref(), run_daemon),
         Sub::Backup { file } => return with_config(cli.config.as_deref(), |config| back_up(config, &file)),
         Sub::Recover { file } => return with_config(cli.config.as_deref(), |config| recover::run(&config, &file)),
-        Sub::Check => (Command::Check, None),
+        Sub::Login { name } => return with_config(cli.config.as_deref(), |config| login::run(config, name)),
+        Sub::Check { trace: None } => (Command::Check, None),
+        Sub::Check { trace: Some(file) } => {
+            return with_config(cli.config.as_deref(), |config| check::record(config, &file));
+        }
         Sub::Sync { source, destination, dry_run, json } => {
             let some = |names: Vec<String>| Some(names).filter(|names| !names.is_empty());
             let request = Request { sources: some(source), destinations: some(destination), dry_run, by_hand: true };
@@ -345,6 +359,7 @@ fn own(config: Config, command: Command, mut output: impl Output + 'static) -> i
         command,
         Command::Sync { .. }
             | Command::Check
+            | Command::Trace
             | Command::Verify { .. }
             | Command::Restore { .. }
             | Command::RulesApply { .. }
@@ -450,6 +465,8 @@ pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io:
     let done = ready.map_err(Failure::from).and_then(|()| match command {
         Command::Sync { request, json } => sync::execute(owner, request, *json, output),
         Command::Check => check::execute(owner, output),
+        Command::Trace => check::trace(owner, output),
+        Command::KeepLogin { destination, session } => login::keep(owner, destination, session, output),
         Command::Status { json } => status::execute(owner, *json, output),
         Command::Accounts { json } => accounts::execute(owner, *json, output),
         Command::Transactions { selection, json } => transactions::execute(owner, selection, *json, output),

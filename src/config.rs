@@ -178,8 +178,10 @@ pub struct GoogleSheets {
     pub spreadsheet: String,
     /// Title of the tab with the transactions.
     pub tab: String,
-    /// The service account's JSON key.
+    /// The service account's JSON key; where the owner signs in (`login`), the OAuth client's JSON.
     pub service_account: Secret,
+    /// Where the owner's own sign-in lies; `None`: a service account writes.
+    pub login: Option<PathBuf>,
     /// API root, with trailing slash; https, or http on loopback.
     pub base_url: Url,
     /// Columns and policies.
@@ -319,6 +321,7 @@ impl Config {
         });
         let destinations = self.destinations.iter().map(|destination| {
             let (key, secret) = match &destination.kind {
+                DestinationKind::GoogleSheets(sheets) if sheets.login.is_some() => ("oauth", &sheets.service_account),
                 DestinationKind::GoogleSheets(sheets) => ("service_account", &sheets.service_account),
                 DestinationKind::Airtable(airtable) => ("token", &airtable.token),
             };

@@ -35,6 +35,15 @@ pub enum Command {
     },
     /// Proves sources and destinations live.
     Check,
+    /// What the sources really answer, values replaced.
+    Trace,
+    /// Keeps a sign-in where the connector looks for it.
+    KeepLogin {
+        /// Name of the destination.
+        destination: String,
+        /// The session.
+        session: Hidden,
+    },
     /// How everything stands.
     Status {
         /// As JSON.
@@ -99,6 +108,17 @@ pub enum Command {
     },
     /// The whole store as one file, in lines of base64.
     Backup,
+}
+
+/// A text that is handed on and never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(pub String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hidden(…)")
+    }
 }
 
 /// Which transactions are meant.

@@ -33,6 +33,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(15 * 60);
 enum Job {
     Cycle(Request, Watcher, oneshot::Sender<Result<Report, store::Error>>),
     Check(Watcher, oneshot::Sender<Result<Vec<Checked>, store::Error>>),
+    Trace(Watcher, oneshot::Sender<Result<(Vec<Checked>, String), store::Error>>),
     Rules(bool, Watcher, oneshot::Sender<Result<(Applied, Report), store::Error>>),
     Verify(Verification, Watcher, oneshot::Sender<Result<Vec<Verified>, store::Error>>),
     Restore(Box<config::Destination>, Vec<String>, Watcher, oneshot::Sender<Result<Restored, store::Error>>),
@@ -59,6 +60,12 @@ impl Owner {
     pub fn check(&self, output: &mut dyn Output) -> io::Result<Result<Vec<Checked>, store::Error>> {
         let (reply, answer) = oneshot::channel();
         self.ask(answer, |watcher| Job::Check(watcher, reply), output)
+    }
+
+    /// Asks for a recording of the sources and waits for its end. Blocks: not for async code.
+    pub fn trace(&self, output: &mut dyn Output) -> io::Result<Result<(Vec<Checked>, String), store::Error>> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(answer, |watcher| Job::Trace(watcher, reply), output)
     }
 
     /// Asks for the rules to be applied and waits for the end. Blocks: not for async code.
@@ -225,6 +232,10 @@ async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>, is_daemon: 
             Job::Check(watcher, reply) => {
                 let checked = engine.check(&watcher).await;
                 drop(reply.send(checked));
+            }
+            Job::Trace(watcher, reply) => {
+                let traced = engine.trace(&watcher).await;
+                drop(reply.send(traced));
             }
             Job::Rules(overwrite, watcher, reply) => {
                 let applied = engine.apply_rules(overwrite, &watcher).await;

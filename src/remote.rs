@@ -11,6 +11,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub mod trace;
+
+use trace::Trace;
+
 /// Why only the owner can go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -261,12 +265,14 @@ pub struct Context {
     pub backoff: Backoff,
     /// Requests sent by this connector.
     pub requests: Counter,
+    /// Where exchanges are written down, if they are.
+    pub trace: Option<Trace>,
 }
 
 impl Context {
     /// A fresh context: its own counter, the given stop signal and patience.
     pub fn new(shutdown: Shutdown, backoff: Backoff) -> Context {
-        Context { shutdown, backoff, requests: Counter::default() }
+        Context { shutdown, backoff, requests: Counter::default(), trace: None }
     }
 }
 
@@ -307,6 +313,7 @@ pub struct Client {
     http: reqwest::Client,
     service: String,
     requests: Counter,
+    trace: Option<Trace>,
 }
 
 /// Longest body accepted from a service.
@@ -348,7 +355,12 @@ impl Client {
             .timeout(timeout)
             .build()
             .map_err(|error| Error::unavailable(format!("{service}: cannot set up HTTP: {}", error.without_url())))?;
-        Ok(Client { http, service: service.to_owned(), requests })
+        Ok(Client { http, service: service.to_owned(), requests, trace: None })
+    }
+
+    /// The same, writing exchanges down there.
+    pub fn traced(self, trace: Option<Trace>) -> Client {
+        Client { trace, ..self }
     }
 
     /// Starts a request.
@@ -360,7 +372,10 @@ impl Client {
     /// `Unavailable` (of a write: outcome unknown).
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, Error> {
         self.requests.add();
-        let mut response = request.send().await.map_err(|error| self.transport(error))?;
+        let (http, request) = request.build_split();
+        let request = request.map_err(|error| self.transport(error))?;
+        self.trace.iter().for_each(|trace| trace.request(&request));
+        let mut response = http.execute(request).await.map_err(|error| self.transport(error))?;
         let (status, headers, url) = (response.status().as_u16(), response.headers().clone(), response.url().clone());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(error))? {
@@ -372,6 +387,7 @@ impl Client {
             }
             body.extend_from_slice(&chunk);
         }
+        self.trace.iter().for_each(|trace| trace.response(status, &headers, &body));
         Ok(Response { status, headers, url, body })
     }
 
@@ -383,6 +399,7 @@ impl Client {
         } else {
             "the connection broke"
         };
+        self.trace.iter().for_each(|trace| trace.broken(what));
         Error::unavailable(format!("{}: {what}: {}", self.service, root_cause(&error.without_url())))
     }
 }

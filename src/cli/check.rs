@@ -1,27 +1,74 @@
-//! `bankfeed check`: proves everything live.
+//! `bankfeed check`: proves everything live, or records what the bank says.
 
-use super::{Done, FAILED};
-use crate::control::Output;
+use std::io;
+use std::path::Path;
+
+use super::terminal::{Terminal, complain};
+use super::{Done, FAILED, USAGE, in_turn};
+use crate::config::Config;
+use crate::control::{Command, Output};
 use crate::daemon::Owner;
-use crate::sync::Outcome;
+use crate::sync::{Checked, Outcome};
 
 /// Checks and prints one line per finding.
 pub(super) fn execute(owner: &Owner, output: &mut dyn Output) -> Done {
     let config = &owner.engine.config;
     output.data(&format!("ok    configuration {}\n", config.path.display()))?;
     let checked = owner.check(output)??;
-    for check in &checked {
-        let word = if check.outcome == Outcome::Ok { "ok  " } else { "FAIL" };
-        for line in &check.lines {
-            output.data(&format!("{word}  {}: {line}\n", check.what))?;
+    output.data(&findings(&checked))?;
+    Ok(status(&checked))
+}
+
+/// Records: the recording is data, the findings are talk.
+pub(super) fn trace(owner: &Owner, output: &mut dyn Output) -> Done {
+    let (checked, text) = owner.trace(output)??;
+    output.data(&text)?;
+    output.talk(&findings(&checked))?;
+    Ok(status(&checked))
+}
+
+/// `check --trace FILE` on the side of whoever asks: the file is theirs.
+pub(super) fn record(config: Config, path: &Path) -> io::Result<u8> {
+    let mut file = match Terminal::new_file(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            complain(&format!("{} is there already and is left as it is; name another file", path.display()));
+            return Ok(USAGE);
         }
+        Err(error) => {
+            complain(&format!("cannot write {}: {error}", path.display()));
+            return Ok(USAGE);
+        }
+    };
+    let status = in_turn(&config, &Command::Trace, &mut file)?;
+    file.finish()?;
+    if path.metadata()?.len() == 0 {
+        std::fs::remove_file(path)?;
+        return Ok(status);
     }
+    let path = path.display();
+    file.talk(&format!(
+        "{path} is written: what the bank answered, values replaced. Look through it before you send it.\n"
+    ))?;
+    Ok(status)
+}
+
+fn findings(checked: &[Checked]) -> String {
+    let mut text = String::new();
+    for check in checked {
+        let word = if check.outcome == Outcome::Ok { "ok  " } else { "FAIL" };
+        check.lines.iter().for_each(|line| text += &format!("{word}  {}: {line}\n", check.what));
+    }
+    text
+}
+
+fn status(checked: &[Checked]) -> u8 {
     let any = |outcome| checked.iter().any(|check| check.outcome == outcome);
-    Ok(if any(Outcome::Attention) {
-        3
+    if any(Outcome::Attention) {
+        super::ATTENTION
     } else if any(Outcome::Failed) {
         FAILED
     } else {
         0
-    })
+    }
 }

@@ -53,6 +53,13 @@ impl Terminal {
         Ok(Terminal::new(Box::new(file)))
     }
 
+    /// Data goes to a file that must not be there yet and that only its owner can read.
+    pub fn new_file(path: &Path) -> io::Result<Terminal> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+        Ok(Terminal::new(Box::new(file)))
+    }
+
     fn new(data: Box<dyn Write + Send>) -> Terminal {
         let bar = io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new_spinner();

@@ -94,8 +94,10 @@ pub(super) const GOOGLE_SHEETS: &[Key] = &[
     key("order", "`oldest-first` or `newest-first` in quotes"),
     key("balances_tab", TAB_EXPECTED),
     key("dashboard_tab", TAB_EXPECTED),
-    later("oauth"),
+    key("oauth", "a table such as { client = { file = \"/etc/bankfeed/google-client.json\" } }"),
 ];
+
+pub(super) const OAUTH: &[Key] = &[key("client", "the JSON of an OAuth client, as a secret")];
 
 pub(super) const AIRTABLE: &[Key] = &[
     key("base", "the base's id `app…` in quotes"),

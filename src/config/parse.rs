@@ -147,7 +147,14 @@ fn config(top: &Table<'_>, file: &File<'_>, environment: &Environment) -> Result
     if sources.is_empty() {
         return Err(Error(format!("{}: no source, add a [[source]] with kind = \"fibank\"", file.name)));
     }
-    let destinations = destinations(top)?;
+    let mut destinations = destinations(top)?;
+    for destination in &mut destinations {
+        if let DestinationKind::GoogleSheets(GoogleSheets { login: Some(login), .. }) = &mut destination.kind {
+            // Any name is a good one for an entry, but not for a file.
+            let name: String = url::form_urlencoded::byte_serialize(destination.name.as_bytes()).collect();
+            *login = data_dir.join("logins").join(format!("google-{name}.json"));
+        }
+    }
     if destinations.is_empty() {
         warnings.push(format!("{}: no destination, rows are only stored; add a [[destination]]", file.name));
     }
@@ -334,11 +341,23 @@ fn fibank(table: &Table<'_>) -> Result<Fibank, Error> {
 
 fn google_sheets(table: &Table<'_>) -> Result<GoogleSheets, Error> {
     let rows = rows(table)?;
+    let oauth = table.read("oauth", values::oauth)?;
+    let key = table.read("service_account", values::service_account)?;
+    let login = oauth.is_some().then(PathBuf::new);
+    let service_account = match (key, oauth) {
+        (Some(_), Some(_)) => {
+            let at = table.read("oauth", |value| Ok(value.at))?.unwrap_or_default();
+            return Err(table.error_at(at, "oauth and service_account exclude each other, give one of them"));
+        }
+        (Some(key), None) | (None, Some(key)) => key,
+        (None, None) => table.require("service_account", values::service_account)?,
+    };
     let orders = [("oldest-first", Order::OldestFirst), ("newest-first", Order::NewestFirst)];
     let sheets = GoogleSheets {
         spreadsheet: table.require("spreadsheet", values::spreadsheet)?,
         tab: table.read("tab", values::title)?.unwrap_or_else(|| transactions(rows.language)),
-        service_account: table.require("service_account", values::service_account)?,
+        service_account,
+        login,
         base_url: table.read("base_url", values::root)?.map_or_else(|| fixed("https://sheets.googleapis.com/"), Ok)?,
         order: table.read("order", |value| value.choice(&orders))?.unwrap_or_default(),
         balances_tab: extra(table, "balances_tab", rows.language, "Balances", "Салда")?,

@@ -37,6 +37,7 @@ mod tabs;
 #[cfg(test)]
 mod tests;
 mod transport;
+pub mod user;
 
 use balances::{Balances, TabState};
 use errors::Names;

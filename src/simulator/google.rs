@@ -22,6 +22,7 @@ mod cells;
 mod dimension;
 mod dimensions;
 mod formula;
+mod login;
 mod mask;
 mod metadata;
 mod method;
@@ -98,6 +99,25 @@ impl Google {
             "universe_domain": "googleapis.com",
         });
         format!("{key:#}")
+    }
+
+    /// The JSON of the OAuth client that is registered here, as the console lets one download it.
+    pub fn oauth_client(&self) -> String {
+        let client = json!({"installed": {
+            "client_id": login::CLIENT,
+            "client_secret": login::SECRET,
+            "auth_uri": format!("{}/auth", self.server.url()),
+            "token_uri": format!("{}/token", self.server.url()),
+            "redirect_uris": ["http://localhost"],
+        }});
+        client.to_string()
+    }
+
+    /// The owner withdraws every sign-in in the account's settings.
+    pub fn withdraw_logins(&self) {
+        let mut state = self.state();
+        state.logins.good.clear();
+        state.tokens.clear();
     }
 
     /// The service account's address.

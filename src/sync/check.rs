@@ -1,10 +1,15 @@
 //! Proves sources and destinations live without writing anything.
 
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
+use secrecy::ExposeSecret;
 
 use super::{Engine, Outcome, SourceReport, Step, Watcher, outcome_of};
+use crate::remote::trace::Trace;
 use crate::remote::{Context, Error};
 use crate::{config, destination, source, store};
+
+/// How far back the fetch of a recording reaches.
+const TRACED_DAYS: i64 = 31;
 
 /// What a check of one source or destination found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +28,7 @@ impl Engine {
         let mut checked = Vec::new();
         for source in &self.config.sources {
             watcher(Step { label: format!("{}: checking", source.name), done: 0, total: 0 });
-            checked.push(self.check_source(source).await?);
+            checked.push(self.check_source(source, None).await?);
         }
         for destination in &self.config.destinations {
             watcher(Step { label: format!("{}: checking", destination.name), done: 0, total: 0 });
@@ -32,19 +37,47 @@ impl Engine {
         Ok(checked)
     }
 
+    /// As the check of every source, with a small fetch on top, and everything that was said written down, every value
+    /// replaced. Also where the sign-in fails.
+    pub async fn trace(&self, watcher: &Watcher) -> Result<(Vec<Checked>, String), store::Error> {
+        let (mut checked, mut text) = (Vec::new(), String::new());
+        for source in &self.config.sources {
+            watcher(Step { label: format!("{}: recording", source.name), done: 0, total: 0 });
+            let config::SourceKind::Fibank(fibank) = &source.kind;
+            let password = fibank.password.reveal();
+            let password = password.as_ref().map_or("", |password| password.expose_secret());
+            let trace = Trace::new(&[password, &fibank.username]);
+            trace.note("what a source of kind fibank answered; values are replaced, equal ones alike");
+            let found = self.check_source(source, Some(trace.clone())).await?;
+            trace.note(&format!("it ended as: {:?}", found.outcome));
+            text += &trace.text();
+            checked.push(found);
+        }
+        Ok((checked, text))
+    }
+
     /// Signs in once and lists the accounts. A refusal counts like one of a cycle: it is not tried again.
-    async fn check_source(&self, source: &config::Source) -> Result<Checked, store::Error> {
+    async fn check_source(&self, source: &config::Source, trace: Option<Trace>) -> Result<Checked, store::Error> {
         let what = format!("source {}", source.name);
         let mut state = self.store.source(&source.name)?;
         if let Some(attention) = self.left_alone(source, &state, true) {
             return Ok(Checked { what, outcome: Outcome::Attention, lines: vec![attention] });
         }
-        let context = Context::new(self.shutdown.clone(), self.backoff.clone());
+        let is_traced = trace.is_some();
+        let context = Context { trace, ..Context::new(self.shutdown.clone(), self.backoff.clone()) };
         let found = async {
             let mut session = source::build(source, context)?.open().await?;
-            let accounts = session.accounts().await;
+            let found = async {
+                let accounts = session.accounts().await?;
+                if let Some(first) = accounts.first().filter(|_| is_traced) {
+                    let day = (Utc::now() - TimeDelta::days(TRACED_DAYS)).date_naive();
+                    session.fetch(first, Some(day)).await?;
+                }
+                Ok(accounts)
+            }
+            .await;
             session.close().await;
-            accounts
+            found
         }
         .await;
         Ok(match found {

@@ -23,6 +23,28 @@ pub async fn run(world: &World, arguments: &[&str]) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
+/// A daemon that answers commands; killed if a test forgets it.
+pub struct Daemon(std::process::Child);
+
+impl Daemon {
+    pub async fn start(world: &World) -> Daemon {
+        let daemon = Daemon(bankfeed(world, &["run"]).stderr(Stdio::null()).spawn().unwrap());
+        until(async || world.data_dir().join("control.sock").exists().then_some(())).await;
+        daemon
+    }
+
+    pub async fn stop(mut self) {
+        Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status().unwrap();
+        tokio::task::spawn_blocking(move || self.0.wait().unwrap()).await.unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+    }
+}
+
 pub async fn json(world: &World, arguments: &[&str]) -> (i32, Value) {
     let output = run(world, arguments).await;
     let text = String::from_utf8(output.stdout).unwrap();

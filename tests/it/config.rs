@@ -64,7 +64,11 @@ fn the_example_loads_as_it_stands() {
 fn the_example_shows_every_key_and_all_of_them_work() {
     let text = fs::read_to_string(example()).unwrap();
     let awake: Vec<&str> = text.lines().map(wake).collect();
-    let config = valid(awake.join("\n"));
+    // Of the two ways to sign in to Google only one can be awake at a time.
+    let without =
+        |key: &str| awake.iter().copied().filter(|line| !line.starts_with(key)).collect::<Vec<_>>().join("\n");
+    valid(without("service_account = "));
+    let config = valid(without("oauth = "));
     assert_eq!(config.data_dir, Path::new("/var/lib/bankfeed"));
     assert_eq!(config.destinations[0].filter.accounts, Some(vec![IBAN.to_owned()]));
 
@@ -328,7 +332,11 @@ fn a_missing_secret_is_told_only_when_it_is_needed() {
     let config = valid(SOURCE.replace("env = \"PASSWORD\"", "file = \"nowhere\""));
     let error = config.check_secrets().unwrap_err().to_string();
     assert!(error.starts_with("source `fibank`: password: cannot read /"), "{error}");
-    assert!(error.ends_with("/nowhere: No such file or directory (os error 2)"), "{error}");
+    assert!(
+        error
+            .ends_with("/nowhere: No such file or directory (os error 2); put the secret there, readable for bankfeed"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -568,7 +576,11 @@ fn mistakes() -> Vec<(String, String)> {
         ("language = \"de\"", "language: expected `en` or `bg`, found `de`"),
         ("direction = \"debt\"", "direction: expected `debit` or `credit`, found `debt`, did you mean `debit`?"),
         ("since = \"yesterday\"", "since: expected a day as year-month-day, such as 2024-01-31"),
-        ("oauth = { client = \"x\" }", "oauth is not supported yet in this version, leave it out"),
+        (
+            "oauth = { client = \"x\" }",
+            "oauth: client: expected the JSON key itself, or { file = \"…\" } with the path of the key file",
+        ),
+        ("oauth = { client = { file = \"/x\" } }", "oauth and service_account exclude each other, give one of them"),
         ("balances_tab = 3", "balances_tab: expected the title of a tab in quotes, or false, found a whole number"),
         ("dashboard_tab = true", "dashboard_tab: expected the title of a tab in quotes, or false, found true or false"),
         ("min_amount = -10", "min_amount: is negative; it is the least amount either way, `direction` says which"),
@@ -610,7 +622,7 @@ fn mistakes() -> Vec<(String, String)> {
         ),
         (
             "monthly_requests = 1",
-            "unknown key `monthly_requests`, expected `name`, `kind`, `base_url`, `columns`, `updates`, `vanished`, `language`, `since`, `accounts`, `direction`, `spreadsheet`, `tab`, `service_account`, `order`, `balances_tab` or `dashboard_tab`",
+            "unknown key `monthly_requests`, expected `name`, `kind`, `base_url`, `columns`, `updates`, `vanished`, `language`, `since`, `accounts`, `direction`, `spreadsheet`, `tab`, `service_account`, `order`, `balances_tab`, `dashboard_tab` or `oauth`",
         ),
     ] {
         case(format!("{SOURCE}{SHEET}{line}\n"), &format!(":10: destination `household`: {expected}"));

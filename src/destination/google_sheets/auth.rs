@@ -17,6 +17,7 @@ use yup_oauth2::error::AuthErrorCode;
 use yup_oauth2::{CustomHyperClientBuilder, ServiceAccountAuthenticator, ServiceAccountKey};
 
 use super::errors::Names;
+use super::user::User;
 use crate::remote::{Cause, Counter, Error};
 
 /// The one scope that is ever asked for.
@@ -74,6 +75,8 @@ struct Held {
 
 struct Inner {
     authenticator: OnceLock<Authenticator<Connector>>,
+    /// The owner, where no service account writes.
+    user: Option<User>,
     held: tokio::sync::Mutex<Option<Held>>,
     names: Names,
     requests: Counter,
@@ -100,7 +103,14 @@ impl Tokens {
             Error::attention(Cause::Token, names.say(what))
         })?;
         let held = tokio::sync::Mutex::new(None);
-        Ok(Tokens(Arc::new(Inner { authenticator: authenticator.into(), held, names: names.clone(), requests })))
+        let (authenticator, names) = (authenticator.into(), names.clone());
+        Ok(Tokens(Arc::new(Inner { authenticator, user: None, held, names, requests })))
+    }
+
+    /// The same for the owner's own sign-in.
+    pub fn of_user(names: &Names, user: User, requests: Counter) -> Tokens {
+        let (held, names) = (tokio::sync::Mutex::new(None), names.clone());
+        Tokens(Arc::new(Inner { authenticator: OnceLock::new(), user: Some(user), held, names, requests }))
     }
 
     /// The present token, or a new one.
@@ -127,6 +137,11 @@ impl Tokens {
 
     async fn fetch(&self) -> Result<Held, Error> {
         let names = &self.0.names;
+        if let Some(user) = &self.0.user {
+            let (token, lasts) = user.fetch(names, self.0.requests.clone()).await?;
+            let fetched = SystemTime::now();
+            return Ok(Held { token, until: fetched + lasts, fetched });
+        }
         let Some(authenticator) = self.0.authenticator.get() else {
             return Err(Error::malformed(names.say("the sign-in is not set up")));
         };

@@ -35,6 +35,7 @@ impl Bench {
         let config = config::GoogleSheets {
             spreadsheet: id.clone(),
             tab: TAB.into(),
+            login: None,
             service_account: Secret::Plain(google.service_account_key().into()),
             base_url: format!("{}/", google.server.url()).parse().unwrap(),
             rows: Rows {

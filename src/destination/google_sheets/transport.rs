@@ -20,6 +20,7 @@ use serde::de::IgnoredAny;
 use super::auth::{self, Connector, SCOPE, Tokens};
 use super::errors::{Asked, Names, Said, refused};
 use super::pace::Pace;
+use super::user::User;
 use crate::config;
 use crate::remote::{Cause, Context, Counter, Error, root_cause};
 
@@ -80,11 +81,21 @@ impl Transport {
             .service_account
             .reveal()
             .map_err(|error| Error::attention(Cause::Token, names.say(format!("`service_account`: {error}"))))?;
-        let key = auth::read_key(&names, secret.expose_secret())?;
-        names.account = key.client_email.clone();
-        let encrypted = config.base_url.scheme() == "https" || key.token_uri.starts_with("https");
-        let connector = connector(&names, encrypted)?;
-        let tokens = Tokens::new(&names, key, connector.clone(), context.requests.clone()).await?;
+        let secure = config.base_url.scheme() == "https";
+        let (connector, tokens) = match &config.login {
+            Some(session) => {
+                names.account = "the Google account that signed in".into();
+                let user = User::new(&names, secret.expose_secret(), session)?;
+                (connector(&names, secure)?, Tokens::of_user(&names, user, context.requests.clone()))
+            }
+            None => {
+                let key = auth::read_key(&names, secret.expose_secret())?;
+                names.account = key.client_email.clone();
+                let connector = connector(&names, secure || key.token_uri.starts_with("https"))?;
+                let tokens = Tokens::new(&names, key, connector.clone(), context.requests.clone()).await?;
+                (connector, tokens)
+            }
+        };
         let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
         let base = config.base_url.to_string();
         let mut hub = Sheets::new(client, tokens.clone());

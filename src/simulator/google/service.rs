@@ -43,6 +43,8 @@ pub(super) struct State {
     pub email: String,
     /// The spreadsheets by id.
     pub books: HashMap<String, Held>,
+    /// Sign-ins of people.
+    pub logins: super::login::Logins,
     /// Tokens handed out.
     pub tokens: HashMap<String, Token>,
     /// Reads and writes, each, that one minute allows.
@@ -65,6 +67,7 @@ impl State {
             url: String::new(),
             email: email.to_owned(),
             books: HashMap::new(),
+            logins: Default::default(),
             tokens: HashMap::new(),
             quota: Some(60),
             disabled: false,
@@ -179,11 +182,21 @@ impl State {
             format!("http://{host}/token"),
             "https://oauth2.googleapis.com/token".to_owned(),
         ];
-        let token = token::grant(form, &self.email, &audiences, SystemTime::now())?;
+        let (token, refresh) = match self.logins.grant(form) {
+            Some(granted) => {
+                let scopes = vec!["spreadsheets".to_owned()];
+                (Token { scopes, until: SystemTime::now() + Duration::from_secs(3599) }, granted?)
+            }
+            None => (token::grant(form, &self.email, &audiences, SystemTime::now())?, None),
+        };
         self.made += 1;
         let name = format!("ya29.simulated-{:08}", self.made);
         self.tokens.insert(name.clone(), token);
-        Ok(json!({ "access_token": name, "expires_in": 3599, "token_type": "Bearer" }))
+        let mut answer = json!({ "access_token": name, "expires_in": 3599, "token_type": "Bearer" });
+        if let Some(refresh) = refresh {
+            answer["refresh_token"] = refresh.into();
+        }
+        Ok(answer)
     }
 }
 
@@ -196,6 +209,17 @@ pub(super) async fn answer(Shared(state): Shared<Arc<Mutex<State>>>, request: Re
         return match lock(&state).grant(&parts, &String::from_utf8_lossy(&bytes)) {
             Ok(token) => wire::json_answer(200, &token, true),
             Err(refused) => wire::json_answer(400, &refused.body(), true),
+        };
+    }
+    if path == "/auth" && parts.method == "GET" {
+        return match lock(&state).logins.authorize(parts.uri.query().unwrap_or("")) {
+            Ok(back) => {
+                let mut answer = Response::new(Body::empty());
+                *answer.status_mut() = crate::simulator::status(302);
+                back.parse().into_iter().for_each(|back| drop(answer.headers_mut().insert(header::LOCATION, back)));
+                answer
+            }
+            Err(why) => wire::json_answer(400, &json!({ "error": why }), true),
         };
     }
     if parts.method == "POST" && path.starts_with("/simulator/") {

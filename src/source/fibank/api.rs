@@ -251,7 +251,7 @@ async fn enter(
     username: &str,
     password: &SecretString,
 ) -> Result<(Client, Token), Error> {
-    let client = Client::at(base, service, context.requests.clone(), true, TIMEOUT)?;
+    let client = Client::at(base, service, context.requests.clone(), true, TIMEOUT)?.traced(context.trace.clone());
     let door = Door { service, base, client: &client, context, username, password };
     let token = door.enter().await?;
     Ok((client, token))

@@ -1,0 +1,195 @@
+//! `login`: the owner's own sign-in at Google, from the browser to rows in the sheet, and its end.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
+
+use bankfeed::simulator::Fault;
+use bankfeed::simulator::fibank::Bank;
+use url::Url;
+
+use crate::cli::{Daemon, run};
+use crate::world::World;
+
+/// A household whose sheet is written in the owner's name.
+async fn world() -> World {
+    let world = World::new(Bank::small()).await;
+    std::fs::write(world.dir.path().join("client.json"), world.google.oauth_client()).unwrap();
+    configure(&world);
+    world
+}
+
+fn configure(world: &World) {
+    let text = std::fs::read_to_string(world.config_path()).unwrap();
+    let text = text.replace("service_account = { file =", "oauth = { client = { file =");
+    let text = text.replace("google-key.json\" }", "client.json\" } }");
+    std::fs::write(world.config_path(), text).unwrap();
+}
+
+/// A browser: goes to an address and reports status and `Location`.
+async fn visit(address: &str) -> (u16, Option<String>) {
+    let http = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .tls_certs_only([])
+        .build()
+        .unwrap();
+    let answer = http.get(address).send().await.unwrap();
+    let location = answer.headers().get("location").map(|location| location.to_str().unwrap().to_owned());
+    (answer.status().as_u16(), location)
+}
+
+/// `login` at work, with the address that it asks to be opened.
+struct Login(Child, String);
+
+impl Login {
+    async fn begin(world: &World) -> Login {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bankfeed"));
+        command.arg("--config").arg(world.config_path()).args(["login", "household"]).env_remove("BANKFEED_CONFIG");
+        let begin = move || {
+            let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let mut lines = Vec::new();
+            let mut stderr = BufReader::new(child.stderr.take().unwrap());
+            while !lines.last().is_some_and(|line: &String| line.contains("ssh -L")) {
+                let mut line = String::new();
+                assert!(stderr.read_line(&mut line).unwrap() > 0, "{lines:?}");
+                lines.push(line);
+            }
+            let address = lines.iter().find(|line| line.starts_with("http")).unwrap().trim().to_owned();
+            child.stderr = Some(stderr.into_inner());
+            Login(child, address)
+        };
+        tokio::task::spawn_blocking(begin).await.unwrap()
+    }
+
+    /// Its exit status, and what it said at the end.
+    async fn end(mut self) -> (i32, String) {
+        let end = move || {
+            let mut said = String::new();
+            self.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            (self.0.wait().unwrap().code().unwrap(), said)
+        };
+        tokio::task::spawn_blocking(end).await.unwrap()
+    }
+}
+
+async fn sign_in(world: &World) {
+    let login = Login::begin(world).await;
+    let (status, back) = visit(&login.1).await;
+    assert_eq!(status, 302);
+    assert_eq!(visit(&back.unwrap()).await.0, 200);
+    let (status, said) = login.end().await;
+    assert_eq!(status, 0, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_signs_in_once_and_rows_arrive_until_google_ends_it() {
+    let world = world().await;
+    let list = run(&world, &["login"]).await;
+    assert_eq!(String::from_utf8(list.stdout).unwrap(), "bankfeed login household\n");
+    let early = run(&world, &["sync"]).await;
+    assert_eq!(early.status.code(), Some(3));
+    let said = String::from_utf8(early.stdout).unwrap();
+    assert!(said.contains("nobody has signed in yet: run `bankfeed login household`"), "{said}");
+
+    sign_in(&world).await;
+    let kept = world.data_dir().join("logins/google-household.json");
+    assert_eq!(kept.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(std::fs::read_to_string(&kept).unwrap().contains("1//simulated-refresh"));
+    let output = run(&world, &["check"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(run(&world, &["sync"]).await.status.code(), Some(0));
+    world.assert_delivered();
+
+    world.google.withdraw_logins();
+    let ended = run(&world, &["check"]).await;
+    assert_eq!(ended.status.code(), Some(3));
+    let said = String::from_utf8(ended.stdout).unwrap();
+    assert!(said.contains("Google has ended the sign-in") && said.contains("run `bankfeed login household`"), "{said}");
+    // The daemon says it where everybody looks, and takes the new sign-in at once.
+    world.bank.edit(|bank| {
+        let (iban, number) = (bank.customers[0].accounts[0].iban.clone(), bank.last_number() + 1);
+        let entry = bank.customers[0].accounts[0].entries.last().unwrap().clone();
+        bank.add(
+            &iban,
+            bankfeed::simulator::fibank::Entry { number, time: chrono::Utc::now().fixed_offset(), ..entry },
+        );
+    });
+    let daemon = Daemon::start(&world).await;
+    assert_eq!(run(&world, &["sync"]).await.status.code(), Some(3));
+    let (_, state) = crate::cli::json(&world, &["status", "--json"]).await;
+    let attention = state["destinations"][0]["attention"].as_str().unwrap().to_owned();
+    assert!(attention.contains("bankfeed login household"), "{attention}");
+    sign_in(&world).await;
+    assert_eq!(run(&world, &["sync"]).await.status.code(), Some(0));
+    let (_, state) = crate::cli::json(&world, &["status", "--json"]).await;
+    assert!(state["destinations"][0]["attention"].is_null(), "{state}");
+    daemon.stop().await;
+    world.assert_delivered();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_our_own_browser_with_our_own_proof_gets_in() {
+    let world = world().await;
+    let login = Login::begin(&world).await;
+    let asked = Url::parse(&login.1).unwrap();
+    let value = |name: &str| asked.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
+    assert_eq!((value("code_challenge_method").as_str(), value("access_type").as_str()), ("S256", "offline"));
+    let redirect = value("redirect_uri");
+    assert!(redirect.starts_with("http://127.0.0.1:"), "{redirect}");
+    // Somebody else's code, slipped in: the state is not ours.
+    for query in ["?code=4/evil&state=guessed", "?code=4/evil", "?error=access_denied", "favicon.ico"] {
+        assert_eq!(visit(&format!("{redirect}/{query}")).await.0, 404);
+    }
+    // A code that was made for another challenge does not fit the proof.
+    let stolen = login.1.replace(&value("code_challenge"), &"A".repeat(43));
+    let (_, back) = visit(&stolen).await;
+    assert_eq!(visit(&back.unwrap()).await.0, 200);
+    let (status, said) = login.end().await;
+    assert_eq!(status, 3);
+    assert!(said.contains("does not take the browser's answer (status 400, invalid_grant)"), "{said}");
+    assert!(!world.data_dir().join("logins").exists());
+
+    let login = Login::begin(&world).await;
+    let asked = Url::parse(&login.1).unwrap();
+    let state = asked.query_pairs().find(|(key, _)| key == "state").unwrap().1.into_owned();
+    let redirect = asked.query_pairs().find(|(key, _)| key == "redirect_uri").unwrap().1.into_owned();
+    assert_eq!(visit(&format!("{redirect}/?error=access_denied&state={state}")).await.0, 200);
+    let (status, said) = login.end().await;
+    assert_eq!(status, 3);
+    assert!(said.contains("access was refused in the browser"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_signed_in_to_is_told_in_one_line() {
+    let world = world().await;
+    for (name, expected) in [("base", "is no destination with `oauth`"), ("nowhere", "bankfeed login household")] {
+        let output = run(&world, &["login", name]).await;
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(expected) && said.lines().count() == 1, "{said}");
+    }
+    std::fs::write(world.dir.path().join("client.json"), r#"{"type":"service_account","private_key":"hush"}"#).unwrap();
+    let output = run(&world, &["login", "household"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("not the JSON of an OAuth client") && !said.contains("hush"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_endpoint_that_is_unwell_costs_no_sign_in() {
+    let world = world().await;
+    sign_in(&world).await;
+    let kept = std::fs::read_to_string(world.data_dir().join("logins/google-household.json")).unwrap();
+    for (answer, status) in [
+        (Fault::Status(200, r#"{"token_type":"Bearer"}"#.into()), 0),
+        (Fault::Status(200, "<html>Sign in</html>".into()), 0),
+        (Fault::Status(503, String::new()), 0),
+        (Fault::Status(400, r#"{"error":"invalid_client"}"#.into()), 3),
+    ] {
+        world.google.server.fail_next("/token", answer);
+        let output = run(&world, &["check"]).await;
+        assert_eq!(output.status.code(), Some(status), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    assert_eq!(std::fs::read_to_string(world.data_dir().join("logins/google-household.json")).unwrap(), kept);
+}
