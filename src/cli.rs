@@ -21,6 +21,7 @@ mod backup;
 mod check;
 mod export;
 mod extract;
+mod log;
 mod recover;
 mod restore;
 mod rules;
@@ -224,7 +225,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return if usage.use_stderr() { USAGE } else { 0 };
         }
     };
-    terminal::start_logging(matches!(cli.command, Sub::Run));
+    log::start(matches!(cli.command, Sub::Run));
     match dispatch(cli) {
         Ok(status) => status,
         // Whoever read our output has seen enough.

@@ -9,6 +9,7 @@ mod crash;
 mod docs;
 mod explore;
 mod integrity;
+mod log;
 mod notify;
 mod rules;
 mod sql;
