@@ -270,6 +270,11 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         Sub::Rules(RulesSub::Apply { overwrite, yes }) => {
             return with_config(cli.config.as_deref(), |config| rules::apply(config, overwrite, yes));
         }
+        Sub::Export { format, output, selection } if export::is_made_here(format) => {
+            return with_config(cli.config.as_deref(), |config| {
+                export::make(&config, selection.into(), format, output.as_deref())
+            });
+        }
         Sub::Export { format, output, selection } => (Command::Export { selection: selection.into(), format }, output),
         Sub::Verify { destination, json, repair } => {
             let request = Verification { destinations: destination.map(|name| vec![name]), repair };

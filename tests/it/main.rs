@@ -8,6 +8,7 @@ mod conformance;
 mod crash;
 mod docs;
 mod explore;
+mod export;
 mod integrity;
 mod log;
 mod notify;
