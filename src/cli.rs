@@ -22,6 +22,7 @@ mod check;
 mod export;
 mod extract;
 mod init;
+mod log;
 mod login;
 mod recover;
 mod restore;
@@ -237,7 +238,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return if usage.use_stderr() { USAGE } else { 0 };
         }
     };
-    terminal::start_logging(matches!(cli.command, Sub::Run));
+    log::start(matches!(cli.command, Sub::Run));
     match dispatch(cli) {
         Ok(status) => status,
         // Whoever read our output has seen enough.
@@ -286,6 +287,11 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         }
         Sub::Rules(RulesSub::Apply { overwrite, yes }) => {
             return with_config(cli.config.as_deref(), |config| rules::apply(config, overwrite, yes));
+        }
+        Sub::Export { format, output, selection } if export::is_made_here(format) => {
+            return with_config(cli.config.as_deref(), |config| {
+                export::make(&config, selection.into(), format, output.as_deref())
+            });
         }
         Sub::Export { format, output, selection } => (Command::Export { selection: selection.into(), format }, output),
         Sub::Verify { destination, json, repair } => {

@@ -144,6 +144,10 @@ pub enum Format {
     Csv,
     /// One JSON object a line.
     Jsonl,
+    /// An Excel workbook with charts; made by whoever asks, of an [`Command::Extract`].
+    Xlsx,
+    /// An SQLite database; made by whoever asks, of an [`Command::Extract`].
+    Sqlite,
 }
 
 /// One line of an answer.

@@ -5,11 +5,12 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Level;
 
 use crate::config::{self, Config};
 use crate::control::{self, Command, Output};
@@ -19,6 +20,10 @@ use crate::schedule;
 use crate::store::{self, Store};
 use crate::sync::{Applied, Checked, Engine, Report, Request, Restored, Step, Verification, Verified, Watcher};
 use crate::web;
+
+mod journal;
+
+use journal::Journal;
 
 /// Hands waiting at most; one more is told to come back later.
 const QUEUE: usize = 8;
@@ -210,7 +215,7 @@ fn start(config: Config, store: Store, shutdown: Shutdown, is_daemon: bool) -> i
 
 /// Runs one job after the other, until the stop signal.
 async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>, is_daemon: bool) {
-    let mut teller = Teller::new(engine.clone());
+    let (mut teller, mut journal) = (Teller::new(engine.clone()), Journal::default());
     loop {
         let job = tokio::select! {
             job = queue.recv() => job,
@@ -221,10 +226,11 @@ async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>, is_daemon: 
         match job {
             Job::Cycle(request, watcher, reply) => {
                 teller.begin(&request);
+                let began = Instant::now();
                 let report = engine.cycle(&request, &watcher).await;
-                // What ended a cycle by hand is said by the command itself.
-                if is_daemon || report.is_ok() {
-                    log(&report, &engine.config);
+                // Of a cycle by hand the command itself says everything.
+                if is_daemon {
+                    log(&mut journal, &report, began.elapsed(), &engine.config);
                 }
                 tell(&mut teller, &report, &engine.config).await;
                 drop(reply.send(report));
@@ -260,22 +266,15 @@ async fn tell(teller: &mut Teller, report: &Result<Report, store::Error>, config
     teller.end(ended, Utc::now()).await;
 }
 
-/// One line per cycle, and one per problem.
-fn log(report: &Result<Report, store::Error>, config: &Config) {
-    let report = match report {
-        Ok(report) => report,
-        Err(error) => return tracing::error!("{}", crate::cli::explain(error, config)),
-    };
-    report.problem.iter().for_each(|problem| tracing::error!("{problem}"));
-    let new: u64 = report.sources.iter().map(|source| source.new).sum();
-    let delivered: u64 = report.destinations.iter().map(|destination| destination.appended).sum();
-    tracing::info!("cycle done: {new} new transactions, {delivered} rows delivered");
-    for source in &report.sources {
-        source.error.iter().for_each(|error| tracing::warn!("{error}"));
-        source.notes.iter().for_each(|note| tracing::warn!("{}: {note}", source.name));
-    }
-    for destination in &report.destinations {
-        destination.error.iter().for_each(|error| tracing::warn!("{error}"));
+/// Says in the log how the cycle went.
+fn log(journal: &mut Journal, report: &Result<Report, store::Error>, took: Duration, config: &Config) {
+    let why = report.as_ref().map_err(|error| crate::cli::explain(error, config));
+    for (level, line) in journal.lines(why.as_ref().map(|report| *report).map_err(String::as_str), took) {
+        match level {
+            Level::ERROR => tracing::error!("{line}"),
+            Level::WARN => tracing::warn!("{line}"),
+            _ => tracing::info!("{line}"),
+        }
     }
 }
 

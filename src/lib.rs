@@ -24,9 +24,9 @@
 //! - Text from the bank is data: never parsed as a formula, never a format string, never in a log.
 //!
 //! # Layers, downward only
-//! `main > cli > {demo, daemon} > {config, control, extract, image, listing, notify, web, sync} > {store, rules, reconcile,
-//! schedule, source, destination} > remote > model`; beside them `{demo, tests} > simulator`. A test holds the tree to
-//! this.
+//! `main > cli > {demo, daemon} > {config, control, extract, image, listing, notify, web, workbook, sync} > {store, rules,
+//! reconcile, schedule, source, destination} > remote > model`; beside them `{demo, tests} > simulator`. A test holds the
+//! tree to this.
 //!
 //! # Where to look
 //! In reading order:
@@ -60,6 +60,8 @@ pub mod listing;
 pub mod extract;
 
 pub mod image;
+
+pub mod workbook;
 
 pub mod web;
 

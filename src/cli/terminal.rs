@@ -1,4 +1,4 @@
-//! This process's own output: data to stdout or a file, talk and progress bars to stderr, logs for journald or eyes.
+//! This process's own output: data to stdout or a file, talk and progress bars to stderr.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -9,18 +9,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::control::Output;
 use crate::sync::Step;
-
-/// Starts logging to stderr: with times for eyes, without for journald, which adds its own.
-pub fn start_logging(is_daemon: bool) {
-    let level = if is_daemon { tracing::Level::INFO } else { tracing::Level::WARN };
-    let for_journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let builder =
-        tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).with_target(false).with_ansi(colour);
-    let started = if for_journal { builder.without_time().try_init() } else { builder.try_init() };
-    // Only a second logger in one process fails here, and that is no reason to stop.
-    drop(started);
-}
 
 /// One line of trouble for stderr. Where stderr is closed nobody wants to know.
 pub fn complain(what: &dyn std::fmt::Display) {

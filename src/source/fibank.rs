@@ -187,7 +187,7 @@ impl Pull {
             let iban = text_of(entry, &["ibanAcNo", "iban"]).map(|iban| compact(&iban)).unwrap_or_default();
             if iban.is_empty() || !iban.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
                 // Statements are asked for by IBAN: whatever this is, it has none.
-                tracing::info!("{}: among {} is one without an IBAN; it is left out", self.name, call.what);
+                tracing::debug!("{}: among {} is one without an IBAN; it is left out", self.name, call.what);
                 continue;
             }
             let account = Account {

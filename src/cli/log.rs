@@ -1,0 +1,69 @@
+//! Lines of the log: for the journal with a priority and nothing it adds itself, for eyes with the time of day.
+//!
+//! A message is one line, whatever is in it: a line break would begin an entry of its own, and a control character from
+//! a bank could steer a terminal.
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Starts logging to stderr.
+pub(super) fn start(is_daemon: bool) {
+    let level = if is_daemon { Level::INFO } else { Level::WARN };
+    let lines = Lines { journal: is_journal(), colour: colour() };
+    let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).event_format(lines);
+    // Only a second logger in one process fails here, and that is no reason to stop.
+    drop(builder.try_init());
+}
+
+/// Whether stderr is the very stream that systemd has connected to the journal: it may have been sent elsewhere since.
+fn is_journal() -> bool {
+    let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let Ok(stat) = rustix::fs::fstat(io::stderr().as_fd()) else { return false };
+    named == format!("{}:{}", stat.st_dev, stat.st_ino)
+}
+
+fn colour() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+struct Lines {
+    journal: bool,
+    colour: bool,
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut message = String::new();
+        context.format_fields(Writer::new(&mut message), event)?;
+        let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let (priority, word, colour) = style(*event.metadata().level());
+        if self.journal {
+            return writeln!(writer, "<{priority}>{message}");
+        }
+        let time = chrono::Local::now().format("%Y-%m-%d %H:%M:%S");
+        match self.colour {
+            true => writeln!(writer, "\x1b[2m{time}\x1b[0m \x1b[{colour}m{word}\x1b[0m {message}"),
+            false => writeln!(writer, "{time} {word} {message}"),
+        }
+    }
+}
+
+/// Priority as syslog(3) counts, the word, and the colour of the word.
+fn style(level: Level) -> (u8, &'static str, u8) {
+    match level {
+        Level::ERROR => (3, "ERROR", 31),
+        Level::WARN => (4, " WARN", 33),
+        Level::INFO => (6, " INFO", 32),
+        _ => (7, "DEBUG", 34),
+    }
+}
