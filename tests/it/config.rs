@@ -610,7 +610,7 @@ fn mistakes() -> Vec<(String, String)> {
         ),
         (
             "monthly_requests = 1",
-            "unknown key `monthly_requests`, expected `name`, `kind`, `base_url`, `columns`, `updates`, `vanished`, `language`, `since`, `accounts`, `direction`, `spreadsheet`, `tab`, `service_account`, `order`, `balances_tab` or `dashboard_tab`",
+            "unknown key `monthly_requests`, expected `name`, `kind`, `base_url`, `columns`, `updates`, `vanished`, `language`, `since`, `accounts`, `direction`, `min_amount`, `type`, `spreadsheet`, `tab`, `service_account`, `order`, `balances_tab` or `dashboard_tab`",
         ),
     ] {
         case(format!("{SOURCE}{SHEET}{line}\n"), &format!(":10: destination `household`: {expected}"));

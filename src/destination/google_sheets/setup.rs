@@ -25,6 +25,9 @@ const NEW_ROWS: u32 = 1_000;
 /// Columns for the owner beside ours in a tab we create; every empty cell counts against the limit of 10 million.
 const SPARE_COLUMNS: u32 = 4;
 
+/// Cells a spreadsheet may have.
+const MOST_CELLS: u64 = 10_000_000;
+
 /// A tab of the spreadsheet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tab {
@@ -69,6 +72,16 @@ impl Book {
             tabs: tabs.collect(),
             named: named.filter_map(|range| Some((range.named_range_id?, range.name?))).collect(),
         }
+    }
+
+    /// A warning once little is left of the cells a spreadsheet may have; empty ones count.
+    pub fn nearly_full(&self) -> Option<String> {
+        let cells: u64 = self.tabs.iter().map(|tab| u64::from(tab.rows) * u64::from(tab.columns)).sum();
+        (cells >= MOST_CELLS / 10 * 9).then(|| {
+            format!(
+                "the spreadsheet has {cells} of the {MOST_CELLS} cells that Google allows, empty ones included: delete empty rows and columns soon, or start a new spreadsheet"
+            )
+        })
     }
 
     /// A title for a tab of ours that no other tab has.
