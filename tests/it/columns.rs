@@ -136,3 +136,89 @@ async fn a_bulgarian_destination_is_bulgarian_throughout() {
         }
     });
 }
+
+/// The owner asks for more columns than before.
+fn ask_for(world: &mut World, columns: &str) {
+    for extra in 1..3 {
+        world.extra[extra] = format!("columns = [{columns}]\n");
+    }
+    world.write_config();
+}
+
+async fn verify(world: &World, repair: bool) -> Vec<bankfeed::sync::Verified> {
+    let nobody: bankfeed::sync::Watcher = std::sync::Arc::new(|_| {});
+    let request = bankfeed::sync::Verification { destinations: None, repair };
+    world.engine().verify(&request, &nobody).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_column_asked_for_later_is_added_and_older_rows_get_it_on_request() {
+    let mut world = world("", "").await;
+    ask_for(&mut world, r#""date", "amount", "counterparty", "id""#);
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    world.google.edit(&world.spreadsheet, |book| {
+        book.insert_column("Transactions", 1);
+        book.set_cell("Transactions", 0, 1, CellValue::Text("Мое".into()));
+        book.set_cell("Transactions", 2, 1, CellValue::Text("моя бележка".into()));
+        book.sort_by_column("Transactions", 2, true);
+    });
+    let mine = world.column("Мое");
+    ask_for(
+        &mut world,
+        r#""date", "amount", "counterparty", "type", { field = "raw.reference", header = "Код" }, "id""#,
+    );
+    // With nothing new nothing is sent; the columns come with the next row.
+    world.clear_logs();
+    world.cycle().await;
+    assert_eq!(world.google.server.requests() + world.airtable.server.requests(), 0);
+    let booked = world.bank.edit(|bank| bank.transactions());
+    let empty = |cells: &[CellValue]| cells.iter().filter(|cell| **cell == CellValue::Empty).count();
+    world.bank.edit(|bank| {
+        let number = bank.last_number() + 1;
+        let (iban, entry, _) = &booked[0];
+        bank.add(iban, Entry { number, time: chrono::Utc::now().fixed_offset(), ..entry.clone() });
+    });
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    assert_eq!(empty(&world.column("Type")), booked.len(), "only the new row has it yet");
+
+    // Who asks gets the older rows filled, and nothing else is touched.
+    let found = verify(&world, false).await;
+    assert!(found.iter().all(|one| one.different.iter().all(|one| ["type", "raw.reference"].contains(&&*one.column))));
+    assert!(found.iter().all(|one| !one.different.is_empty() && one.missing.is_empty()), "{found:?}");
+    verify(&world, true).await;
+    let by_id: BTreeMap<String, (String, String)> = world
+        .bank
+        .edit(|bank| bank.transactions())
+        .into_iter()
+        .map(|(iban, entry, _)| (format!("fibank:{iban}:{}", entry.number), (entry.type_name, entry.reference)))
+        .collect();
+    let (types, codes) = (world.column("Type"), world.column("Код"));
+    for (at, (id, _)) in world.in_sheet().iter().enumerate() {
+        let text = |text: &str| if text.is_empty() { CellValue::Empty } else { CellValue::Text(text.into()) };
+        assert_eq!((&types[at], &codes[at]), (&text(&by_id[id].0), &text(&by_id[id].1)), "{id}");
+    }
+    for cells in world.airtable.read(&world.base, |base| base.records("Transactions")) {
+        let (kind, code) = &by_id[cells["Transaction ID"].as_str().unwrap()];
+        let text = |name: &str| cells.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        assert_eq!((&text("Type"), &text("Код")), (kind, code));
+    }
+    assert_eq!(world.column("Мое")[..mine.len()], mine);
+    assert!(verify(&world, false).await.iter().all(|one| one.is_clean()));
+}
+
+#[tokio::test]
+async fn a_repair_alone_adds_and_fills_a_column_asked_for_later() {
+    let mut world = world("", "").await;
+    ask_for(&mut world, r#""date", "amount", "id""#);
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    ask_for(&mut world, r#""date", "amount", "counterparty", "id""#);
+    let found = verify(&world, false).await;
+    assert!(found.iter().all(|one| one.error.as_ref().unwrap().contains("verify")), "{found:?}");
+    let mended = verify(&world, true).await;
+    assert!(mended.iter().all(|one| one.error.is_none() && !one.open), "{mended:?}");
+    let named =
+        world.bank.edit(|bank| bank.transactions()).iter().filter(|(_, one, _)| !one.counterparty.is_empty()).count();
+    assert_eq!(world.column("Counterparty").iter().filter(|cell| **cell != CellValue::Empty).count(), named);
+    let records = world.airtable.read(&world.base, |base| base.records("Transactions"));
+    assert_eq!(records.iter().filter(|cells| cells.contains_key("Counterparty")).count(), named);
+}

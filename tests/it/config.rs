@@ -650,7 +650,7 @@ fn mistakes() -> Vec<(String, String)> {
         ("tables = \"x\"", "unknown key `tables`, did you mean `table`?"),
         (
             "order = \"newest-first\"",
-            "unknown key `order`, expected `name`, `kind`, `base_url`, `columns`, `updates`, `vanished`, `language`, `since`, `accounts`, `direction`, `base`, `table`, `token`, `monthly_requests` or `accounts_table`",
+            "unknown key `order`, expected `name`, `kind`, `base_url`, `columns`, `updates`, `vanished`, `language`, `since`, `accounts`, `direction`, `min_amount`, `type`, `base`, `table`, `token`, `monthly_requests` or `accounts_table`",
         ),
     ] {
         case(format!("{SOURCE}{BASE}{line}\n"), &format!(":10: destination `base`: {expected}"));

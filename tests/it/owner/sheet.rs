@@ -350,7 +350,12 @@ impl Life<'_> {
                 }
             }
         }
-        match self.sheet.marks.iter().find(|(mark, spot)| !marks.contains(&((*mark).clone(), (*spot).clone()))) {
+        // An empty row that was coloured may have become one of ours.
+        let same = |spot: &Spot, found: &Spot| {
+            spot.column == found.column && (spot.beside == found.beside || spot.beside.is_none())
+        };
+        let is_there = |mark: &String, spot: &Spot| marks.iter().any(|(other, at)| other == mark && same(spot, at));
+        match self.sheet.marks.iter().find(|(mark, spot)| !is_there(mark, spot)) {
             None => Ok(()),
             Some(lost) => Err(format!("of notes and colours {lost:?} is not among {marks:?}")),
         }
