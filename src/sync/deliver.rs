@@ -19,6 +19,7 @@ use crate::remote::{Context, Error, Kind};
 use crate::rules::SET_BY_RULES;
 use crate::store::{self, Attention, Change, DestinationState, Intent};
 
+mod backfill;
 mod put_right;
 
 pub use put_right::Restored;

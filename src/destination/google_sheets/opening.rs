@@ -83,6 +83,8 @@ impl GoogleSheets {
             let balances = if lacking { Some(self.new_balances(&book, &mut plan.requests, attempt)) } else { None };
             // Whatever becomes of the answer, the owner is told.
             self.memory.id_made_again |= plan.id_again;
+            plan.unfilled.retain(|key| !self.memory.unfilled.contains(key));
+            self.memory.unfilled.append(&mut plan.unfilled);
             if !plan.requests.is_empty() {
                 let requests = std::mem::take(&mut plan.requests);
                 match self.transport().await?.update(requests).await {
