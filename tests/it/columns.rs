@@ -263,3 +263,33 @@ async fn a_column_of_rules_asked_for_later_is_filled_by_rules_apply_and_then_the
     world.engine().apply_rules(false, &nobody).await.unwrap();
     assert_eq!((vendors(&world).len(), writes(&world)), (out.len() - 1, before));
 }
+
+#[tokio::test]
+async fn a_field_of_the_base_that_comes_back_is_filled_by_a_repair() {
+    let world = world("", "").await;
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    let booked = world.booked().len();
+    world.airtable.edit(&world.base, |base| base.delete_field("Transactions", "Currency"));
+    let book = |world: &World| {
+        world.bank.edit(|bank| {
+            let number = bank.last_number() + 1;
+            let (iban, entry, _) = bank.transactions().remove(0);
+            bank.add(&iban, Entry { number, time: chrono::Utc::now().fixed_offset(), ..entry });
+        });
+    };
+    book(&world);
+    let report = world.cycle().await;
+    assert_eq!((report.exit_status(), report.destinations[1].appended), (0, 1), "{report:?}");
+    assert!(
+        verify(&world, false).await.iter().all(|one| one.is_clean() && one.error.is_none()),
+        "it is missed by nobody"
+    );
+    world.airtable.edit(&world.base, |base| drop(base.add_field("Transactions", "Currency", "singleLineText")));
+    assert_eq!(verify(&world, false).await[1].different.len(), booked + 1);
+    verify(&world, true).await;
+    assert!(verify(&world, false).await[1].is_clean());
+    book(&world);
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    let records = world.airtable.read(&world.base, |base| base.records("Transactions"));
+    assert!(records.iter().all(|cells| cells["Currency"] == "EUR"), "{records:?}");
+}
