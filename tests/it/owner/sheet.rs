@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bankfeed::config::Order;
+use bankfeed::config::{Order, Vanished};
 use bankfeed::simulator::google::{CellValue, Location, Sheet, Spreadsheet};
 use chrono::NaiveDate;
 
@@ -302,6 +302,7 @@ impl Life<'_> {
                 return Err(format!("{id} is {cells:?} and should be {wanted:?}"));
             }
             self.check_formats(view, row, &id)?;
+            self.check_strike(view, row, &id)?;
         }
         if let Some(id) = self.sheet.rows.keys().find(|id| !seen.contains(*id)) {
             return Err(format!("{id} is not there"));
@@ -318,6 +319,22 @@ impl Life<'_> {
             let format = view.tab.cell(row, *column).and_then(|cell| cell.number_format()).map(|(kind, _)| kind);
             if format != Some(kind) && matches!(view.tab.value(row, *column), CellValue::Number(_)) {
                 return Err(format!("{field} of {id} in row {row} has the format {format:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the bank took back is struck through, and nothing else.
+    fn check_strike(&self, view: &View, row: usize, id: &str) -> Result<(), String> {
+        let marks = self.engine.config.destinations[0].rows().vanished == Vanished::Mark;
+        let wanted = marks && self.sheet.vanished.contains(id);
+        for (field, column) in
+            view.places.iter().filter(|(field, _)| ["date", "id", "balance"].contains(&field.as_str()))
+        {
+            let format = view.tab.cell(row, *column).and_then(|cell| cell.format());
+            let struck = format.is_some_and(|format| format["textFormat"]["strikethrough"] == true);
+            if struck != wanted {
+                return Err(format!("{field} of {id} is struck through: {struck}"));
             }
         }
         Ok(())
