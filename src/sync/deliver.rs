@@ -170,7 +170,8 @@ impl Engine {
             _ => None,
         };
         // The filter may have kept back what the row was before; and what it let through is kept right.
-        let was_accepted = previous.as_ref().is_some_and(|previous| config.filter.accepts(previous));
+        let was_accepted =
+            previous.as_ref().is_some_and(|previous| config.filter.accepts(previous)) || state.outgrown.contains(id);
         let accepted = config.filter.accepts(&transaction);
         if !accepted && !was_accepted {
             return Ok(Offer::Nothing);
@@ -480,6 +481,7 @@ impl Delivery<'_> {
     ) -> Result<Option<Vec<Verdict>>, Stop> {
         // A former try may still be under way: a refusal then speaks of this one only.
         let mut unclear = self.state.intents.iter().any(|old| old.number == batch.number && old.hash == batch.hash);
+        self.note_outgrown(items);
         if !batch.body.is_empty() {
             self.state.intents.retain(|old| old.number == batch.number && old.hash != batch.hash);
             self.state.intents.push(self.intent(batch, items));
@@ -519,6 +521,18 @@ impl Delivery<'_> {
                 // Still unclear: the next try of the same batch is harmless, it cannot apply twice.
                 Err(error) if error.is_transient() => {}
                 Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Rows that are there and would not be let through by what they say now: a later change would find no trace of their
+    /// having been let through.
+    fn note_outgrown(&mut self, items: &[Item]) {
+        for item in items.iter().filter(|item| item.what != What::New && !self.config.filter.accepts(&item.transaction))
+        {
+            let id = &item.transaction.row.id;
+            if !self.state.outgrown.contains(id) {
+                self.state.outgrown.push(id.clone());
             }
         }
     }

@@ -293,3 +293,32 @@ async fn a_field_of_the_base_that_comes_back_is_filled_by_a_repair() {
     let records = world.airtable.read(&world.base, |base| base.records("Transactions"));
     assert!(records.iter().all(|cells| cells["Currency"] == "EUR"), "{records:?}");
 }
+
+#[tokio::test]
+async fn a_row_that_crosses_the_line_more_than_once_stays_one_row_and_right() {
+    let world = world("min_amount = 50", "min_amount = 50\nvanished = \"delete\"").await;
+    let number = world.bank.edit(|bank| {
+        let number = bank.last_number() + 1;
+        let (iban, entry, _) = bank.transactions().remove(0);
+        bank.add(&iban, Entry { number, time: chrono::Utc::now().fixed_offset(), ..entry });
+        number
+    });
+    let id = ids(&world, |entry| entry.number == number).pop_first().unwrap();
+    for (amount, there) in [("-10", 0), ("-60", 1), ("-20", 1), ("-30", 1), ("-70", 1), ("-5", 1)] {
+        change(&world, number, |entry| entry.amount = amount.parse().unwrap());
+        let report = world.cycle().await;
+        assert_eq!(report.exit_status(), 0, "{report:?}");
+        for (place, rows) in [("sheet", world.in_sheet()), ("base", world.in_base())] {
+            let found: Vec<&String> = rows.iter().filter(|(found, _)| *found == id).map(|(_, amount)| amount).collect();
+            assert_eq!(found, vec![&format!("{amount}.00"); there], "{place}");
+        }
+    }
+    // What is there is taken away, too, though it is small by now.
+    world.bank.edit(|bank| {
+        for account in &mut bank.customers[0].accounts {
+            account.entries.retain(|entry| entry.number != number);
+        }
+    });
+    world.cycle().await;
+    assert!(!in_base(&world).contains(&id));
+}
