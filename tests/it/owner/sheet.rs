@@ -170,6 +170,8 @@ impl Life<'_> {
             25 => self.colour(&view, row.max(1), column),
             26 => {
                 let Some(spot) = view.spot(row.max(1), column) else { return };
+                let before = view.tab.cell(row.max(1), column).and_then(|cell| cell.note().map(str::to_owned));
+                before.map(|before| self.sheet.marks.remove(&before));
                 self.sheet.marks.insert(word.clone(), spot);
                 self.in_page(format!("notes `{word}` on {row} {column}"), |book| {
                     book.set_note(&tab, row.max(1), column, &word);
@@ -229,14 +231,14 @@ impl Life<'_> {
         if row == 0 {
             return;
         }
-        match view.id(row) {
-            Some(id) => self.sheet.delete(&id),
-            None => (0..view.tab.column_count).for_each(|column| {
-                self.sheet.words.remove(&view.text(row, column));
-                let Some(cell) = view.tab.cell(row, column) else { return };
-                cell.note().map(|note| self.sheet.marks.remove(note));
-                cell.format().and_then(colour).map(|colour| self.sheet.marks.remove(&colour));
-            }),
+        for column in 0..view.tab.column_count {
+            let Some(cell) = view.tab.cell(row, column) else { continue };
+            let marks = [cell.note().map(str::to_owned), cell.format().and_then(colour)];
+            marks.into_iter().flatten().for_each(|mark| drop(self.sheet.marks.remove(&mark)));
+            self.sheet.words.remove(&show(&cell.value));
+        }
+        if let Some(id) = view.id(row) {
+            self.sheet.delete(&id);
         }
         self.in_page(format!("deletes row {row}, {:?}", view.id(row)), |book| book.delete_row(&view.title, row));
     }
