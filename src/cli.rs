@@ -20,10 +20,13 @@ mod accounts;
 mod backup;
 mod check;
 mod export;
+mod extract;
+mod init;
 mod recover;
 mod restore;
 mod rules;
 mod simulate;
+mod sql;
 mod status;
 mod sync;
 pub mod terminal;
@@ -60,6 +63,8 @@ enum Sub {
         #[arg(long)]
         keep_running: bool,
     },
+    /// Ask a few questions and write a configuration; one that is there is never overwritten
+    Init(init::Options),
     /// Prove configuration, secrets, sources and destinations, writing nothing
     Check,
     /// Run one cycle now
@@ -98,6 +103,15 @@ enum Sub {
         /// As JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Ask the store in SQL, read-only: tables accounts, transactions, deliveries; without a question, a prompt
+    Sql {
+        /// The question, e.g. "SELECT COUNT(*) FROM transactions"
+        #[arg(value_name = "QUERY")]
+        question: Option<String>,
+        /// Form of the answer
+        #[arg(long, value_enum, default_value_t = sql::Format::Table)]
+        format: sql::Format,
     },
     /// Try the rules of the configuration, or apply them to rows already there
     #[command(subcommand)]
@@ -234,6 +248,7 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
             clap_complete::generate(shell, &mut Cli::command(), "bankfeed", &mut script);
             return terminal::Terminal::stdout().data(&String::from_utf8_lossy(&script)).map(|()| 0);
         }
+        Sub::Init(options) => return init::run(cli.config.as_deref(), &options),
         Sub::Run => return with_config(cli.config.as_deref(), run_daemon),
         Sub::Backup { file } => return with_config(cli.config.as_deref(), |config| back_up(config, &file)),
         Sub::Recover { file } => return with_config(cli.config.as_deref(), |config| recover::run(&config, &file)),
@@ -246,6 +261,9 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         Sub::Status { json } => (Command::Status { json }, None),
         Sub::Accounts { json } => (Command::Accounts { json }, None),
         Sub::Transactions { selection, json } => (Command::Transactions { selection: selection.into(), json }, None),
+        Sub::Sql { question, format } => {
+            return with_config(cli.config.as_deref(), |config| sql::run(&config, question.as_deref(), format));
+        }
         Sub::Rules(RulesSub::Test { json }) => {
             return with_config(cli.config.as_deref(), |config| {
                 let rules = config.rules.list().to_vec();
@@ -331,8 +349,11 @@ fn own(config: Config, command: Command, mut output: impl Output + 'static) -> i
             | Command::Restore { .. }
             | Command::RulesApply { .. }
     );
-    if sends && let Err(error) = config.check_secrets() {
-        terminal::complain(&error);
+    let missing = if sends { config.missing_secrets() } else { Vec::new() };
+    if let Some(first) = missing.first() {
+        // A check tells everything at once; for the others one reason is enough.
+        let told = if command == Command::Check { &missing[..] } else { std::slice::from_ref(first) };
+        told.iter().for_each(|error| terminal::complain(error));
         return Ok(Some(USAGE));
     }
     let store = match open_store(&config) {
@@ -395,7 +416,7 @@ fn open_store(config: &Config) -> Result<Opened, u8> {
 }
 
 /// The exit status that an error of the store amounts to.
-fn status_of(error: &store::Error) -> u8 {
+pub fn status_of(error: &store::Error) -> u8 {
     match error {
         store::Error::Full => ATTENTION,
         store::Error::Backup(_) => USAGE,
@@ -436,6 +457,7 @@ pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io:
         Command::RulesPreview { fingerprint } => rules::preview(owner, *fingerprint, output),
         Command::RulesApply { fingerprint, overwrite } => rules::execute(owner, *fingerprint, *overwrite, output),
         Command::Export { selection, format } => export::execute(owner, selection, *format, output),
+        Command::Extract { selection } => extract::execute(owner, selection, output),
         Command::Verify { request, json } => verify::execute(owner, request, *json, output),
         Command::Restore { destination, ids } => restore::execute(owner, destination, ids, output),
         Command::Backup => backup::execute(owner, output),

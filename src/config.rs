@@ -16,9 +16,11 @@ use crate::model::{Direction, Field, Language};
 use crate::rules::Rules;
 use crate::schedule::Schedule;
 
+pub mod answer;
 mod enrichment;
 mod keys;
 mod locate;
+mod notifier;
 mod parse;
 mod reader;
 mod secret;
@@ -27,7 +29,8 @@ mod words;
 
 pub use keys::known_keys;
 pub use locate::{Environment, find};
-pub use parse::{load, load_with};
+pub use notifier::{Email, Notifier, NotifierKind, On};
+pub use parse::{load, load_with, machine_timezone};
 pub use secret::Secret;
 
 /// A configuration that cannot be used: one line that names file, line, entry, key and what was expected.
@@ -58,6 +61,8 @@ pub struct Config {
     pub rules: Rules,
     /// The page and the API on the network; `None`: not wanted.
     pub http: Option<Http>,
+    /// Whom to tell what, in file order; names are unique among them.
+    pub notifiers: Vec<Notifier>,
     /// Things worth a warning, e.g. a plain secret in a file that others can read.
     pub warnings: Vec<String>,
 }
@@ -133,13 +138,14 @@ impl Destination {
         }
     }
 
+    /// Whether anything of the payload as received is shown.
+    pub fn shows_raw(&self) -> bool {
+        self.rows().columns.iter().any(|column| matches!(column.field, Field::Raw(_)))
+    }
+
     /// Whether it has a column for this field.
     pub fn shows(&self, field: &Field) -> bool {
-        let rows = match &self.kind {
-            DestinationKind::GoogleSheets(sheets) => &sheets.rows,
-            DestinationKind::Airtable(airtable) => &airtable.rows,
-        };
-        rows.columns.iter().any(|column| column.field == *field)
+        self.rows().columns.iter().any(|column| column.field == *field)
     }
 }
 
@@ -289,10 +295,21 @@ impl Filter {
 impl Config {
     /// Resolves every secret once, so that a missing one is told before anything starts.
     pub fn check_secrets(&self) -> Result<(), Error> {
-        for (place, secret) in self.secrets() {
-            secret.reveal().map_err(|error| Error(format!("{place}: {error}")))?;
+        self.missing_secrets().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Every secret that cannot be read, one line each.
+    pub fn missing_secrets(&self) -> Vec<Error> {
+        let revealed = self.secrets().into_iter().map(|(place, secret)| (place, secret.reveal()));
+        let missing = revealed.filter_map(|(place, secret)| Some(Error(format!("{place}: {}", secret.err()?))));
+        let mut missing: Vec<Error> = missing.collect();
+        if missing.is_empty() {
+            missing.extend(self.http.as_ref().and_then(|http| http.check_tokens().err()));
         }
-        self.http.as_ref().map_or(Ok(()), Http::check_tokens)
+        for notifier in &self.notifiers {
+            missing.extend(notifier.address().err().map(|why| Error(format!("notify `{}`: {why}", notifier.name))));
+        }
+        missing
     }
 
     /// Every secret with the place it has in the file, e.g. source `fibank`: password.
@@ -311,7 +328,11 @@ impl Config {
             let tokens = [("token", &http.token), ("import_token", &http.import_token)];
             tokens.into_iter().filter_map(|(key, secret)| Some((format!("http: {key}"), secret.as_ref()?)))
         });
-        sources.chain(destinations).chain(http).collect()
+        let notifiers = self.notifiers.iter().flat_map(|notifier| {
+            let name = &notifier.name;
+            notifier.secrets().into_iter().map(move |(key, secret)| (format!("notify `{name}`: {key}"), secret))
+        });
+        sources.chain(destinations).chain(http).chain(notifiers).collect()
     }
 }
 

@@ -78,6 +78,11 @@ pub enum Command {
         /// In which form.
         format: Format,
     },
+    /// Accounts, transactions and deliveries in lines, for whoever builds something of them.
+    Extract {
+        /// Which transactions.
+        selection: Selection,
+    },
     /// Reads destinations back.
     Verify {
         /// Which, and whether to mend.

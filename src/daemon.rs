@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{self, Config};
 use crate::control::{self, Command, Output};
+use crate::notify::Teller;
 use crate::remote::{Backoff, Shutdown};
 use crate::schedule;
 use crate::store::{self, Store};
@@ -202,6 +203,7 @@ fn start(config: Config, store: Store, shutdown: Shutdown, is_daemon: bool) -> i
 
 /// Runs one job after the other, until the stop signal.
 async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>, is_daemon: bool) {
+    let mut teller = Teller::new(engine.clone());
     loop {
         let job = tokio::select! {
             job = queue.recv() => job,
@@ -211,11 +213,13 @@ async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>, is_daemon: 
         // Whoever asked may have gone away; the work is done all the same.
         match job {
             Job::Cycle(request, watcher, reply) => {
+                teller.begin(&request);
                 let report = engine.cycle(&request, &watcher).await;
                 // What ended a cycle by hand is said by the command itself.
                 if is_daemon || report.is_ok() {
                     log(&report, &engine.config);
                 }
+                tell(&mut teller, &report, &engine.config).await;
                 drop(reply.send(report));
             }
             Job::Check(watcher, reply) => {
@@ -236,6 +240,13 @@ async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>, is_daemon: 
             }
         }
     }
+}
+
+/// Tells whom the configuration names how the cycle went.
+async fn tell(teller: &mut Teller, report: &Result<Report, store::Error>, config: &Config) {
+    let why = report.as_ref().map_err(|error| (crate::cli::status_of(error), crate::cli::explain(error, config)));
+    let ended = why.as_ref().map(|report| *report).map_err(|(status, why)| (*status, why.as_str()));
+    teller.end(ended, Utc::now()).await;
 }
 
 /// One line per cycle, and one per problem.

@@ -111,11 +111,14 @@ pub enum Settled {
     },
 }
 
-/// What a destination itself knows of deliveries before this store's.
+/// What a destination itself knows of deliveries before this store's: which rows it was given, as far as two numbers can
+/// say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Past {
     /// How many rows were ever written; one that was put back counts once.
     pub rows: u64,
+    /// Sum of the hashes of their ids.
+    pub ids: u64,
     /// The latest time (seconds since 1970) among the rows written, by account.
     pub through: BTreeMap<String, i64>,
 }

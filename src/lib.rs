@@ -24,8 +24,9 @@
 //! - Text from the bank is data: never parsed as a formula, never a format string, never in a log.
 //!
 //! # Layers, downward only
-//! `main > cli > {demo, daemon} > {config, control, listing, web, sync} > {store, rules, reconcile, schedule, source,
-//! destination} > remote > model`; beside them `{demo, tests} > simulator`. A test holds the tree to this.
+//! `main > cli > {demo, daemon} > {config, control, extract, image, listing, notify, web, sync} > {store, rules, reconcile,
+//! schedule, source, destination} > remote > model`; beside them `{demo, tests} > simulator`. A test holds the tree to
+//! this.
 //!
 //! # Where to look
 //! In reading order:
@@ -46,6 +47,8 @@ pub mod store;
 
 pub mod sync;
 
+pub mod notify;
+
 pub mod schedule;
 
 pub mod config;
@@ -53,6 +56,10 @@ pub mod config;
 pub mod control;
 
 pub mod listing;
+
+pub mod extract;
+
+pub mod image;
 
 pub mod web;
 

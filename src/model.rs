@@ -14,6 +14,11 @@ use serde::{Deserialize, Serialize};
 /// The fixed rate of 2026-01-01: one euro is 1.95583 leva (EU Council Regulation of 2025-07-08).
 pub const BGN_PER_EUR: Decimal = Decimal::from_parts(195_583, 0, 0, false, 5);
 
+/// Hash of an id. Stored here and there, so it must never change.
+pub fn id_hash(id: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(id.as_bytes())
+}
+
 /// Forms under which the row with this id may stand in a sheet that was filled by hand or by an older program: the
 /// bank's own number alone, or behind the IBAN.
 pub fn aliases(id: &str) -> Vec<String> {

@@ -7,7 +7,7 @@ use chrono::{DateTime, FixedOffset, NaiveDate};
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use crate::model::{Row, bgn_to_eur};
+use crate::model::{Row, bgn_to_eur, id_hash};
 
 /// What the store remembers of a row without opening its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +41,6 @@ impl std::hash::Hasher for IdentityHasher {
     fn write_u64(&mut self, value: u64) {
         self.0 = value;
     }
-}
-
-/// Hash of an id. Stored, so it must never change.
-pub fn id_hash(id: &str) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(id.as_bytes())
 }
 
 /// Fingerprint of a payload exactly as received. Stored, so it must never change.

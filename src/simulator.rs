@@ -20,6 +20,8 @@ use tokio::net::TcpListener;
 pub mod airtable;
 pub mod fibank;
 pub mod google;
+pub mod mail;
+pub mod notices;
 pub mod world;
 
 /// One way in which an answer goes wrong.

@@ -12,7 +12,7 @@
 //! One tree holds everything, so that one atomic batch can touch anything. Keys:
 //! `t<number>` a transaction (its number is its place in the change log) · `c<seq>` a later change, with the former
 //! version · `k<day><account>` what reconciling needs of the rows of one day · `a<number>` accounts · `s<name>` sources ·
-//! `d<name>` destinations · `r<number>` runs · `m` counters.
+//! `d<name>` destinations · `n<name>` notifiers · `r<number>` runs · `m` counters.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -26,8 +26,8 @@ use chrono::{Datelike, NaiveDate};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::destination::What;
-use crate::model::{Account, Enrichment, Row, Transaction};
-use crate::reconcile::{IdentityHasher, Known, KnownRows, fingerprint, id_hash};
+use crate::model::{Account, Enrichment, Row, Transaction, id_hash};
+use crate::reconcile::{IdentityHasher, Known, KnownRows, fingerprint};
 
 pub mod backups;
 mod codec;
@@ -42,8 +42,10 @@ mod recover;
 mod tests;
 mod witness;
 
-pub use codec::StoredRow;
-pub use records::{Attention, DestinationState, Intent, Meta, Published, SourceState, StoredAccount};
+pub use codec::{Part, StoredRow};
+pub use records::{
+    Attention, DestinationState, Intent, Meta, NotifierState, Published, SourceState, StoredAccount, Told,
+};
 pub use recover::{Recovered, recover};
 
 /// Layout of the keys. A store with a higher one is refused, an older one is migrated. 1: without sums and generation.
@@ -112,7 +114,7 @@ pub struct Store {
 }
 
 /// One entry of the change log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Place in the log.
     pub seq: u64,
@@ -120,6 +122,8 @@ pub struct Change {
     pub number: u64,
     /// What happened.
     pub what: What,
+    /// The transaction's record, where reading the log has come by it.
+    record: Option<sled::IVec>,
 }
 
 /// A later change as stored: which row, what, when, and the version before.
@@ -191,6 +195,16 @@ impl Store {
     /// Stores what is remembered of a destination, durably.
     pub fn put_destination(&self, name: &str, target: &str, state: &DestinationState) -> Result<()> {
         self.put(named(b'd', &format!("{name}\0{target}")), codec::encode_json(state)?)
+    }
+
+    /// What is remembered of a notifier, if anything.
+    pub fn notifier(&self, name: &str) -> Result<Option<NotifierState>> {
+        self.record(&named(b'n', name))
+    }
+
+    /// Stores what is remembered of a notifier, durably.
+    pub fn put_notifier(&self, name: &str, state: &NotifierState) -> Result<()> {
+        self.put(named(b'n', name), codec::encode_json(state)?)
     }
 
     /// Records a finished run and forgets the oldest.
@@ -286,7 +300,7 @@ impl Store {
     pub fn stored(&self, number: u64) -> Result<StoredRow> {
         let value = self.disk.get(numbered(b't', number))?;
         let value = value.ok_or_else(|| Error::Damaged(format!("transaction number {number} is gone")))?;
-        self.decode(&value)
+        self.decode(&value, Part::Whole)
     }
 
     /// What the index says of every account's rows, without opening a record.
@@ -316,6 +330,14 @@ impl Store {
         Ok(rows)
     }
 
+    /// The transaction a change speaks of, as it was when the log was read. A part may be read where it is only delivered.
+    pub fn transaction_of(&self, change: &Change, part: Part) -> Result<Transaction> {
+        match &change.record {
+            Some(value) => Ok(self.in_context(self.decode(value, part)?)),
+            None => self.transaction(change.number),
+        }
+    }
+
     /// A transaction by number.
     pub fn transaction(&self, number: u64) -> Result<Transaction> {
         Ok(self.in_context(self.stored(number)?))
@@ -327,9 +349,14 @@ impl Store {
         found
             .map(|entry| {
                 let (key, value) = entry?;
-                Ok((parse_number(&key)?, self.in_context(self.decode(&value)?)))
+                Ok((parse_number(&key)?, self.in_context(self.decode(&value, Part::Whole)?)))
             })
             .collect()
+    }
+
+    /// How many transactions were first seen after `number`.
+    pub fn count_after(&self, number: u64) -> Result<u64> {
+        self.disk.range(after(b't', number)).try_fold(0, |count, entry| entry.map(|_| count + 1))
     }
 
     /// A transaction's number by its id.
@@ -349,14 +376,15 @@ impl Store {
     pub fn changes_after(&self, seq: u64, most: usize) -> Result<Vec<Change>> {
         let mut log = BTreeMap::new();
         for entry in self.disk.range(after(b't', seq)).take(most) {
-            let number = parse_number(&entry?.0)?;
-            log.insert(number, Change { seq: number, number, what: What::New });
+            let (key, value) = entry?;
+            let number = parse_number(&key)?;
+            log.insert(number, Change { seq: number, number, what: What::New, record: Some(value) });
         }
         for entry in self.disk.range(after(b'c', seq)).take(most) {
             let (key, value) = entry?;
             let seq = parse_number(&key)?;
             let change: StoredChange = parse_change(&value)?;
-            log.insert(seq, Change { seq, number: change.number, what: change.what });
+            log.insert(seq, Change { seq, number: change.number, what: change.what, record: None });
         }
         Ok(log.into_values().take(most).collect())
     }
@@ -410,7 +438,7 @@ impl Store {
 
     fn parse_former(&self, value: &[u8]) -> Result<Former> {
         let change = parse_change(value)?;
-        let transaction = self.in_context(self.decode(&change.former)?);
+        let transaction = self.in_context(self.decode(&change.former, Part::Whole)?);
         Ok(Former { replaced_at: change.at, what: change.what, transaction })
     }
 
@@ -434,11 +462,11 @@ impl Store {
         }
     }
 
-    fn decode(&self, value: &[u8]) -> Result<StoredRow> {
+    fn decode(&self, value: &[u8], part: Part) -> Result<StoredRow> {
         let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
         let prefix =
             |number: u16| accounts.get(usize::from(number)).map_or(String::new(), |account| account.id_prefix.clone());
-        Ok(self.codec.decode_row(value, prefix)?)
+        Ok(self.codec.decode_row(value, part, prefix)?)
     }
 
     fn in_context(&self, stored: StoredRow) -> Transaction {
@@ -572,7 +600,7 @@ impl Writer<'_> {
                 account: account.clone(),
                 fetched_until: None,
                 problem: None,
-                mending_failed: false,
+                unmendable: Vec::new(),
                 former_currencies: Vec::new(),
             });
         }
@@ -629,7 +657,7 @@ impl Writer<'_> {
     /// does to the same transaction would be lost: one batch, one change of it.
     pub fn enrich(&mut self, number: u64, enrichment: Enrichment, at: i64) -> Result<u64> {
         let (seq, value) = self.log(number, What::Enriched, at)?;
-        let stored = self.store.decode(&value)?;
+        let stored = self.store.decode(&value, Part::Whole)?;
         self.put_row(number, &StoredRow { enrichment, ..stored })?;
         Ok(seq)
     }

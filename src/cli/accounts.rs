@@ -45,6 +45,22 @@ impl<'a> Shown<'a> {
     }
 }
 
+/// An account as it is sent to whoever builds something of the store.
+pub(super) fn line(stored: &StoredAccount) -> crate::extract::Account {
+    let account = &stored.account;
+    crate::extract::Account {
+        account: account.account.clone(),
+        account_name: account.name.clone(),
+        customer: account.customer.clone(),
+        source: stored.source.clone(),
+        currency: account.currency.clone(),
+        balance: account.balance.map(money_text),
+        fetched_until: stored.fetched_until.map(|day| day.to_string()),
+        complete: stored.is_complete(),
+        problem: stored.problem.clone(),
+    }
+}
+
 /// Prints the accounts.
 pub(super) fn execute(owner: &Owner, json: bool, output: &mut dyn Output) -> Done {
     let accounts = owner.engine.store.accounts();

@@ -6,8 +6,8 @@
 
 use std::io;
 
+use super::Done;
 use super::transactions::select;
-use super::{Done, Failure};
 use crate::control::{Format, Output, Selection};
 use crate::daemon::Owner;
 use crate::listing::{Json, plain};
@@ -37,16 +37,23 @@ pub(super) fn execute(owner: &Owner, selection: &Selection, format: Format, outp
 
 fn cell(value: &Value<'_>) -> String {
     match value {
-        Value::Text(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) => format!("'{text}"),
+        Value::Text(text) => inert(text),
         other => plain(other).unwrap_or_default(),
     }
 }
 
-fn csv_line(cells: &[String]) -> Result<String, Failure> {
+/// Text that no spreadsheet takes for a formula.
+pub(super) fn inert(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']);
+    if formula { format!("'{text}") } else { text.to_owned() }
+}
+
+/// A line of CSV.
+pub(super) fn csv_line(cells: &[String]) -> io::Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(cells).map_err(io::Error::other)?;
     let line = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(String::from_utf8(line).map_err(io::Error::other)?)
+    String::from_utf8(line).map_err(io::Error::other)
 }
 
 #[cfg(test)]

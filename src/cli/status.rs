@@ -20,6 +20,14 @@ struct Status {
     accounts: Vec<Account>,
     sources: Vec<Source>,
     destinations: Vec<Destination>,
+    notifiers: Vec<Notifier>,
+}
+
+#[derive(Serialize)]
+struct Notifier {
+    name: String,
+    last_success: Option<String>,
+    error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -87,6 +95,7 @@ fn gather(owner: &Owner) -> Result<Status, store::Error> {
         accounts: accounts.collect(),
         sources: Vec::new(),
         destinations: Vec::new(),
+        notifiers: Vec::new(),
     };
     for source in &engine.config.sources {
         let state = store.source(&source.name)?;
@@ -109,6 +118,11 @@ fn gather(owner: &Owner) -> Result<Status, store::Error> {
             attention: message(state.attention),
             error: state.error,
         });
+    }
+    for notifier in &engine.config.notifiers {
+        let state = store.notifier(&notifier.name)?.unwrap_or_default();
+        let (name, last_success) = (notifier.name.clone(), local(state.last_success));
+        status.notifiers.push(Notifier { name, last_success, error: state.error });
     }
     Ok(status)
 }
@@ -149,6 +163,12 @@ fn text(status: &Status) -> String {
         }
         if !destination.deleted.is_empty() {
             text += &format!("  deleted by you there: {}\n", destination.deleted.join(", "));
+        }
+    }
+    for notifier in &status.notifiers {
+        if let Some(error) = &notifier.error {
+            text += &format!("\nnotify {}:\n", notifier.name);
+            text += &trouble(None, Some(error));
         }
     }
     text

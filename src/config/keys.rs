@@ -19,7 +19,7 @@ pub(super) enum Support {
     NotYet,
 }
 
-/// A kind of source or destination and the keys it has beside the common ones; `None`: not in this version.
+/// A kind of source, destination or notifier and the keys it has beside the common ones; `None`: not in this version.
 pub(super) struct Kind {
     pub name: &'static str,
     pub keys: Option<&'static [Key]>,
@@ -34,6 +34,7 @@ const fn later(name: &'static str) -> Key {
 }
 
 const SECRET_EXPECTED: &str = "text in quotes, or a table with exactly one of env, file, credential";
+const URL_EXPECTED: &str = "an address in quotes, or a table with exactly one of env, file, credential";
 const TAB_EXPECTED: &str = "the title of a tab in quotes, or false";
 const LIMIT_EXPECTED: &str = "an amount such as -12.50";
 const BASE_URL_EXPECTED: &str = "an address in quotes such as \"https://example.com\"";
@@ -48,7 +49,7 @@ pub(super) const TOP: &[Key] = &[
     key("destination", "[[destination]] entries"),
     key("rule", "[[rule]] entries"),
     key("http", "an [http] table"),
-    later("notify"),
+    key("notify", "[[notify]] entries"),
 ];
 
 pub(super) const SOURCE: &[Key] = &[key("name", "a name of your choice in quotes"), key("kind", "`fibank` in quotes")];
@@ -110,6 +111,33 @@ pub(super) const HTTP: &[Key] = &[
     key("import_token", SECRET_EXPECTED),
 ];
 
+pub(super) const NOTIFY: &[Key] = &[
+    key("name", "a name of your choice in quotes"),
+    key("kind", "`ntfy`, `webhook`, `email` or `healthchecks` in quotes"),
+    key("on", "a list such as [\"attention\", \"failure\", \"new-rows\", \"recovery\"]"),
+    key("amounts", "true or false"),
+];
+
+pub(super) const NOTIFY_KINDS: &[Kind] = &[
+    Kind { name: "ntfy", keys: Some(PUSHED) },
+    Kind { name: "webhook", keys: Some(PUSHED) },
+    Kind { name: "email", keys: Some(EMAIL) },
+    Kind { name: "healthchecks", keys: Some(PINGED) },
+];
+
+const PUSHED: &[Key] = &[key("url", URL_EXPECTED), key("token", SECRET_EXPECTED)];
+
+const PINGED: &[Key] = &[key("url", URL_EXPECTED)];
+
+const EMAIL: &[Key] = &[
+    key("host", "the name of a mail server in quotes such as \"smtp.example.com\""),
+    key("port", "a whole number from 1 to 65535"),
+    key("username", "the login name at the mail server in quotes"),
+    key("password", SECRET_EXPECTED),
+    key("from", "a mail address in quotes such as \"bankfeed@example.com\""),
+    key("to", "a mail address in quotes such as \"ivan@example.com\", or a list of them"),
+];
+
 pub(super) const SECRET: &[Key] = &[
     key("env", "the name of an environment variable in quotes"),
     key("file", "the path of a file in quotes"),
@@ -134,12 +162,13 @@ pub(super) const COLUMN: &[Key] =
     &[key("field", "the name of a field in quotes"), key("header", "the column's header in quotes")];
 
 /// Every key this version accepts, with the section it belongs to: empty (top of the file), `source`, `source fibank`,
-/// `destination`, `destination airtable`, `rule`, `http` and so on. A key of `source` or `destination` belongs to every kind
-/// of them.
+/// `destination`, `destination airtable`, `rule`, `http` and so on. A key of `source`, `destination` or `notify` belongs to
+/// every kind of them.
 pub fn known_keys() -> Vec<(String, &'static str)> {
     let mut sections = vec![(String::new(), TOP), ("source".into(), SOURCE), ("destination".into(), DESTINATION)];
     sections.push(("http".into(), HTTP));
-    for (section, kinds) in [("source", SOURCE_KINDS), ("destination", DESTINATION_KINDS)] {
+    sections.push(("notify".into(), NOTIFY));
+    for (section, kinds) in [("source", SOURCE_KINDS), ("destination", DESTINATION_KINDS), ("notify", NOTIFY_KINDS)] {
         sections.extend(kinds.iter().filter_map(|kind| Some((format!("{section} {}", kind.name), kind.keys?))));
     }
     sections.push(("rule".into(), RULE));

@@ -58,6 +58,13 @@ pub(super) fn data_dir(environment: &Environment) -> Option<PathBuf> {
     systemd.or_else(|| environment.xdg("XDG_STATE_HOME", ".local/state").map(|folder| folder.join("bankfeed")))
 }
 
+/// Where the service has its data, if this process, reading the same configuration, would look elsewhere: who types
+/// `bankfeed status` on the machine of the service means that.
+pub(super) fn other_than_the_service(environment: &Environment, file: &str) -> Option<&'static str> {
+    let system_wide = Path::new(file).starts_with("/etc");
+    (system_wide && environment.get("STATE_DIRECTORY").is_none()).then_some("/var/lib/bankfeed")
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -65,6 +72,16 @@ mod tests {
 
     fn environment(variables: &[(&str, &str)]) -> Environment {
         variables.iter().copied().collect()
+    }
+
+    #[test]
+    fn a_shell_on_the_machine_of_the_service_is_told_where_the_data_is() {
+        let of = |variables: &[(&'static str, &'static str)], file| {
+            other_than_the_service(&variables.iter().copied().collect(), file)
+        };
+        assert_eq!(of(&[("HOME", "/root")], "/etc/bankfeed/config.toml"), Some("/var/lib/bankfeed"));
+        assert_eq!(of(&[("STATE_DIRECTORY", "/var/lib/bankfeed")], "/etc/bankfeed/config.toml"), None);
+        assert_eq!(of(&[("HOME", "/root")], "/root/config.toml"), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From a TOML file to a [`Config`]: the file as a whole, its entries, and what must hold between them.
 
 use std::fs::File as DiskFile;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::reader::{File, Table, Value};
 use super::words::{did_you_mean, one_of, quote};
 use super::{
     Airtable, Config, Destination, DestinationKind, Error, Fibank, Filter, GoogleSheets, Http, Order, Rows, Secret,
-    Source, SourceKind, Updates, Vanished, enrichment, values,
+    Source, SourceKind, Updates, Vanished, enrichment, notifier, values,
 };
 use crate::model::{Direction, Language};
 
@@ -36,11 +36,12 @@ pub fn load(path: &Path) -> Result<Config, Error> {
 /// [`load`] with the environment as an argument.
 pub fn load_with(path: &Path, environment: &Environment) -> Result<Config, Error> {
     let name = path.display().to_string();
-    let (bytes, others_can_read) = read(path).map_err(|error| {
-        let missing = error.kind() == std::io::ErrorKind::NotFound;
-        let remedy = if missing { ", `bankfeed init` writes one" } else { "" };
-        Error(format!("{name}: cannot read it: {error}{remedy}"))
-    })?;
+    let (bytes, others_can_read) =
+        read(path).or_else(|error| as_credential(path, environment, error)).map_err(|error| {
+            let missing = error.kind() == ErrorKind::NotFound;
+            let remedy = if missing { ", `bankfeed init` writes one" } else { "" };
+            Error(format!("{name}: cannot read it: {error}{remedy}"))
+        })?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(Error(format!("{name}: larger than {MAX_FILE_BYTES} bytes, is this the configuration?")));
     }
@@ -71,6 +72,13 @@ fn read(path: &Path) -> std::io::Result<(Vec<u8>, bool)> {
     Ok((bytes, others_can_read))
 }
 
+/// The service runs as a user who may not read the owner's file; systemd hands it over as a credential of the same name.
+fn as_credential(path: &Path, environment: &Environment, error: std::io::Error) -> std::io::Result<(Vec<u8>, bool)> {
+    let folder = environment.get("CREDENTIALS_DIRECTORY").filter(|_| error.kind() == ErrorKind::PermissionDenied);
+    let copy = folder.zip(path.file_name()).map(|(folder, name)| Path::new(folder).join(name));
+    copy.and_then(|copy| read(&copy).ok()).ok_or(error)
+}
+
 #[cfg(unix)]
 fn readable_by_others(metadata: &std::fs::Metadata) -> bool {
     std::os::unix::fs::MetadataExt::mode(metadata) & 0o044 != 0
@@ -92,7 +100,7 @@ fn syntax_error(file: &File<'_>, error: &toml::de::Error) -> Error {
         return file.error(
             span.start,
             match key {
-                "source" | "destination" | "rule" => {
+                "source" | "destination" | "rule" | "notify" => {
                     format!("{key} is given twice, write [[{key}]] in double brackets each time")
                 }
                 _ if known => format!("{key} is given twice"),
@@ -108,12 +116,22 @@ fn config(top: &Table<'_>, file: &File<'_>, environment: &Environment) -> Result
     let mut warnings = Vec::new();
     let data_dir = match top.read("data_dir", values::path)? {
         Some(path) => path,
-        None => locate::data_dir(environment).ok_or_else(|| {
-            Error(format!(
-                "{}: data_dir is missing, and neither $STATE_DIRECTORY nor $HOME says where data may go",
-                file.name
-            ))
-        })?,
+        None => {
+            let chosen = locate::data_dir(environment).ok_or_else(|| {
+                Error(format!(
+                    "{}: data_dir is missing, and neither $STATE_DIRECTORY nor $HOME says where data may go",
+                    file.name
+                ))
+            })?;
+            warnings.extend(locate::other_than_the_service(environment, &file.name).map(|service| {
+                format!(
+                    "{}: data_dir is missing: this looks into {}, the service keeps its data in {service}; set data_dir = \"{service}\"",
+                    file.name,
+                    chosen.display()
+                )
+            }));
+            chosen
+        }
     };
     let timezone = match top.read("timezone", values::timezone)? {
         Some(zone) => zone,
@@ -137,7 +155,21 @@ fn config(top: &Table<'_>, file: &File<'_>, environment: &Environment) -> Result
     warnings.extend(http.iter().flat_map(|http| short_tokens(http, file)));
     let path = PathBuf::new();
     let rules = top.read("rule", enrichment::rules)?.unwrap_or_default();
-    Ok(Config { path, data_dir, timezone, schedule, catch_up, jitter, sources, destinations, rules, http, warnings })
+    let notifiers = notifier::notifiers(top)?;
+    Ok(Config {
+        path,
+        data_dir,
+        timezone,
+        schedule,
+        catch_up,
+        jitter,
+        sources,
+        destinations,
+        rules,
+        http,
+        notifiers,
+        warnings,
+    })
 }
 
 fn http(value: &Value<'_>) -> Result<Http, Error> {
@@ -171,7 +203,7 @@ fn short_tokens(http: &Http, file: &File<'_>) -> Vec<String> {
 }
 
 /// `$TZ` where it is a name, else what the machine is set to.
-fn machine_timezone(environment: &Environment) -> Option<Tz> {
+pub fn machine_timezone(environment: &Environment) -> Option<Tz> {
     let variable = environment.get("TZ").and_then(|zone| zone.to_str());
     let given = variable.and_then(|zone| zone.strip_prefix(':').unwrap_or(zone).parse().ok());
     given.or_else(|| iana_time_zone::get_timezone().ok()?.parse().ok())
@@ -190,10 +222,10 @@ fn plain_secrets(config: &Config, file: &str) -> Option<String> {
 }
 
 /// An entry whose name and kind are known and whose keys have been checked.
-struct Entry<'a> {
-    table: Table<'a>,
-    kind: &'static str,
-    name: String,
+pub(super) struct Entry<'a> {
+    pub table: Table<'a>,
+    pub kind: &'static str,
+    pub name: String,
 }
 
 fn sources(top: &Table<'_>) -> Result<Vec<Source>, Error> {
@@ -223,7 +255,7 @@ fn destinations(top: &Table<'_>) -> Result<Vec<Destination>, Error> {
 }
 
 /// The entries of a list, named: by themselves, or by their kind where that is unmistakable.
-fn entries<'a>(
+pub(super) fn entries<'a>(
     top: &Table<'a>,
     list: &'static str,
     common: &'static [keys::Key],
@@ -247,7 +279,10 @@ fn entries<'a>(
     for (table, kind, name) in found {
         let alone = kinds.iter().filter(|other| **other == kind).count() == 1;
         let given = name.is_some();
-        let Some(name) = name.or_else(|| alone.then(|| kind.to_owned())) else {
+        // Whom to tell is never named on the command line or in a sheet: a number will do.
+        let number = || entries.iter().filter(|other| other.kind == kind).count() + 1;
+        let numbered = || (list == "notify").then(|| format!("{kind} {}", number()));
+        let Some(name) = name.or_else(|| alone.then(|| kind.to_owned())).or_else(numbered) else {
             return Err(table.error(format!("name is missing, expected one because several have the kind `{kind}`")));
         };
         if entries.iter().any(|other| other.name == name) {

@@ -174,6 +174,11 @@ impl<'a> Value<'a> {
         self.error(format!("expected {expected}, found {}", type_name(self.value)))
     }
 
+    /// It is of the right type and still not what is expected. The value is not repeated.
+    pub fn wrong_value(&self) -> Error {
+        self.error(format!("expected {}", self.expected))
+    }
+
     /// Text on one line that is not empty.
     pub fn text(&self) -> Result<&'a str, Error> {
         let text = self.value.as_str().ok_or_else(|| self.wrong())?;

@@ -24,23 +24,38 @@ impl Secret {
         let text = match self {
             Secret::Plain(secret) => return Ok(secret.clone()),
             Secret::Env(name) => {
-                std::env::var(name).map_err(|_| format!("the environment variable `{name}` is not set"))?
+                std::env::var(name).map_err(|_| format!("the environment variable `{name}` is not set; set it, or say where else the secret is"))?
             }
             Secret::File(path) => read(path)?,
-            Secret::Credential(name) => {
-                let directory = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
+            Secret::Credential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
+                Some(directory) => read(&PathBuf::from(directory).join(name))?,
+                None => decrypt(name).ok_or_else(|| {
                     format!("credential `{name}`: $CREDENTIALS_DIRECTORY is not set; start bankfeed through systemd with LoadCredential={name}:…")
-                })?;
-                read(&PathBuf::from(directory).join(name))?
-            }
+                })??,
+            },
         };
         let text = text.trim_end_matches(['\n', '\r']);
         if text.is_empty() { Err("the secret is empty".into()) } else { Ok(SecretString::from(text)) }
     }
 }
 
+/// What root may do by hand, as for `bankfeed check` before the service has ever run: decrypt the credential that `bankfeed
+/// init` has stored. `None`: there is no such one.
+fn decrypt(name: &str) -> Option<Result<String, String>> {
+    let path = PathBuf::from("/etc/credstore.encrypted").join(name);
+    path.exists().then(|| {
+        let mut command = std::process::Command::new("systemd-creds");
+        let output = command.arg("decrypt").arg(format!("--name={name}")).arg(&path).arg("-").output();
+        let output = output.map_err(|error| format!("credential `{name}`: cannot run systemd-creds: {error}"))?;
+        let why = || format!("credential `{name}`: systemd-creds cannot decrypt {}; are you root?", path.display());
+        if output.status.success() { String::from_utf8(output.stdout).map_err(|_| why()) } else { Err(why()) }
+    })
+}
+
 fn read(path: &PathBuf) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+    std::fs::read_to_string(path).map_err(|error| {
+        format!("cannot read {}: {error}; put the secret there, readable for bankfeed", path.display())
+    })
 }
 
 impl fmt::Debug for Secret {

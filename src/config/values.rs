@@ -184,13 +184,18 @@ pub(super) fn root(value: &Value<'_>) -> Result<Url, Error> {
 
 /// An address that secrets may be sent to. Never repeated in errors: it may have a password in it.
 fn address(value: &Value<'_>) -> Result<Url, Error> {
-    let url = Url::parse(value.text()?).ok().filter(|url| url.has_host() && ["https", "http"].contains(&url.scheme()));
-    let url = url.ok_or_else(|| value.error("expected an address such as \"https://example.com\""))?;
+    service_address(value.text()?, false).map_err(|why| value.error(why))
+}
+
+/// The same from plain text; `query`: one may be part of it.
+pub(super) fn service_address(text: &str, query: bool) -> Result<Url, &'static str> {
+    let url = Url::parse(text).ok().filter(|url| url.has_host() && ["https", "http"].contains(&url.scheme()));
+    let url = url.ok_or("expected an address such as \"https://example.com\"")?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(value.error("must not hold a user name or password"));
+        return Err("must not hold a user name or password");
     }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(value.error("must not hold a `?` or `#`"));
+    if url.fragment().is_some() || (url.query().is_some() && !query) {
+        return Err("must not hold a `?` or `#`");
     }
     let loopback = match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
@@ -199,7 +204,7 @@ fn address(value: &Value<'_>) -> Result<Url, Error> {
         None => false,
     };
     if url.scheme() != "https" && !loopback {
-        return Err(value.error("must begin with https, plain http is accepted for this machine only (127.0.0.1)"));
+        return Err("must begin with https, plain http is accepted for this machine only (127.0.0.1)");
     }
     Ok(url)
 }

@@ -212,7 +212,7 @@ impl Destination for GoogleSheets {
 
     fn past(&self) -> Option<Past> {
         let (_, ledger) = self.ledger.as_ref()?;
-        Some(Past { rows: ledger.rows, through: ledger.through.clone() })
+        Some(Past { rows: ledger.rows, ids: ledger.ids, through: ledger.through.clone() })
     }
 
     fn batch_limit(&self) -> usize {

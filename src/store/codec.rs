@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, Offset};
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 
 use crate::model::{Enrichment, Row};
 
@@ -69,7 +69,23 @@ struct Row1<'a> {
     counterparty_account: &'a str,
     description: &'a str,
     enrichment: Option<Enrichment>,
-    raw: &'a str,
+    /// UTF-8; whoever has no use for it is spared the proof.
+    #[serde(serialize_with = "as_bytes")]
+    raw: &'a [u8],
+}
+
+/// Bytes look like text on disk: their number, then they themselves.
+fn as_bytes<S: Serializer>(raw: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(raw)
+}
+
+/// What of a row is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// All but the raw payload, which is most of it and left empty. Not to be stored again.
+    WithoutRaw,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,7 +137,7 @@ impl Codec {
             counterparty_account: &row.counterparty_account,
             description: &row.description,
             enrichment: enriched.then(|| stored.enrichment.clone()),
-            raw: &row.raw,
+            raw: row.raw.as_bytes(),
         };
         let plain = postcard::to_stdvec(&shape).map_err(broken)?;
         let mut slot = lock(&self.compressor);
@@ -133,7 +149,7 @@ impl Codec {
     }
 
     /// A row from a value.
-    pub fn decode_row(&self, value: &[u8], prefix_of: impl Fn(u16) -> String) -> Result<StoredRow, Broken> {
+    pub fn decode_row(&self, value: &[u8], part: Part, prefix_of: impl Fn(u16) -> String) -> Result<StoredRow, Broken> {
         let payload = unseal(ROW_1, value)?;
         let size = zstd::zstd_safe::get_frame_content_size(payload).map_err(|_| broken("not a compressed record"))?;
         let size = size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= MAX_ROW_BYTES);
@@ -146,7 +162,7 @@ impl Codec {
         let plain = decompressor.decompress(payload, size).map_err(broken)?;
         drop(slot);
         let shape: Row1<'_> = postcard::from_bytes(&plain).map_err(broken)?;
-        shape.into_row(prefix_of)
+        shape.into_row(part, prefix_of)
     }
 
     /// Drops what only work needs.
@@ -157,7 +173,7 @@ impl Codec {
 }
 
 impl Row1<'_> {
-    fn into_row(self, prefix_of: impl Fn(u16) -> String) -> Result<StoredRow, Broken> {
+    fn into_row(self, part: Part, prefix_of: impl Fn(u16) -> String) -> Result<StoredRow, Broken> {
         let offset = FixedOffset::east_opt(self.offset_seconds).ok_or_else(|| broken("impossible offset"))?;
         let time = DateTime::from_timestamp(self.seconds, 0).ok_or_else(|| broken("impossible time"))?;
         let id = if self.id_is_suffix { prefix_of(self.account) + self.id } else { self.id.to_owned() };
@@ -176,7 +192,10 @@ impl Row1<'_> {
             kind: self.kind.to_owned(),
             kind_code: self.kind_code.to_owned(),
             reference: self.reference.to_owned(),
-            raw: self.raw.to_owned(),
+            raw: match part {
+                Part::Whole => std::str::from_utf8(self.raw).map_err(broken)?.to_owned(),
+                Part::WithoutRaw => String::new(),
+            },
         };
         let enrichment = self.enrichment.unwrap_or_default();
         Ok(StoredRow { account: self.account, vanished: self.vanished, row, enrichment })
@@ -262,7 +281,7 @@ mod tests {
         let codec = Codec::default();
         let prefix = "fibank:BG32FINV91501000000001:";
         let value = codec.encode_row(&sample(), prefix).unwrap();
-        assert_eq!(codec.decode_row(&value, |_| prefix.to_owned()), Ok(sample()));
+        assert_eq!(codec.decode_row(&value, Part::Whole, |_| prefix.to_owned()), Ok(sample()));
         assert!(value.len() < 260, "{} bytes for a payload of {}", value.len(), sample().row.raw.len());
     }
 
@@ -273,8 +292,8 @@ mod tests {
         for at in 0..value.len() {
             let mut damaged = value.clone();
             damaged[at] ^= 1 << (at % 8);
-            assert!(codec.decode_row(&damaged, |_| String::new()).is_err(), "byte {at}");
+            assert!(codec.decode_row(&damaged, Part::Whole, |_| String::new()).is_err(), "byte {at}");
         }
-        assert!(codec.decode_row(&[], |_| String::new()).is_err());
+        assert!(codec.decode_row(&[], Part::Whole, |_| String::new()).is_err());
     }
 }

@@ -86,7 +86,9 @@ impl Store {
     /// Sources, destinations and runs that cannot be read.
     fn small_records(&self) -> Vec<String> {
         let mut named = Vec::new();
-        for (kind, word) in [(b'a', "account"), (b's', "source"), (b'd', "destination"), (b'r', "run")] {
+        for (kind, word) in
+            [(b'a', "account"), (b's', "source"), (b'd', "destination"), (b'n', "notifier"), (b'r', "run")]
+        {
             for entry in self.disk.prefix(&[kind]) {
                 let Ok((key, value)) = entry else {
                     named.push(format!("what is remembered of {word}s cannot be read"));

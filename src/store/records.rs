@@ -83,6 +83,9 @@ fn hash(key: &[u8], value: &[u8]) -> u64 {
     hasher.digest()
 }
 
+/// Breaks remembered by account: each is one long pull spared.
+const UNMENDABLE_KEPT: usize = 16;
+
 /// An account and how well its history is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredAccount {
@@ -99,15 +102,39 @@ pub struct StoredAccount {
     /// Why its history may be incomplete; `None`: the chain of balances is whole.
     #[serde(default)]
     pub problem: Option<String>,
-    /// The whole history was fetched again to mend the chain, without success: do not fetch it all every time.
+    /// Breaks of the chain, as `problem` words them, that were still there after the whole history was fetched: no reason
+    /// to fetch it all again. Another break is one.
     #[serde(default)]
-    pub mending_failed: bool,
+    pub unmendable: Vec<String>,
     /// Currencies it had before, with the day of the change.
     #[serde(default)]
     pub former_currencies: Vec<(NaiveDate, String)>,
 }
 
 impl StoredAccount {
+    /// Whether fetching the whole history again may close a gap.
+    pub fn wants_mending(&self) -> bool {
+        self.problem.as_ref().is_some_and(|problem| !self.unmendable.contains(problem))
+    }
+
+    /// Notes what a pull has found of the chain, of the whole history or of its latest part.
+    pub fn note_problem(&mut self, found: Option<String>, everything: bool) {
+        if !everything {
+            // What a small window shows to be whole says nothing about a break outside of it.
+            self.problem = found.or(self.problem.take());
+            return;
+        }
+        let former = std::mem::replace(&mut self.problem, found);
+        if self.problem.is_none() {
+            self.unmendable.clear();
+        }
+        for problem in former.into_iter().chain(self.problem.clone()).filter(|_| self.problem.is_some()) {
+            self.unmendable.retain(|known| *known != problem);
+            self.unmendable.push(problem);
+        }
+        self.unmendable.drain(..self.unmendable.len().saturating_sub(UNMENDABLE_KEPT));
+    }
+
     /// The whole history is known and its chain of balances holds.
     pub fn is_complete(&self) -> bool {
         self.problem.is_none() && self.fetched_until.is_some()
@@ -204,6 +231,39 @@ pub struct DestinationState {
     pub mending: Vec<String>,
     /// What the connector keeps for itself, in base64.
     memory: String,
+}
+
+/// Something that somebody was told of and that lasts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// What it is about, e.g. `source fibank`.
+    pub subject: String,
+    /// The sentence.
+    pub text: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// When it was told last.
+    pub last: DateTime<Utc>,
+    /// How often it was told.
+    pub times: u32,
+    /// Whether the owner must act.
+    pub attention: bool,
+}
+
+/// What is remembered of a notifier.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NotifierState {
+    /// Fingerprint of where it tells, so that another address starts afresh.
+    pub target: u64,
+    /// Last change up to which new transactions were told of.
+    pub seq: u64,
+    /// What was told and lasts, by cause.
+    pub told: BTreeMap<String, Told>,
+    /// When something was last told.
+    pub last_success: Option<DateTime<Utc>>,
+    /// Why it could not be told, if so.
+    pub error: Option<String>,
 }
 
 impl DestinationState {

@@ -128,7 +128,7 @@ fn a_change_keeps_the_former_version() {
     assert_eq!(store.transaction(1).unwrap().row, after);
     assert_eq!(store.former(2).unwrap().transaction.row, before);
     let log = store.changes_after(1, 10).unwrap();
-    assert_eq!(log, [Change { seq: 2, number: 1, what: What::Changed }]);
+    assert_eq!(log, [Change { seq: 2, number: 1, what: What::Changed, record: None }]);
     let known = store.known(0, days()).unwrap();
     assert_eq!(known.len(), 1, "the row moved from one day to the other");
     assert_eq!(known.values().next().unwrap().date, after.date);

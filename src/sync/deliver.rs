@@ -13,11 +13,10 @@ use super::pull::Preview;
 use super::{DestinationReport, Engine, Step, Watcher, outcome_of};
 use crate::config;
 use crate::destination::{self, Batch, Destination, Item, Settled, Verdict, What};
-use crate::model::{Field, aliases};
-use crate::reconcile::id_hash;
+use crate::model::{Field, aliases, id_hash};
 use crate::remote::{Context, Error, Kind};
 use crate::rules::SET_BY_RULES;
-use crate::store::{self, Attention, Change, DestinationState, Intent};
+use crate::store::{self, Attention, Change, DestinationState, Intent, Part};
 
 mod backfill;
 mod put_right;
@@ -136,7 +135,7 @@ impl Engine {
         }
         let mut waiting = 0;
         for change in self.store.changes_after(state.watermark, CHANGES_PER_LOOK * 2)? {
-            waiting += u64::from(matches!(self.offer(config, state, &HashSet::new(), change)?, Offer::Item(_)));
+            waiting += u64::from(matches!(self.offer(config, state, &HashSet::new(), &change)?, Offer::Item(_)));
         }
         Ok(waiting)
     }
@@ -147,7 +146,7 @@ impl Engine {
         config: &config::Destination,
         state: &DestinationState,
         adopted: &HashSet<u64>,
-        change: Change,
+        change: &Change,
     ) -> Result<Offer, store::Error> {
         if matches!(change.what, What::Changed | What::Enriched)
             && change.number > state.watermark
@@ -156,7 +155,8 @@ impl Engine {
             // Its first delivery is still ahead and will carry the present version.
             return Ok(Offer::Nothing);
         }
-        let transaction = self.store.transaction(change.number)?;
+        let transaction =
+            self.store.transaction_of(change, if config.shows_raw() { Part::Whole } else { Part::WithoutRaw })?;
         let id = &transaction.row.id;
         if state.deleted.contains(id) {
             return Ok(Offer::Nothing);
@@ -404,7 +404,7 @@ impl Delivery<'_> {
                 if repeated {
                     continue;
                 }
-                match self.engine.offer(self.config, &self.state, &self.adopted, change)? {
+                match self.engine.offer(self.config, &self.state, &self.adopted, &change)? {
                     Offer::Nothing => {}
                     Offer::Withhold(id) => look.withheld.push(id),
                     // A row that was set aside may have come back more than once since.

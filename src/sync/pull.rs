@@ -1,13 +1,14 @@
 //! The first half of a cycle: one session per source, every account fetched, what came reconciled into the store.
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
+use rust_decimal::Decimal;
 use secrecy::ExposeSecret;
 
 use super::{Engine, Outcome, Request, SourceReport, Step, Watcher, outcome_of};
 use crate::config::{self, SourceKind};
 use crate::destination::What;
-use crate::model::{Account, Row, Transaction};
-use crate::reconcile::{Break, Chain, Difference, KnownRows, Look, Reconciler, compare, id_hash};
+use crate::model::{Account, Row, Transaction, id_hash};
+use crate::reconcile::{Break, Chain, Difference, KnownRows, Look, Reconciler, compare};
 use crate::remote::{Context, Error, Kind};
 use crate::rules::Enricher;
 use crate::source::{self, Page};
@@ -120,7 +121,7 @@ impl Engine {
     fn window_start(&self, source: &config::Source, account: &Account) -> Option<NaiveDate> {
         let SourceKind::Fibank(fibank) = &source.kind;
         let known = self.store.account(&source.name, &account.account);
-        let mending = known.as_ref().is_some_and(|known| known.problem.is_some() && !known.mending_failed);
+        let mending = known.as_ref().is_some_and(StoredAccount::wants_mending);
         let last = known.and_then(|known| known.fetched_until).filter(|_| !mending);
         let overlapping = last.and_then(|last| last.checked_sub_days(Days::new(fibank.overlap_days.into())));
         match (overlapping, fibank.history_from) {
@@ -378,9 +379,10 @@ impl Engine {
         if let (Some(from), Some(opening), Some(_)) = (arrival.from, arrival.opening, &arrival.known_before) {
             let before = self.store.last_before(arrival.number, from)?;
             let carried = |row: &Row| {
-                row.balance.is_none_or(|balance| balance == opening)
-                    || (row.currency == "BGN"
-                        && row.balance.is_some_and(|leva| crate::model::bgn_to_eur(leva) == opening))
+                let Some(balance) = row.balance else { return true };
+                // The bank may round what it restates in euros otherwise than we do.
+                let in_euros = (crate::model::bgn_to_eur(balance) - opening).abs() <= Decimal::new(1, 2);
+                balance == opening || (row.currency == "BGN" && in_euros)
             };
             // Several rows of that day may share its last instant: any of them may be the last.
             if !before.is_empty() && !before.iter().any(carried) {
@@ -428,11 +430,7 @@ impl Engine {
             more => format!("{first} (and {} more)", more - 1),
         });
         writer.put_account(&source.name, &arrival.account, |stored| {
-            let mending = stored.problem.is_some() && everything;
-            // What a small window shows to be whole says nothing about a break outside of it.
-            stored.problem = if everything { problem } else { problem.or(stored.problem.take()) };
-            stored.mending_failed =
-                stored.problem.is_some() && (mending || stored.mending_failed || arrival.known_before.is_none());
+            stored.note_problem(problem, everything);
             if arrival.whole {
                 stored.fetched_until = stored.fetched_until.max(Some(arrival.until));
             }

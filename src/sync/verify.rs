@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Engine, Outcome, Step, Watcher, selected};
 use crate::config::{self, Updates, Vanished};
 use crate::destination::readback::{FoundRow, Reader, Shown, in_words};
-use crate::model::{Transaction, aliases};
-use crate::reconcile::id_hash;
+use crate::model::{Transaction, aliases, id_hash};
 use crate::store::{self, DestinationState, Numbers, Store};
 
 /// What a read-back is asked to do.

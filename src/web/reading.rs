@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
@@ -18,9 +18,6 @@ use crate::sync::Step;
 
 /// How long an answer waits for its turn to read.
 const TURN: Duration = Duration::from_secs(20);
-
-/// How long the reader of a long answer may take no byte.
-const STALL: Duration = Duration::from_secs(30);
 
 /// A long answer goes out in pieces of this size; so many may wait to be taken.
 const PIECE_BYTES: usize = 32 * 1024;
@@ -132,16 +129,12 @@ impl Pieces {
         if piece.is_empty() {
             return Ok(());
         }
-        let (since, mut piece) = (Instant::now(), Ok(piece));
+        let mut piece = Ok(piece);
+        // A reader that takes nothing ends with its connection (see `serve`).
         loop {
             match self.sender.try_send(piece) {
                 Ok(()) => return Ok(()),
                 Err(mpsc::error::TrySendError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
-                // A reader that takes nothing must not keep a thread for ever. The runtime's own timers would panic
-                // here while the daemon stops.
-                Err(mpsc::error::TrySendError::Full(_)) if since.elapsed() > STALL => {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
                 Err(mpsc::error::TrySendError::Full(back)) => piece = back,
             }
             std::thread::sleep(PAUSE);

@@ -1,15 +1,21 @@
-//! Connections: so many at once, so long for a request's head, so large a head. What is inside is the router's affair.
+//! Connections: so many at once, so long for a request's head, so large a head, so long for taking an answer. What is
+//! inside is the router's affair.
 
+use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Sleep;
 use tower_service::Service;
 
 use super::{State, router};
@@ -19,6 +25,9 @@ const CONNECTIONS: usize = 64;
 
 /// How long the head of a request may take, and how long a connection may idle between two.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long whoever asked may take no byte of an answer.
+const STALL: Duration = Duration::from_secs(30);
 
 /// Largest head of a request.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -64,8 +73,52 @@ async fn converse(stream: TcpStream, peer: Peer, router: Router) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Impatient { stream, stalled: None }), service);
     if let Err(error) = conversation.await {
         tracing::debug!("a connection ended early: {error}");
+    }
+}
+
+/// A connection that ends when its other end takes nothing for too long; else it could be held for ever.
+struct Impatient {
+    stream: TcpStream,
+    /// Runs while the other end takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Impatient {
+    fn watch<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.stalled = None;
+            return polled;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL)));
+        stalled.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Impatient {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Impatient {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.watch(context, polled)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_flush(context);
+        this.watch(context, polled)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_shutdown(context);
+        this.watch(context, polled)
     }
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bankfeed::config::{
-    Config, DestinationKind, Environment, Error, Order, Secret, SourceKind, Updates, Vanished, known_keys, load_with,
+    Config, DestinationKind, Environment, Error, NotifierKind, On, Order, Secret, SourceKind, Updates, Vanished,
+    known_keys, load_with,
 };
 use bankfeed::model::{Direction, Field, Language};
 use secrecy::ExposeSecret;
@@ -386,9 +387,8 @@ fn mistakes() -> Vec<(String, String)> {
         ("tiemzone = \"Europe/Sofia\"", ":1: unknown key `tiemzone`, did you mean `timezone`?"),
         (
             "colour = 1",
-            ":1: unknown key `colour`, expected `data_dir`, `timezone`, `schedule`, `catch_up`, `jitter`, `source`, `destination`, `rule` or `http`",
+            ":1: unknown key `colour`, expected `data_dir`, `timezone`, `schedule`, `catch_up`, `jitter`, `source`, `destination`, `rule`, `http` or `notify`",
         ),
-        ("[[notify]]\nkind = \"ntfy\"", ":1: notify is not supported yet in this version, leave it out"),
         ("[source]\nkind = \"fibank\"", ":3: source is given twice, write [[source]] in double brackets each time"),
         (
             "destination = \"sheets\"",
@@ -697,7 +697,12 @@ fn a_planted_secret_is_never_shown() {
     const PLANTED: &str = "Hunter2-PLANTED";
     let source = |password: &str| SOURCE.replace("{ env = \"PASSWORD\" }", password) + BASE;
     let quoted = format!("\"{PLANTED}\"");
-    let good = [source(&quoted), SOURCE.to_owned() + &BASE.replace("{ env = \"TOKEN\" }", &quoted)];
+    let webhook = format!("[[notify]]\nkind = \"webhook\"\nurl = \"https://example.com/?key={PLANTED}\"\n");
+    let good = [
+        source(&quoted),
+        format!("{SOURCE}{BASE}{webhook}"),
+        SOURCE.to_owned() + &BASE.replace("{ env = \"TOKEN\" }", &quoted),
+    ];
     for text in good {
         let (_folder, path, loaded) = load(text);
         let config = loaded.unwrap();
@@ -734,6 +739,9 @@ fn a_planted_secret_is_never_shown() {
         format!("{}{}", source(&quoted), SHEET.replace("{ file = \"key.json\" }", &key)),
         format!("{}{}", source(&quoted), SHEET.replace("\"1AbC\"", &format!("\"https://example.com/{PLANTED}\""))),
         format!("{SOURCE}{}", BASE.replace("appXXXXXXXXXXXXXX", PLANTED)),
+        format!("{SOURCE}{BASE}[[notify]]\nkind = \"ntfy\"\nurl = {quoted}\n"),
+        format!("{SOURCE}{BASE}[[notify]]\nkind = \"webhook\"\nurl = \"http://example.com/{PLANTED}\"\n"),
+        format!("{SOURCE}{BASE}[[notify]]\nkind = \"healthchecks\"\nurl = \"https://a:{PLANTED}@example.com\"\n"),
     ];
     for text in broken {
         let (_folder, _, loaded) = load(&text);
@@ -829,4 +837,73 @@ fn tokens_that_could_be_guessed_or_open_too_much() {
     assert!(same.starts_with("http: import_token: is the same as token") && !same.contains(long), "{same}");
     let spaced = http("token = \"a token of many words\"").unwrap_err();
     assert!(spaced.starts_with("http: token: must consist of ASCII"), "{spaced}");
+}
+
+#[test]
+fn whom_to_tell_is_read_with_sensible_defaults() {
+    let config = valid(format!(
+        "{SOURCE}{SHEET}\
+         [[notify]]\nkind = \"ntfy\"\nurl = \"https://ntfy.sh/topic\"\n\
+         [[notify]]\nkind = \"ntfy\"\nurl = {{ env = \"TOPIC\" }}\non = \"new-rows\"\namounts = true\n\
+         [[notify]]\nkind = \"email\"\nhost = \"localhost\"\nfrom = \"a@example.com\"\nto = \"b@example.com\"\n"
+    ));
+    let named: Vec<&str> = config.notifiers.iter().map(|notifier| notifier.name.as_str()).collect();
+    assert_eq!(named, ["ntfy 1", "ntfy 2", "email"]);
+    assert_eq!(config.notifiers[0].on, [On::Attention, On::Failure, On::Recovery]);
+    assert!(!config.notifiers[0].amounts && config.notifiers[1].amounts);
+    assert_eq!(config.notifiers[1].on, [On::NewRows]);
+    let NotifierKind::Email(email) = &config.notifiers[2].kind else { panic!("the order is the file's") };
+    assert!(email.is_local() && email.port == 25 && email.login.is_none());
+}
+
+#[test]
+fn mistakes_in_whom_to_tell() {
+    let mail = "kind = \"email\"\nhost = \"smtp.example.com\"\nfrom = \"a@example.com\"\nto = \"b@example.com\"";
+    for (text, expected) in [
+        (
+            "kind = \"ntfy\"",
+            ":10: notify 1: url is missing, expected an address in quotes, or a table with exactly one of env, file, credential",
+        ),
+        (
+            "kind = \"ntfi\"",
+            ":11: notify 1: kind: expected `ntfy`, `webhook`, `email` or `healthchecks`, found `ntfi`, did you mean `ntfy`?",
+        ),
+        (
+            "kind = \"ntfy\"\nurl = \"https://ntfy.sh\"",
+            ":12: notify 1: url: the topic is missing, expected an address such as \"https://ntfy.sh/my-topic\"",
+        ),
+        (
+            "kind = \"ntfy\"\nurl = \"http://ntfy.sh/x\"",
+            ":12: notify 1: url: must begin with https, plain http is accepted for this machine only (127.0.0.1)",
+        ),
+        (
+            "kind = \"ntfy\"\ntopic = \"x\"",
+            ":12: notify 1: unknown key `topic`, expected `name`, `kind`, `on`, `amounts`, `url` or `token`",
+        ),
+        (
+            "kind = \"ntfy\"\nurl = \"https://ntfy.sh/x\"\non = [\"attention\", \"atention\"]",
+            ":13: notify 1: on: expected `attention`, `failure`, `new-rows` or `recovery`, found `atention`, did you mean `attention`?",
+        ),
+        (
+            "kind = \"ntfy\"\nurl = \"https://ntfy.sh/x\"\non = [\"failure\", \"failure\"]",
+            ":13: notify 1: on: `failure` stands in the list twice",
+        ),
+        (
+            "kind = \"healthchecks\"\nurl = \"https://hc-ping.com/x\"\ntoken = \"x\"",
+            ":13: notify 1: unknown key `token`, expected `name`, `kind`, `on`, `amounts` or `url`",
+        ),
+        (&format!("{mail}\nusername = \"ivan\""), ":10: notify 1: password is missing, it belongs to username"),
+        (
+            &mail.replace("b@example.com", "nobody"),
+            ":14: notify 1: to: expected a mail address in quotes such as \"ivan@example.com\", or a list of them",
+        ),
+        (
+            &mail.replace("smtp.", "https://smtp."),
+            ":12: notify 1: host: expected the name of a mail server in quotes such as \"smtp.example.com\"",
+        ),
+        (&format!("{mail}\nport = 70000"), ":15: notify 1: port: expected a whole number from 1 to 65535, found 70000"),
+    ] {
+        let refused = refused(format!("{SOURCE}{SHEET}[[notify]]\n{text}\n"));
+        assert_eq!(refused, format!("config.toml{expected}"), "{text}");
+    }
 }

@@ -16,6 +16,12 @@ use serde_json::Value;
 
 use crate::world::World;
 
+/// Rows by id: payee and amount, once for each time the row is there.
+type Found = BTreeMap<String, Vec<(String, String)>>;
+
+/// A 429, what comes of the cycle, and the requests it costs.
+type Throttle = (&'static str, Fault, Outcome, u64);
+
 /// A destination, seen by its owner.
 struct Place {
     name: &'static str,
@@ -24,8 +30,7 @@ struct Place {
     server: fn(&World) -> &Server,
     /// What a request that writes rows looks like.
     writes: &'static str,
-    /// Rows by id: payee and amount, once for each time the row is there.
-    rows: fn(&World) -> BTreeMap<String, Vec<(String, String)>>,
+    rows: fn(&World) -> Found,
     /// The owner deletes a row.
     delete: fn(&World, &str),
     /// Something makes this new entry's row, and no other, impossible to write; and no longer.
@@ -37,7 +42,7 @@ struct Place {
     /// How a token that is good no more is refused, and where.
     bad_token: (&'static str, u16, &'static str),
     /// 429s with what comes of the cycle and the requests it costs.
-    throttles: fn() -> Vec<(&'static str, Fault, Outcome, u64)>,
+    throttles: fn() -> Vec<Throttle>,
 }
 
 /// Requests, sign-in included.
@@ -434,8 +439,8 @@ async fn airtables_monthly_quota_is_told_and_not_knocked_at() {
     }
 }
 
-fn gather(rows: impl Iterator<Item = (String, String, String)>) -> BTreeMap<String, Vec<(String, String)>> {
-    let mut gathered: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+fn gather(rows: impl Iterator<Item = (String, String, String)>) -> Found {
+    let mut gathered: Found = Found::new();
     rows.for_each(|(id, payee, amount)| gathered.entry(id).or_default().push((payee, amount)));
     gathered
 }

@@ -32,7 +32,7 @@ fn modules_name_only_what_lies_below_them() {
         &["main"],
         &["cli"],
         &["demo", "daemon"],
-        &["config", "control", "listing", "web", "sync"],
+        &["config", "control", "extract", "image", "listing", "notify", "web", "sync"],
         &["store", "rules", "reconcile", "schedule", "source", "destination"],
         &["remote"],
         &["model"],
@@ -77,6 +77,7 @@ fn sharp_tools_have_one_place() {
             shipped.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
         let at = module(&path);
         assert!(!code.contains("sled::") || at == "store", "{} names the store's crate", path.display());
+        assert!(!code.contains("rusqlite::") || at == "image", "{} names the database's crate", path.display());
         assert!(!code.contains("println!"), "{} prints by itself: a closed pipe would panic", path.display());
         assert!(
             text.starts_with("//!") || path.to_str().unwrap().contains("tests"),

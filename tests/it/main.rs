@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod balances;
+mod check;
 mod cli;
 mod columns;
 mod config;
@@ -10,8 +11,11 @@ mod crash;
 mod docs;
 mod explore;
 mod integrity;
+mod notify;
 mod owner;
 mod rules;
+mod sql;
+mod start;
 mod sync;
 mod verify;
 mod web;

@@ -577,3 +577,54 @@ fn take_back(world: &World, number: u64) -> Entry {
 fn nobody() -> bankfeed::sync::Watcher {
     std::sync::Arc::new(|_| {})
 }
+
+/// A gap that no fetching closes must not keep a later one from being closed, nor make every pull a long one.
+#[tokio::test]
+async fn a_gap_that_cannot_be_mended_does_not_hide_one_that_can() {
+    let world = World::new(Bank::small()).await;
+    let old =
+        |days| (Utc::now() - chrono::TimeDelta::days(days)).with_timezone(&chrono_tz::Europe::Sofia).fixed_offset();
+    let add = |days: i64, balance: Option<i64>| {
+        world.bank.edit(|bank| {
+            let (iban, number) = (bank.customers[0].accounts[0].iban.clone(), bank.last_number() + 1);
+            let time = old(days);
+            let balance = balance.map(rust_decimal::Decimal::from);
+            bank.add(&iban, Entry { time, value_date: time.date_naive(), balance, ..entry(number, -700, "КЪСНА") });
+            number
+        })
+    };
+    world.bank.edit(|bank| bank.options.balances_by_time = true);
+    add(60, None);
+    add(3, Some(1_000_000));
+    for _ in 0..3 {
+        world.cycle().await;
+    }
+    let account = |world: &World| world.engine().store.accounts()[0].clone();
+    assert!(account(&world).problem.is_some());
+    let late = add(50, None);
+    let mut fetched = Vec::new();
+    for _ in 0..6 {
+        fetched.push(world.cycle().await.sources[0].fetched);
+    }
+    assert!(world.in_sheet().iter().any(|(id, _)| id.ends_with(&late.to_string())), "{fetched:?}");
+    assert!(account(&world).problem.is_some());
+    let whole = world.booked().len() as u64;
+    assert!(fetched[3..].iter().all(|rows| *rows < whole), "{fetched:?} of {whole}");
+}
+
+#[tokio::test]
+async fn what_the_payload_says_can_be_a_column() {
+    let mut world = World::new(Bank::small()).await;
+    for at in [1, 2] {
+        world.extra[at] =
+            "columns = [\"id\", \"date\", \"amount\", { field = \"raw.reference\", header = \"As received\" }]".into();
+    }
+    world.write_config();
+    let number = book(&world, -100, "С ОСНОВАНИЕ");
+    correct(&world, number, |entry| entry.reference = "FT2632900001".into());
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    let wanted = CellValue::Text("FT2632900001".into());
+    assert!(world.column("As received").contains(&wanted), "{:?}", world.column("As received"));
+    let records = world.airtable.read(&world.base, |base| base.records("Transactions"));
+    assert!(records.iter().any(|record| record.get("As received").is_some_and(|text| text == "FT2632900001")));
+}

@@ -443,7 +443,7 @@ async fn the_page_says_what_needs_the_owner_and_what_to_do() {
     assert_eq!(report["sources"][0]["outcome"], "attention", "{report}");
     let cookie = site.sign_in().await;
     let page = site.page(&cookie, "/?lang=bg").await;
-    assert!(page.contains("Нужни сте Вие") && page.contains("Поправете паролата в конфигурацията"), "{page}");
+    assert!(page.contains("Нужно е Вашето внимание") && page.contains("Поправете паролата в конфигурацията"), "{page}");
     assert!(site.page(&cookie, "/?lang=en").await.contains("Correct the password in the configuration"));
     let metrics = site.get("/metrics").await.text().await.unwrap();
     assert!(metrics.contains("bankfeed_attention{kind=\"source\",name=\"fibank\"} 1\n"), "{metrics}");

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::destination::Settled;
-use crate::model::Transaction;
+use crate::model::{Transaction, id_hash};
 
 /// Key of the ledger's metadata entry.
 pub(super) const LEDGER_KEY: &str = "bankfeed.ledger";
@@ -49,7 +49,11 @@ pub(super) struct Ledger {
     pub hash: String,
     /// Rows appended in all; one that was put back counts once.
     pub rows: u64,
-    /// The latest time among them, by account. With `rows` it tells a lost store which absent rows the owner deleted.
+    /// Sum of the hashes of their ids.
+    #[serde(default)]
+    pub ids: u64,
+    /// The latest time among them, by account. With `rows` and `ids` it tells a lost store which absent rows the owner
+    /// deleted.
     #[serde(default)]
     pub through: BTreeMap<String, i64>,
     /// Blank rows at the end of the tab that are known to carry our number formats.
@@ -115,6 +119,7 @@ impl Ledger {
     /// Notes rows appended for the first time.
     pub fn advance<'a>(&mut self, rows: impl Iterator<Item = &'a Transaction>) {
         for transaction in rows {
+            self.ids = self.ids.wrapping_add(id_hash(&transaction.row.id));
             let time = transaction.row.time.timestamp();
             let is_full = self.through.len() >= MOST_ACCOUNTS;
             match self.through.get_mut(&transaction.account) {

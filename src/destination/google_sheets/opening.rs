@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use google_sheets4::api;
+
 use super::GoogleSheets;
 use super::balances::{BALANCES_KEY, PART_KEY};
 use super::dashboard::DASHBOARD_KEY;
@@ -150,6 +152,7 @@ impl GoogleSheets {
 
     pub(super) async fn check_once(&mut self) -> Result<Vec<String>, Error> {
         let found = self.find().await?;
+        self.may_edit().await?;
         let mut news = vec![format!("signed in as {}", self.names.account)];
         let complete = found.complete(&self.config.rows.columns, &self.config.tab, &self.memory.gone);
         if let Some(layout) = complete {
@@ -167,6 +170,18 @@ impl GoogleSheets {
             news.push(format!("tab `{}` will be created", book.free_title(title, &self.names.destination)));
         }
         Ok(news)
+    }
+
+    /// Whether a write would be let through. No read tells, so a write is asked for that cannot be carried out: the removal
+    /// of a named range that does not exist. Who may not edit is refused for that reason, who may for the other.
+    async fn may_edit(&mut self) -> Result<(), Error> {
+        let id = format!("bankfeed_check_{:016x}", fastrand::u64(..));
+        let nothing = api::DeleteNamedRangeRequest { named_range_id: Some(id) };
+        let request = api::Request { delete_named_range: Some(nothing), ..Default::default() };
+        match self.transport().await?.update(vec![request]).await {
+            Ok(()) | Err(Failure { refused: Some(_), .. }) => Ok(()),
+            Err(Failure { error, .. }) => Err(error),
+        }
     }
 
     pub(super) async fn settle_once(&mut self, number: u64, hash: u64) -> Result<Settled, Error> {

@@ -611,7 +611,9 @@ async fn errors_name_the_remedy() {
     let check = async |bench: &Bench| bench.sheets().check().await;
     let news = check(&bench).await.unwrap();
     assert!(news.iter().any(|line| line.contains("`Transactions` will be created")), "{news:?}");
-    assert!(bench.asked().iter().all(|one| !one.contains("batchUpdate")), "check writes nothing");
+    let writes: Vec<_> =
+        bench.google.server.log().into_iter().filter(|one| one.target.contains("batchUpdate")).collect();
+    assert_eq!(writes.iter().map(|one| one.status).collect::<Vec<_>>(), [400], "check writes nothing: {writes:?}");
     bench.cycle(&new(1..=1)).await.unwrap();
     assert!(check(&bench).await.unwrap()[1].contains("12 columns"));
 
@@ -620,6 +622,8 @@ async fn errors_name_the_remedy() {
     assert_eq!(denied.cause(), Some(Cause::NotFound));
     assert!(denied.message.contains(&bench.google.client_email()), "{denied}");
     bench.google.share(&bench.id, Access::Viewer);
+    let viewer = check(&bench).await.unwrap_err();
+    assert_eq!(viewer.cause(), Some(Cause::NotPermitted), "{viewer}");
     assert_eq!(bench.cycle(&new(2..=2)).await.unwrap_err().cause(), Some(Cause::NotPermitted));
     bench.google.share(&bench.id, Access::Editor);
     bench.google.disable_api(true);

@@ -10,8 +10,7 @@ use std::collections::HashSet;
 use super::{Delivery, Stop};
 use crate::config::{self, Vanished};
 use crate::destination::{self, Destination, Item, Past, What};
-use crate::model::{Transaction, aliases};
-use crate::reconcile::id_hash;
+use crate::model::{Transaction, aliases, id_hash};
 use crate::remote::{Context, Error};
 use crate::store::{self, Numbers};
 use crate::sync::verify::{Findings, Verified, Versions};
@@ -208,8 +207,8 @@ impl Delivery<'_> {
     }
 
     /// A store that knows of no delivery meets a place that was delivered to. Where the rows there and the absent ones up
-    /// to the last delivery together are exactly as many as were ever written, each absent one was written and then
-    /// deleted by the owner, and stays deleted. Where the numbers do not fit, nothing is certain, and what is absent is
+    /// to the last delivery together are exactly those that were ever written, each absent one was written and then
+    /// deleted by the owner, and stays deleted. Where the sums do not fit, nothing is certain, and what is absent is
     /// delivered: better a row too many than one too few. Nor does an empty place prove anything.
     pub(super) fn recognise_deletions(&mut self, past: &Past) -> Result<(), store::Error> {
         if self.adopted.is_empty() || self.config.rows().vanished == Vanished::Delete {
@@ -225,7 +224,9 @@ impl Delivery<'_> {
                 absent.push(id.clone());
             }
         }
-        if absent.is_empty() || (self.adopted.len() + absent.len()) as u64 != past.rows {
+        let hashes = self.adopted.iter().copied().chain(absent.iter().map(|id| id_hash(id)));
+        let written = hashes.fold((0, 0), |(rows, ids): (u64, u64), hash| (rows + 1, ids.wrapping_add(hash)));
+        if absent.is_empty() || written != (past.rows, past.ids) {
             return Ok(());
         }
         let (name, count) = (&self.config.name, absent.len());

@@ -391,7 +391,7 @@ impl Life<'_> {
         self.say(format!("owner in `{tab}`: deletes {id}"));
         self.world.google.edit(&self.world.spreadsheet.clone(), |book| book.delete_row(tab, at));
         // A second process that has not met the row yet cannot know that it was there.
-        let unknown = self.daemons.len() > 1 || self.truth.amnesia[0];
+        let unknown = self.daemons.len() > 1 || self.truth.amnesia[0] || !self.knows(&id);
         self.truth.deleted[0].insert(id, unknown);
     }
 
@@ -449,7 +449,13 @@ impl Life<'_> {
         let target = config.destinations[1].target();
         let state = self.daemons[0].engine.store.destination("base", &target).unwrap();
         let unknown = self.daemons.len() > 1 || !state.intents.is_empty() || self.world.airtable.server.held() > 0;
-        self.truth.deleted[1].insert(id, unknown || self.truth.amnesia[1]);
+        let unknown = unknown || self.truth.amnesia[1] || !self.knows(&id);
+        self.truth.deleted[1].insert(id, unknown);
+    }
+
+    /// Whether the first store has met this row; a forgetful one may meet it only later, and find it nowhere.
+    fn knows(&self, id: &str) -> bool {
+        self.daemons[0].engine.store.find(id).unwrap().is_some()
     }
 
     /// What may stand under each id the bank shows: the latest version, and that in leva where it was once so.

@@ -1,0 +1,137 @@
+//! The store sent as lines to whoever builds something of it, and what takes them in.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::transactions::select;
+use super::{Done, Failure, accounts, terminal};
+use crate::control::{Output, Selection};
+use crate::daemon::Owner;
+use crate::extract::{self, Delivery, Line, Row, State};
+use crate::model::Transaction;
+use crate::store::DestinationState;
+use crate::sync::Step;
+
+/// Sent at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Sends accounts, destinations and the selected transactions.
+pub(super) fn execute(owner: &Owner, selection: &Selection, output: &mut dyn Output) -> Done {
+    let (config, store) = (&owner.engine.config, &owner.engine.store);
+    let mut sender = Sender { output, chunk: String::new() };
+    sender.send(&extract::fields())?;
+    for stored in store.accounts() {
+        sender.send(&Line::Account(accounts::line(&stored)))?;
+    }
+    let mut standings = Vec::new();
+    for destination in &config.destinations {
+        let state = store.destination(&destination.name, &destination.target())?;
+        sender.send(&Line::Destination(destination.name.clone()))?;
+        standings.push((&destination.filter, Standing::of(state)));
+    }
+    select(store, selection, |number, transaction| {
+        let in_one = |(filter, standing): &(&crate::config::Filter, Standing)| {
+            if filter.accepts(transaction) { standing.delivery(number, transaction) } else { None }
+        };
+        let deliveries = standings.iter().map(in_one).collect();
+        sender.send(&Line::Row(Row::of(transaction, deliveries)))
+    })?;
+    sender.flush()?;
+    store.rest();
+    Ok(0)
+}
+
+struct Sender<'a> {
+    output: &'a mut dyn Output,
+    chunk: String,
+}
+
+impl Sender<'_> {
+    fn send(&mut self, line: &Line) -> Result<(), Failure> {
+        self.chunk += &serde_json::to_string(line).map_err(io::Error::from)?;
+        self.chunk.push('\n');
+        if self.chunk.len() >= CHUNK_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        let chunk = std::mem::take(&mut self.chunk);
+        Ok(self.output.data(&chunk)?)
+    }
+}
+
+/// What is remembered of a destination, for quick looks.
+struct Standing {
+    state: DestinationState,
+    deleted: HashSet<String>,
+    withheld: HashSet<String>,
+}
+
+impl Standing {
+    fn of(mut state: DestinationState) -> Standing {
+        let deleted = std::mem::take(&mut state.deleted).into_iter().collect();
+        let withheld = std::mem::take(&mut state.withheld).into_iter().collect();
+        Standing { state, deleted, withheld }
+    }
+
+    fn delivery(&self, number: u64, transaction: &Transaction) -> Option<Delivery> {
+        let id = &transaction.row.id;
+        let reason = self.state.rejected.get(id).cloned();
+        let state = match number > self.state.watermark {
+            _ if reason.is_some() => State::Refused,
+            _ if self.deleted.contains(id) => State::Deleted,
+            _ if self.withheld.contains(id) => State::Withheld,
+            true if transaction.vanished => State::Withheld,
+            true => State::Waiting,
+            false => State::Delivered,
+        };
+        Some(Delivery { state, reason })
+    }
+}
+
+/// Takes lines in as they come.
+pub(super) trait Builder: Send {
+    /// One more line.
+    fn take(&mut self, line: &Line) -> io::Result<()>;
+}
+
+/// A builder as an output.
+pub(super) struct Receiver<B>(Arc<Mutex<Option<B>>>);
+
+impl<B> Clone for Receiver<B> {
+    fn clone(&self) -> Receiver<B> {
+        Receiver(self.0.clone())
+    }
+}
+
+impl<B> Receiver<B> {
+    /// For this builder.
+    pub(super) fn new(builder: B) -> Receiver<B> {
+        Receiver(Arc::new(Mutex::new(Some(builder))))
+    }
+
+    /// The builder with everything in it.
+    pub(super) fn finish(self) -> io::Result<B> {
+        self.builder().take().ok_or_else(|| io::Error::other("was finished already"))
+    }
+
+    fn builder(&self) -> MutexGuard<'_, Option<B>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B: Builder> Output for Receiver<B> {
+    fn data(&mut self, text: &str) -> io::Result<()> {
+        let mut builder = self.builder();
+        let builder = builder.as_mut().ok_or_else(|| io::Error::other("was finished already"))?;
+        text.lines().try_for_each(|line| builder.take(&extract::parse(line)?))
+    }
+
+    fn talk(&mut self, text: &str) -> io::Result<()> {
+        terminal::Terminal::stdout().talk(text)
+    }
+
+    fn step(&mut self, _step: Step) -> io::Result<()> {
+        Ok(())
+    }
+}

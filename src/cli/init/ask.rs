@@ -1,0 +1,134 @@
+//! Questions and answers: from a terminal, where a wrong answer is asked for again and a secret is not shown, or from a
+//! pipe, one answer a line.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
+use secrecy::{SecretString, zeroize::Zeroize};
+
+/// What Ctrl-C types where it does not interrupt.
+const INTERRUPT: char = '\u{3}';
+
+/// Why there is no answer; the beginning of one line.
+#[derive(Debug)]
+pub(super) struct Stop(pub String);
+
+/// Asks on stderr and reads from stdin.
+pub(super) struct Asker {
+    /// Somebody sits there and can be asked again.
+    is_terminal: bool,
+}
+
+impl Asker {
+    pub fn new() -> Asker {
+        Asker { is_terminal: io::stdin().is_terminal() }
+    }
+
+    /// Says something. Where stderr is closed nobody wants to know.
+    pub fn say(&self, text: &str) {
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+
+    /// Asks until the answer is good; `usual` is what an empty one means.
+    pub fn ask<T>(
+        &mut self,
+        question: &str,
+        usual: Option<&str>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, Stop> {
+        let hint = usual.map_or(String::new(), |usual| format!(" [{usual}]"));
+        loop {
+            let line = self.line(&format!("{question}{hint}: "), question, false)?;
+            let given = line.trim();
+            let given = usual.filter(|_| given.is_empty()).unwrap_or(given);
+            match read(given) {
+                Ok(answer) => return Ok(answer),
+                Err(why) => self.refuse(question, &why)?,
+            }
+        }
+    }
+
+    /// The same for what nobody may look at: nothing of it is trimmed, shown or repeated.
+    pub fn ask_secret(
+        &mut self,
+        question: &str,
+        read: impl Fn(&str) -> Result<String, String>,
+    ) -> Result<SecretString, Stop> {
+        loop {
+            let mut line = self.line(&format!("{question}: "), question, true)?;
+            let read = read(&line);
+            line.zeroize();
+            match read {
+                Ok(answer) => return Ok(SecretString::from(answer)),
+                Err(why) => self.refuse(question, &why)?,
+            }
+        }
+    }
+
+    fn refuse(&self, question: &str, why: &str) -> Result<(), Stop> {
+        if !self.is_terminal {
+            return Err(Stop(format!("{question}: {why}")));
+        }
+        self.say(&format!("  That does not work: {why}. Once more.\n"));
+        Ok(())
+    }
+
+    fn line(&self, prompt: &str, question: &str, hidden: bool) -> Result<String, Stop> {
+        // First the silence, then the question: whoever types at once is not seen either.
+        let silence = (hidden && self.is_terminal).then(Silence::begin).flatten();
+        self.say(prompt);
+        let read = read_line(&mut io::stdin().lock());
+        drop(silence);
+        // What was typed unseen, and what came from a pipe, has not moved the cursor on.
+        if hidden || !self.is_terminal {
+            self.say("\n");
+        }
+        match read {
+            Ok(line) if line.is_empty() => Err(Stop(format!("the answers end before the question \"{question}\""))),
+            Ok(line) if line.contains(INTERRUPT) => Err(Stop("interrupted".into())),
+            Ok(mut line) => {
+                line.truncate(line.trim_end_matches(['\n', '\r']).len());
+                Ok(line)
+            }
+            Err(error) => Err(Stop(format!("cannot read an answer: {error}"))),
+        }
+    }
+}
+
+/// One line with its end, which may be a typed Ctrl-C; empty: there is no more.
+fn read_line(input: &mut impl BufRead) -> io::Result<String> {
+    let mut line = Vec::new();
+    loop {
+        let buffer = input.fill_buf()?;
+        let end = buffer.iter().position(|byte| [b'\n', INTERRUPT as u8].contains(byte));
+        let taken = end.map_or(buffer.len(), |end| end + 1);
+        line.extend_from_slice(&buffer[..taken]);
+        input.consume(taken);
+        if end.is_some() || taken == 0 {
+            return String::from_utf8(line).map_err(|_| io::Error::other("it is not UTF-8 text"));
+        }
+    }
+}
+
+/// The terminal's echo, off until this is dropped.
+struct Silence(Termios);
+
+impl Silence {
+    fn begin() -> Option<Silence> {
+        let before = tcgetattr(io::stdin()).ok()?;
+        let mut silent = before.clone();
+        // Ctrl-C would end the program with the echo still off: it ends the line instead, and the line ends the program.
+        silent.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+        silent.special_codes[SpecialCodeIndex::VEOL] = INTERRUPT as u8;
+        tcsetattr(io::stdin(), OptionalActions::Flush, &silent).ok()?;
+        Some(Silence(before))
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        if let Err(error) = tcsetattr(io::stdin(), OptionalActions::Now, &self.0) {
+            tracing::warn!("the terminal's echo could not be turned on again ({error}): run `stty echo`");
+        }
+    }
+}

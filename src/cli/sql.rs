@@ -1,0 +1,320 @@
+//! `bankfeed sql`: questions to the store in SQL, at once or at a prompt.
+//!
+//! The store's owner sends everything once; the questions are answered here, over a database in this process's memory.
+//! At a prompt they are about the moment it was opened.
+
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::extract::{Builder, Receiver};
+use super::terminal::{Terminal, complain};
+use super::{USAGE, export, in_turn};
+use crate::config::Config;
+use crate::control::{Command, Output, Selection};
+use crate::extract::Line;
+use crate::image::{Answer, Cell, Image, Questions};
+
+/// Forms of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// For eyes.
+    Table,
+    /// Comma-separated values.
+    Csv,
+    /// An array of objects.
+    Json,
+}
+
+/// Questions longer than this come from no person.
+const LONGEST_INPUT: u64 = 1024 * 1024;
+
+/// Letters of a text that a table shows.
+const WIDEST: usize = 60;
+
+/// Printed at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+const WELCOME: &str = "\
+A question ends with a semicolon, for example:  SELECT * FROM transactions ORDER BY date DESC LIMIT 5;
+Tables: accounts, transactions, deliveries. Their columns:  PRAGMA table_info(transactions);
+To leave: quit, or Ctrl-D.
+";
+
+impl Builder for Image {
+    fn take(&mut self, line: &Line) -> io::Result<()> {
+        Image::take(self, line)
+    }
+}
+
+/// Answers the question, or those that are typed.
+pub(super) fn run(config: &Config, question: Option<&str>, format: Format) -> io::Result<u8> {
+    let mut receiver = Receiver::new(Image::in_memory()?);
+    let status = in_turn(config, &Command::Extract { selection: Selection::default() }, &mut receiver)?;
+    if status != 0 {
+        return Ok(status);
+    }
+    let mut session = Session { questions: receiver.finish()?.ask()?, format, terminal: Terminal::stdout() };
+    let status = match question {
+        Some(question) => session.answer(question)?,
+        None if io::stdin().is_terminal() => session.prompt()?,
+        None => session.read_all()?,
+    };
+    session.terminal.finish()?;
+    Ok(status)
+}
+
+struct Session {
+    questions: Questions,
+    format: Format,
+    terminal: Terminal,
+}
+
+impl Session {
+    /// Questions from a pipe: ended by semicolons, or one question, or one on each line. All are answered; the status is
+    /// the worst.
+    fn read_all(&mut self) -> io::Result<u8> {
+        let mut text = String::new();
+        io::stdin().take(LONGEST_INPUT).read_to_string(&mut text)?;
+        let one = !text.contains(';') && self.questions.understands(&text);
+        let questions = if one { vec![text] } else { split(&text) };
+        let mut worst = 0;
+        for question in &questions {
+            worst = worst.max(self.answer(question)?);
+        }
+        Ok(worst)
+    }
+
+    /// Questions from a keyboard. A mistake is told and ends nothing.
+    fn prompt(&mut self) -> io::Result<u8> {
+        io::stderr().write_all(WELCOME.as_bytes())?;
+        let (mut stdin, mut question) = (io::stdin().lock(), String::new());
+        loop {
+            io::stderr().write_all(if question.is_empty() { b"sql> " } else { b"  -> " })?;
+            let mut line = String::new();
+            if stdin.by_ref().take(LONGEST_INPUT).read_line(&mut line)? == 0 {
+                io::stderr().write_all(b"\n")?;
+                return Ok(0);
+            }
+            let word = line.trim();
+            if question.is_empty()
+                && ["quit", "exit", ".quit", ".exit", "q", "\\q"].contains(&word.trim_end_matches(';'))
+            {
+                return Ok(0);
+            }
+            question += &line;
+            if word.ends_with(';') || question.len() as u64 > LONGEST_INPUT {
+                self.answer(&std::mem::take(&mut question))?;
+            } else if question.trim().is_empty() {
+                question.clear();
+            }
+        }
+    }
+
+    fn answer(&mut self, question: &str) -> io::Result<u8> {
+        if question.trim().trim_end_matches(';').is_empty() {
+            complain(&"there is no question");
+            return Ok(USAGE);
+        }
+        let mut printer = Printer {
+            format: self.format,
+            terminal: &mut self.terminal,
+            names: Vec::new(),
+            table: Vec::new(),
+            chunk: String::new(),
+            rows: 0,
+        };
+        match self.questions.answer(question, &mut printer)? {
+            Ok(()) => printer.end().map(|()| 0),
+            Err(why) => {
+                complain(&why);
+                Ok(USAGE)
+            }
+        }
+    }
+}
+
+/// Prints an answer while it comes; a table once its widths are known.
+struct Printer<'a> {
+    format: Format,
+    terminal: &'a mut Terminal,
+    names: Vec<String>,
+    table: Vec<Vec<Cell>>,
+    chunk: String,
+    rows: u64,
+}
+
+impl Answer for Printer<'_> {
+    fn head(&mut self, names: &[String]) -> io::Result<()> {
+        self.names = distinct(names);
+        if self.format == Format::Csv {
+            self.chunk = export::csv_line(&self.names)?;
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, cells: Vec<Cell>) -> io::Result<()> {
+        match self.format {
+            Format::Table => self.table.push(cells),
+            Format::Csv => self.chunk += &export::csv_line(&cells.iter().map(csv_cell).collect::<Vec<_>>())?,
+            Format::Json => {
+                self.chunk += if self.rows == 0 { "[\n" } else { ",\n" };
+                self.chunk += &serde_json::to_string(&Object { names: &self.names, cells: &cells })?;
+            }
+        }
+        self.rows += 1;
+        if self.chunk.len() >= CHUNK_BYTES { self.flush() } else { Ok(()) }
+    }
+}
+
+impl Printer<'_> {
+    fn flush(&mut self) -> io::Result<()> {
+        self.terminal.data(&std::mem::take(&mut self.chunk))
+    }
+
+    fn end(mut self) -> io::Result<()> {
+        match self.format {
+            Format::Table => self.chunk = table(&self.names, &self.table),
+            Format::Json => self.chunk += if self.rows == 0 { "[]\n" } else { "\n]\n" },
+            Format::Csv => {}
+        }
+        self.flush()
+    }
+}
+
+/// A row as JSON. What stands for money is text there, as everywhere.
+struct Object<'a> {
+    names: &'a [String],
+    cells: &'a [Cell],
+}
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.cells.len()))?;
+        for (name, cell) in self.names.iter().zip(self.cells) {
+            match cell {
+                Cell::Nothing => map.serialize_entry(name, &())?,
+                Cell::Integer(integer) => map.serialize_entry(name, integer)?,
+                Cell::Number(text) | Cell::Text(text) => map.serialize_entry(name, text)?,
+            }
+        }
+        map.end()
+    }
+}
+
+fn csv_cell(cell: &Cell) -> String {
+    match cell {
+        Cell::Text(text) => export::inert(text),
+        other => plain(other),
+    }
+}
+
+fn plain(cell: &Cell) -> String {
+    match cell {
+        Cell::Nothing => String::new(),
+        Cell::Integer(integer) => integer.to_string(),
+        Cell::Number(text) | Cell::Text(text) => text.clone(),
+    }
+}
+
+/// Columns of the same name would hide each other in an object.
+fn distinct(names: &[String]) -> Vec<String> {
+    let mut distinct: Vec<String> = Vec::with_capacity(names.len());
+    for name in names {
+        let mut number = 2;
+        let mut own = name.clone();
+        while distinct.contains(&own) {
+            own = format!("{name}_{number}");
+            number += 1;
+        }
+        distinct.push(own);
+    }
+    distinct
+}
+
+/// Columns of equal width, numbers to the right, long texts cut.
+fn table(names: &[String], rows: &[Vec<Cell>]) -> String {
+    let head: Vec<String> = names.iter().map(|name| shown(name)).collect();
+    let body: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| shown(&plain(cell))).collect()).collect();
+    let width = |at: usize| {
+        let column = body.iter().filter_map(|row| row.get(at)).chain(head.get(at));
+        column.map(|text| text.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..names.len()).map(width).collect();
+    let right: Vec<bool> = (0..names.len())
+        .map(|at| rows.iter().all(|row| !matches!(row.get(at), Some(Cell::Text(_)))) && !rows.is_empty())
+        .collect();
+    let line = |texts: &[String]| {
+        let cells =
+            texts.iter().zip(&widths).zip(&right).map(|((text, width), right)| {
+                if *right { format!("{text:>width$}") } else { format!("{text:<width$}") }
+            });
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+    [line(&head), line(&rule)].into_iter().chain(body.iter().map(|row| line(row))).collect()
+}
+
+/// On one line, without anything that could steer a terminal.
+fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(WIDEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(WIDEST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Questions ended by semicolons, as far as those stand neither in quotes nor in a comment; without any, one on each
+/// line.
+fn split(text: &str) -> Vec<String> {
+    let mut questions = Vec::new();
+    let (mut question, mut quote, mut comment) = (String::new(), None, false);
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match (letter, quote) {
+            ('\n', _) if comment => comment = false,
+            _ if comment => {}
+            (letter, Some(open)) if letter == open => quote = None,
+            (_, Some(_)) => {}
+            ('\'' | '"' | '`', None) => quote = Some(letter),
+            ('-', None) if letters.peek() == Some(&'-') => comment = true,
+            (';', None) => {
+                questions.push(std::mem::take(&mut question));
+                continue;
+            }
+            _ => {}
+        }
+        question.push(letter);
+    }
+    if questions.is_empty() {
+        return text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+    }
+    questions.push(question);
+    questions.retain(|question| !question.trim().is_empty());
+    questions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_told_apart() {
+        assert_eq!(split("SELECT 1;\nSELECT ';' -- ; no\n;"), ["SELECT 1", "\nSELECT ';' -- ; no\n"]);
+        assert_eq!(split("SELECT 1\n\nSELECT 2\n"), ["SELECT 1", "SELECT 2"]);
+        assert_eq!(split(" \n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_table_has_straight_columns() {
+        let rows = [
+            vec![Cell::Text("КАФЕ\u{1b}[2J".into()), Cell::Number("-12.30".into()), Cell::Nothing],
+            vec![Cell::Text("a".into()), Cell::Integer(7), Cell::Nothing],
+        ];
+        let names = distinct(&["who".into(), "sum".into(), "sum".into()]);
+        assert_eq!(
+            table(&names, &rows),
+            "who           sum  sum_2\n--------  ------  -----\nКАФЕ [2J  -12.30\na              7\n"
+        );
+    }
+}

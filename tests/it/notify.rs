@@ -1,0 +1,550 @@
+//! Telling the owner: every cause from what happens to what arrives, once, and again when it is over; four kinds of
+//! notifier over real sockets; and a notifier that does not work.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bankfeed::notify::Teller;
+use bankfeed::remote::Shutdown;
+use bankfeed::simulator::Fault;
+use bankfeed::simulator::fibank::{Bank, Door, Entry};
+use bankfeed::simulator::google::{Access, CellValue};
+use bankfeed::simulator::mail::MailServer;
+use bankfeed::simulator::notices::{Arrived, Notices};
+use bankfeed::store;
+use bankfeed::sync::{Engine, Outcome, Report, Request};
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::world::World;
+
+/// A household with places that take notices.
+struct Stage {
+    world: World,
+    notices: Notices,
+    /// The time that is told; cycles themselves run in the present.
+    now: DateTime<Utc>,
+}
+
+impl Stage {
+    /// One that tells a topic everything it can.
+    async fn new() -> Stage {
+        Stage::with(|notices| {
+            let url = notices.server.url();
+            format!(
+                "[[notify]]\nkind = \"ntfy\"\nurl = \"{url}/topic/home\"\non = [\"attention\", \"failure\", \"new-rows\", \"recovery\"]\n"
+            )
+        })
+        .await
+    }
+
+    async fn with(config: impl FnOnce(&Notices) -> String) -> Stage {
+        let notices = Notices::start().await.unwrap();
+        let mut world = World::new(Bank::small()).await;
+        world.extra[2] = config(&notices);
+        world.write_config();
+        Stage { world, notices, now: Utc::now() }
+    }
+
+    /// A cycle by a process that has just started, and what arrived meanwhile.
+    async fn cycle(&self) -> (Report, Vec<Arrived>) {
+        self.cycle_as(Request { by_hand: true, ..Request::default() }).await
+    }
+
+    async fn scheduled(&self) -> (Report, Vec<Arrived>) {
+        self.cycle_as(Request::default()).await
+    }
+
+    async fn cycle_as(&self, request: Request) -> (Report, Vec<Arrived>) {
+        let engine = Arc::new(self.world.engine());
+        let mut teller = Teller::new(engine.clone());
+        teller.begin(&request);
+        let report = engine.cycle(&request, &(Arc::new(|_| {}) as bankfeed::sync::Watcher)).await.unwrap();
+        teller.end(Ok(&report), self.now).await;
+        (report, self.notices.take())
+    }
+
+    fn later(&mut self, time: TimeDelta) {
+        self.now += time;
+    }
+
+    fn book(&self, cents: i64) {
+        let now = Utc::now().with_timezone(&chrono_tz::Europe::Sofia).fixed_offset();
+        self.world.bank.edit(|bank| {
+            let (iban, number) = (bank.customers[0].accounts[0].iban.clone(), bank.last_number() + 1);
+            let amount = rust_decimal::Decimal::new(cents, 2);
+            bank.add(&iban, Entry { number, time: now, value_date: now.date_naive(), amount, ..Entry::default() });
+        });
+    }
+}
+
+/// The one message on the topic: priority, title, text.
+fn message(arrived: &[Arrived]) -> (u8, &str, &str) {
+    match arrived {
+        [Arrived::Message { title, priority, text, .. }] => (*priority, title, text),
+        other => panic!("not one message: {other:?}"),
+    }
+}
+
+/// A cause: how it comes about, what it comes to, and how it ends.
+struct Case {
+    name: &'static str,
+    begins: fn(&Stage),
+    ends: fn(&Stage),
+    status: u8,
+    title: &'static str,
+    /// Parts of the sentence.
+    says: &'static [&'static str],
+    /// What works again in the end.
+    recovered: &'static str,
+}
+
+const NEEDS_YOU: &str = "bankfeed needs you";
+const FAILED: &str = "bankfeed: something failed";
+const REFUSED_PASSWORD: &str = "грешна-парола";
+
+fn door(stage: &Stage, door: Door) {
+    stage.world.bank.edit(|bank| bank.door = door);
+}
+
+fn open(stage: &Stage) {
+    door(stage, Door::Open);
+}
+
+fn heal(stage: &Stage) {
+    stage.world.google.server.heal();
+    stage.world.airtable.server.heal();
+    stage.world.bank.server.heal();
+}
+
+fn airtable_says(stage: &Stage, status: u16, body: &str) {
+    stage.book(-150);
+    stage.world.airtable.server.fail("", 0, u32::MAX, Fault::Status(status, body.into()));
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "a refused password",
+        begins: |stage| stage.world.write_config_with_password(REFUSED_PASSWORD),
+        ends: |stage| stage.world.write_config(),
+        status: 3,
+        title: NEEDS_YOU,
+        says: &["needs you: fibank: ", "password"],
+        recovered: "source fibank",
+    },
+    Case {
+        name: "a locked login",
+        begins: |stage| door(stage, Door::Locked),
+        ends: open,
+        status: 3,
+        title: NEEDS_YOU,
+        says: &["needs you: fibank: ", "блокиран"],
+        recovered: "source fibank",
+    },
+    Case {
+        name: "a new password wanted",
+        begins: |stage| door(stage, Door::PasswordChange),
+        ends: open,
+        status: 3,
+        title: NEEDS_YOU,
+        says: &["needs you: fibank: ", "password"],
+        recovered: "source fibank",
+    },
+    Case {
+        name: "a second factor",
+        begins: |stage| door(stage, Door::SecondFactor),
+        ends: open,
+        status: 3,
+        title: NEEDS_YOU,
+        says: &["needs you: fibank: ", "SMS"],
+        recovered: "source fibank",
+    },
+    Case {
+        name: "maintenance",
+        begins: |stage| door(stage, Door::Maintenance),
+        ends: open,
+        status: 3,
+        title: NEEDS_YOU,
+        says: &["needs you: fibank: ", "maintenance"],
+        recovered: "source fibank",
+    },
+    Case {
+        name: "an unknown page",
+        begins: |stage| {
+            let page = format!("<html><body><h1>Нещо ново</h1><p>{}</p></body></html>", "думи ".repeat(400));
+            door(stage, Door::Unknown(page));
+        },
+        ends: open,
+        status: 3,
+        title: NEEDS_YOU,
+        says: &["needs you: fibank: ", "Нещо ново", "…"],
+        recovered: "source fibank",
+    },
+    Case {
+        name: "a bank that is down",
+        begins: |stage| stage.world.bank.server.fail("", 0, u32::MAX, Fault::Status(503, String::new())),
+        ends: heal,
+        status: 1,
+        title: FAILED,
+        says: &["failed, will be tried again: fibank: "],
+        recovered: "source fibank",
+    },
+    Case {
+        name: "a refused token",
+        begins: |stage| airtable_says(stage, 401, r#"{"error":{"type":"AUTHENTICATION_REQUIRED","message":"no"}}"#),
+        ends: heal,
+        status: 3,
+        title: NEEDS_YOU,
+        says: &["needs you: airtable `base`: ", "token"],
+        recovered: "destination base",
+    },
+    Case {
+        name: "a base that is gone",
+        begins: |stage| airtable_says(stage, 404, r#"{"error":"NOT_FOUND"}"#),
+        ends: heal,
+        status: 3,
+        title: NEEDS_YOU,
+        says: &["needs you: airtable `base`: "],
+        recovered: "destination base",
+    },
+    Case {
+        name: "a month's budget spent",
+        begins: |stage| {
+            let body = r#"{"errors":[{"error":"PUBLIC_API_BILLING_LIMIT_EXCEEDED","message":"API billing plan limit exceeded."}]}"#;
+            airtable_says(stage, 429, body);
+        },
+        ends: |stage| {
+            heal(stage);
+            // Another budget makes it try again within the month.
+            let config = std::fs::read_to_string(stage.world.config_path()).unwrap();
+            let larger = config.replace("[[notify]]", "monthly_requests = 100000\n\n[[notify]]");
+            crate::world::write_private(&stage.world.config_path(), &larger);
+        },
+        status: 3,
+        title: NEEDS_YOU,
+        says: &["needs you: airtable `base`: ", "month"],
+        recovered: "destination base",
+    },
+    Case {
+        name: "a sheet that is no longer shared",
+        begins: |stage| {
+            stage.book(-150);
+            stage.world.google.share(&stage.world.spreadsheet, Access::None);
+        },
+        ends: |stage| stage.world.google.share(&stage.world.spreadsheet, Access::Editor),
+        status: 3,
+        title: NEEDS_YOU,
+        says: &["needs you: google-sheets `household`: ", "share"],
+        recovered: "destination household",
+    },
+    Case {
+        name: "a sheet that may only be read",
+        begins: |stage| {
+            stage.book(-150);
+            stage.world.google.share(&stage.world.spreadsheet, Access::Viewer);
+        },
+        ends: |stage| stage.world.google.share(&stage.world.spreadsheet, Access::Editor),
+        status: 3,
+        title: NEEDS_YOU,
+        says: &["needs you: google-sheets `household`: ", "ditor"],
+        recovered: "destination household",
+    },
+    Case {
+        name: "a sheet with two id columns",
+        begins: |stage| {
+            stage.book(-150);
+            stage.world.google.edit(&stage.world.spreadsheet, |sheet| {
+                sheet.delete_tab("Transactions");
+                sheet.rename_tab("Balances", "Transactions");
+                sheet.set_cell("Transactions", 0, 0, CellValue::Text("Transaction ID".into()));
+                sheet.set_cell("Transactions", 0, 1, CellValue::Text("id".into()));
+            });
+        },
+        ends: |stage| {
+            stage.world.google.edit(&stage.world.spreadsheet, |sheet| sheet.delete_tab("Transactions"));
+        },
+        status: 3,
+        title: NEEDS_YOU,
+        says: &["needs you: google-sheets `household`: ", "column"],
+        recovered: "destination household",
+    },
+    Case {
+        name: "a service that is down",
+        begins: |stage| {
+            stage.book(-150);
+            stage.world.google.server.fail("", 0, u32::MAX, Fault::Drop);
+        },
+        ends: heal,
+        status: 1,
+        title: FAILED,
+        says: &["failed, will be tried again: google-sheets `household`: "],
+        recovered: "destination household",
+    },
+];
+
+/// From what happens to the exit status, the sentence and the one message; nothing while it lasts; one word when it ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_cause_is_told_once_and_so_is_its_end() {
+    let running: Vec<_> = CASES.iter().map(|case| tokio::spawn(is_told_once(case))).collect();
+    for case in running {
+        case.await.unwrap();
+    }
+}
+
+async fn is_told_once(case: &Case) {
+    let stage = Stage::new().await;
+    let (report, arrived) = stage.cycle().await;
+    assert_eq!((report.exit_status(), message(&arrived).1), (0, "bankfeed: 12 new transactions"), "{}", case.name);
+    (case.begins)(&stage);
+    let (report, arrived) = stage.scheduled().await;
+    assert_eq!(report.exit_status(), case.status, "{}: {report:?}", case.name);
+    let (_, title, text) = message(&arrived);
+    assert_eq!(title, case.title, "{}", case.name);
+    for part in case.says {
+        assert!(text.contains(part), "{}: `{part}` is not in: {text}", case.name);
+    }
+    assert!(text.lines().next().unwrap().chars().count() < 350, "{}: {text}", case.name);
+    assert!(!text.contains(REFUSED_PASSWORD) && !text.contains("FINV91501"), "{}: {text}", case.name);
+    for _ in 0..2 {
+        let (report, arrived) = stage.scheduled().await;
+        assert_eq!((report.exit_status(), arrived), (case.status, Vec::new()), "{}: told again", case.name);
+    }
+    (case.ends)(&stage);
+    let (report, arrived) = stage.cycle().await;
+    assert_eq!(report.exit_status(), 0, "{}: {report:?}", case.name);
+    let (_, title, text) = message(&arrived);
+    assert_eq!(title, "bankfeed works again", "{}", case.name);
+    assert!(text.contains("works again, after ") && text.contains(case.recovered), "{}: {text}", case.name);
+    assert_eq!(stage.cycle().await.1, Vec::new(), "{}: its end is told once", case.name);
+}
+
+#[tokio::test]
+async fn what_lasts_is_told_again_after_a_day_a_week_and_then_every_four_weeks() {
+    let mut stage = Stage::new().await;
+    stage.cycle().await;
+    door(&stage, Door::Locked);
+    assert_eq!(message(&stage.scheduled().await.1).0, 4);
+    let mut told = Vec::new();
+    for hour in 1..=24 * 70 {
+        stage.later(TimeDelta::hours(1));
+        // Most hours nothing can be due; looking at each of them would only take time.
+        if [1, 23, 24, 25, 191, 192, 193, 863, 864, 865, 1535, 1536, 1537].contains(&hour) {
+            let arrived = stage.scheduled().await.1;
+            told.extend(arrived.iter().map(|_| hour));
+            if !arrived.is_empty() {
+                let (priority, _, text) = message(&arrived);
+                assert_eq!(priority, 5, "it grows more urgent");
+                assert!(text.starts_with("still, for ") && text.contains("needs you: fibank"), "{text}");
+            }
+        }
+    }
+    let days: Vec<i32> = told.iter().map(|hour| hour / 24).collect();
+    assert_eq!(days, [1, 8, 36, 64]);
+}
+
+#[tokio::test]
+async fn only_what_is_asked_for_is_told_and_amounts_only_if_asked() {
+    let stage = Stage::with(|notices| {
+        let url = notices.server.url();
+        format!(
+            "[[notify]]\nkind = \"webhook\"\nurl = \"{url}/hook\"\non = \"attention\"\n\n\
+             [[notify]]\nkind = \"ntfy\"\nurl = \"{url}/topic/rows\"\non = [\"new-rows\"]\namounts = true\n"
+        )
+    })
+    .await;
+    let (_, arrived) = stage.cycle().await;
+    let (_, _, text) = message(&arrived);
+    assert!(text.contains("EUR: ") && text.contains("household: 12 rows added"), "{text}");
+    stage.book(-1250);
+    stage.book(-1);
+    stage.book(100_000);
+    let (_, arrived) = stage.cycle().await;
+    let (priority, title, text) = message(&arrived);
+    assert_eq!((priority, title), (2, "bankfeed: 3 new transactions"));
+    assert_eq!(
+        text,
+        "3 new transactions\nEUR: 1 in, 1000.00; 2 out, 12.51\nhousehold: 3 rows added\nbase: 3 rows added"
+    );
+    door(&stage, Door::Locked);
+    let (_, arrived) = stage.scheduled().await;
+    let [Arrived::Call(call)] = &arrived[..] else { panic!("{arrived:?}") };
+    assert_eq!((&call["kind"], &call["new"]), (&"attention".into(), &0.into()));
+    assert_eq!(call["events"][0]["subject"], "source fibank");
+    assert_eq!(call["events"][0]["cause"], "locked");
+    assert!(call["text"].as_str().unwrap().starts_with("bankfeed needs you\nneeds you: fibank: "), "{call}");
+    open(&stage);
+    assert_eq!(stage.cycle().await.1, Vec::new(), "nobody asked for recoveries");
+}
+
+#[tokio::test]
+async fn a_notifier_that_fails_changes_nothing_and_is_told_everything_later() {
+    let stage = Stage::new().await;
+    stage.cycle().await;
+    for fault in [
+        Fault::Drop,
+        Fault::Status(500, "oops".into()),
+        Fault::Status(302, String::new()),
+        Fault::Status(403, r#"{"code":40301,"error":"forbidden"}"#.into()),
+    ] {
+        stage.notices.server.fail("", 0, u32::MAX, fault.clone());
+        stage.book(-150);
+        let (report, arrived) = stage.cycle().await;
+        assert_eq!((report.exit_status(), arrived), (0, Vec::new()), "{fault:?}");
+        let state = stage.world.engine().store.notifier("ntfy").unwrap().unwrap();
+        let error = state.error.unwrap();
+        assert!(!error.contains("topic") && !error.contains("home"), "the address is a secret: {error}");
+        stage.notices.server.heal();
+        stage.book(-150);
+        let (_, arrived) = stage.cycle().await;
+        assert_eq!(message(&arrived).1, "bankfeed: 2 new transactions", "{fault:?}: what was not told is told now");
+        assert_eq!(stage.world.engine().store.notifier("ntfy").unwrap().unwrap().error, None);
+    }
+}
+
+/// Nobody waits for ever for a server that does not answer, and stopping waits for nobody.
+#[tokio::test]
+async fn a_stopping_program_tells_nobody() {
+    let stage = Stage::new().await;
+    let (stop, shutdown) = Shutdown::new();
+    let engine = Arc::new(Engine { shutdown, ..stage.world.engine() });
+    let mut teller = Teller::new(engine.clone());
+    teller.begin(&Request::default());
+    stop.send_replace(true);
+    let report = engine.cycle(&Request::default(), &(Arc::new(|_| {}) as bankfeed::sync::Watcher)).await.unwrap();
+    stage.notices.server.fail("", 0, u32::MAX, Fault::Hang);
+    let asked = Instant::now();
+    teller.end(Ok(&report), stage.now).await;
+    assert!(asked.elapsed() < Duration::from_secs(2));
+    assert_eq!(stage.notices.server.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_token_goes_along_and_a_dry_run_tells_nobody() {
+    let stage = Stage::with(|notices| {
+        notices.protect("tk_geheim");
+        let url = notices.server.url();
+        format!(
+            "[[notify]]\nkind = \"ntfy\"\nurl = \"{url}/topic/home\"\ntoken = \"tk_geheim\"\non = \"new-rows\"\n\n\
+             [[notify]]\nkind = \"webhook\"\nurl = \"{url}/hook?key=1\"\ntoken = \"tk_geheim\"\non = \"new-rows\"\n\n\
+             [[notify]]\nkind = \"healthchecks\"\nurl = \"{url}/ping/abc\"\n"
+        )
+    })
+    .await;
+    let (_, arrived) = stage.cycle_as(Request { dry_run: true, by_hand: true, ..Request::default() }).await;
+    assert_eq!(arrived, []);
+    let (_, arrived) = stage.cycle().await;
+    assert_eq!(arrived.len(), 4, "{arrived:?}");
+}
+
+#[tokio::test]
+async fn a_dead_mans_switch_hears_of_every_cycle() {
+    let stage = Stage::with(|notices| {
+        format!("[[notify]]\nkind = \"healthchecks\"\nurl = \"{}/ping/abc\"\n", notices.server.url())
+    })
+    .await;
+    let start = Arrived::Ping("start", String::new());
+    let (_, arrived) = stage.cycle().await;
+    assert_eq!(
+        arrived,
+        [start.clone(), Arrived::Ping("success", "household: 12 rows added\nbase: 12 rows added".into())]
+    );
+    assert_eq!(stage.cycle().await.1, [start.clone(), Arrived::Ping("success", String::new())]);
+    door(&stage, Door::Locked);
+    for _ in 0..2 {
+        let (_, arrived) = stage.scheduled().await;
+        let [_, Arrived::Ping("fail", said)] = &arrived[..] else { panic!("{arrived:?}") };
+        assert!(said.contains("блокиран"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn mail_reaches_everybody_in_the_list() {
+    let mail = MailServer::start().await.unwrap();
+    let stage = Stage::with(|_| {
+        format!(
+            "[[notify]]\nkind = \"email\"\nhost = \"127.0.0.1\"\nport = {}\nusername = \"ivan\"\npassword = \"тайна\"\n\
+             from = \"bankfeed <bankfeed@example.com>\"\nto = [\"ivan@example.com\", \"Мария <maria@example.com>\"]\n\
+             on = [\"attention\", \"new-rows\", \"recovery\"]\n",
+            mail.port()
+        )
+    })
+    .await;
+    mail.protect("ivan", "друга");
+    stage.cycle().await;
+    let error = stage.world.engine().store.notifier("email").unwrap().unwrap().error.unwrap();
+    assert_eq!(error, "the mail server refuses the login (SMTP 535); look at username and password");
+    mail.protect("ivan", "тайна");
+    stage.cycle().await;
+    let mails = mail.take();
+    assert_eq!(mails.len(), 1);
+    assert_eq!(mails[0].from, "bankfeed@example.com");
+    assert_eq!(mails[0].to, ["ivan@example.com", "maria@example.com"]);
+    assert_eq!(mails[0].header("Subject"), Some("bankfeed: 12 new transactions"));
+    assert!(mails[0].text().starts_with("12 new transactions\n"), "{:?}", mails[0]);
+    door(&stage, Door::Locked);
+    stage.scheduled().await;
+    let mails = mail.take();
+    assert!(mails[0].text().contains("блокиран"), "{:?}", mails[0]);
+    mail.refuse(Some("421 4.3.0 closing"));
+    open(&stage);
+    let (report, _) = stage.cycle().await;
+    assert_eq!(report.exit_status(), 0);
+    mail.refuse(None);
+    stage.cycle().await;
+    assert!(mail.take()[0].text().starts_with("works again, after "));
+}
+
+/// A full disk stops every service at once and is one thing to tell, also where the store cannot note that it was told.
+#[tokio::test]
+async fn a_full_disk_and_a_damaged_store_are_told_once() {
+    let stage = Stage::new().await;
+    let (mut report, _) = stage.cycle().await;
+    let engine = Arc::new(stage.world.engine());
+    let mut teller = Teller::new(engine.clone());
+    for source in &mut report.sources {
+        (source.outcome, source.error) = (Outcome::Attention, Some(store::Error::Full.to_string()));
+    }
+    for destination in &mut report.destinations {
+        (destination.outcome, destination.error) = (Outcome::Attention, Some(store::Error::Full.to_string()));
+    }
+    teller.end(Ok(&report), stage.now).await;
+    assert_eq!(report.exit_status(), 3);
+    let arrived = stage.notices.take();
+    let (_, title, text) = message(&arrived);
+    assert_eq!(title, NEEDS_YOU);
+    assert_eq!(text, format!("needs you: {}", store::Error::Full));
+    let damaged = "the store is damaged: transaction number 7 is gone";
+    for first in [true, false] {
+        teller.end(Err((4, damaged)), stage.now).await;
+        let arrived = stage.notices.take();
+        if first {
+            assert_eq!(message(&arrived).2, format!("needs you: {damaged}"));
+        } else {
+            assert_eq!(arrived, Vec::new());
+        }
+    }
+    drop((teller, engine));
+    let (_, arrived) = stage.cycle().await;
+    let (_, title, text) = message(&arrived);
+    assert_eq!(title, "bankfeed works again");
+    assert!(text.contains("this machine") && text.contains("the store"), "{text}");
+}
+
+/// The same through the program: by hand it tells, says what it cannot tell, and keeps its exit status.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_by_hand_tells_too() {
+    let stage = Stage::new().await;
+    let (status, _) = crate::cli::json(&stage.world, &["sync", "--json"]).await;
+    assert_eq!((status, message(&stage.notices.take()).1), (0, "bankfeed: 12 new transactions"));
+    door(&stage, Door::Locked);
+    stage.notices.server.fail_next("", Fault::Status(500, String::new()));
+    let ended = crate::cli::run(&stage.world, &["sync"]).await;
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(3), "{said}");
+    assert!(said.contains("notify `ntfy`: not taken (HTTP 500); it is tried again after the next cycle"), "{said}");
+    let (_, standing) = crate::cli::json(&stage.world, &["status", "--json"]).await;
+    assert_eq!(standing["notifiers"][0]["error"], "not taken (HTTP 500)");
+    let (status, _) = crate::cli::json(&stage.world, &["sync", "--json"]).await;
+    assert_eq!((status, message(&stage.notices.take()).1), (3, NEEDS_YOU));
+    assert_eq!(crate::cli::run(&stage.world, &["sync"]).await.status.code(), Some(3));
+    assert_eq!(stage.notices.take(), Vec::new());
+}
