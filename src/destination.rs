@@ -12,7 +12,7 @@ use chrono::{DateTime, FixedOffset, NaiveDate};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Direction, Transaction};
+use crate::model::{Direction, Field, Transaction};
 use crate::remote::{Context, Error};
 
 pub mod airtable;
@@ -240,6 +240,14 @@ pub trait Destination: Send {
     async fn publish(&mut self) -> Result<Option<u64>, Error> {
         Ok(None)
     }
+
+    /// Columns filled by rules that were added, since [`Destination::filled`], where rows had been written without them.
+    fn unfilled(&self) -> Vec<Field> {
+        Vec::new()
+    }
+
+    /// Every row there was offered for those columns.
+    fn filled(&mut self) {}
 
     /// What the destination wants back at its next construction (schema cache, request budget); small.
     fn memory(&self) -> Vec<u8>;

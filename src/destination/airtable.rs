@@ -20,6 +20,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::readback::Reader;
 use super::{Batch, Destination, ID_MADE_AGAIN, Item, Outcome, Settled, Summary};
 use crate::config;
+use crate::model::Field;
 use crate::remote::{Backoff, Cause, Client, Context, Error};
 
 use accounts::Accounts;
@@ -68,6 +69,8 @@ pub struct Airtable {
     summary: Option<Summary>,
     /// The id's field was deleted and made again, which the owner has not been told yet.
     id_made_again: bool,
+    /// Keys of fields set by rules that were made where rows were already.
+    unfilled: Vec<String>,
 }
 
 /// What is handed to the next construction.
@@ -84,6 +87,9 @@ struct Memory {
     /// The id's field was made again, and nobody was told yet.
     #[serde(default)]
     id_made_again: bool,
+    /// Keys of fields set by rules that were made where rows were already.
+    #[serde(default)]
+    unfilled: Vec<String>,
 }
 
 impl Airtable {
@@ -95,7 +101,7 @@ impl Airtable {
         if !token.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(refused("it holds characters that no token has: copy it once more"));
         }
-        let Memory { layout, spending, made, accounts, id_made_again } = recall(&service, memory);
+        let Memory { layout, spending, made, accounts, id_made_again, unfilled } = recall(&service, memory);
         // The default patience gives Airtable's own pace; a shorter one, meant for a service on this machine, a shorter.
         let pace = Pace::new(SPACING.min(context.backoff.first / 2));
         let api = Api {
@@ -121,6 +127,7 @@ impl Airtable {
             accounts,
             summary: None,
             id_made_again,
+            unfilled,
         })
     }
 
@@ -231,11 +238,20 @@ impl Destination for Airtable {
         Ok(None)
     }
 
+    fn unfilled(&self) -> Vec<Field> {
+        self.unfilled.iter().filter_map(|key| key.parse().ok()).collect()
+    }
+
+    fn filled(&mut self) {
+        self.unfilled.clear();
+    }
+
     fn memory(&self) -> Vec<u8> {
         let made = self.layout.as_ref().filter(|_| self.made).map(|layout| layout.table.clone());
         let (layout, spending) = (self.layout.clone(), self.api.spending.clone());
         let (accounts, id_made_again) = (self.accounts.clone(), self.id_made_again);
-        let memory = Memory { layout, spending, made, accounts, id_made_again };
+        let unfilled = self.unfilled.clone();
+        let memory = Memory { layout, spending, made, accounts, id_made_again, unfilled };
         serde_json::to_vec(&memory).unwrap_or_else(|error| {
             // Strings, numbers and dates only; should it fail all the same, the next cycle reads the layout again.
             tracing::warn!("{}: cannot keep what is known of the base: {error}", self.service());

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::readback::Reader;
 use super::{Batch, Destination, ID_MADE_AGAIN, Item, Outcome, Past, Settled, Summary, Verdict, What};
 use crate::config;
+use crate::model::Field;
 use crate::remote::{Cause, Context, Error};
 
 mod auth;
@@ -66,6 +67,9 @@ struct Memory {
     /// The id column was made again, and the owner was not told yet.
     #[serde(default)]
     id_made_again: bool,
+    /// Keys of fields set by rules whose columns were added below which rows stood already.
+    #[serde(default)]
+    unfilled: Vec<String>,
 }
 
 /// A batch that was cut, until the next one.
@@ -130,7 +134,7 @@ impl GoogleSheets {
         // Memory that cannot be read, or is of another spreadsheet, is only a memory: everything is found anew.
         let old: Memory = serde_json::from_slice(memory).unwrap_or_default();
         let old = if old.spreadsheet == spreadsheet { old } else { Memory::default() };
-        let gone = if old.tab == config.tab { old.gone } else { Vec::new() };
+        let (gone, unfilled) = if old.tab == config.tab { (old.gone, old.unfilled) } else { Default::default() };
         let memory = Memory {
             spreadsheet,
             tab: config.tab.clone(),
@@ -138,6 +142,7 @@ impl GoogleSheets {
             floor: old.floor,
             dashboard_refused: old.dashboard_refused,
             id_made_again: old.id_made_again,
+            unfilled,
         };
         Ok(GoogleSheets {
             guards: Guards::new(&names.spreadsheet, name),
@@ -293,6 +298,14 @@ impl Destination for GoogleSheets {
             return Err(Error::attention(Cause::Layout, self.names.say(what)));
         }
         Ok(Some(self.memory.floor).filter(|floor| *floor != before))
+    }
+
+    fn unfilled(&self) -> Vec<Field> {
+        self.memory.unfilled.iter().filter_map(|key| key.parse().ok()).collect()
+    }
+
+    fn filled(&mut self) {
+        self.memory.unfilled.clear();
     }
 
     fn memory(&self) -> Vec<u8> {

@@ -217,6 +217,8 @@ pub struct DestinationState {
     pub rejected: BTreeMap<String, String>,
     /// Rows that had vanished before they were ever delivered.
     pub withheld: Vec<String>,
+    /// Rows that are there, though what they say now would not be let through: they are kept right all the same.
+    pub outgrown: Vec<String>,
     /// Rows the owner has deleted there.
     pub deleted: Vec<String>,
     /// When it was last told how things stand.
@@ -289,6 +291,7 @@ impl Default for DestinationState {
             error: None,
             rejected: BTreeMap::new(),
             withheld: Vec::new(),
+            outgrown: Vec::new(),
             deleted: Vec::new(),
             published: None,
             noticed: Vec::new(),

@@ -17,6 +17,7 @@ use crate::model::id_hash;
 use crate::remote::{Context, Error};
 use crate::store::{self, Attention, DestinationState};
 
+mod backfill;
 mod offer;
 mod put_right;
 mod send;

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, Report, Request, Step, Watcher};
+use super::{DestinationReport, Engine, Outcome, Report, Request, Step, Watcher};
 use crate::model::Enrichment;
 use crate::rules::{self, Enricher, Explained, SET_BY_RULES, value_of};
 use crate::store;
@@ -39,7 +39,18 @@ impl Engine {
         let applied = self.apply(overwrite, Utc::now(), watcher).await?;
         // A cycle without its first half.
         let request = Request { sources: Some(Vec::new()), by_hand: true, ..Request::default() };
-        Ok((applied, self.cycle(&request, watcher).await?))
+        let mut report = self.cycle(&request, watcher).await?;
+        for config in &self.config.destinations {
+            let of = |one: &&mut DestinationReport| one.name == config.name && one.outcome == Outcome::Ok;
+            let Some(one) = report.destinations.iter_mut().find(of) else { continue };
+            if let Some(filled) = self.fill_new_columns(config, watcher).await? {
+                (one.outcome, one.error) = (filled.outcome, filled.error);
+                one.updated += filled.updated;
+                one.rejected += filled.rejected;
+                one.requests += filled.requests;
+            }
+        }
+        Ok((applied, report))
     }
 
     /// What applying the rules would come to; writes nothing.

@@ -136,3 +136,189 @@ async fn a_bulgarian_destination_is_bulgarian_throughout() {
         }
     });
 }
+
+/// The owner asks for more columns than before.
+fn ask_for(world: &mut World, columns: &str) {
+    for extra in 1..3 {
+        world.extra[extra] = format!("columns = [{columns}]\n");
+    }
+    world.write_config();
+}
+
+async fn verify(world: &World, repair: bool) -> Vec<bankfeed::sync::Verified> {
+    let nobody: bankfeed::sync::Watcher = std::sync::Arc::new(|_| {});
+    let request = bankfeed::sync::Verification { destinations: None, repair };
+    world.engine().verify(&request, &nobody).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_column_asked_for_later_is_added_and_older_rows_get_it_on_request() {
+    let mut world = world("", "").await;
+    ask_for(&mut world, r#""date", "amount", "counterparty", "id""#);
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    world.google.edit(&world.spreadsheet, |book| {
+        book.insert_column("Transactions", 1);
+        book.set_cell("Transactions", 0, 1, CellValue::Text("Мое".into()));
+        book.set_cell("Transactions", 2, 1, CellValue::Text("моя бележка".into()));
+        book.sort_by_column("Transactions", 2, true);
+    });
+    let mine = world.column("Мое");
+    ask_for(
+        &mut world,
+        r#""date", "amount", "counterparty", "type", { field = "raw.reference", header = "Код" }, "id""#,
+    );
+    // With nothing new nothing is sent; the columns come with the next row.
+    world.clear_logs();
+    world.cycle().await;
+    assert_eq!(world.google.server.requests() + world.airtable.server.requests(), 0);
+    let booked = world.bank.edit(|bank| bank.transactions());
+    let empty = |cells: &[CellValue]| cells.iter().filter(|cell| **cell == CellValue::Empty).count();
+    world.bank.edit(|bank| {
+        let number = bank.last_number() + 1;
+        let (iban, entry, _) = &booked[0];
+        bank.add(iban, Entry { number, time: chrono::Utc::now().fixed_offset(), ..entry.clone() });
+    });
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    assert_eq!(empty(&world.column("Type")), booked.len(), "only the new row has it yet");
+
+    // Who asks gets the older rows filled, and nothing else is touched.
+    let found = verify(&world, false).await;
+    assert!(found.iter().all(|one| one.different.iter().all(|one| ["type", "raw.reference"].contains(&&*one.column))));
+    assert!(found.iter().all(|one| !one.different.is_empty() && one.missing.is_empty()), "{found:?}");
+    verify(&world, true).await;
+    let by_id: BTreeMap<String, (String, String)> = world
+        .bank
+        .edit(|bank| bank.transactions())
+        .into_iter()
+        .map(|(iban, entry, _)| (format!("fibank:{iban}:{}", entry.number), (entry.type_name, entry.reference)))
+        .collect();
+    let (types, codes) = (world.column("Type"), world.column("Код"));
+    for (at, (id, _)) in world.in_sheet().iter().enumerate() {
+        let text = |text: &str| if text.is_empty() { CellValue::Empty } else { CellValue::Text(text.into()) };
+        assert_eq!((&types[at], &codes[at]), (&text(&by_id[id].0), &text(&by_id[id].1)), "{id}");
+    }
+    for cells in world.airtable.read(&world.base, |base| base.records("Transactions")) {
+        let (kind, code) = &by_id[cells["Transaction ID"].as_str().unwrap()];
+        let text = |name: &str| cells.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        assert_eq!((&text("Type"), &text("Код")), (kind, code));
+    }
+    assert_eq!(world.column("Мое")[..mine.len()], mine);
+    assert!(verify(&world, false).await.iter().all(|one| one.is_clean()));
+}
+
+#[tokio::test]
+async fn a_repair_alone_adds_and_fills_a_column_asked_for_later() {
+    let mut world = world("", "").await;
+    ask_for(&mut world, r#""date", "amount", "id""#);
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    ask_for(&mut world, r#""date", "amount", "counterparty", "id""#);
+    let found = verify(&world, false).await;
+    assert!(found.iter().all(|one| one.error.as_ref().unwrap().contains("verify")), "{found:?}");
+    let mended = verify(&world, true).await;
+    assert!(mended.iter().all(|one| one.error.is_none() && !one.open), "{mended:?}");
+    let named =
+        world.bank.edit(|bank| bank.transactions()).iter().filter(|(_, one, _)| !one.counterparty.is_empty()).count();
+    assert_eq!(world.column("Counterparty").iter().filter(|cell| **cell != CellValue::Empty).count(), named);
+    let records = world.airtable.read(&world.base, |base| base.records("Transactions"));
+    assert_eq!(records.iter().filter(|cells| cells.contains_key("Counterparty")).count(), named);
+}
+
+#[tokio::test]
+async fn a_column_of_rules_asked_for_later_is_filled_by_rules_apply_and_then_the_owners() {
+    let mut world = world("", "").await;
+    let rule = "[[rule]]\nwhen = { amount = { max = 0 } }\nset = { vendor = \"Навън\" }\n";
+    ask_for(&mut world, r#""date", "amount", "id""#);
+    world.extra[2] += rule;
+    world.write_config();
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    ask_for(&mut world, r#""date", "amount", "vendor", "id""#);
+    world.extra[2] += rule;
+    world.write_config();
+    let nobody: bankfeed::sync::Watcher = std::sync::Arc::new(|_| {});
+    // The answer is lost on the way: what is there is found there.
+    world.google.server.fail(":batchUpdate", 1, 1, bankfeed::simulator::Fault::ApplyThenDrop);
+    let (_, report) = world.engine().apply_rules(false, &nobody).await.unwrap();
+    let out = ids(&world, |entry| entry.amount <= rust_decimal::Decimal::ZERO);
+    for destination in &report.destinations {
+        assert_eq!((destination.error.as_deref(), destination.updated), (None, out.len() as u64), "{report:?}");
+    }
+    let vendors = |world: &World| -> BTreeSet<String> {
+        let column = world.column("Vendor").into_iter().zip(world.in_sheet());
+        column.filter(|(cell, _)| *cell == CellValue::Text("Навън".into())).map(|(_, (id, _))| id).collect()
+    };
+    let in_base = |world: &World| -> BTreeSet<String> {
+        let records = world.airtable.read(&world.base, |base| base.records("Transactions"));
+        let filled = records.iter().filter(|cells| cells.get("Vendor").is_some_and(|vendor| vendor == "Навън"));
+        filled.map(|cells| cells["Transaction ID"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!((vendors(&world), in_base(&world)), (out.clone(), out.clone()));
+
+    // From now on the cells are the owner's, emptied ones too.
+    let at = world.sheet()[0].iter().position(|cell| *cell == CellValue::Text("Vendor".into())).unwrap();
+    let row = 1 + world.column("Vendor").iter().position(|cell| *cell != CellValue::Empty).unwrap();
+    world.google.edit(&world.spreadsheet, |book| book.set_cell("Transactions", row, at, CellValue::Empty));
+    let writes =
+        |world: &World| world.google.server.log().iter().filter(|one| one.target.contains(":batchUpdate")).count();
+    let before = writes(&world);
+    world.engine().apply_rules(false, &nobody).await.unwrap();
+    assert_eq!((vendors(&world).len(), writes(&world)), (out.len() - 1, before));
+}
+
+#[tokio::test]
+async fn a_field_of_the_base_that_comes_back_is_filled_by_a_repair() {
+    let world = world("", "").await;
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    let booked = world.booked().len();
+    world.airtable.edit(&world.base, |base| base.delete_field("Transactions", "Currency"));
+    let book = |world: &World| {
+        world.bank.edit(|bank| {
+            let number = bank.last_number() + 1;
+            let (iban, entry, _) = bank.transactions().remove(0);
+            bank.add(&iban, Entry { number, time: chrono::Utc::now().fixed_offset(), ..entry });
+        });
+    };
+    book(&world);
+    let report = world.cycle().await;
+    assert_eq!((report.exit_status(), report.destinations[1].appended), (0, 1), "{report:?}");
+    assert!(
+        verify(&world, false).await.iter().all(|one| one.is_clean() && one.error.is_none()),
+        "it is missed by nobody"
+    );
+    world.airtable.edit(&world.base, |base| drop(base.add_field("Transactions", "Currency", "singleLineText")));
+    assert_eq!(verify(&world, false).await[1].different.len(), booked + 1);
+    verify(&world, true).await;
+    assert!(verify(&world, false).await[1].is_clean());
+    book(&world);
+    assert_eq!(world.cycle().await.exit_status(), 0);
+    let records = world.airtable.read(&world.base, |base| base.records("Transactions"));
+    assert!(records.iter().all(|cells| cells["Currency"] == "EUR"), "{records:?}");
+}
+
+#[tokio::test]
+async fn a_row_that_crosses_the_line_more_than_once_stays_one_row_and_right() {
+    let world = world("min_amount = 50", "min_amount = 50\nvanished = \"delete\"").await;
+    let number = world.bank.edit(|bank| {
+        let number = bank.last_number() + 1;
+        let (iban, entry, _) = bank.transactions().remove(0);
+        bank.add(&iban, Entry { number, time: chrono::Utc::now().fixed_offset(), ..entry });
+        number
+    });
+    let id = ids(&world, |entry| entry.number == number).pop_first().unwrap();
+    for (amount, there) in [("-10", 0), ("-60", 1), ("-20", 1), ("-30", 1), ("-70", 1), ("-5", 1)] {
+        change(&world, number, |entry| entry.amount = amount.parse().unwrap());
+        let report = world.cycle().await;
+        assert_eq!(report.exit_status(), 0, "{report:?}");
+        for (place, rows) in [("sheet", world.in_sheet()), ("base", world.in_base())] {
+            let found: Vec<&String> = rows.iter().filter(|(found, _)| *found == id).map(|(_, amount)| amount).collect();
+            assert_eq!(found, vec![&format!("{amount}.00"); there], "{place}");
+        }
+    }
+    // What is there is taken away, too, though it is small by now.
+    world.bank.edit(|bank| {
+        for account in &mut bank.customers[0].accounts {
+            account.entries.retain(|entry| entry.number != number);
+        }
+    });
+    world.cycle().await;
+    assert!(!in_base(&world).contains(&id));
+}

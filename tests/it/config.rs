@@ -622,7 +622,7 @@ fn mistakes() -> Vec<(String, String)> {
         ),
         (
             "monthly_requests = 1",
-            "unknown key `monthly_requests`, expected `name`, `kind`, `base_url`, `columns`, `updates`, `vanished`, `language`, `since`, `accounts`, `direction`, `spreadsheet`, `tab`, `service_account`, `order`, `balances_tab`, `dashboard_tab` or `oauth`",
+            "unknown key `monthly_requests`, expected `name`, `kind`, `base_url`, `columns`, `updates`, `vanished`, `language`, `since`, `accounts`, `direction`, `min_amount`, `type`, `spreadsheet`, `tab`, `service_account`, `order`, `balances_tab`, `dashboard_tab` or `oauth`",
         ),
     ] {
         case(format!("{SOURCE}{SHEET}{line}\n"), &format!(":10: destination `household`: {expected}"));
@@ -662,7 +662,7 @@ fn mistakes() -> Vec<(String, String)> {
         ("tables = \"x\"", "unknown key `tables`, did you mean `table`?"),
         (
             "order = \"newest-first\"",
-            "unknown key `order`, expected `name`, `kind`, `base_url`, `columns`, `updates`, `vanished`, `language`, `since`, `accounts`, `direction`, `base`, `table`, `token`, `monthly_requests` or `accounts_table`",
+            "unknown key `order`, expected `name`, `kind`, `base_url`, `columns`, `updates`, `vanished`, `language`, `since`, `accounts`, `direction`, `min_amount`, `type`, `base`, `table`, `token`, `monthly_requests` or `accounts_table`",
         ),
     ] {
         case(format!("{SOURCE}{BASE}{line}\n"), &format!(":10: destination `base`: {expected}"));

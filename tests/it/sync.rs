@@ -246,6 +246,12 @@ async fn a_correction_by_the_bank_reaches_the_row_it_had() {
     world.assert_delivered();
     assert!(world.column("Counterparty").contains(&CellValue::Text("НОВО ИМЕ".into())));
     assert!(!world.column("Counterparty").contains(&CellValue::Text("СТАРО ИМЕ".into())));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bankfeed"));
+    command.arg("--config").arg(world.config_path()).args(["transactions", "--json", "--search", "НОВО ИМЕ"]);
+    let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+    let listed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(listed[0]["history"][0]["what"], "changed");
+    assert_eq!(listed[0]["history"][0]["before"]["counterparty"], "СТАРО ИМЕ");
     world.clear_logs();
     world.cycle().await;
     assert_eq!((world.google.server.requests(), world.airtable.server.requests()), (0, 0));

@@ -145,7 +145,10 @@ impl Airtable {
         for (at, found) in columns.into_iter().enumerate() {
             match found {
                 Some(found) => bound.push(found),
-                None => bound.push(self.make_field(&table.id, at).await?),
+                None => {
+                    bound.push(self.make_field(&table.id, at).await?);
+                    self.note_late(&self.rows.columns[at].field.clone(), known.as_ref(), &table);
+                }
             }
         }
         let tick = known.as_ref().filter(|known| known.table == table.id).and_then(|known| known.vanished.as_ref());
@@ -153,6 +156,15 @@ impl Airtable {
         let vanished = bind_vanished(&table, tick).unwrap_or_default();
         let (base, asked) = (self.api.wording.base.clone(), self.api.wording.table.clone());
         Ok(Layout { base, asked, table: table.id, columns: bound, vanished, stale: false })
+    }
+
+    /// A field that rules fill and that rows were written without waits for `rules apply`.
+    fn note_late(&mut self, field: &Field, known: Option<&Layout>, table: &Table) {
+        let key = field.key().into_owned();
+        let late = field.belongs_to_owner() && known.is_some_and(|known| known.table == table.id);
+        if late && !self.unfilled.contains(&key) {
+            self.unfilled.push(key);
+        }
     }
 
     /// The columns of `table`, or what only the owner can mend about them.

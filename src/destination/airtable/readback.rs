@@ -89,8 +89,16 @@ impl Airtable {
             self.may_make_table(known.as_ref())?;
             return Ok(None);
         };
+        let binding = self.bind_columns(table, known.as_ref())?.columns;
+        // A field that was deleted and is back: the next write is planned by what is there now.
+        let still_gone = |bound: &Bound| binding.iter().flatten().all(|now| now.gone || now.key != bound.key);
+        if known.as_ref().is_some_and(|known| known.columns.iter().any(|bound| bound.gone && !still_gone(bound)))
+            && let Some(layout) = &mut self.layout
+        {
+            layout.stale = true;
+        }
         let (mut id, mut columns) = (None, Vec::new());
-        for (column, bound) in self.rows.columns.iter().zip(self.bind_columns(table, known.as_ref())?.columns) {
+        for (column, bound) in self.rows.columns.iter().zip(binding) {
             let Some(bound) = bound else {
                 let (service, header) = (self.service(), &column.header);
                 return Err(Error::attention(

@@ -85,6 +85,8 @@ impl GoogleSheets {
             let balances = if lacking { Some(self.new_balances(&book, &mut plan.requests, attempt)) } else { None };
             // Whatever becomes of the answer, the owner is told.
             self.memory.id_made_again |= plan.id_again;
+            plan.unfilled.retain(|key| !self.memory.unfilled.contains(key));
+            self.memory.unfilled.append(&mut plan.unfilled);
             if !plan.requests.is_empty() {
                 let requests = std::mem::take(&mut plan.requests);
                 match self.transport().await?.update(requests).await {
@@ -155,10 +157,12 @@ impl GoogleSheets {
         let complete = found.complete(&self.config.rows.columns, &self.config.tab, &self.memory.gone);
         if let Some(layout) = complete {
             news.push(format!("spreadsheet is readable, {} columns are in place", layout.places.len()));
+            news.extend(Book::read(self.transport().await?.spreadsheet(BOOK_FIELDS).await?).nearly_full());
             return Ok(news);
         }
         let (book, plan) = self.plan(&found, 0).await?;
         news.push(format!("spreadsheet `{}` is readable", book.title));
+        news.extend(book.nearly_full());
         news.extend(plan.news);
         let balances = self.config.balances_tab.as_ref().filter(|_| found.balances.is_none());
         let dashboard = self.config.dashboard_tab.as_ref().filter(|_| found.dashboards.is_empty());

@@ -25,6 +25,9 @@ const NEW_ROWS: u32 = 1_000;
 /// Columns for the owner beside ours in a tab we create; every empty cell counts against the limit of 10 million.
 const SPARE_COLUMNS: u32 = 4;
 
+/// Cells a spreadsheet may have.
+const MOST_CELLS: u64 = 10_000_000;
+
 /// A tab of the spreadsheet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tab {
@@ -69,6 +72,16 @@ impl Book {
             tabs: tabs.collect(),
             named: named.filter_map(|range| Some((range.named_range_id?, range.name?))).collect(),
         }
+    }
+
+    /// A warning once little is left of the cells a spreadsheet may have; empty ones count.
+    pub fn nearly_full(&self) -> Option<String> {
+        let cells: u64 = self.tabs.iter().map(|tab| u64::from(tab.rows) * u64::from(tab.columns)).sum();
+        (cells >= MOST_CELLS / 10 * 9).then(|| {
+            format!(
+                "the spreadsheet has {cells} of the {MOST_CELLS} cells that Google allows, empty ones included: delete empty rows and columns soon, or start a new spreadsheet"
+            )
+        })
     }
 
     /// A title for a tab of ours that no other tab has.
@@ -120,6 +133,8 @@ pub(super) struct Plan {
     pub ledger_entry: i32,
     /// Fields whose columns the owner has deleted.
     pub gone: Vec<String>,
+    /// Keys of fields set by rules whose columns come late: rows are there already.
+    pub unfilled: Vec<String>,
     /// The id column is made again below which rows have stood.
     pub id_again: bool,
     /// For people: what will be created.
@@ -160,7 +175,7 @@ fn new_tab(wanted: &Wanted<'_>, found: &Found, book: &Book) -> Plan {
     let (ledger, entry, creating) = ledger(wanted, found, book, NEW_ROWS.saturating_sub(1).into());
     requests.extend(creating);
     let news = vec![format!("tab `{}` will be created with {count} columns", wanted.title)];
-    Plan { requests, layout, ledger, ledger_entry: entry, gone: Vec::new(), id_again: false, news }
+    Plan { requests, layout, ledger, ledger_entry: entry, gone: Vec::new(), unfilled: vec![], id_again: false, news }
 }
 
 /// The ledger there is, or the request for one.
@@ -385,7 +400,9 @@ impl<'a> Draft<'a> {
         let id_again = self.missing.iter().any(|column| column.field == Field::Id)
             && self.created_before(&Field::Id)
             && ledger.rows > 0;
-        Plan { requests, layout, ledger, ledger_entry, gone: self.gone, id_again, news }
+        let late = self.missing.iter().filter(|column| column.field.belongs_to_owner() && ledger.rows > 0);
+        let unfilled = late.map(|column| column.field.key().into_owned()).collect();
+        Plan { requests, layout, ledger, ledger_entry, gone: self.gone, unfilled, id_again, news }
     }
 
     /// Where new columns begin: behind the last header and the last column of ours, and behind all values if all are known.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+mod owner;
+
 use super::body::tests::transaction;
 use super::ledger::Guards;
 use super::*;

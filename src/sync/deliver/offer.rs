@@ -86,7 +86,8 @@ impl Engine {
             _ => None,
         };
         // The filter may have kept back what the row was before; and what it let through is kept right.
-        let was_accepted = previous.as_ref().is_some_and(|previous| config.filter.accepts(previous));
+        let was_accepted =
+            previous.as_ref().is_some_and(|previous| config.filter.accepts(previous)) || state.outgrown.contains(id);
         let accepted = config.filter.accepts(&transaction);
         if !accepted && !was_accepted {
             return Ok(Offer::Nothing);

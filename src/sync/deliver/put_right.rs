@@ -237,7 +237,7 @@ impl Delivery<'_> {
         self.save()
     }
 
-    async fn send_all(&mut self, destination: &mut dyn Destination, items: &[Item]) -> Result<(), Stop> {
+    pub(super) async fn send_all(&mut self, destination: &mut dyn Destination, items: &[Item]) -> Result<(), Stop> {
         let mut left = items;
         while !left.is_empty() {
             if self.engine.shutdown.requested() {

@@ -53,6 +53,7 @@ impl Delivery<'_> {
     ) -> Result<Option<Vec<Verdict>>, Stop> {
         // A former try may still be under way: a refusal then speaks of this one only.
         let mut unclear = self.state.intents.iter().any(|old| old.number == batch.number && old.hash == batch.hash);
+        self.note_outgrown(items);
         if !batch.body.is_empty() {
             self.state.intents.retain(|old| old.number == batch.number && old.hash != batch.hash);
             self.state.intents.push(self.intent(batch, items));
@@ -92,6 +93,18 @@ impl Delivery<'_> {
                 // Still unclear: the next try of the same batch is harmless, it cannot apply twice.
                 Err(error) if error.is_transient() => {}
                 Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Rows that are there and would not be let through by what they say now: a later change would find no trace of their
+    /// having been let through.
+    fn note_outgrown(&mut self, items: &[Item]) {
+        for item in items.iter().filter(|item| item.what != What::New && !self.config.filter.accepts(&item.transaction))
+        {
+            let id = &item.transaction.row.id;
+            if !self.state.outgrown.contains(id) {
+                self.state.outgrown.push(id.clone());
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bankfeed::config::Vanished;
 use bankfeed::simulator::airtable::Base;
 use serde_json::{Value, json};
 
@@ -155,12 +156,14 @@ impl Life<'_> {
         let mut loose = Vec::new();
         for (_, cells) in self.records(&table) {
             let id = self.id_of(&cells);
-            let mut ours = Cells::new();
+            let (mut ours, mut ticked) = (Cells::new(), false);
             for (name, cell) in cells {
                 match (self.column_called(&name), &id) {
                     (Column::Bank(field), Some(_)) => drop(ours.insert(field, show(&cell))),
                     // The tick of rows that the bank took back.
-                    (Column::Own(own), Some(_)) if ["Vanished", "Изчезнал"].contains(&own.as_str()) => {}
+                    (Column::Own(own), Some(_)) if ["Vanished", "Изчезнал"].contains(&own.as_str()) => {
+                        ticked = cell == true;
+                    }
                     (column, beside) => {
                         let spot = Spot { beside: beside.clone(), column };
                         if words.insert(show(&cell), spot).is_some() {
@@ -170,6 +173,10 @@ impl Life<'_> {
                 }
             }
             let Some(id) = id else { continue };
+            let marks = self.engine.config.destinations[1].rows().vanished == Vanished::Mark;
+            if ticked != (marks && self.base.vanished.contains(&id)) {
+                return Err(format!("{id} is ticked as taken back: {ticked}"));
+            }
             if !seen.insert(id.clone()) {
                 return Err(format!("{id} is in the base twice"));
             }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bankfeed::config::Order;
+use bankfeed::config::{Order, Vanished};
 use bankfeed::simulator::google::{CellValue, Location, Sheet, Spreadsheet};
 use chrono::NaiveDate;
 
@@ -170,6 +170,8 @@ impl Life<'_> {
             25 => self.colour(&view, row.max(1), column),
             26 => {
                 let Some(spot) = view.spot(row.max(1), column) else { return };
+                let before = view.tab.cell(row.max(1), column).and_then(|cell| cell.note().map(str::to_owned));
+                before.map(|before| self.sheet.marks.remove(&before));
                 self.sheet.marks.insert(word.clone(), spot);
                 self.in_page(format!("notes `{word}` on {row} {column}"), |book| {
                     book.set_note(&tab, row.max(1), column, &word);
@@ -229,14 +231,14 @@ impl Life<'_> {
         if row == 0 {
             return;
         }
-        match view.id(row) {
-            Some(id) => self.sheet.delete(&id),
-            None => (0..view.tab.column_count).for_each(|column| {
-                self.sheet.words.remove(&view.text(row, column));
-                let Some(cell) = view.tab.cell(row, column) else { return };
-                cell.note().map(|note| self.sheet.marks.remove(note));
-                cell.format().and_then(colour).map(|colour| self.sheet.marks.remove(&colour));
-            }),
+        for column in 0..view.tab.column_count {
+            let Some(cell) = view.tab.cell(row, column) else { continue };
+            let marks = [cell.note().map(str::to_owned), cell.format().and_then(colour)];
+            marks.into_iter().flatten().for_each(|mark| drop(self.sheet.marks.remove(&mark)));
+            self.sheet.words.remove(&show(&cell.value));
+        }
+        if let Some(id) = view.id(row) {
+            self.sheet.delete(&id);
         }
         self.in_page(format!("deletes row {row}, {:?}", view.id(row)), |book| book.delete_row(&view.title, row));
     }
@@ -302,6 +304,7 @@ impl Life<'_> {
                 return Err(format!("{id} is {cells:?} and should be {wanted:?}"));
             }
             self.check_formats(view, row, &id)?;
+            self.check_strike(view, row, &id)?;
         }
         if let Some(id) = self.sheet.rows.keys().find(|id| !seen.contains(*id)) {
             return Err(format!("{id} is not there"));
@@ -318,6 +321,22 @@ impl Life<'_> {
             let format = view.tab.cell(row, *column).and_then(|cell| cell.number_format()).map(|(kind, _)| kind);
             if format != Some(kind) && matches!(view.tab.value(row, *column), CellValue::Number(_)) {
                 return Err(format!("{field} of {id} in row {row} has the format {format:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the bank took back is struck through, and nothing else.
+    fn check_strike(&self, view: &View, row: usize, id: &str) -> Result<(), String> {
+        let marks = self.engine.config.destinations[0].rows().vanished == Vanished::Mark;
+        let wanted = marks && self.sheet.vanished.contains(id);
+        for (field, column) in
+            view.places.iter().filter(|(field, _)| ["date", "id", "balance"].contains(&field.as_str()))
+        {
+            let format = view.tab.cell(row, *column).and_then(|cell| cell.format());
+            let struck = format.is_some_and(|format| format["textFormat"]["strikethrough"] == true);
+            if struck != wanted {
+                return Err(format!("{field} of {id} is struck through: {struck}"));
             }
         }
         Ok(())
@@ -350,7 +369,12 @@ impl Life<'_> {
                 }
             }
         }
-        match self.sheet.marks.iter().find(|(mark, spot)| !marks.contains(&((*mark).clone(), (*spot).clone()))) {
+        // An empty row that was coloured may have become one of ours.
+        let same = |spot: &Spot, found: &Spot| {
+            spot.column == found.column && (spot.beside == found.beside || spot.beside.is_none())
+        };
+        let is_there = |mark: &String, spot: &Spot| marks.iter().any(|(other, at)| other == mark && same(spot, at));
+        match self.sheet.marks.iter().find(|(mark, spot)| !is_there(mark, spot)) {
             None => Ok(()),
             Some(lost) => Err(format!("of notes and colours {lost:?} is not among {marks:?}")),
         }

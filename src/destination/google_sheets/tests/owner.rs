@@ -1,0 +1,190 @@
+//! What the owner has in the tab beside our cells: none of it is touched, and no row is lost or misplaced for it.
+
+use super::*;
+
+fn text(text: &str) -> CellValue {
+    CellValue::Text(text.into())
+}
+
+/// The ids in their order, where there may be gaps between them.
+fn found(bench: &Bench) -> Vec<String> {
+    bench.ids().into_iter().filter(|id| !id.is_empty()).collect()
+}
+
+/// Everything in the tab.
+fn rows(bench: &Bench) -> Vec<Vec<CellValue>> {
+    bench.google.read(&bench.id, |book| book.rows(TAB))
+}
+
+#[tokio::test]
+async fn formulas_merges_colours_and_notes_stay_where_they_are() {
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let mut bench = Bench::new().await;
+        bench.config.order = order;
+        bench.cycle(&new(1..=3)).await.unwrap();
+        bench.edit(|book| {
+            book.insert_column(TAB, 2);
+            // One formula fills the whole column: a value of ours in it would break it.
+            book.set_cell(TAB, 0, 2, CellValue::Formula("=ARRAYFORMULA(B1:B*2)".into()));
+            book.insert_column(TAB, 5);
+            book.set_cell(TAB, 0, 5, text("Mine"));
+            book.set_cell(TAB, 2, 5, text("beside the second"));
+            book.merge(TAB, 2, 5, 2, 1);
+            book.set_note(TAB, 3, 0, "about the last");
+            if order == Order::OldestFirst {
+                book.colour(TAB, 3, 0, 0.5);
+            }
+            book.hide_column(TAB, 4);
+            book.hide_tab(TAB, true);
+            book.set_filter(TAB, 3, &["EUR"]);
+        });
+        bench.cycle(&new(4..=5)).await.unwrap();
+        bench.cycle(&[corrected(3), late(1, What::Vanished)]).await.unwrap();
+        let ids: Vec<String> = match order {
+            Order::OldestFirst => ids_of(1..=5),
+            Order::NewestFirst => ids_of(1..=5).into_iter().rev().collect(),
+        };
+        assert_eq!(bench.ids(), ids, "{order:?}");
+        bench.google.read(&bench.id, |book| {
+            let tab = book.tab(TAB).unwrap();
+            let below = if order == Order::NewestFirst { 2 } else { 0 };
+            assert_eq!(*tab.value(0, 2), CellValue::Formula("=ARRAYFORMULA(B1:B*2)".into()));
+            assert!((1..tab.used_rows()).all(|row| *tab.value(row, 2) == CellValue::Empty), "{order:?}");
+            let mine: Vec<(usize, &CellValue)> = (1..tab.used_rows())
+                .map(|row| (row, tab.value(row, 5)))
+                .filter(|(_, cell)| **cell != CellValue::Empty)
+                .collect();
+            assert_eq!(mine, [(2 + below, &text("beside the second"))], "{order:?}");
+            let merge = &tab.merges[0];
+            assert_eq!((tab.merges.len(), merge.top, merge.bottom), (1, 2 + below, 4 + below), "{order:?}");
+            let noted = tab.cell(3 + below, 0).unwrap();
+            assert_eq!(noted.note(), Some("about the last"));
+            assert!(order == Order::NewestFirst || noted.format().unwrap()["backgroundColor"]["red"] == 0.5);
+            assert!(tab.hidden && tab.columns[&4].hidden_by_user && tab.filter_area().is_some(), "{order:?}");
+        });
+    }
+}
+
+#[tokio::test]
+async fn stray_cells_far_below_are_never_written_over() {
+    let mut bench = Bench::new().await;
+    bench.cycle(&new(1..=2)).await.unwrap();
+    bench.edit(|book| {
+        book.set_cell(TAB, 500, 1, text("a sum, one day"));
+        book.set_cell(TAB, 999, 30, text("at the very end"));
+    });
+    bench.cycle(&new(3..=4)).await.unwrap();
+    assert_eq!(found(&bench), ids_of(1..=4));
+    let rows = rows(&bench);
+    assert_eq!((&rows[500][1], &rows[999][30]), (&text("a sum, one day"), &text("at the very end")));
+    assert_eq!(rows[1000][11], text(&transaction(3).row.id), "below what is there, never into it");
+    bench.google.read(&bench.id, |book| {
+        assert_eq!(book.tab(TAB).unwrap().cell(1001, 0).unwrap().number_format(), Some(("DATE", "yyyy-mm-dd")));
+    });
+}
+
+#[tokio::test]
+async fn a_full_grid_grows() {
+    let mut bench = Bench::new().await;
+    bench.cycle(&new(1..=2)).await.unwrap();
+    bench.edit(|book| {
+        book.trim(TAB);
+        book.insert_column(TAB, 3);
+        book.set_cell(TAB, 0, 3, text("Mine"));
+    });
+    bench.cycle(&new(3..=5)).await.unwrap();
+    assert_eq!(bench.ids(), ids_of(1..=5));
+}
+
+#[tokio::test]
+async fn newest_first_is_as_safe_as_below() {
+    let faults = [
+        Fault::Drop,
+        Fault::ApplyThenDrop,
+        Fault::CutBody,
+        Fault::Status(503, String::new()),
+        Fault::ApplyThenStatus(500, "<html></html>".into()),
+        Fault::Late(Duration::from_millis(60)),
+    ];
+    for fault in faults {
+        let mut bench = Bench::new().await;
+        bench.config.order = Order::NewestFirst;
+        bench.cycle(&new(1..=2)).await.unwrap();
+        bench.edit(|book| book.set_cell(TAB, 1, 13, text("mine")));
+        bench.google.server.fail_next(WRITE, fault.clone());
+        bench.cycle(&new(3..=5)).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        bench.cycle(&new(6..=6)).await.unwrap();
+        if matches!(fault, Fault::Late(_)) {
+            tokio::time::sleep(Duration::from_millis(120)).await;
+        }
+        assert_eq!(bench.ids(), ids_of(1..=6).into_iter().rev().collect::<Vec<_>>(), "{fault:?}");
+        assert_eq!(rows(&bench)[5][13], text("mine"), "{fault:?}: it stands beside the second transaction");
+    }
+}
+
+#[tokio::test]
+async fn a_protected_range_is_named_and_nothing_is_lost_for_it() {
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let mut bench = Bench::new().await;
+        bench.config.order = order;
+        bench.cycle(&new(1..=2)).await.unwrap();
+        bench.edit(|book| book.protect(TAB, 0, 1_000));
+        let error = bench.cycle(&new(3..=3)).await.unwrap_err();
+        assert_eq!(error.cause(), Some(Cause::NotPermitted), "{error}");
+        assert!(error.message.contains("a protected range stands in the way: allow bankfeed@"), "{error}");
+        bench.edit(|book| book.unprotect(TAB));
+        bench.cycle(&new(3..=3)).await.unwrap();
+        let mut ids = bench.ids();
+        ids.sort();
+        assert_eq!(ids, ids_of(1..=3));
+    }
+}
+
+#[tokio::test]
+async fn a_spreadsheet_that_fills_up_is_told_in_time_and_waits_when_full() {
+    let mut bench = Bench::new().await;
+    bench.cycle(&new(1..=2)).await.unwrap();
+    assert!(!bench.sheets().check().await.unwrap().join("\n").contains("10000000"));
+    bench.edit(|book| book.sheets[0].row_count = 9_983_900 / 26);
+    let said = bench.sheets().check().await.unwrap().join("\n");
+    assert!(said.contains("of the 10000000 cells that Google allows") && said.contains("delete empty rows"), "{said}");
+    // Every row is used, so that the next one needs a cell more than there may be.
+    bench.edit(|book| {
+        book.set_cell(TAB, 999, 0, text("mine"));
+        book.sheets[0].row_count = (10_000_000 - 16_000) / 26;
+    });
+    let error = bench.cycle(&new(3..=3)).await.unwrap_err();
+    assert_eq!(error.cause(), Some(Cause::Quota), "{error}");
+    assert!(error.message.contains("delete empty rows and columns, or start a new spreadsheet"), "{error}");
+    assert_eq!(found(&bench), ids_of(1..=2));
+    bench.edit(|book| book.sheets[0].row_count = 100);
+    bench.cycle(&new(3..=3)).await.unwrap();
+    assert_eq!(found(&bench), ids_of(1..=3));
+}
+
+#[tokio::test]
+async fn headers_matter_only_where_nothing_else_tells() {
+    let mut bench = Bench::new().await;
+    bench.cycle(&new(1..=2)).await.unwrap();
+    // Bound by their notes, columns may be called anything.
+    bench.edit(|book| {
+        book.set_cell(TAB, 0, 1, CellValue::Empty);
+        book.set_cell(TAB, 0, 4, text("Transaction ID"));
+    });
+    bench.google.server.clear_log();
+    bench.cycle(&new(3..=3)).await.unwrap();
+    assert_eq!(bench.asked(), STEADY);
+    // Without notes (another program removed them) two columns of one name are a question for the owner.
+    bench.edit(|book| {
+        book.delete_metadata(layout::COLUMN_KEY);
+        book.delete_metadata(layout::TAB_KEY);
+    });
+    let before = rows(&bench);
+    let error = bench.cycle(&new(4..=4)).await.unwrap_err();
+    assert_eq!(error.cause(), Some(Cause::Layout));
+    assert!(error.message.ends_with("has two columns headed `Transaction ID` (E and L): rename one"), "{error}");
+    assert_eq!(rows(&bench), before, "nothing was written");
+    bench.edit(|book| book.set_cell(TAB, 0, 4, text("Description")));
+    bench.cycle(&new(4..=4)).await.unwrap();
+    assert_eq!(bench.ids(), ids_of(1..=4));
+}
