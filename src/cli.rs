@@ -75,7 +75,7 @@ enum Sub {
     },
     /// Sign in by hand where a key is not enough; without NAME: say where that can be done
     Login {
-        /// Name of the destination
+        /// Name of the source or destination
         name: Option<String>,
     },
     /// Run one cycle now
@@ -472,7 +472,7 @@ pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io:
         Command::Sync { request, json } => sync::execute(owner, request, *json, output),
         Command::Check => check::execute(owner, output),
         Command::Trace => check::trace(owner, output),
-        Command::KeepLogin { destination, session } => login::keep(owner, destination, session, output),
+        Command::KeepLogin { name, session } => login::keep(owner, name, session, output),
         Command::Status { json } => status::execute(owner, *json, output),
         Command::Accounts { json } => accounts::execute(owner, *json, output),
         Command::Transactions { selection, json } => transactions::execute(owner, selection, *json, output),

@@ -98,6 +98,8 @@ pub struct Fibank {
     pub history_from: Option<NaiveDate>,
     /// How many days each pull looks back for late postings.
     pub overlap_days: u32,
+    /// Where a session lies that the owner has opened by hand; `None`: there is no place for one.
+    pub login: Option<PathBuf>,
 }
 
 /// A `[[destination]]`.

@@ -39,8 +39,8 @@ pub enum Command {
     Trace,
     /// Keeps a sign-in where the connector looks for it.
     KeepLogin {
-        /// Name of the destination.
-        destination: String,
+        /// Name of the source or destination.
+        name: String,
         /// The session.
         session: Hidden,
     },

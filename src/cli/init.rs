@@ -16,7 +16,7 @@ use super::{USAGE, simulate};
 use crate::config::{self, Environment, answer};
 use crate::schedule::Schedule;
 
-mod ask;
+pub(super) mod ask;
 mod keep;
 mod text;
 

@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
+use super::init::ask::{Asker, Stop};
 use super::terminal::{Terminal, complain};
 use super::{ATTENTION, Done, FAILED, USAGE, in_turn, runtime};
-use crate::config::{Config, DestinationKind, Secret};
+use crate::config::{Config, DestinationKind, Secret, SourceKind};
 use crate::control::{Command, Hidden, Output};
 use crate::daemon::Owner;
 use crate::destination::google_sheets::user::{self, Login, OAuthClient};
+use crate::remote::write_private;
+use crate::store::SourceState;
 
 /// How long a person may take in the browser.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -23,9 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 pub(super) fn run(config: Config, name: Option<String>) -> io::Result<u8> {
     let Some(name) = name else { return list(&config) };
     let Some((client, _)) = found(&config, &name) else {
-        let known = names(&config);
-        let known = if known.is_empty() { "there is nothing to sign in to by hand".into() } else { known.join(", ") };
-        complain(&format!("`{name}` is no destination with `oauth`; {known}"));
+        if bank(&config, &name).is_some() {
+            return paste(&config, name);
+        }
+        let known = names(&config).join(", ");
+        complain(&format!("`{name}` is neither a bank nor a destination with `oauth`; there are: {known}"));
         return Ok(USAGE);
     };
     let client = client.reveal().and_then(|text| OAuthClient::read(text.expose_secret()));
@@ -43,20 +48,35 @@ pub(super) fn run(config: Config, name: Option<String>) -> io::Result<u8> {
             return Ok(status);
         }
     };
-    in_turn(&config, &Command::KeepLogin { destination: name, session }, &mut Terminal::stdout())
+    in_turn(&config, &Command::KeepLogin { name, session }, &mut Terminal::stdout())
 }
 
 /// Keeps the session; runs in the process that owns the data directory.
-pub(super) fn keep(owner: &Owner, destination: &str, session: &Hidden, output: &mut dyn Output) -> Done {
-    let Some((_, path)) = found(&owner.engine.config, destination) else {
+pub(super) fn keep(owner: &Owner, name: &str, session: &Hidden, output: &mut dyn Output) -> Done {
+    let config = &owner.engine.config;
+    let (path, kept) = if let Some((_, path)) = found(config, name) {
+        (path, user::keep(path, &session.0))
+    } else if let Some(path) = bank(config, name) {
+        let kept = write_private(path, &session.0);
+        if kept.is_ok() {
+            // What the bank wanted of the owner has been done: scheduled runs may go on. Not with a password that was
+            // refused, which would be sent again once this session has ended.
+            let store = &owner.engine.store;
+            let state = store.source(name)?;
+            let attention = state.attention.filter(|attention| attention.cause.needs_new_config());
+            attention.iter().try_for_each(|attention| output.talk(&format!("still: {}\n", attention.message)))?;
+            store.put_source(name, &SourceState { attention, unfinished_sign_ins: 0, ..state })?;
+        }
+        (path, kept)
+    } else {
         output.talk("bankfeed: the daemon runs with another configuration; restart it, then sign in again\n")?;
         return Ok(USAGE);
     };
-    if let Err(error) = user::keep(path, &session.0) {
+    if let Err(error) = kept {
         output.talk(&format!("bankfeed: cannot keep the sign-in in {}: {error}\n", path.display()))?;
         return Ok(FAILED);
     }
-    output.talk(&format!("signed in; `{destination}` uses it from the next run on\n"))?;
+    output.talk(&format!("signed in; `{name}` uses it from the next run on\n"))?;
     Ok(0)
 }
 
@@ -77,6 +97,40 @@ async fn browser(client: OAuthClient) -> io::Result<Result<user::Session, (u8, S
     })
 }
 
+/// Takes the token of a session that the owner has opened in a browser: whatever the bank asks for there, a person can
+/// answer it.
+fn paste(config: &Config, name: String) -> io::Result<u8> {
+    let mut asker = Asker::new();
+    asker.say(
+        "Sign in to My Fibank in a browser. Then open its developer tools (F12), Network, choose any request to /EBank/api/,\n\
+         and copy what stands behind `Authorization: Bearer`. Leave that page open: signing out there ends the session.\n",
+    );
+    let token = asker.ask_secret("The token (it is not shown)", |text| {
+        let text = text.trim();
+        let token =
+            text.rsplit_once("access_token=").map_or(text, |(_, rest)| rest.split('&').next().unwrap_or_default());
+        let token = token.strip_prefix("Authorization:").unwrap_or(token).trim();
+        let token = token.strip_prefix("Bearer ").unwrap_or(token).trim();
+        let fitting = (8..=4096).contains(&token.len()) && token.chars().all(|c| c.is_ascii_graphic());
+        if fitting { Ok(token.to_owned()) } else { Err("it is no token: letters and digits without spaces".into()) }
+    });
+    let session = match token {
+        Ok(token) => Hidden(token.expose_secret().to_owned()),
+        Err(Stop(why)) => {
+            complain(&format!("{why}; nothing was kept"));
+            return Ok(USAGE);
+        }
+    };
+    in_turn(config, &Command::KeepLogin { name, session }, &mut Terminal::stdout())
+}
+
+/// Where the session of this bank lies.
+fn bank<'a>(config: &'a Config, name: &str) -> Option<&'a Path> {
+    let source = config.sources.iter().find(|source| source.name == name)?;
+    let SourceKind::Fibank(fibank) = &source.kind;
+    fibank.login.as_deref()
+}
+
 /// The OAuth client of this destination, and where its session lies.
 fn found<'a>(config: &'a Config, name: &str) -> Option<(&'a Secret, &'a Path)> {
     let destination = config.destinations.iter().find(|destination| destination.name == name)?;
@@ -88,15 +142,13 @@ fn found<'a>(config: &'a Config, name: &str) -> Option<(&'a Secret, &'a Path)> {
 
 fn names(config: &Config) -> Vec<String> {
     let destinations = config.destinations.iter().filter(|destination| found(config, &destination.name).is_some());
-    destinations.map(|destination| format!("bankfeed login {}", destination.name)).collect()
+    let sources = config.sources.iter().map(|source| &source.name);
+    let names = sources.chain(destinations.map(|destination| &destination.name));
+    names.map(|name| format!("bankfeed login {name}")).collect()
 }
 
 fn list(config: &Config) -> io::Result<u8> {
     let mut output = Terminal::stdout();
-    let names = names(config);
-    if names.is_empty() {
-        output.talk("nothing here is signed in to by hand: no destination has `oauth`\n")?;
-    }
-    names.iter().try_for_each(|name| output.data(&format!("{name}\n")))?;
+    names(config).iter().try_for_each(|name| output.data(&format!("{name}\n")))?;
     Ok(0)
 }

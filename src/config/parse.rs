@@ -143,16 +143,18 @@ fn config(top: &Table<'_>, file: &File<'_>, environment: &Environment) -> Result
     let schedule = top.read("schedule", values::schedules)?.unwrap_or_default();
     let catch_up = top.read("catch_up", Value::boolean)?.unwrap_or(true);
     let jitter = top.read("jitter", values::jitter)?.unwrap_or(Duration::ZERO);
-    let sources = sources(top)?;
+    let mut sources = sources(top)?;
+    for source in &mut sources {
+        let SourceKind::Fibank(fibank) = &mut source.kind;
+        fibank.login = Some(login_file(&data_dir, "fibank", &source.name));
+    }
     if sources.is_empty() {
         return Err(Error(format!("{}: no source, add a [[source]] with kind = \"fibank\"", file.name)));
     }
     let mut destinations = destinations(top)?;
     for destination in &mut destinations {
         if let DestinationKind::GoogleSheets(GoogleSheets { login: Some(login), .. }) = &mut destination.kind {
-            // Any name is a good one for an entry, but not for a file.
-            let name: String = url::form_urlencoded::byte_serialize(destination.name.as_bytes()).collect();
-            *login = data_dir.join("logins").join(format!("google-{name}.json"));
+            *login = login_file(&data_dir, "google", &destination.name);
         }
     }
     if destinations.is_empty() {
@@ -177,6 +179,12 @@ fn config(top: &Table<'_>, file: &File<'_>, environment: &Environment) -> Result
         notifiers,
         warnings,
     })
+}
+
+/// Where a sign-in by hand is kept. Any name is a good one for an entry, but not for a file.
+fn login_file(data_dir: &Path, kind: &str, name: &str) -> PathBuf {
+    let name: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
+    data_dir.join("logins").join(format!("{kind}-{name}.json"))
 }
 
 fn http(value: &Value<'_>) -> Result<Http, Error> {
@@ -336,6 +344,7 @@ fn fibank(table: &Table<'_>) -> Result<Fibank, Error> {
         accounts: table.read("accounts", values::accounts)?,
         history_from: table.read("history_from", values::date)?,
         overlap_days: table.read("overlap_days", |value| value.whole(0..=366))?.unwrap_or(OVERLAP_DAYS),
+        login: None,
     })
 }
 

@@ -56,7 +56,9 @@ impl Source for Fibank {
             .password
             .reveal()
             .map_err(|why| Error::attention(Cause::Machine, format!("{}: password: {why}", self.name)))?;
-        let api = Api::open(&self.name, &self.config.base_url, &self.context, &self.config.username, password).await?;
+        let who = (self.config.username.as_str(), password);
+        let login = self.config.login.as_deref();
+        let api = Api::open(&self.name, &self.config.base_url, &self.context, who, login).await?;
         Ok(Box::new(Pull { name: self.name.clone(), config: self.config.clone(), api, known: None }))
     }
 }

@@ -86,7 +86,7 @@ async fn sign_in(world: &World) {
 async fn the_owner_signs_in_once_and_rows_arrive_until_google_ends_it() {
     let world = world().await;
     let list = run(&world, &["login"]).await;
-    assert_eq!(String::from_utf8(list.stdout).unwrap(), "bankfeed login household\n");
+    assert_eq!(String::from_utf8(list.stdout).unwrap(), "bankfeed login fibank\nbankfeed login household\n");
     let early = run(&world, &["sync"]).await;
     assert_eq!(early.status.code(), Some(3));
     let said = String::from_utf8(early.stdout).unwrap();
@@ -163,7 +163,9 @@ async fn only_our_own_browser_with_our_own_proof_gets_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_signed_in_to_is_told_in_one_line() {
     let world = world().await;
-    for (name, expected) in [("base", "is no destination with `oauth`"), ("nowhere", "bankfeed login household")] {
+    for (name, expected) in
+        [("base", "is neither a bank nor a destination with `oauth`"), ("nowhere", "bankfeed login household")]
+    {
         let output = run(&world, &["login", name]).await;
         assert_eq!(output.status.code(), Some(2));
         let said = String::from_utf8(output.stderr).unwrap();
@@ -192,4 +194,50 @@ async fn a_token_endpoint_that_is_unwell_costs_no_sign_in() {
         assert_eq!(output.status.code(), Some(status), "{}", String::from_utf8_lossy(&output.stdout));
     }
     assert_eq!(std::fs::read_to_string(world.data_dir().join("logins/google-household.json")).unwrap(), kept);
+}
+
+/// `login fibank` with this answer on a pipe.
+async fn paste(world: &World, answer: &str) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bankfeed"));
+    command.arg("--config").arg(world.config_path()).args(["login", "fibank"]).env_remove("BANKFEED_CONFIG");
+    let answer = format!("{answer}\n");
+    let run = move || {
+        use std::io::Write;
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_opened_in_the_browser_serves_until_it_ends() {
+    let world = World::new(Bank::small()).await;
+    world.bank.edit(|bank| bank.door = bankfeed::simulator::fibank::Door::SecondFactor);
+    let refused = run(&world, &["sync"]).await;
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(String::from_utf8(refused.stdout).unwrap().contains("`bankfeed login` with this source's name"));
+    assert_eq!(world.scheduled_cycle().await.exit_status(), 3, "scheduled runs leave the bank alone");
+
+    assert_eq!(paste(&world, "no token").await.0, 2);
+    let token = world.bank.issue_token();
+    let daemon = Daemon::start(&world).await;
+    let (status, said) = paste(&world, &format!("Bearer {token}")).await;
+    assert_eq!(status, 0, "{said}");
+    assert!(!said.contains(&token), "{said}");
+    daemon.stop().await;
+    let kept = world.data_dir().join("logins/fibank-fibank.json");
+    assert_eq!(kept.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let before = world.bank.login_attempts();
+    assert_eq!(world.scheduled_cycle().await.exit_status(), 0, "what the bank wanted has been done");
+    assert_eq!(run(&world, &["sync"]).await.status.code(), Some(0));
+    assert_eq!(world.bank.login_attempts(), before, "no password was sent");
+    world.assert_delivered();
+
+    world.bank.forget_sessions();
+    let ended = run(&world, &["sync"]).await;
+    assert_eq!(ended.status.code(), Some(3), "the ordinary sign-in is tried, once, and says what it needs");
+    assert_eq!(world.bank.login_attempts(), before + 1);
+    assert!(!kept.exists());
 }

@@ -11,10 +11,10 @@ const INTERRUPT: char = '\u{3}';
 
 /// Why there is no answer; the beginning of one line.
 #[derive(Debug)]
-pub(super) struct Stop(pub String);
+pub(in crate::cli) struct Stop(pub String);
 
 /// Asks on stderr and reads from stdin.
-pub(super) struct Asker {
+pub(in crate::cli) struct Asker {
     /// Somebody sits there and can be asked again.
     is_terminal: bool,
 }

@@ -5,8 +5,6 @@
 //! From then on [`User`] fetches access tokens; when Google has ended the sign-in that is the owner's affair, and nothing
 //! here ever waits for a browser.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,7 +19,7 @@ use url::Url;
 
 use super::auth::{SCOPE, is_loopback};
 use super::errors::Names;
-use crate::remote::{Cause, Client, Counter, Error, Response};
+use crate::remote::{Cause, Client, Counter, Error, Response, write_private};
 
 /// How long a request to Google's sign-in may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -107,18 +105,7 @@ impl Session {
 /// Keeps a session on disk, whole or not at all.
 pub fn keep(path: &Path, session: &str) -> std::io::Result<()> {
     serde_json::from_str::<Session>(session).map_err(|_| std::io::Error::other("this is no session"))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let draft = path.with_extension("new");
-    match std::fs::remove_file(&draft) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&draft)?;
-    file.write_all(session.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&draft, path)?;
-    std::fs::File::open(folder)?.sync_all()
+    write_private(path, session)
 }
 
 /// Fetches access tokens for the owner.

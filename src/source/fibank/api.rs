@@ -4,6 +4,7 @@
 //! asked again with patience; what comes back is text that begins like JSON, or a refusal the caller may react to, or
 //! an error. It knows nothing of what the replies mean.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(super) struct Api {
     token: Token,
     /// The one new sign-in of this pull has been used.
     renewed: bool,
+    /// Where the token comes from, if the owner has opened the session by hand.
+    kept: Option<PathBuf>,
 }
 
 /// One call.
@@ -69,10 +72,14 @@ impl Api {
         service: &str,
         base: &Url,
         context: &Context,
-        username: &str,
-        password: SecretString,
+        (username, password): (&str, SecretString),
+        login: Option<&Path>,
     ) -> Result<Api, Error> {
-        let (client, token) = enter(service, base, context, username, &password).await?;
+        let kept = login.and_then(|path| Some((path.to_owned(), kept(service, path)?)));
+        let (kept, (client, token)) = match kept {
+            Some((path, secret)) => (Some(path), (connect(service, base, context)?, Token { secret, lasts: None })),
+            None => (None, enter(service, base, context, username, &password).await?),
+        };
         Ok(Api {
             service: service.to_owned(),
             base: base.clone(),
@@ -82,6 +89,7 @@ impl Api {
             client,
             token,
             renewed: false,
+            kept,
         })
     }
 
@@ -104,6 +112,9 @@ impl Api {
                 self.token.lasts
             );
             self.renewed = true;
+            if let Some(path) = self.kept.take() {
+                forget(&self.service, &path);
+            }
             (self.client, self.token) =
                 enter(&self.service, &self.base, &self.context, &self.username, &self.password).await?;
         }
@@ -251,10 +262,36 @@ async fn enter(
     username: &str,
     password: &SecretString,
 ) -> Result<(Client, Token), Error> {
-    let client = Client::at(base, service, context.requests.clone(), true, TIMEOUT)?.traced(context.trace.clone());
+    let client = connect(service, base, context)?;
     let door = Door { service, base, client: &client, context, username, password };
     let token = door.enter().await?;
     Ok((client, token))
+}
+
+fn connect(service: &str, base: &Url, context: &Context) -> Result<Client, Error> {
+    let client = Client::at(base, service, context.requests.clone(), true, TIMEOUT)?;
+    Ok(client.traced(context.trace.clone()))
+}
+
+/// The token of a session that the owner has opened by hand. One that cannot be read is as good as none: the ordinary
+/// sign-in then says what it needs.
+fn kept(service: &str, path: &Path) -> Option<SecretString> {
+    match std::fs::read_to_string(path) {
+        Ok(token) => Some(SecretString::from(token.trim())),
+        Err(error) => {
+            if error.kind() != std::io::ErrorKind::NotFound {
+                tracing::warn!("{service}: the session in {} cannot be read: {error}", path.display());
+            }
+            None
+        }
+    }
+}
+
+/// Removes a session that has ended.
+fn forget(service: &str, path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::warn!("{service}: the ended session in {} cannot be removed: {error}", path.display());
+    }
 }
 
 /// The words of an error object (`{"error":…}`, Spring's and OAuth's forms); `None` where it is none.

@@ -273,7 +273,8 @@ impl Door<'_> {
                 "the bank demands a new password; change it in My Fibank, then put the new one into the configuration"
             }
             Cause::SecondFactor => {
-                "the bank asks for a second factor; sign in to My Fibank once by hand, then run `bankfeed sync`"
+                "the bank asks for a second factor; sign in to My Fibank by hand, then run `bankfeed sync`, or if it asks each \
+                 time, `bankfeed login` with this source's name"
             }
             Cause::Maintenance => "the bank is closed for maintenance; the next run tries again",
             _ => "a page bankfeed does not know stands in the way of the sign-in; look at My Fibank in a browser",

@@ -42,6 +42,7 @@ impl Stage {
             accounts: None,
             history_from: None,
             overlap_days: 14,
+            login: None,
         };
         let bank = Simulated::start(bank).await.unwrap();
         config.base_url = bank.server.url().parse().unwrap();
