@@ -173,7 +173,7 @@ impl Questions {
         if statement.column_count() == 0 || !statement.readonly() {
             return Ok(Err(ONLY_QUESTIONS.into()));
         }
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut rows = match statement.query(()) {
             Ok(rows) => rows,
             Err(error) => return Ok(Err(explain(&error))),

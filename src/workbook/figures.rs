@@ -99,7 +99,7 @@ impl Figures {
         let currency = most.map_or("EUR", |(currency, _)| currency.as_str());
         let (none, mut sheet) = (Flow::default(), Worksheet::new());
         let flow = most.map_or(&none, |(_, flow)| flow);
-        sheet.set_name(SHEET)?;
+        sheet.set_name(SHEET)?.set_landscape().set_print_fit_to_pages(1, 0);
         sheet.write_string_with_format(0, 0, "Currency", head)?.write_string(0, 1, currency)?;
         sheet.write_string_with_format(1, 0, "Fees have", head)?.write_string(1, 1, FEE_WORD)?;
         sheet.write_string(2, 0, "Formulas over the sheet Transactions. Currency and word may be changed.")?;
@@ -233,7 +233,7 @@ impl Tables<'_> {
 /// The sheet with the charts, all fed by the figures.
 fn charts(currency: &str, months: u32, categories: u32, counterparties: u32) -> Result<Worksheet, XlsxError> {
     let mut sheet = Worksheet::new();
-    sheet.set_name("Dashboard")?.set_screen_gridlines(false);
+    sheet.set_name("Dashboard")?.set_screen_gridlines(false).set_landscape().set_print_fit_to_pages(1, 1);
     let title = format!("Debit and credit by month, {currency}");
     sheet.insert_chart(0, 0, &chart(ChartType::Column, &title, 0, &[(1, "Debit"), (2, "Credit")], months))?;
     let title = format!("Balance at the end of the month, {currency}");
@@ -261,12 +261,16 @@ fn chart(kind: ChartType, title: &str, names: u16, series: &[(u16, &str)], rows:
         chart.legend().set_hidden();
     }
     if kind == ChartType::Bar {
-        // The largest on top.
-        chart.x_axis().set_reverse();
-        chart.y_axis().set_num_format("#,##0");
+        // The largest on top; names stand at the side here, amounts below.
+        chart.y_axis().set_reverse();
+        chart.x_axis().set_num_format("#,##0");
     } else {
         chart.x_axis().set_date_axis(false).set_text_axis(true).set_num_format("yyyy-mm");
         chart.y_axis().set_num_format("#,##0");
+    }
+    if kind == ChartType::Column {
+        // Sums without their sign: a bar is as long as it is large.
+        chart.y_axis().set_min(0);
     }
     chart
 }

@@ -19,7 +19,7 @@ async fn filled() -> World {
         bank.add(&iban, fee);
     });
     // Cents that no double can hold: a naive sum of them shows more than two decimals.
-    for cents in [-10, -20, -30_01, 70, 100_000_10] {
+    for cents in [-10, -20, -3001, 70, 10_000_010] {
         let now = chrono::Utc::now().with_timezone(&chrono_tz::Europe::Sofia).fixed_offset();
         world.bank.edit(|bank| {
             let (iban, number) = (bank.customers[0].accounts[0].iban.clone(), bank.last_number() + 1);
