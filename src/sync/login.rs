@@ -1,12 +1,12 @@
 //! A sign-in with the owner beside, who answers what the bank asks for.
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
 use super::{Engine, Outcome, SourceReport, outcome_of};
 use crate::config::{self, SourceKind};
 use crate::remote::Context;
-use crate::source::fibank::{self, Kept, Question, SignedIn};
+use crate::source::fibank::{self, Kept, Life, Question, SignedIn};
 use crate::store;
 
 /// What came of it.
@@ -21,6 +21,20 @@ pub enum ByHand {
 }
 
 impl Engine {
+    /// How long the session lasts that the owner has opened by hand, where there is one and that is known.
+    pub fn session_life(&self, source: &config::Source) -> Option<Life> {
+        let SourceKind::Fibank(fibank) = &source.kind;
+        // One that cannot be read is complained of where it is used.
+        Kept::read(fibank.login.as_deref()?).ok()??.life
+    }
+
+    /// The sentence that says that this session ends soon, when it is time to say so.
+    pub fn session_note(&self, source: &config::Source, now: DateTime<Utc>) -> Option<String> {
+        let life = self.session_life(source).filter(|life| life.is_ending(now) && now < life.until)?;
+        let (name, until) = (&source.name, self.local(life.until));
+        Some(format!("the session at the bank ends at {until}; `bankfeed login {name}` opens a new one"))
+    }
+
     /// Signs in once. A refusal counts like one of a cycle: it is not tried again.
     pub async fn sign_in_by_hand(
         &self,

@@ -226,7 +226,7 @@ async fn a_session_opened_in_the_browser_serves_until_it_ends() {
     world.bank.edit(|bank| bank.door = bankfeed::simulator::fibank::Door::SecondFactor);
     let refused = run(&world, &["sync"]).await;
     assert_eq!(refused.status.code(), Some(3));
-    assert!(String::from_utf8(refused.stdout).unwrap().contains("give its code to `bankfeed login`"));
+    assert!(String::from_utf8(refused.stdout).unwrap().contains("give its code to `bankfeed login fibank`"));
     assert_eq!(world.scheduled_cycle().await.exit_status(), 3, "scheduled runs leave the bank alone");
 
     assert_eq!(paste(&world, "no token").await.0, 2);
@@ -261,7 +261,7 @@ async fn bank_with_code(tries: u32) -> World {
     door(&world, Door::Code { code: "271828".into(), tries });
     let refused = run(&world, &["sync"]).await;
     assert_eq!(refused.status.code(), Some(3));
-    assert!(String::from_utf8(refused.stdout).unwrap().contains("give its code to `bankfeed login`"));
+    assert!(String::from_utf8(refused.stdout).unwrap().contains("give its code to `bankfeed login fibank`"));
     world
 }
 

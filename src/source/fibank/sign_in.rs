@@ -285,6 +285,11 @@ impl Door<'_> {
             Cause::UnknownPage if status == 401 => Cause::PasswordRefused,
             cause => cause,
         };
+        let code = format!(
+            "the bank asks for a second factor; give its code to `bankfeed login {}`, or sign in to My Fibank by hand, then \
+             run `bankfeed sync`",
+            self.service
+        );
         let what = match cause {
             Cause::PasswordRefused => {
                 "the bank refuses the user name or password; correct them in the configuration (until then bankfeed does \
@@ -294,10 +299,7 @@ impl Door<'_> {
             Cause::PasswordChange => {
                 "the bank demands a new password; change it in My Fibank, then put the new one into the configuration"
             }
-            Cause::SecondFactor => {
-                "the bank asks for a second factor; sign in to My Fibank by hand, then run `bankfeed sync`, or if it asks each \
-                 time, give its code to `bankfeed login` with this source's name"
-            }
+            Cause::SecondFactor => &code,
             Cause::Maintenance => "the bank is closed for maintenance; the next run tries again",
             _ => "a page bankfeed does not know stands in the way of the sign-in; look at My Fibank in a browser",
         };
