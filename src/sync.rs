@@ -15,6 +15,7 @@ use crate::store::{self, Store};
 mod check;
 mod deliver;
 mod enrich;
+mod own_rules;
 mod pull;
 mod summary;
 mod upkeep;
