@@ -140,6 +140,14 @@ impl Destination {
         }
     }
 
+    /// Title of the tab where the owner keeps rules, if one is asked for.
+    pub fn rules_tab(&self) -> Option<&str> {
+        match &self.kind {
+            DestinationKind::GoogleSheets(sheets) => sheets.rules_tab.as_deref(),
+            DestinationKind::Airtable(_) => None,
+        }
+    }
+
     /// Whether anything of the payload as received is shown.
     pub fn shows_raw(&self) -> bool {
         self.rows().columns.iter().any(|column| matches!(column.field, Field::Raw(_)))
@@ -194,6 +202,8 @@ pub struct GoogleSheets {
     pub balances_tab: Option<String>,
     /// Title of the tab with charts, where one is asked for.
     pub dashboard_tab: Option<String>,
+    /// Title of the tab with the owner's rules, where one is asked for.
+    pub rules_tab: Option<String>,
 }
 
 /// `kind = "airtable"`.

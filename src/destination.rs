@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Direction, Field, Transaction};
 use crate::remote::{Context, Error};
+use crate::rules::Rule;
 
 pub mod airtable;
 mod figures;
@@ -175,6 +176,15 @@ pub struct AccountSummary {
     pub last_success: Option<DateTime<FixedOffset>>,
 }
 
+/// The rules that an owner keeps in a destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnRules {
+    /// Those that can be used, in their order.
+    pub rules: Vec<Rule>,
+    /// What is wrong with others, in sentences.
+    pub notes: Vec<String>,
+}
+
 /// Why a destination does not get all rows of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Partial {
@@ -238,6 +248,11 @@ pub trait Destination: Send {
     /// Called after the last batch: writes what no batch has carried. Sends nothing where there is nothing to write.
     /// Returns the number of the ledger's last batch, where that has become another by it.
     async fn publish(&mut self) -> Result<Option<u64>, Error> {
+        Ok(None)
+    }
+
+    /// Reads the rules that the owner keeps there, once it is open; `None`: none are kept there.
+    async fn read_rules(&mut self) -> Result<Option<OwnRules>, Error> {
         Ok(None)
     }
 

@@ -27,7 +27,7 @@ const MEANING: u32 = 1;
 /// A `[[rule]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
-    /// Where it stands in the configuration.
+    /// Where it stands in the configuration, or in the owner's tab.
     pub line: usize,
     /// All of these must hold.
     pub when: Vec<Condition>,
@@ -55,6 +55,13 @@ pub enum Test {
     Is(String),
     /// It is an amount within these limits, themselves included.
     Within {
+        /// At least.
+        min: Option<Decimal>,
+        /// At most.
+        max: Option<Decimal>,
+    },
+    /// It is an amount of this size, themselves included, whichever way the money went.
+    Size {
         /// At least.
         min: Option<Decimal>,
         /// At most.
@@ -199,6 +206,7 @@ enum Ready {
     Matches(Box<Finder>),
     Is(String),
     Within(Option<Decimal>, Option<Decimal>),
+    Size(Option<Decimal>, Option<Decimal>),
 }
 
 impl Ready {
@@ -207,6 +215,7 @@ impl Ready {
             Test::Matches(pattern) => Ready::Matches(Box::new(pattern.compile())),
             Test::Is(text) => Ready::Is(text.clone()),
             Test::Within { min, max } => Ready::Within(*min, *max),
+            Test::Size { min, max } => Ready::Size(*min, *max),
         }
     }
 
@@ -220,12 +229,14 @@ impl Ready {
         match self {
             Ready::Matches(finder) => finder.is_match(&pattern::composed(&plain(&value))),
             Ready::Is(text) => plain(&value) == *text,
-            Ready::Within(min, max) => match value {
-                Value::Money(amount) => min.is_none_or(|min| amount >= min) && max.is_none_or(|max| amount <= max),
-                _ => false,
-            },
+            Ready::Within(min, max) => matches!(value, Value::Money(amount) if within(amount, *min, *max)),
+            Ready::Size(min, max) => matches!(value, Value::Money(amount) if within(amount.abs(), *min, *max)),
         }
     }
+}
+
+fn within(amount: Decimal, min: Option<Decimal>, max: Option<Decimal>) -> bool {
+    min.is_none_or(|min| amount >= min) && max.is_none_or(|max| amount <= max)
 }
 
 fn plain<'a>(value: &'a Value<'a>) -> Cow<'a, str> {
@@ -251,10 +262,11 @@ impl fmt::Display for Condition {
         match &self.test {
             Test::Matches(pattern) => write!(f, "{} ~ {:?}", self.field, pattern.as_str()),
             Test::Is(text) => write!(f, "{} = {text:?}", self.field),
-            Test::Within { min, max } => {
+            Test::Within { min, max } | Test::Size { min, max } => {
+                let sign = if matches!(self.test, Test::Size { .. }) { "|" } else { "" };
                 let min = min.map(|min| format!("{} <= ", money_text(min))).unwrap_or_default();
                 let max = max.map(|max| format!(" <= {}", money_text(max))).unwrap_or_default();
-                write!(f, "{min}{}{max}", self.field)
+                write!(f, "{min}{sign}{}{sign}{max}", self.field)
             }
         }
     }

@@ -44,7 +44,7 @@ mod witness;
 
 pub use codec::{Part, StoredRow};
 pub use records::{
-    Attention, DestinationState, Intent, Meta, NotifierState, Published, SourceState, StoredAccount, Told,
+    Attention, DestinationState, Intent, Meta, NotifierState, Published, SourceState, StoredAccount, TabRules, Told,
 };
 pub use recover::{Recovered, recover};
 

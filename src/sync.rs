@@ -16,6 +16,7 @@ mod check;
 mod deliver;
 mod enrich;
 mod login;
+mod own_rules;
 mod pull;
 mod summary;
 mod upkeep;

@@ -32,6 +32,9 @@ struct Tested {
 #[derive(Serialize)]
 struct TestedRule {
     rule: usize,
+    /// Where the owner keeps it, if not in the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination: Option<String>,
     line: usize,
     text: String,
     set: BTreeMap<String, String>,
@@ -55,9 +58,16 @@ struct Unmatched {
 
 /// Prints what these rules make of every stored transaction.
 pub(super) fn test(owner: &Owner, rules: &[Rule], json: bool, output: &mut dyn Output) -> Done {
+    // Those of the file as it is now, and those that were last read elsewhere.
+    let own = owner.engine.own_rules()?;
+    let of =
+        |name: &str, rules: &[Rule]| rules.iter().map(|rule| (Some(name.to_owned()), rule.clone())).collect::<Vec<_>>();
+    let mut all: Vec<(Option<String>, Rule)> = rules.iter().map(|rule| (None, rule.clone())).collect();
+    own.iter().for_each(|(name, rules)| all.extend(of(name, rules)));
+    let rules: &[Rule] = &all.iter().map(|(_, rule)| rule.clone()).collect::<Vec<_>>();
     let mut tested = Tested {
         transactions: 0,
-        rules: rules.iter().enumerate().map(|(at, rule)| TestedRule::new(at + 1, rule)).collect(),
+        rules: all.into_iter().zip(1..).map(|((from, rule), at)| TestedRule::new(at, from, &rule)).collect(),
         unmatched: Unmatched::default(),
         nowhere_shown: nowhere_shown(owner, rules),
     };
@@ -86,10 +96,11 @@ pub(super) fn test(owner: &Owner, rules: &[Rule], json: bool, output: &mut dyn O
 }
 
 impl TestedRule {
-    fn new(number: usize, rule: &Rule) -> TestedRule {
+    fn new(number: usize, destination: Option<String>, rule: &Rule) -> TestedRule {
         let set = SET_BY_RULES.iter().map(|field| (field.key().into_owned(), value_of(&rule.set, field).to_owned()));
         TestedRule {
             rule: number,
+            destination,
             line: rule.line,
             text: rule.to_string(),
             set: set.filter(|(_, text)| !text.is_empty()).collect(),
@@ -134,7 +145,8 @@ fn text(tested: &Tested) -> String {
     let mut text = format!("{:>4}  {:>4}  {:>8}  {:>8}\n", "rule", "line", "matched", "decided");
     for rule in &tested.rules {
         let (matched, decided) = (rule.matched, rule.decided);
-        text += &format!("{:>4}  {:>4}  {matched:>8}  {decided:>8}  {}\n", rule.rule, rule.line, rule.text);
+        let from = rule.destination.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
+        text += &format!("{:>4}  {:>4}  {matched:>8}  {decided:>8}  {from}{}\n", rule.rule, rule.line, rule.text);
         rule.examples.iter().for_each(|example| text += &format!("{:32}{example}\n", ""));
     }
     let unmatched = &tested.unmatched;

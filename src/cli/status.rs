@@ -58,6 +58,9 @@ struct Destination {
     waiting: u64,
     rejected: Vec<Rejected>,
     deleted: Vec<String>,
+    /// What is wrong with rules that the owner keeps there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
     last_success: Option<String>,
     attention: Option<String>,
     error: Option<String>,
@@ -120,6 +123,7 @@ fn gather(owner: &Owner) -> Result<Status, store::Error> {
             waiting: engine.waiting(destination, &state)?,
             rejected: state.rejected.into_iter().map(|(id, reason)| Rejected { id, reason }).collect(),
             deleted: state.deleted,
+            notes: if destination.rules_tab().is_some() { state.rules.notes } else { Vec::new() },
             last_success: local(state.last_success),
             attention: message(state.attention),
             error: state.error,
@@ -169,6 +173,7 @@ fn text(status: &Status) -> String {
         let last = destination.last_success.as_deref().unwrap_or("never");
         text += &format!("\ndestination {}: last success {last}, {} waiting\n", destination.name, destination.waiting);
         text += &trouble(destination.attention.as_deref(), destination.error.as_deref());
+        destination.notes.iter().for_each(|note| text += &format!("  note: {note}\n"));
         for rejected in &destination.rejected {
             text += &format!("  refused: {}: {}\n", rejected.id, rejected.reason);
         }

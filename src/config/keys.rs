@@ -81,6 +81,7 @@ pub(super) const GOOGLE_SHEETS: &[Key] = &[
     key("order", "`oldest-first` or `newest-first` in quotes"),
     key("balances_tab", TAB_EXPECTED),
     key("dashboard_tab", TAB_EXPECTED),
+    key("rules_tab", TAB_EXPECTED),
     key("oauth", "a table such as { client = { file = \"/etc/bankfeed/google-client.json\" } }"),
 ];
 

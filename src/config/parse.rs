@@ -371,10 +371,15 @@ fn google_sheets(table: &Table<'_>) -> Result<GoogleSheets, Error> {
         order: table.read("order", |value| value.choice(&orders))?.unwrap_or_default(),
         balances_tab: extra(table, "balances_tab", rows.language, "Balances", "Салда")?,
         dashboard_tab: extra(table, "dashboard_tab", rows.language, "Dashboard", "Табло")?,
+        rules_tab: table.read("rules_tab", values::title_or_false)?.flatten(),
         rows,
     };
     let (balances, dashboard) = (sheets.balances_tab.as_ref(), sheets.dashboard_tab.as_ref());
-    check_titles(table, &[("tab", Some(&sheets.tab)), ("balances_tab", balances), ("dashboard_tab", dashboard)])?;
+    let (tab, rules) = (Some(&sheets.tab), sheets.rules_tab.as_ref());
+    check_titles(
+        table,
+        &[("tab", tab), ("balances_tab", balances), ("dashboard_tab", dashboard), ("rules_tab", rules)],
+    )?;
     Ok(sheets)
 }
 

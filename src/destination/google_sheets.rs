@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::readback::Reader;
-use super::{Batch, Destination, ID_MADE_AGAIN, Item, Outcome, Past, Settled, Summary, Verdict, What};
+use super::{Batch, Destination, ID_MADE_AGAIN, Item, Outcome, OwnRules, Past, Settled, Summary, Verdict, What};
 use crate::config;
 use crate::model::Field;
 use crate::remote::{Cause, Context, Error};
@@ -33,6 +33,8 @@ mod opening;
 mod pace;
 mod readback;
 mod requests;
+mod rule_lines;
+mod rules_tab;
 mod setup;
 mod tabs;
 #[cfg(test)]
@@ -44,6 +46,7 @@ use balances::{Balances, TabState};
 use errors::Names;
 use layout::Layout;
 use ledger::{Guards, Ledger};
+use rules_tab::RulesTab;
 use setup::Book;
 use transport::{Limits, Transport};
 
@@ -111,6 +114,8 @@ pub struct GoogleSheets {
     balances: Option<Balances>,
     /// The dashboard was made before.
     dashboard_made: bool,
+    /// What is known of the tab with the owner's rules.
+    rules_tab: RulesTab,
     /// The spreadsheet's properties, where this cycle has read them.
     book: Option<Book>,
 }
@@ -161,6 +166,7 @@ impl GoogleSheets {
             behind: false,
             balances: None,
             dashboard_made: false,
+            rules_tab: RulesTab::default(),
             book: None,
         })
     }
@@ -298,6 +304,17 @@ impl Destination for GoogleSheets {
             return Err(Error::attention(Cause::Layout, self.names.say(what)));
         }
         Ok(Some(self.memory.floor).filter(|floor| *floor != before))
+    }
+
+    async fn read_rules(&mut self) -> Result<Option<OwnRules>, Error> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.rules_of_the_owner().await {
+                Err(error) => self.pause(tried, error).await?,
+                done => return done,
+            }
+        }
     }
 
     fn unfilled(&self) -> Vec<Field> {

@@ -192,6 +192,22 @@ pub struct Published {
     pub attention: u64,
 }
 
+/// The rules that an owner keeps in a destination, as they were last read there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TabRules {
+    /// The configured title of the tab.
+    pub tab: String,
+    /// The owner's day on which it was read.
+    pub day: Option<NaiveDate>,
+    /// The rules as text: most readers of this record have no use for them, and to make patterns of it is work.
+    pub text: String,
+    /// Tells one set of them from another; 0 where there are none.
+    pub fingerprint: u64,
+    /// What is wrong with others, in sentences.
+    pub notes: Vec<String>,
+}
+
 /// What is remembered of a destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -229,6 +245,8 @@ pub struct DestinationState {
     pub restoring: Vec<String>,
     /// Rows to set right at the next delivery.
     pub mending: Vec<String>,
+    /// The rules that the owner keeps there.
+    pub rules: TabRules,
     /// What the connector keeps for itself, in base64.
     memory: String,
 }
@@ -297,6 +315,7 @@ impl Default for DestinationState {
             noticed: Vec::new(),
             restoring: Vec::new(),
             mending: Vec::new(),
+            rules: TabRules::default(),
             memory: String::new(),
         }
     }

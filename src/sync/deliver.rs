@@ -115,7 +115,10 @@ impl Delivery<'_> {
         let repairs = !self.state.restoring.is_empty() || !self.state.mending.is_empty();
         if first.items.is_empty() && self.state.intents.is_empty() && !repairs {
             self.pass(first.examined, &first.withheld)?;
-            if !self.engine.summary_due(self.config, &self.state, Utc::now())? {
+            let now = Utc::now();
+            if !self.engine.summary_due(self.config, &self.state, now)?
+                && !self.engine.own_rules_due(self.config, &self.state, now)
+            {
                 return Ok(());
             }
         }
@@ -167,10 +170,20 @@ impl Delivery<'_> {
         self.state.adopting = false;
         self.remember_strangers()?;
         self.save()?;
+        let read = self.read_own_rules(destination).await;
         if let Some(ledger) = destination.publish().await? {
             self.state.last_batch = self.state.last_batch.max(ledger);
         }
         self.state.published = published;
+        read
+    }
+
+    /// Reads the rules that the owner keeps there, after the rows: neither waits for the other's trouble.
+    async fn read_own_rules(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
+        if let (Some(tab), Some(own)) = (self.config.rules_tab(), destination.read_rules().await?) {
+            self.state.rules = self.engine.kept(tab, own, Utc::now());
+            self.save()?;
+        }
         Ok(())
     }
 

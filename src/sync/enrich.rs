@@ -26,7 +26,7 @@ pub struct Applied {
 impl Engine {
     /// Fills stored rows if the rules have changed since the last time. Free where they have not.
     pub(super) async fn follow_rules(&self, now: DateTime<Utc>, watcher: &Watcher) -> Result<(), store::Error> {
-        if self.store.meta().rules == self.config.rules.fingerprint() {
+        if self.store.meta().rules == self.rules_fingerprint()? {
             return Ok(());
         }
         let applied = self.apply(false, now, watcher).await?;
@@ -36,6 +36,10 @@ impl Engine {
 
     /// Applies the rules to every stored row and brings the destinations up to date.
     pub async fn apply_rules(&self, overwrite: bool, watcher: &Watcher) -> Result<(Applied, Report), store::Error> {
+        if !overwrite {
+            // What was agreed to be overwritten was shown with the rules as last read.
+            self.read_own_rules(watcher).await?;
+        }
         let applied = self.apply(overwrite, Utc::now(), watcher).await?;
         // A cycle without its first half.
         let request = Request { sources: Some(Vec::new()), by_hand: true, ..Request::default() };
@@ -56,7 +60,7 @@ impl Engine {
     /// What applying the rules would come to; writes nothing.
     pub fn preview_rules(&self) -> Result<Applied, store::Error> {
         let mut applied = Applied::default();
-        self.explain_all(&mut self.config.rules.ready(), |_, transaction, explained| {
+        self.explain_all(&mut self.rules()?.ready(), |_, transaction, explained| {
             applied.count(&transaction.enrichment, &explained.enrichment);
         })?;
         Ok(applied)
@@ -82,13 +86,14 @@ impl Engine {
     }
 
     async fn apply(&self, overwrite: bool, now: DateTime<Utc>, watcher: &Watcher) -> Result<Applied, store::Error> {
-        let mut enricher = self.config.rules.ready();
+        let (rules, fingerprint) = (self.rules()?, self.rules_fingerprint()?);
+        let mut enricher = rules.ready();
         let mut applied = Applied::default();
         let (mut last, total) = (0, self.store.meta().rows);
         loop {
             watcher(Step { label: "applying rules".into(), done: applied.rows, total });
             // Without rules there is nothing to say to any row.
-            let most = if self.config.rules.list().is_empty() { 0 } else { ROWS_PER_LOOK };
+            let most = if rules.list().is_empty() { 0 } else { ROWS_PER_LOOK };
             let found = self.store.transactions_after(last, most)?;
             let Some((number, _)) = found.last() else { break };
             last = *number;
@@ -108,7 +113,7 @@ impl Engine {
         }
         // Last, so that after a crash everything is looked at again.
         let mut writer = self.store.writer();
-        writer.note_rules(self.config.rules.fingerprint());
+        writer.note_rules(fingerprint);
         writer.commit()?;
         self.store.sync()?;
         Ok(applied)
@@ -121,10 +126,14 @@ impl Engine {
         now: DateTime<Utc>,
     ) -> Result<(), store::Error> {
         let mut touched = touched.peekable();
-        if touched.peek().is_none() || self.config.rules.list().is_empty() {
+        if touched.peek().is_none() {
             return Ok(());
         }
-        let mut enricher = self.config.rules.ready();
+        let rules = self.rules()?;
+        if rules.list().is_empty() {
+            return Ok(());
+        }
+        let mut enricher = rules.ready();
         let mut writer = self.store.writer();
         for number in touched {
             let transaction = self.store.transaction(number)?;

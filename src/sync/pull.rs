@@ -342,8 +342,11 @@ impl Engine {
             Judgement::New => {
                 counts.new += 1;
                 let transaction = arrival.transaction(source, row);
-                let enricher = enricher.get_or_insert_with(|| self.config.rules.ready());
-                let enrichment = enricher.enrich(&transaction);
+                let ready = match enricher.take() {
+                    Some(ready) => ready,
+                    None => self.rules()?.ready(),
+                };
+                let enrichment = enricher.insert(ready).enrich(&transaction);
                 writer.add_enriched(arrival.number, transaction.row, enrichment)?;
             }
             Judgement::Again(known, former, what) => {

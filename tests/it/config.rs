@@ -582,6 +582,7 @@ fn mistakes() -> Vec<(String, String)> {
         ),
         ("oauth = { client = { file = \"/x\" } }", "oauth and service_account exclude each other, give one of them"),
         ("balances_tab = 3", "balances_tab: expected the title of a tab in quotes, or false, found a whole number"),
+        ("rules_tab = true", "rules_tab: expected the title of a tab in quotes, or false, found true or false"),
         ("dashboard_tab = true", "dashboard_tab: expected the title of a tab in quotes, or false, found true or false"),
         ("min_amount = -10", "min_amount: is negative; it is the least amount either way, `direction` says which"),
         ("min_amount = \"much\"", "min_amount: expected an amount such as -12.50"),
@@ -622,7 +623,7 @@ fn mistakes() -> Vec<(String, String)> {
         ),
         (
             "monthly_requests = 1",
-            "unknown key `monthly_requests`, expected `name`, `kind`, `base_url`, `columns`, `updates`, `vanished`, `language`, `since`, `accounts`, `direction`, `min_amount`, `type`, `spreadsheet`, `tab`, `service_account`, `order`, `balances_tab`, `dashboard_tab` or `oauth`",
+            "unknown key `monthly_requests`, expected `name`, `kind`, `base_url`, `columns`, `updates`, `vanished`, `language`, `since`, `accounts`, `direction`, `min_amount`, `type`, `spreadsheet`, `tab`, `service_account`, `order`, `balances_tab`, `dashboard_tab`, `rules_tab` or `oauth`",
         ),
     ] {
         case(format!("{SOURCE}{SHEET}{line}\n"), &format!(":10: destination `household`: {expected}"));

@@ -17,6 +17,7 @@ mod login;
 mod notify;
 mod owner;
 mod rules;
+mod rules_tab;
 mod seeds;
 mod sql;
 mod start;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::balances::Balances;
 use super::dashboard::Made;
 use super::ledger::{LEDGER_KEY, Ledger};
+use super::rules_tab::RulesTabs;
 use crate::config::Column;
 use crate::model::Field;
 
@@ -67,6 +68,8 @@ pub(super) struct Found {
     pub balances: Option<Balances>,
     /// Dashboards made so far.
     pub dashboards: Vec<Made>,
+    /// Tabs for rules made so far.
+    pub rules: RulesTabs,
 }
 
 impl Found {
@@ -74,7 +77,8 @@ impl Found {
     pub fn sort(entries: Vec<api::DeveloperMetadata>, spreadsheet: &str, destination: &str, title: &str) -> Found {
         let balances = Balances::find(&entries, destination);
         let dashboards = Made::find(&entries, destination);
-        let mut found = Found { balances, dashboards, ..Found::default() };
+        let rules = RulesTabs::find(&entries, destination);
+        let mut found = Found { balances, dashboards, rules, ..Found::default() };
         for entry in entries {
             let (Some(id), Some(key), Some(value)) = (entry.metadata_id, entry.metadata_key, entry.metadata_value)
             else {

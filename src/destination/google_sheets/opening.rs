@@ -11,6 +11,7 @@ use super::balances::{BALANCES_KEY, PART_KEY};
 use super::dashboard::DASHBOARD_KEY;
 use super::layout::{COLUMN_KEY, Found, Layout, TAB_KEY};
 use super::ledger::{LEDGER_KEY, Ledger};
+use super::rules_tab::RULES_KEY;
 use super::setup::{BOOK_FIELDS, Book, Plan, Wanted, plan};
 use super::transport::{Failure, Transport};
 use crate::destination::Settled;
@@ -38,7 +39,7 @@ impl GoogleSheets {
         let entries = self
             .transport()
             .await?
-            .search(&[COLUMN_KEY, TAB_KEY, LEDGER_KEY, BALANCES_KEY, PART_KEY, DASHBOARD_KEY])
+            .search(&[COLUMN_KEY, TAB_KEY, LEDGER_KEY, BALANCES_KEY, PART_KEY, DASHBOARD_KEY, RULES_KEY])
             .await?;
         Ok(Found::sort(entries, &self.names.spreadsheet, &self.names.destination, &self.config.tab))
     }
@@ -166,7 +167,8 @@ impl GoogleSheets {
         news.extend(plan.news);
         let balances = self.config.balances_tab.as_ref().filter(|_| found.balances.is_none());
         let dashboard = self.config.dashboard_tab.as_ref().filter(|_| found.dashboards.is_empty());
-        for title in balances.into_iter().chain(dashboard) {
+        let rules = self.config.rules_tab.as_ref().filter(|title| !found.rules.is_made(title));
+        for title in balances.into_iter().chain(dashboard).chain(rules) {
             news.push(format!("tab `{}` will be created", book.free_title(title, &self.names.destination)));
         }
         Ok(news)

@@ -46,6 +46,7 @@ impl GoogleSheets {
     pub(super) fn take_tabs(&mut self, found: &Found) {
         self.balances = found.balances.clone();
         let title = self.config.dashboard_tab.as_deref();
+        self.rules_tab = self.config.rules_tab.as_deref().map(|title| found.rules.titled(title)).unwrap_or_default();
         self.dashboard_made = found.dashboards.iter().any(|made| Some(made.title.as_str()) == title);
     }
 

@@ -49,6 +49,7 @@ impl Bench {
             order: Order::OldestFirst,
             balances_tab: None,
             dashboard_tab: None,
+            rules_tab: None,
         };
         Bench { google, id, config, memory: Vec::new(), number: 0, counted: 0 }
     }
