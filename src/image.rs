@@ -22,7 +22,7 @@ use crate::model::Field;
 const MOST_DECIMALS: usize = 8;
 
 /// Digits that a REAL is good for.
-const DIGITS: i32 = 15;
+const DIGITS: usize = 15;
 
 const TABLES: &str = "
 CREATE TABLE accounts (account TEXT, account_name TEXT, customer TEXT, source TEXT, currency TEXT, balance REAL,
@@ -215,8 +215,9 @@ pub fn number(real: f64) -> String {
     if !real.is_finite() || real.abs() >= 1e15 {
         return format!("{real:e}");
     }
-    let whole_digits = real.abs().log10().floor().max(0.0) as i32 + 1;
-    let decimals = usize::try_from(DIGITS - whole_digits).unwrap_or(0).min(MOST_DECIMALS);
+    // Counted, for a logarithm rounds up just below a power of ten.
+    let whole_digits = format!("{:.0}", real.abs().trunc()).len();
+    let decimals = DIGITS.saturating_sub(whole_digits).min(MOST_DECIMALS);
     let text = format!("{real:.decimals$}");
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     let text = format!("{whole}.{:0<2}", fraction.trim_end_matches('0'));

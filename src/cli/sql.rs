@@ -314,7 +314,7 @@ mod tests {
         let names = distinct(&["who".into(), "sum".into(), "sum".into()]);
         assert_eq!(
             table(&names, &rows),
-            "who           sum  sum_2\n--------  ------  -----\nКАФЕ [2J  -12.30\na              7\n"
+            "who          sum  sum_2\n--------  ------  -----\nКАФЕ [2J  -12.30\na              7\n"
         );
     }
 }
