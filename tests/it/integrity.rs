@@ -100,6 +100,8 @@ async fn a_backup_made_beside_the_daemon_comes_back_and_nothing_is_doubled() {
         command.arg("-S").arg(&socket);
         command
     };
+    // The one that the sync has left behind would pass for the daemon's before that listens.
+    std::fs::remove_file(&socket).unwrap();
     let running = daemon(&world, bankfeed(&world, &["run"]), listening).await;
     let made = run(&world, &["backup", name]).await;
     assert_eq!(status(&made), 0, "{made:?}");

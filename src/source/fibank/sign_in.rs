@@ -49,7 +49,7 @@ pub(super) struct Token {
 /// Where a walk along redirects ended.
 pub(super) enum Landing {
     Token(Token),
-    Page(Landed),
+    Page(Box<Landed>),
 }
 
 /// A page at the end of a walk.
@@ -80,9 +80,11 @@ impl Door<'_> {
     /// Signs in as far as user name and password lead.
     pub(super) async fn knock(&self, state: &str) -> Result<Landing, Error> {
         let csrf = match self.login_page(state).await? {
-            Landing::Page(Landed { page: WebPage { csrf: Some(csrf), .. }, .. }) => csrf,
-            Landing::Page(landed) => return Err(self.obstacle(&landed.page, landed.status, "")),
-            token => return Ok(token),
+            Landing::Token(token) => return Ok(Landing::Token(token)),
+            Landing::Page(landed) => match &landed.page.csrf {
+                Some(csrf) => csrf.clone(),
+                None => return Err(self.obstacle(&landed.page, landed.status, "")),
+            },
         };
         self.ask_for_certificates().await?;
         self.give_password(&csrf, state).await
@@ -93,10 +95,8 @@ impl Door<'_> {
     async fn login_page(&self, state: &str) -> Result<Landing, Error> {
         let landing = self.walk(self.authorize(state), state).await?;
         match &landing {
-            Landing::Token(_) | Landing::Page(Landed { page: WebPage { csrf: Some(_), .. }, .. }) => {
-                return Ok(landing);
-            }
-            Landing::Page(landed) if landed.page.is_maintenance() => return Ok(landing),
+            Landing::Token(_) => return Ok(landing),
+            Landing::Page(landed) if landed.page.csrf.is_some() || landed.page.is_maintenance() => return Ok(landing),
             Landing::Page(_) => {}
         }
         let mut login = self.at(LOGIN);
@@ -153,10 +153,12 @@ impl Door<'_> {
     async fn after_password(&self, url: Url, state: &str) -> Result<Landing, Error> {
         let hint = login_error(&url);
         match (self.walk(url.clone(), state).await, hint) {
-            (Ok(Landing::Page(landed)), hint) => Ok(Landing::Page(Landed { hint: hint.unwrap_or_default(), ..landed })),
+            (Ok(Landing::Page(landed)), hint) => {
+                Ok(Landing::Page(Box::new(Landed { hint: hint.unwrap_or_default(), ..*landed })))
+            }
             // The address alone says it: a page that cannot be read does not make this worth another try.
             (Err(_), Some(hint)) if hint.starts_with("error") => {
-                Ok(Landing::Page(Landed { url, status: 200, page: WebPage::bare_login_form(), hint }))
+                Ok(Landing::Page(Box::new(Landed { url, status: 200, page: WebPage::bare_login_form(), hint })))
             }
             (other, _) => other,
         }
@@ -337,7 +339,7 @@ impl Door<'_> {
 
 fn landed(response: &Response) -> Landing {
     let (url, status) = (response.url.clone(), response.status);
-    Landing::Page(Landed { url, status, page: read(response), hint: String::new() })
+    Landing::Page(Box::new(Landed { url, status, page: read(response), hint: String::new() }))
 }
 
 fn read(response: &Response) -> WebPage {
