@@ -1,10 +1,23 @@
-//! Link options that a manifest cannot say.
+//! Link options that a manifest cannot say. Both keep the one file small.
 
-fn main() {
+use std::path::Path;
+
+/// Tables that only unwinding needs. A release ends at a panic, with its message and place but without a backtrace.
+const NO_TABLES: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) } } INSERT AFTER .text;\n";
+
+fn main() -> std::io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
-    let target = |what: &str| std::env::var(format!("CARGO_CFG_TARGET_{what}")).unwrap_or_default();
-    // A tenth of the file would be a table of relocations; packed it is a hundredth. Older linkers ignore the option.
-    if target("OS") == "linux" && target("ENV") == "gnu" {
-        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    let given = |name: &str| std::env::var(name).unwrap_or_default();
+    if given("CARGO_CFG_TARGET_OS") != "linux" || given("CARGO_CFG_TARGET_ENV") != "gnu" {
+        return Ok(());
     }
+    // A tenth of the file would be a table of relocations; packed it is a hundredth. Older linkers ignore the option.
+    println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    // Releases abort at a panic; tests unwind.
+    if given("PROFILE") == "release" {
+        let script = Path::new(&given("OUT_DIR")).join("no-tables.ld");
+        std::fs::write(&script, NO_TABLES)?;
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
+    }
+    Ok(())
 }

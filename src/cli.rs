@@ -77,6 +77,9 @@ enum Sub {
     Login {
         /// Name of the source or destination
         name: Option<String>,
+        /// Of a bank: take the token of a session opened in a browser
+        #[arg(long, requires = "name")]
+        paste: bool,
     },
     /// Run one cycle now
     Sync {
@@ -263,7 +266,9 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         Sub::Run => return with_config(cli.config.as_deref(), run_daemon),
         Sub::Backup { file } => return with_config(cli.config.as_deref(), |config| back_up(config, &file)),
         Sub::Recover { file } => return with_config(cli.config.as_deref(), |config| recover::run(&config, &file)),
-        Sub::Login { name } => return with_config(cli.config.as_deref(), |config| login::run(config, name)),
+        Sub::Login { name, paste } => {
+            return with_config(cli.config.as_deref(), |config| login::run(config, name, paste));
+        }
         Sub::Check { trace: None } => (Command::Check, None),
         Sub::Check { trace: Some(file) } => {
             return with_config(cli.config.as_deref(), |config| check::record(config, &file));
@@ -472,6 +477,7 @@ pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io:
         Command::Sync { request, json } => sync::execute(owner, request, *json, output),
         Command::Check => check::execute(owner, output),
         Command::Trace => check::trace(owner, output),
+        Command::SignIn { name } => login::sign_in(owner, name, output),
         Command::KeepLogin { name, session } => login::keep(owner, name, session, output),
         Command::Status { json } => status::execute(owner, *json, output),
         Command::Accounts { json } => accounts::execute(owner, *json, output),

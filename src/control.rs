@@ -22,6 +22,12 @@ const MAX_CALL_BYTES: u64 = 2 * 1024 * 1024;
 /// How long a client may take to say what it wants, or to read what it is told.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a person may take to answer: a code from the bank is stale by then.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// Longest answer of a person.
+const MAX_ANSWER_BYTES: u64 = 16 * 1024;
+
 /// What the owner of the store can be asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -37,6 +43,11 @@ pub enum Command {
     Check,
     /// What the sources really answer, values replaced.
     Trace,
+    /// Signs in to a bank, asking whoever calls for the code that the bank asks for.
+    SignIn {
+        /// Name of the source.
+        name: String,
+    },
     /// Keeps a sign-in where the connector looks for it.
     KeepLogin {
         /// Name of the source or destination.
@@ -157,6 +168,8 @@ enum Frame {
     Data(String),
     Talk(String),
     Step(Step),
+    /// The caller answers with one line: an answer in JSON, or `null`.
+    Ask(String),
     Exit(u8),
 }
 
@@ -168,6 +181,10 @@ pub trait Output: Send {
     fn talk(&mut self, text: &str) -> io::Result<()>;
     /// Progress: a bar, where somebody watches.
     fn step(&mut self, step: Step) -> io::Result<()>;
+    /// A question whose answer is not shown; `None`: nobody answers.
+    fn ask(&mut self, _question: &str) -> io::Result<Option<Hidden>> {
+        Ok(None)
+    }
 }
 
 /// Path of the socket.
@@ -204,7 +221,7 @@ pub fn call(stream: UnixStream, command: &Command, output: &mut dyn Output) -> i
         return Ok(None);
     }
     let mut said = false;
-    for line in BufReader::new(stream).lines() {
+    for line in BufReader::new(&stream).lines() {
         let Ok(line) = line else { break };
         match serde_json::from_str(&line)? {
             Frame::Exit(status) => return Ok(Some(status)),
@@ -212,6 +229,12 @@ pub fn call(stream: UnixStream, command: &Command, output: &mut dyn Output) -> i
             Frame::Data(text) => {
                 said = true;
                 output.data(&text)?;
+            }
+            Frame::Ask(question) => {
+                said = true;
+                let mut answer = serde_json::to_string(&output.ask(&question)?)?;
+                answer.push('\n');
+                (&stream).write_all(answer.as_bytes())?;
             }
             Frame::Talk(text) => {
                 said = true;
@@ -276,5 +299,17 @@ impl Output for Wire<'_> {
     }
     fn step(&mut self, step: Step) -> io::Result<()> {
         self.send(&Frame::Step(step))
+    }
+    fn ask(&mut self, question: &str) -> io::Result<Option<Hidden>> {
+        self.send(&Frame::Ask(question.to_owned()))?;
+        self.0.set_read_timeout(Some(ANSWER_PATIENCE))?;
+        let mut line = String::new();
+        match BufReader::new(self.0.take(MAX_ANSWER_BYTES)).read_line(&mut line) {
+            // Whoever was asked has gone away.
+            Ok(0) => Err(io::ErrorKind::BrokenPipe.into()),
+            Ok(_) => serde_json::from_str(&line).map_err(io::Error::other),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::store::{self, Store};
 mod check;
 mod deliver;
 mod enrich;
+mod login;
 mod own_rules;
 mod pull;
 mod summary;
@@ -24,6 +25,7 @@ mod verify;
 pub use check::Checked;
 pub use deliver::Restored;
 pub use enrich::Applied;
+pub use login::ByHand;
 pub use verify::{Different, Verification, Verified, exit_status};
 
 /// Everything a cycle needs.

@@ -7,32 +7,43 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
+use chrono::Utc;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::init::ask::{Asker, Stop};
 use super::terminal::{Terminal, complain};
-use super::{ATTENTION, Done, FAILED, USAGE, in_turn, runtime};
+use super::{ATTENTION, Done, FAILED, Failure, USAGE, in_turn, runtime};
 use crate::config::{Config, DestinationKind, Secret, SourceKind};
 use crate::control::{Command, Hidden, Output};
 use crate::daemon::Owner;
 use crate::destination::google_sheets::user::{self, Login, OAuthClient};
 use crate::remote::write_private;
+use crate::source::fibank::{Kept, Question};
 use crate::store::SourceState;
+use crate::sync::{ByHand, Outcome};
 
 /// How long a person may take in the browser.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Signs in.
-pub(super) fn run(config: Config, name: Option<String>) -> io::Result<u8> {
+pub(super) fn run(config: Config, name: Option<String>, pastes: bool) -> io::Result<u8> {
     let Some(name) = name else { return list(&config) };
     let Some((client, _)) = found(&config, &name) else {
         if bank(&config, &name).is_some() {
-            return paste(&config, name);
+            return if pastes {
+                paste(&config, name)
+            } else {
+                in_turn(&config, &Command::SignIn { name }, &mut Terminal::stdout())
+            };
         }
         let known = names(&config).join(", ");
         complain(&format!("`{name}` is neither a bank nor a destination with `oauth`; there are: {known}"));
         return Ok(USAGE);
     };
+    if pastes {
+        complain(&format!("destination `{name}` is no bank; without --paste it signs in in a browser"));
+        return Ok(USAGE);
+    }
     let client = client.reveal().and_then(|text| OAuthClient::read(text.expose_secret()));
     let client = match client {
         Ok(client) => client,
@@ -54,24 +65,83 @@ pub(super) fn run(config: Config, name: Option<String>) -> io::Result<u8> {
 /// Keeps the session; runs in the process that owns the data directory.
 pub(super) fn keep(owner: &Owner, name: &str, session: &Hidden, output: &mut dyn Output) -> Done {
     let config = &owner.engine.config;
-    let (path, kept) = if let Some((_, path)) = found(config, name) {
-        (path, user::keep(path, &session.0))
-    } else if let Some(path) = bank(config, name) {
-        let kept = write_private(path, &session.0);
-        if kept.is_ok() {
-            // What the bank wanted of the owner has been done: scheduled runs may go on. Not with a password that was
-            // refused, which would be sent again once this session has ended.
-            let store = &owner.engine.store;
-            let state = store.source(name)?;
-            let attention = state.attention.filter(|attention| attention.cause.needs_new_config());
-            attention.iter().try_for_each(|attention| output.talk(&format!("still: {}\n", attention.message)))?;
-            store.put_source(name, &SourceState { attention, unfinished_sign_ins: 0, ..state })?;
-        }
-        (path, kept)
-    } else {
-        output.talk("bankfeed: the daemon runs with another configuration; restart it, then sign in again\n")?;
-        return Ok(USAGE);
+    if let Some((_, path)) = found(config, name) {
+        let kept = user::keep(path, &session.0);
+        return tell_kept(name, path, kept, output);
+    }
+    if bank(config, name).is_some() {
+        return keep_bank(owner, name, &Kept::pasted(&session.0, Utc::now()), output);
+    }
+    another_configuration(output)
+}
+
+/// Signs in to a bank; runs in the process that owns the data directory, and asks whoever wants it for the code.
+pub(super) fn sign_in(owner: &Owner, name: &str, output: &mut dyn Output) -> Done {
+    let engine = &owner.engine;
+    let Some(source) = engine.config.sources.iter().find(|source| source.name == name) else {
+        return another_configuration(output);
     };
+    output.talk(&format!("signing in at {name}; nothing is fetched\n"))?;
+    let mut gone = None;
+    let mut ask = |question: &Question| {
+        let again = if question.number > 1 { "\nThat code was not taken; once more. " } else { "" };
+        let asked = output
+            .talk(&format!("{again}The bank says:\n\n  {}\n\n", question.words))
+            .and_then(|()| output.ask("The code (it is not shown)"));
+        match asked {
+            Ok(answer) => answer.map(|answer| SecretString::from(answer.0)),
+            Err(error) => {
+                gone = Some(error);
+                None
+            }
+        }
+    };
+    let came = tokio::runtime::Handle::current().block_on(engine.sign_in_by_hand(source, &mut ask))?;
+    if let Some(error) = gone {
+        return Err(error.into());
+    }
+    match came {
+        ByHand::WithoutCode => {
+            release(owner, name, output)?;
+            output.talk(&format!(
+                "the sign-in at `{name}` works, and no code was asked for; there is nothing to keep\n"
+            ))?;
+            Ok(0)
+        }
+        ByHand::Session(kept) => keep_bank(owner, name, &kept, output),
+        ByHand::Stopped(outcome, why) => {
+            output.talk(&format!("bankfeed: {why}\n"))?;
+            Ok(if outcome == Outcome::Attention { ATTENTION } else { FAILED })
+        }
+    }
+}
+
+fn another_configuration(output: &mut dyn Output) -> Done {
+    output.talk("bankfeed: the daemon runs with another configuration; restart it, then sign in again\n")?;
+    Ok(USAGE)
+}
+
+fn keep_bank(owner: &Owner, name: &str, session: &Kept, output: &mut dyn Output) -> Done {
+    let Some(path) = bank(&owner.engine.config, name) else { return another_configuration(output) };
+    let kept = write_private(path, &session.to_text());
+    if kept.is_ok() {
+        release(owner, name, output)?;
+    }
+    tell_kept(name, path, kept, output)
+}
+
+/// What the bank wanted of the owner has been done: scheduled runs may go on. Not with a password that was refused, which
+/// would be sent again once this session has ended.
+fn release(owner: &Owner, name: &str, output: &mut dyn Output) -> Result<(), Failure> {
+    let store = &owner.engine.store;
+    let state = store.source(name)?;
+    let attention = state.attention.filter(|attention| attention.cause.needs_new_config());
+    attention.iter().try_for_each(|attention| output.talk(&format!("still: {}\n", attention.message)))?;
+    store.put_source(name, &SourceState { attention, unfinished_sign_ins: 0, ..state })?;
+    Ok(())
+}
+
+fn tell_kept(name: &str, path: &Path, kept: io::Result<()>, output: &mut dyn Output) -> Done {
     if let Err(error) = kept {
         output.talk(&format!("bankfeed: cannot keep the sign-in in {}: {error}\n", path.display()))?;
         return Ok(FAILED);

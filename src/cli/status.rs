@@ -43,6 +43,10 @@ struct Account {
 struct Source {
     name: String,
     last_success: Option<String>,
+    /// When the session that was opened by hand ends, where that is known.
+    session_until: Option<String>,
+    /// That it does so soon.
+    note: Option<String>,
     attention: Option<String>,
     error: Option<String>,
 }
@@ -105,6 +109,8 @@ fn gather(owner: &Owner) -> Result<Status, store::Error> {
         status.sources.push(Source {
             name: source.name.clone(),
             last_success: local(state.last_success),
+            session_until: local(engine.session_life(source).map(|life| life.until)),
+            note: engine.session_note(source, Utc::now()),
             attention: message(state.attention),
             error: state.error,
         });
@@ -156,6 +162,11 @@ fn text(status: &Status) -> String {
     for source in &status.sources {
         let last = source.last_success.as_deref().unwrap_or("never");
         text += &format!("\nsource {}: last success {last}\n", source.name);
+        match (&source.note, &source.session_until) {
+            (Some(note), _) => text += &format!("  note: {note}\n"),
+            (None, Some(until)) => text += &format!("  session until {until}\n"),
+            (None, None) => {}
+        }
         text += &trouble(source.attention.as_deref(), source.error.as_deref());
     }
     for destination in &status.destinations {

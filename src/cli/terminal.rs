@@ -6,8 +6,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use secrecy::ExposeSecret;
 
-use crate::control::Output;
+use super::init::ask::{Asker, Stop};
+use crate::control::{Hidden, Output};
 use crate::sync::Step;
 
 /// One line of trouble for stderr. Where stderr is closed nobody wants to know.
@@ -82,6 +84,20 @@ impl Output for Terminal {
         match &self.bar {
             Some(bar) => bar.suspend(|| io::stderr().write_all(text.as_bytes())),
             None => io::stderr().write_all(text.as_bytes()),
+        }
+    }
+
+    fn ask(&mut self, question: &str) -> io::Result<Option<Hidden>> {
+        self.bar.iter().for_each(ProgressBar::finish_and_clear);
+        let good = |text: &str| {
+            Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned).ok_or("it is empty".into())
+        };
+        match Asker::new().ask_secret(question, good) {
+            Ok(answer) => Ok(Some(Hidden(answer.expose_secret().to_owned()))),
+            Err(Stop(why)) => {
+                complain(&why);
+                Ok(None)
+            }
         }
     }
 

@@ -2,11 +2,11 @@
 
 use toml::de::DeTable;
 
-use super::keys::{Key, Support};
+use super::keys::Key;
 use super::reader::{File, Table, Value};
 use super::{Error, values};
 
-const ANSWER: &[Key] = &[Key { name: "answer", expected: "an answer", support: Support::Yes }];
+const ANSWER: &[Key] = &[Key { name: "answer", expected: "an answer" }];
 
 /// A spreadsheet's id, out of its address or as it is. The error ends the sentence "this is no good: …".
 pub fn spreadsheet(text: &str) -> Result<String, String> {

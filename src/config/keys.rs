@@ -1,6 +1,6 @@
 //! Every key a configuration may hold, with what is expected of it: the one list that the parser, its error messages
-//! and the test of `config.example.toml` share. What later versions will know is listed too, so that it is refused by
-//! name and never silently ignored.
+//! and the test of `config.example.toml` share. Kinds that later versions will know are listed too, so that they are
+//! refused by name.
 
 /// A key and what belongs behind it.
 #[derive(Debug)]
@@ -8,15 +8,6 @@ pub(super) struct Key {
     pub name: &'static str,
     /// Ends the sentence "expected …".
     pub expected: &'static str,
-    pub support: Support,
-}
-
-/// Whether this version can do what a key asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Support {
-    Yes,
-    /// Refused with a word of its own.
-    NotYet,
 }
 
 /// A kind of source, destination or notifier and the keys it has beside the common ones; `None`: not in this version.
@@ -26,11 +17,7 @@ pub(super) struct Kind {
 }
 
 const fn key(name: &'static str, expected: &'static str) -> Key {
-    Key { name, expected, support: Support::Yes }
-}
-
-const fn later(name: &'static str) -> Key {
-    Key { name, expected: "", support: Support::NotYet }
+    Key { name, expected }
 }
 
 const SECRET_EXPECTED: &str = "text in quotes, or a table with exactly one of env, file, credential";
@@ -175,9 +162,5 @@ pub fn known_keys() -> Vec<(String, &'static str)> {
         sections.extend(kinds.iter().filter_map(|kind| Some((format!("{section} {}", kind.name), kind.keys?))));
     }
     sections.push(("rule".into(), RULE));
-    let accepted = |keys: &'static [Key]| keys.iter().filter(|key| key.support != Support::NotYet);
-    sections
-        .into_iter()
-        .flat_map(|(section, keys)| accepted(keys).map(move |key| (section.clone(), key.name)))
-        .collect()
+    sections.into_iter().flat_map(|(section, keys)| keys.iter().map(move |key| (section.clone(), key.name))).collect()
 }

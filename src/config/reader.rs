@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Error;
-use super::keys::{self, Key, Support};
+use super::keys::{self, Key};
 use super::words::{did_you_mean, nearest, one_of, quote};
 
 /// The file being read.
@@ -101,20 +101,15 @@ impl<'a> Table<'a> {
         })
     }
 
-    /// Refuses keys that nobody knows and keys of later versions, the first in the file first.
+    /// Refuses keys that nobody knows, the first in the file first.
     pub fn check_keys(&self) -> Result<(), Error> {
         let mut found: Vec<_> = self.values.iter().collect();
         found.sort_by_key(|(name, _)| name.span().start);
         for (name, _) in found {
             let at = name.span().start;
-            let refuse = |message: String| Err(self.error_at(at, message));
             let name = name.get_ref().as_ref();
-            match self.keys.iter().find(|key| key.name == name).map(|key| key.support) {
-                Some(Support::Yes) => {}
-                Some(Support::NotYet) => {
-                    return refuse(format!("{name} is not supported yet in this version, leave it out"));
-                }
-                None => return refuse(format!("unknown key {}", self.unknown(name))),
+            if !self.keys.iter().any(|key| key.name == name) {
+                return Err(self.error_at(at, format!("unknown key {}", self.unknown(name))));
             }
         }
         Ok(())
@@ -122,7 +117,7 @@ impl<'a> Table<'a> {
 
     /// The unknown key with what was probably meant, or with what there is.
     fn unknown(&self, name: &str) -> String {
-        let known = || self.keys.iter().filter(|key| key.support != Support::NotYet).map(|key| key.name);
+        let known = || self.keys.iter().map(|key| key.name);
         let shown = quote(name);
         if let Some(near) = nearest(name, known()) {
             return format!("{shown}, did you mean `{near}`?");

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::Utc;
 use rust_decimal::Decimal;
 
 use crate::config::{Notifier, On};
@@ -87,6 +88,7 @@ pub fn gather(engine: &Engine, ended: Result<&Report, (u8, &str)>) -> Result<Fac
             facts.unknown.extend(everything.chain(destinations).chain([MACHINE.to_owned()]));
             facts.unknown.extend(engine.store.accounts().iter().map(|stored| account_subject(&stored.account.account)));
             facts.unknown.extend(engine.config.destinations.iter().map(|to| refused_subject(&to.name)));
+            facts.unknown.extend(engine.config.sources.iter().map(|source| session_subject(&source.name)));
             facts.add(if status == 1 { On::Failure } else { On::Attention }, STORE, "store", error);
             facts.status = status;
         }
@@ -100,6 +102,10 @@ const STORE: &str = "the store";
 
 fn source_subject(name: &str) -> String {
     format!("source {name}")
+}
+
+fn session_subject(name: &str) -> String {
+    format!("the session of {name}")
 }
 
 fn destination_subject(name: &str) -> String {
@@ -134,6 +140,13 @@ impl Facts {
         let subject = source_subject(&report.name);
         let attention = engine.store.source(&report.name)?.attention;
         self.add_service(subject, report.outcome, report.error.as_deref(), attention);
+        let session = session_subject(&report.name);
+        let source = engine.config.sources.iter().find(|source| source.name == report.name);
+        match source.and_then(|source| engine.session_note(source, Utc::now())) {
+            Some(note) => self.add(On::Attention, &session, "ending", &format!("{}: {note}", report.name)),
+            None if report.outcome == Outcome::Ok => self.be_well(&session),
+            None => self.unknown.push(session),
+        }
         Ok(())
     }
 

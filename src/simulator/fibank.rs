@@ -64,8 +64,15 @@ pub enum Door {
     Locked,
     /// The password must be changed first.
     PasswordChange,
-    /// A code from a text message is asked for.
+    /// A code from a text message is asked for, and none is taken.
     SecondFactor,
+    /// This code is asked for; so many wrong ones end the sign-in.
+    Code {
+        /// The right one.
+        code: String,
+        /// Wrong ones in one sign-in.
+        tries: u32,
+    },
     /// Everything answers 503 with a page.
     Maintenance,
     /// A page nobody has seen before.
@@ -162,6 +169,11 @@ impl Fibank {
         lock(&self.state).login_attempts
     }
 
+    /// How often a code was posted, whatever came of it.
+    pub fn codes(&self) -> u32 {
+        lock(&self.state).codes
+    }
+
     /// Tokens issued at the end of a sign-in.
     pub fn sign_ins(&self) -> u32 {
         lock(&self.state).sign_ins
@@ -236,6 +248,7 @@ struct State {
     wrong: u32,
     login_attempts: u32,
     sign_ins: u32,
+    codes: u32,
     pages: usize,
     /// Rows as text, by account: writing 100,000 of them for every reply would be most of a benchmark's time.
     prepared: BTreeMap<String, statement::Prepared>,
@@ -314,6 +327,8 @@ impl State {
             ("POST", "/oauth2-server/login") => self.login(asked),
             ("GET", "/oauth2-server/oauth/authorize") => self.authorize(asked),
             ("GET", "/oauth2-server/api/v1/sywscertificate/fnGetCertsForLogin") => self.certificates(asked),
+            ("GET", "/oauth2-server/confirm") => self.code_page(asked, None),
+            ("POST", "/oauth2-server/confirm") => self.take_code(asked),
             ("GET", "/oauth2-server/continue") => self.go_on(asked),
             ("GET", "/oauth2-server/changePassword") => pages::html(200, pages::PASSWORD_CHANGE),
             // The application routes in the browser: each of its addresses is the same page.

@@ -18,14 +18,20 @@ use crate::model::Account;
 use crate::remote::{Cause, Context, Error};
 
 mod api;
+mod by_hand;
 mod euro;
+mod form;
 mod html;
+mod kept;
 mod sign_in;
 mod statement;
 mod wire;
 
 #[cfg(test)]
 mod tests;
+
+pub use by_hand::{Question, SignedIn, sign_in};
+pub use kept::{Kept, Life};
 
 /// The bank's page is made for browsers, and what else it would serve is not known.
 const USER_AGENT: &str =

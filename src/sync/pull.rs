@@ -84,6 +84,7 @@ impl Engine {
             Err(error) => vec![error],
         };
         self.conclude(source, &mut state, &mut report, failure, now)?;
+        report.notes.extend(self.session_note(source, now));
         Ok(report)
     }
 

@@ -158,8 +158,8 @@ fn remedy(cause: Cause) -> (&'static str, &'static str) {
             "Задайте нова парола в страницата на банката, впишете я в конфигурацията и рестартирайте bankfeed.",
         ),
         Cause::SecondFactor => (
-            "Sign in once on the bank's own page and confirm this device, then press “Sync now”.",
-            "Влезте веднъж в страницата на банката, потвърдете достъпа и натиснете „Синхронизирай сега“.",
+            "Run “bankfeed login” with this source's name and give it the code, or sign in once on the bank's own page; then press “Sync now”.",
+            "Изпълнете „bankfeed login“ с името на този източник и въведете кода, или влезте веднъж в страницата на банката; после натиснете „Синхронизирай сега“.",
         ),
         Cause::Maintenance => (
             "Nothing to do: the next scheduled run tries again.",

@@ -339,3 +339,31 @@ async fn a_full_disk_stops_the_cycle_with_attention_and_nothing_is_lost_or_doubl
     assert_eq!(status(&output(disk.bankfeed(&world, &["sync"])).await), 0);
     world.assert_delivered();
 }
+
+/// Files written by the first release, never edited: whatever changes, they stay readable.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_releases_store_and_backup_are_read_by_this_one() {
+    let world = World::new(Bank::small()).await;
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let expected = std::fs::read_to_string(data.join("store-v1.jsonl")).unwrap();
+    std::fs::create_dir_all(world.data_dir()).unwrap();
+    let store = world.data_dir().join("store");
+    let copied = Command::new("cp").arg("-r").arg(data.join("store-v1/.")).arg(world.data_dir()).status().unwrap();
+    assert!(copied.success());
+    // No version control keeps an empty folder.
+    std::fs::create_dir(store.join("blobs")).unwrap();
+    let told = run(&world, &["status", "--json"]).await;
+    assert_eq!(status(&told), 0, "{told:?}");
+    assert_eq!(report(&told)["accounts"].as_array().unwrap().len(), 2);
+    assert!(report(&told)["accounts"].as_array().unwrap().iter().all(|account| account["complete"] == true));
+    let exported = run(&world, &["export", "--format", "jsonl"]).await;
+    assert_eq!(String::from_utf8(exported.stdout).unwrap(), expected);
+
+    std::fs::remove_dir_all(world.data_dir()).unwrap();
+    let recovered = run(&world, &["recover", data.join("store-v1.bankfeed").to_str().unwrap()]).await;
+    assert_eq!(status(&recovered), 0, "{recovered:?}");
+    let exported = run(&world, &["export", "--format", "jsonl"]).await;
+    assert_eq!(String::from_utf8(exported.stdout).unwrap(), expected);
+    // And it is a store to go on with.
+    assert_eq!(status(&run(&world, &["sync"]).await), 0);
+}

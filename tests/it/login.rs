@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 
 use bankfeed::simulator::Fault;
-use bankfeed::simulator::fibank::Bank;
+use bankfeed::simulator::fibank::{Bank, Door};
 use url::Url;
 
 use crate::cli::{Daemon, run};
@@ -196,10 +196,19 @@ async fn a_token_endpoint_that_is_unwell_costs_no_sign_in() {
     assert_eq!(std::fs::read_to_string(world.data_dir().join("logins/google-household.json")).unwrap(), kept);
 }
 
-/// `login fibank` with this answer on a pipe.
+/// `login fibank --paste` with this answer on a pipe.
 async fn paste(world: &World, answer: &str) -> (i32, String) {
+    answer_to(world, &["login", "fibank", "--paste"], answer).await
+}
+
+/// `login fibank` with these codes on a pipe, one a line.
+async fn code(world: &World, answers: &str) -> (i32, String) {
+    answer_to(world, &["login", "fibank"], answers).await
+}
+
+async fn answer_to(world: &World, arguments: &[&str], answer: &str) -> (i32, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bankfeed"));
-    command.arg("--config").arg(world.config_path()).args(["login", "fibank"]).env_remove("BANKFEED_CONFIG");
+    command.arg("--config").arg(world.config_path()).args(arguments).env_remove("BANKFEED_CONFIG");
     let answer = format!("{answer}\n");
     let run = move || {
         use std::io::Write;
@@ -217,7 +226,7 @@ async fn a_session_opened_in_the_browser_serves_until_it_ends() {
     world.bank.edit(|bank| bank.door = bankfeed::simulator::fibank::Door::SecondFactor);
     let refused = run(&world, &["sync"]).await;
     assert_eq!(refused.status.code(), Some(3));
-    assert!(String::from_utf8(refused.stdout).unwrap().contains("`bankfeed login` with this source's name"));
+    assert!(String::from_utf8(refused.stdout).unwrap().contains("give its code to `bankfeed login fibank`"));
     assert_eq!(world.scheduled_cycle().await.exit_status(), 3, "scheduled runs leave the bank alone");
 
     assert_eq!(paste(&world, "no token").await.0, 2);
@@ -240,4 +249,119 @@ async fn a_session_opened_in_the_browser_serves_until_it_ends() {
     assert_eq!(ended.status.code(), Some(3), "the ordinary sign-in is tried, once, and says what it needs");
     assert_eq!(world.bank.login_attempts(), before + 1);
     assert!(!kept.exists());
+}
+
+fn door(world: &World, door: Door) {
+    world.bank.edit(|bank| bank.door = door);
+}
+
+/// A bank that wants this code, with a cycle behind it that could not get in.
+async fn bank_with_code(tries: u32) -> World {
+    let world = World::new(Bank::small()).await;
+    door(&world, Door::Code { code: "271828".into(), tries });
+    let refused = run(&world, &["sync"]).await;
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(String::from_utf8(refused.stdout).unwrap().contains("give its code to `bankfeed login fibank`"));
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_opens_a_session_that_serves_the_next_runs() {
+    let world = bank_with_code(5).await;
+    world.bank.edit(|bank| bank.options.expires_in = Some(7 * 86400));
+    let before = world.bank.login_attempts();
+    let (status, said) = code(&world, "271 828").await;
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("Въведете кода, който Ви изпратихме със SMS"), "the page's own words: {said}");
+    assert!(!said.contains('\u{1b}') && !said.contains("<p>") && !said.contains("271"), "{said}");
+    assert_eq!((world.bank.login_attempts(), world.bank.codes()), (before + 1, 1));
+    let kept = world.data_dir().join("logins/fibank-fibank.json");
+    assert_eq!(kept.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(world.scheduled_cycle().await.exit_status(), 0, "what the bank wanted has been done");
+    assert_eq!((world.bank.login_attempts(), world.bank.codes()), (before + 1, 1), "the session is used");
+    world.assert_delivered();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_is_given_beside_a_running_daemon_and_wrong_ones_are_asked_for_again() {
+    let world = bank_with_code(5).await;
+    let daemon = Daemon::start(&world).await;
+    let before = world.bank.login_attempts();
+    let (status, said) = code(&world, "111111\n222222\n271828").await;
+    assert_eq!(status, 0, "{said}");
+    assert_eq!(said.matches("Невалиден код.").count(), 2, "{said}");
+    assert_eq!((world.bank.login_attempts(), world.bank.codes()), (before + 1, 3));
+    assert_eq!(run(&world, &["sync"]).await.status.code(), Some(0));
+    assert_eq!(world.bank.login_attempts(), before + 1, "the password is never sent again");
+    // Nobody answers: the bank hears of no code.
+    let (status, said) = code(&world, "").await;
+    assert_eq!(status, 3, "{said}");
+    assert!(said.contains("no code was given; to begin anew: `bankfeed login fibank`"), "{said}");
+    assert_eq!(world.bank.codes(), 3);
+    daemon.stop().await;
+    world.assert_delivered();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_wrong_codes_are_enough_and_none_is_taken_for_a_wrong_password() {
+    // The bank would take more; it ends the sign-in at the second, by its login page.
+    for (tries, sent) in [(9, 3), (2, 2)] {
+        let world = bank_with_code(tries).await;
+        let before = world.bank.login_attempts();
+        let (status, said) = code(&world, "1\n2\n3\n271828").await;
+        assert_eq!(status, 3, "{said}");
+        let last = said.lines().last().unwrap();
+        assert!(last.contains(&format!("the bank has not taken any of {sent} codes; wait for a new one")), "{said}");
+        assert_eq!((world.bank.login_attempts(), world.bank.codes()), (before + 1, sent));
+        assert!(!world.data_dir().join("logins").exists());
+        let (_, state) = crate::cli::json(&world, &["status", "--json"]).await;
+        assert!(state["sources"][0]["attention"].as_str().unwrap().contains("`bankfeed login fibank`"), "{state}");
+        let (status, said) = code(&world, "271828").await;
+        assert_eq!(status, 0, "the password was right, and another code may be tried: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_that_asks_for_nothing_keeps_nothing_and_lets_runs_go_on() {
+    let world = bank_with_code(5).await;
+    door(&world, Door::Open);
+    let (status, said) = code(&world, "271828").await;
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("works, and no code was asked for"), "{said}");
+    assert_eq!(world.bank.codes(), 0);
+    assert!(!world.data_dir().join("logins").exists());
+    assert_eq!(world.scheduled_cycle().await.exit_status(), 0);
+    world.assert_delivered();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_code_goes_into_a_form_that_leaves_a_doubt() {
+    let elsewhere = "<form method=post action='http://127.0.0.1:9/confirm'><input name=otp></form>";
+    let scripted = "<form><input name=otp></form>";
+    for form in ["", elsewhere, scripted] {
+        let world = World::new(Bank::small()).await;
+        door(&world, Door::Unknown(format!("<html><body>Потвърдете входа с Fibank Token. {form}</body></html>")));
+        let (status, said) = code(&world, "271828").await;
+        assert_eq!(status, 3, "{said}");
+        let last = said.lines().last().unwrap();
+        assert!(
+            last.contains("no form bankfeed can fill in") && last.contains("`bankfeed login fibank --paste`"),
+            "{said}"
+        );
+        assert_eq!((world.bank.login_attempts(), world.bank.codes()), (1, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_password_is_not_sent_by_login_again() {
+    let world = World::new(Bank::small()).await;
+    world.write_config_with_password("грешна-парола");
+    for _ in 0..2 {
+        let (status, said) = code(&world, "271828").await;
+        assert_eq!(status, 3, "{said}");
+        assert!(said.contains("the bank refuses the user name or password"), "{said}");
+        assert_eq!(world.bank.login_attempts(), 1);
+    }
+    assert_eq!(world.scheduled_cycle().await.exit_status(), 3);
+    assert_eq!(world.bank.login_attempts(), 1);
 }

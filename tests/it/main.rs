@@ -18,6 +18,7 @@ mod notify;
 mod owner;
 mod rules;
 mod rules_tab;
+mod seeds;
 mod sql;
 mod start;
 mod sync;

@@ -40,7 +40,8 @@ impl Stage {
     async fn with(config: impl FnOnce(&Notices) -> String) -> Stage {
         let notices = Notices::start().await.unwrap();
         let mut world = World::new(Bank::small()).await;
-        world.extra[2] = config(&notices);
+        // The page belongs to no section above it.
+        world.extra[2] = format!("{}\n[http]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\n", config(&notices));
         world.write_config();
         Stage { world, notices, now: Utc::now() }
     }
@@ -96,8 +97,11 @@ struct Case {
     says: &'static [&'static str],
     /// What works again in the end.
     recovered: &'static str,
+    /// Part of what the page advises; empty: it is tried again without the owner.
+    remedy: &'static str,
 }
 
+const TOKEN: &str = "a-token-that-opens-the-page";
 const NEEDS_YOU: &str = "bankfeed needs you";
 const FAILED: &str = "bankfeed: something failed";
 const REFUSED_PASSWORD: &str = "грешна-парола";
@@ -130,6 +134,7 @@ const CASES: &[Case] = &[
         title: NEEDS_YOU,
         says: &["needs you: fibank: ", "password"],
         recovered: "source fibank",
+        remedy: "Correct the password in the configuration",
     },
     Case {
         name: "a locked login",
@@ -139,6 +144,7 @@ const CASES: &[Case] = &[
         title: NEEDS_YOU,
         says: &["needs you: fibank: ", "блокиран"],
         recovered: "source fibank",
+        remedy: "Have the bank unlock the login",
     },
     Case {
         name: "a new password wanted",
@@ -148,6 +154,7 @@ const CASES: &[Case] = &[
         title: NEEDS_YOU,
         says: &["needs you: fibank: ", "password"],
         recovered: "source fibank",
+        remedy: "Set a new password on the bank's own page",
     },
     Case {
         name: "a second factor",
@@ -157,6 +164,7 @@ const CASES: &[Case] = &[
         title: NEEDS_YOU,
         says: &["needs you: fibank: ", "SMS"],
         recovered: "source fibank",
+        remedy: "Run “bankfeed login” with this source",
     },
     Case {
         name: "maintenance",
@@ -166,11 +174,15 @@ const CASES: &[Case] = &[
         title: NEEDS_YOU,
         says: &["needs you: fibank: ", "maintenance"],
         recovered: "source fibank",
+        remedy: "the next scheduled run tries again",
     },
     Case {
         name: "an unknown page",
         begins: |stage| {
-            let page = format!("<html><body><h1>Нещо ново</h1><p>{}</p></body></html>", "думи ".repeat(400));
+            let page = format!(
+                "<html><body><h1>Нещо ново</h1><p>&lt;img src=x onerror='alert(1)'&gt; &amp;amp; {}</p></body></html>",
+                "думи ".repeat(400)
+            );
             door(stage, Door::Unknown(page));
         },
         ends: open,
@@ -178,6 +190,7 @@ const CASES: &[Case] = &[
         title: NEEDS_YOU,
         says: &["needs you: fibank: ", "Нещо ново", "…"],
         recovered: "source fibank",
+        remedy: "do what it asks for",
     },
     Case {
         name: "a bank that is down",
@@ -187,6 +200,7 @@ const CASES: &[Case] = &[
         title: FAILED,
         says: &["failed, will be tried again: fibank: "],
         recovered: "source fibank",
+        remedy: "",
     },
     Case {
         name: "a refused token",
@@ -196,6 +210,7 @@ const CASES: &[Case] = &[
         title: NEEDS_YOU,
         says: &["needs you: airtable `base`: ", "token"],
         recovered: "destination base",
+        remedy: "Make a new token or key",
     },
     Case {
         name: "a base that is gone",
@@ -205,6 +220,7 @@ const CASES: &[Case] = &[
         title: NEEDS_YOU,
         says: &["needs you: airtable `base`: "],
         recovered: "destination base",
+        remedy: "Check that the sheet or base exists",
     },
     Case {
         name: "a month's budget spent",
@@ -223,6 +239,7 @@ const CASES: &[Case] = &[
         title: NEEDS_YOU,
         says: &["needs you: airtable `base`: ", "month"],
         recovered: "destination base",
+        remedy: "raise the plan's limit",
     },
     Case {
         name: "a sheet that is no longer shared",
@@ -235,6 +252,7 @@ const CASES: &[Case] = &[
         title: NEEDS_YOU,
         says: &["needs you: google-sheets `household`: ", "share"],
         recovered: "destination household",
+        remedy: "shared with bankfeed's account",
     },
     Case {
         name: "a sheet that may only be read",
@@ -247,6 +265,7 @@ const CASES: &[Case] = &[
         title: NEEDS_YOU,
         says: &["needs you: google-sheets `household`: ", "ditor"],
         recovered: "destination household",
+        remedy: "the right to edit",
     },
     Case {
         name: "a sheet with two id columns",
@@ -266,6 +285,7 @@ const CASES: &[Case] = &[
         title: NEEDS_YOU,
         says: &["needs you: google-sheets `household`: ", "column"],
         recovered: "destination household",
+        remedy: "Put back the missing column",
     },
     Case {
         name: "a service that is down",
@@ -278,6 +298,7 @@ const CASES: &[Case] = &[
         title: FAILED,
         says: &["failed, will be tried again: google-sheets `household`: "],
         recovered: "destination household",
+        remedy: "",
     },
 ];
 
@@ -304,6 +325,7 @@ async fn is_told_once(case: &Case) {
     }
     assert!(text.lines().next().unwrap().chars().count() < 350, "{}: {text}", case.name);
     assert!(!text.contains(REFUSED_PASSWORD) && !text.contains("FINV91501"), "{}: {text}", case.name);
+    is_on_the_page(case, &stage, &report).await;
     for _ in 0..2 {
         let (report, arrived) = stage.scheduled().await;
         assert_eq!((report.exit_status(), arrived), (case.status, Vec::new()), "{}: told again", case.name);
@@ -315,6 +337,26 @@ async fn is_told_once(case: &Case) {
     assert_eq!(title, "bankfeed works again", "{}", case.name);
     assert!(text.contains("works again, after ") && text.contains(case.recovered), "{}: {text}", case.name);
     assert_eq!(stage.cycle().await.1, Vec::new(), "{}: its end is told once", case.name);
+}
+
+/// Who signs in to the page reads the whole sentence, as text, and what to do about it.
+async fn is_on_the_page(case: &Case, stage: &Stage, report: &Report) {
+    let page = crate::web::front_page(&stage.world, TOKEN).await;
+    let sources = report.sources.iter().filter_map(|source| source.error.as_ref());
+    let sentence = sources.chain(report.destinations.iter().filter_map(|to| to.error.as_ref())).next().unwrap();
+    let escaped = |text: &str| {
+        [("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\"", "&quot;"), ("'", "&#39;")]
+            .iter()
+            .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    };
+    let (class, end) = if case.remedy.is_empty() { ("failing", "</section>") } else { ("attention", "</section>") };
+    let section = page.split(&format!("<section class=\"{class}\"")).nth(1).and_then(|rest| rest.split(end).next());
+    let section = section.unwrap_or_else(|| panic!("{}: the page says nothing of it: {page}", case.name));
+    assert!(section.contains(&escaped(sentence)), "{}: `{sentence}` is not in {section}", case.name);
+    let remedy = section.split("<span class=\"remedy\">").nth(1).unwrap_or_default().split("</span>").next().unwrap();
+    assert!(remedy.contains(case.remedy), "{}: `{}` is not in {section}", case.name, case.remedy);
+    assert_eq!(remedy.is_empty(), case.remedy.is_empty(), "{}: {section}", case.name);
+    assert!(!page.contains("<img src=x") && !page.contains(REFUSED_PASSWORD), "{}", case.name);
 }
 
 #[tokio::test]
@@ -547,4 +589,40 @@ async fn a_sync_by_hand_tells_too() {
     assert_eq!((status, message(&stage.notices.take()).1), (3, NEEDS_YOU));
     assert_eq!(crate::cli::run(&stage.world, &["sync"]).await.status.code(), Some(3));
     assert_eq!(stage.notices.take(), Vec::new());
+}
+
+/// A session opened by hand is told of before it ends, once, and its successor ends the matter.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_is_told_of_in_time() {
+    let stage = Stage::new().await;
+    stage.cycle().await;
+    let token = stage.world.bank.issue_token();
+    let kept = stage.world.data_dir().join("logins/fibank-fibank.json");
+    let keep = |left: TimeDelta| {
+        let (from, until) = (Utc::now() - TimeDelta::days(90), Utc::now() + left);
+        std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+        std::fs::write(&kept, format!("{token}\n{} {}\n", from.to_rfc3339(), until.to_rfc3339())).unwrap();
+        until.with_timezone(&chrono_tz::Europe::Sofia).format("%Y-%m-%dT%H:%M").to_string()
+    };
+    let until = keep(TimeDelta::hours(25));
+    assert_eq!(stage.scheduled().await.1, []);
+    let (_, state) = crate::cli::json(&stage.world, &["status", "--json"]).await;
+    assert!(state["sources"][0]["session_until"].as_str().unwrap().starts_with(&until), "{state}");
+    assert!(state["sources"][0]["note"].is_null(), "{state}");
+
+    let until = keep(TimeDelta::hours(23));
+    let (report, arrived) = stage.scheduled().await;
+    assert_eq!(report.exit_status(), 0, "it works still");
+    let (_, title, text) = message(&arrived);
+    assert_eq!(title, NEEDS_YOU);
+    let parts = ["fibank: the session at the bank ends at ", &until, "`bankfeed login fibank` opens a new one"];
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    assert!(report.sources[0].notes[0].contains(&until), "{report:?}");
+    assert_eq!(stage.scheduled().await.1, [], "once");
+    let said = String::from_utf8(crate::cli::run(&stage.world, &["status"]).await.stdout).unwrap();
+    assert!(said.contains("note: the session at the bank ends at "), "{said}");
+
+    keep(TimeDelta::days(90));
+    let (_, arrived) = stage.scheduled().await;
+    assert_eq!(message(&arrived).1, "bankfeed works again");
 }

@@ -134,6 +134,29 @@ const ADDRESSES: [(&str, &str); 11] = [
     ("DELETE", "/api/status"),
 ];
 
+/// The front page of a daemon over this world, as whoever has signed in with the token sees it.
+pub async fn front_page(world: &World, token: &str) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bankfeed"));
+    command.arg("--config").arg(world.config_path()).arg("run").env("NO_COLOR", "1").stderr(Stdio::piped());
+    let start = move || {
+        let mut daemon = command.spawn().unwrap();
+        let mut lines = BufReader::new(daemon.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let address = lines.find_map(|line| Some(line.split_once("the page is at http://")?.1.to_owned())).unwrap();
+        std::thread::spawn(move || lines.for_each(drop));
+        (daemon, address)
+    };
+    let (mut daemon, address) = tokio::task::spawn_blocking(start).await.unwrap();
+    let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let signed_out = client.get(format!("http://{address}/")).send().await.unwrap().text().await.unwrap();
+    assert!(!signed_out.contains("class=\"attention\"") && !signed_out.contains("class=\"failing\""), "{signed_out}");
+    let answer = client.get(format!("http://{address}/?lang=en")).bearer_auth(token).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let page = answer.text().await.unwrap();
+    Command::new("kill").arg("-TERM").arg(daemon.id().to_string()).status().unwrap();
+    tokio::task::spawn_blocking(move || daemon.wait().unwrap()).await.unwrap();
+    page
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_but_health_is_said_without_the_token() {
     let site = Site::open(Bank::small()).await;

@@ -187,11 +187,11 @@ pub(super) fn farewell(answers: &Answers, kept: &Kept, path: &Path, environment:
         text += &format!("It names the key {}: keep that file, and run chmod 600 on it.\n", google.key_file.display());
     }
     if !kept.credentials.is_empty() {
-        text += "The secrets are encrypted for this machine. The service needs these lines (`systemctl edit bankfeed`):\n\
-                 [Service]\nLoadCredentialEncrypted=\n";
-        for (name, file) in &kept.credentials {
-            text += &format!("LoadCredentialEncrypted={name}:{}\n", file.display());
-        }
+        let files: Vec<String> = kept.credentials.iter().map(|(_, file)| file.display().to_string()).collect();
+        text += &format!(
+            "The secrets are encrypted for this machine: {}. The service finds them there.\n",
+            files.join(", ")
+        );
     }
     let found = crate::config::find(environment, Path::new("")).is_ok_and(|found| found == path);
     let option = if found { String::new() } else { format!("--config {} ", path.display()) };
@@ -274,6 +274,10 @@ mod tests {
         assert_eq!(names.iter().filter(|name| text.contains(&format!("{{ credential = \"{name}\" }}"))).count(), 3);
         assert!(!text.contains("patX.y") && !text.contains("#1"));
         let said = farewell(&answers, &kept, path, &Environment::default());
-        assert!(said.contains("\nLoadCredentialEncrypted=google-key:/c/google-key\n"), "{said}");
+        assert!(said.contains("/c/fibank-password, /c/google-key, /c/airtable-token"), "{said}");
+        let unit = include_str!("../../../systemd/bankfeed.service");
+        for name in names {
+            assert!(unit.lines().any(|line| line == format!("LoadCredentialEncrypted={name}")), "{name}");
+        }
     }
 }

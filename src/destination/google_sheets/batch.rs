@@ -297,7 +297,7 @@ mod tests {
             body["requests"][3]["repeatCell"]["range"],
             json!({"sheetId": 7, "startRowIndex": 1000, "startColumnIndex": 1, "endColumnIndex": 3})
         );
-        assert_eq!(body["requests"][4]["appendCells"]["fields"], body::VALUE_ONLY);
+        assert_eq!(body["requests"][4]["appendCells"]["fields"], body::NEW_VALUE);
     }
 
     #[test]

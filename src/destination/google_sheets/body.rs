@@ -24,8 +24,12 @@ pub(super) const MOST_STYLED: usize = 500;
 
 /// Field mask of cells that carry values only.
 pub(super) const VALUE_ONLY: &str = "userEnteredValue";
-/// Field mask of cells that carry their number format, too.
-pub(super) const VALUE_AND_FORMAT: &str = "userEnteredValue,userEnteredFormat.numberFormat";
+/// Field mask of new rows' cells: an empty row that one lands in may be struck through, having been inserted beside a row
+/// that the bank took back.
+pub(super) const NEW_VALUE: &str = "userEnteredValue,userEnteredFormat.textFormat.strikethrough";
+/// Field mask of new rows' cells that carry their number format, too.
+pub(super) const VALUE_AND_FORMAT: &str =
+    "userEnteredValue,userEnteredFormat.numberFormat,userEnteredFormat.textFormat.strikethrough";
 
 /// Rows written so far.
 pub(super) struct Rows {
@@ -93,7 +97,7 @@ impl Rows {
 
     /// The field mask these cells need.
     pub fn fields(&self) -> &'static str {
-        if self.styled { VALUE_AND_FORMAT } else { VALUE_ONLY }
+        if self.styled { VALUE_AND_FORMAT } else { NEW_VALUE }
     }
 
     /// The rows as elements of a JSON array, in order or turned round.
@@ -283,7 +287,7 @@ pub(super) mod tests {
                 {"userEnteredValue": {"numberValue": 46027.43090277778}},
             ]}])
         );
-        assert_eq!(rows.fields(), VALUE_ONLY);
+        assert_eq!(rows.fields(), NEW_VALUE);
     }
 
     #[test]

@@ -36,6 +36,23 @@ pub(super) const SECOND_FACTOR: &str = "<!DOCTYPE html>\n<html lang=\"bg\">\n<he
     или потвърдете входа с Fibank Token.</p>\n<form action=\"/oauth2-server/confirm\" method=\"post\">\
     <input type=\"text\" name=\"otp\" autocomplete=\"one-time-code\"><button>Потвърди</button></form></body>\n</html>";
 
+pub(super) const WRONG_CODE: &str = "Невалиден код. Изпратихме Ви нов.";
+
+/// The page that asks for a code; its form counts only whole.
+pub(super) fn code(csrf: &str, step: &str, message: Option<&str>) -> String {
+    let message = message.map_or(String::new(), |text| format!("<div class=\"alert\">{text}</div>\n"));
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"bg\">\n<head><meta charset=\"utf-8\"><title>Потвърждение на вход</title></head>\n\
+         <body><form action=\"/oauth2-server/lang\" method=\"post\"><input type=\"hidden\" name=\"lang\" value=\"en\">\
+         <button>English</button></form>\n<h1>Потвърждение на вход</h1>\n{message}\
+         <p>Въведете кода, който Ви изпратихме със SMS на номер ***\u{1b}[5m*12.</p>\n\
+         <form action=\"confirm\" method=\"post\"><input type=\"hidden\" name=\"_csrf\" value=\"{csrf}\">\
+         <input type=\"hidden\" name=\"step\" value=\"{step}\"><input type=\"tel\" name=\"otp\" maxlength=\"6\">\
+         <button name=\"_eventId\" value=\"confirm\">Потвърди</button>\
+         <button name=\"_eventId\" value=\"cancel\">Отказ</button></form></body>\n</html>"
+    )
+}
+
 pub(super) fn html(code: u16, page: impl Into<Body>) -> Response<Body> {
     reply(code, "text/html;charset=UTF-8", page.into())
 }

@@ -18,6 +18,8 @@ pub(super) struct Session {
     signed_in: bool,
     saw_login_page: bool,
     asked_certificates: bool,
+    /// The password was right; the step of the code that is waited for, and wrong ones so far.
+    waits_for_code: Option<(String, u32)>,
 }
 
 const FORM: [&str; 8] = ["username", "password", "system", "client_id", "lang", "time", "_csrf", "sig"];
@@ -114,10 +116,54 @@ impl State {
         self.wrong = 0;
         match &self.bank.door {
             Door::SecondFactor => return pages::html(200, pages::SECOND_FACTOR),
+            Door::Code { .. } => {
+                if let Some(session) = self.sessions.get_mut(id) {
+                    session.waits_for_code = Some((uuid(), 0));
+                }
+                return pages::redirect(&self.location(asked, "/oauth2-server/confirm?lang=bg"));
+            }
             Door::Unknown(page) => return pages::html(200, page.clone()),
             Door::PasswordChange => return pages::redirect(&self.location(asked, "/oauth2-server/changePassword")),
             Door::Open | Door::Locked | Door::Maintenance => {}
         }
+        self.let_in(asked, id)
+    }
+
+    /// The page that asks for the code, to whoever has given the password.
+    pub(super) fn code_page(&mut self, asked: &Asked, message: Option<&str>) -> Response<Body> {
+        let session = asked.cookie("JSESSIONID").and_then(|id| self.sessions.get(id));
+        match session.and_then(|session| Some((session, session.waits_for_code.as_ref()?))) {
+            Some((session, (step, _))) => pages::html(200, pages::code(&session.csrf, step, message)),
+            None => pages::redirect(&self.location(asked, "/oauth2-server/login")),
+        }
+    }
+
+    /// A code with everything that the form carries; each wrong one makes a new step, and too many end the sign-in.
+    pub(super) fn take_code(&mut self, asked: &Asked) -> Response<Body> {
+        self.codes += 1;
+        let form = asked.form();
+        let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let id = asked.cookie("JSESSIONID").unwrap_or_default().to_owned();
+        let Door::Code { code, tries } = self.bank.door.clone() else { return pages::html(404, pages::NOT_FOUND) };
+        let Some(session) = self.sessions.get_mut(&id).filter(|session| field("_csrf") == Some(&session.csrf)) else {
+            return pages::html(403, pages::FORBIDDEN);
+        };
+        let Some((step, wrong)) = &mut session.waits_for_code else { return pages::html(403, pages::FORBIDDEN) };
+        if field("step") != Some(step) || field("_eventId") != Some("confirm") || form.len() != 4 {
+            return pages::html(400, pages::BAD_REQUEST);
+        }
+        if field("otp") == Some(&code) {
+            return self.let_in(asked, &id);
+        }
+        (*step, *wrong) = (uuid(), *wrong + 1);
+        if *wrong < tries {
+            return self.code_page(asked, Some(pages::WRONG_CODE));
+        }
+        self.sessions.remove(&id);
+        pages::redirect(&self.location(asked, "/oauth2-server/login?error=code"))
+    }
+
+    fn let_in(&mut self, asked: &Asked, id: &str) -> Response<Body> {
         let Some(old) = self.sessions.remove(id) else { return pages::html(403, pages::FORBIDDEN) };
         let next = match (&self.bank.options.foreign_redirect, self.bank.options.extra_redirect) {
             (Some(elsewhere), _) => elsewhere.clone(),
@@ -125,7 +171,7 @@ impl State {
             (None, false) => self.location(asked, old.saved.as_deref().unwrap_or("/EBank/")),
         };
         let fresh = session_id();
-        self.sessions.insert(fresh.clone(), Session { csrf: uuid(), signed_in: true, ..old });
+        self.sessions.insert(fresh.clone(), Session { csrf: uuid(), signed_in: true, waits_for_code: None, ..old });
         with_session(pages::redirect(&next), Some(&fresh))
     }
 

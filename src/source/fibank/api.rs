@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::html::{WebPage, quote};
+use super::kept::Kept;
 use super::sign_in::{Door, Token};
 use super::{USER_AGENT, wire};
 use crate::remote::{Client, Context, Error, Response};
@@ -268,7 +269,7 @@ async fn enter(
     Ok((client, token))
 }
 
-fn connect(service: &str, base: &Url, context: &Context) -> Result<Client, Error> {
+pub(super) fn connect(service: &str, base: &Url, context: &Context) -> Result<Client, Error> {
     let client = Client::at(base, service, context.requests.clone(), true, TIMEOUT)?;
     Ok(client.traced(context.trace.clone()))
 }
@@ -276,12 +277,10 @@ fn connect(service: &str, base: &Url, context: &Context) -> Result<Client, Error
 /// The token of a session that the owner has opened by hand. One that cannot be read is as good as none: the ordinary
 /// sign-in then says what it needs.
 fn kept(service: &str, path: &Path) -> Option<SecretString> {
-    match std::fs::read_to_string(path) {
-        Ok(token) => Some(SecretString::from(token.trim())),
+    match Kept::read(path) {
+        Ok(kept) => kept.map(|kept| kept.token),
         Err(error) => {
-            if error.kind() != std::io::ErrorKind::NotFound {
-                tracing::warn!("{service}: the session in {} cannot be read: {error}", path.display());
-            }
+            tracing::warn!("{service}: the session in {} cannot be read: {error}", path.display());
             None
         }
     }

@@ -5,10 +5,14 @@
 
 use scraper::{ElementRef, Html, Selector};
 
+use super::form::{CodeForm, wants_code};
 use crate::remote::Cause;
 
 /// Longest quotation of a page in a message.
 const QUOTE_CHARS: usize = 200;
+
+/// Longest text of a page shown to somebody who is to answer it.
+const SHOWN_CHARS: usize = 1000;
 
 /// The facts of a page; plain data, because a parsed document cannot be kept across a wait.
 #[derive(Default)]
@@ -17,6 +21,8 @@ pub(super) struct WebPage {
     pub csrf: Option<String>,
     /// It asks for user name and password.
     pub login_form: bool,
+    /// The form to send a code with, where there is no doubt which one it is.
+    pub code_form: Option<CodeForm>,
     /// How many password inputs it has.
     passwords: usize,
     /// Names of the inputs a person fills in, in lower case.
@@ -49,8 +55,10 @@ impl WebPage {
                 alerts = format!("{alerts} {words}").trim().to_owned();
             }
         }
+        let csrf = csrf(&document);
         WebPage {
-            csrf: csrf(&document),
+            code_form: CodeForm::find(&document, csrf.as_deref()),
+            csrf,
             login_form: named("username") && named("password"),
             passwords: inputs.iter().filter(|input| input.attr("type") == Some("password")).count(),
             inputs: inputs.iter().filter_map(|input| input.attr("name").or(input.attr("id"))).map(lower).collect(),
@@ -115,8 +123,7 @@ impl WebPage {
     }
 
     fn asks_code(&self) -> bool {
-        let parts = ["otp", "sms", "token", "tan", "verif", "factor", "code", "challenge"];
-        self.inputs.iter().any(|name| parts.iter().any(|part| name.contains(part)))
+        self.inputs.iter().any(|name| wants_code(name))
     }
 
     /// The page's own words, error boxes first, cut short, without any of `secrets`.
@@ -124,10 +131,28 @@ impl WebPage {
         let words = if self.alerts.is_empty() { &self.text } else { &self.alerts };
         quote(words, secrets)
     }
+
+    /// Everything that the page says, error boxes first, for somebody who is to answer it; without any of `secrets`.
+    pub fn words(&self, secrets: &[&str]) -> String {
+        let said =
+            if self.text.contains(&self.alerts) { self.text.clone() } else { format!("{} {}", self.alerts, self.text) };
+        quote_up_to(SHOWN_CHARS, &said, secrets)
+    }
 }
 
 /// Text fit for a message: one line, none of `secrets`, at most some 200 characters.
 pub(super) fn quote(text: &str, secrets: &[&str]) -> String {
+    quote_up_to(QUOTE_CHARS, text, secrets)
+}
+
+fn quote_up_to(longest: usize, text: &str, secrets: &[&str]) -> String {
+    // What a terminal would obey, or what turns the order of letters around, is no word.
+    let is_shown = |char: &char| {
+        !char.is_control()
+            && !matches!(char, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
+    };
+    let text: String =
+        text.chars().map(|char| if char.is_whitespace() { ' ' } else { char }).filter(is_shown).collect();
     let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut secrets: Vec<String> = secrets.iter().map(|secret| secret.trim().to_lowercase()).collect();
     // The longer one first: a password may contain the user name.
@@ -138,7 +163,7 @@ pub(super) fn quote(text: &str, secrets: &[&str]) -> String {
     if line.is_empty() {
         return "nothing".into();
     }
-    match line.char_indices().nth(QUOTE_CHARS) {
+    match line.char_indices().nth(longest) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
@@ -349,6 +374,7 @@ mod tests {
         assert_eq!(quote(&"я".repeat(500), &[]).chars().count(), QUOTE_CHARS + 1);
         assert_eq!(quote("ivan123 and IVAN", &["ivan", "ivan123"]), "… and …");
         assert_eq!(quote("  ", &["ivan"]), "nothing");
+        assert_eq!(quote("\u{1b}[31mчервено\u{7}\u{202e}\nдве", &[]), "[31mчервено две");
     }
 
     #[test]

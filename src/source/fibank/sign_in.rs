@@ -47,9 +47,18 @@ pub(super) struct Token {
 }
 
 /// Where a walk along redirects ended.
-enum Landing {
+pub(super) enum Landing {
     Token(Token),
-    Page { status: u16, page: WebPage },
+    Page(Landed),
+}
+
+/// A page at the end of a walk.
+pub(super) struct Landed {
+    pub url: Url,
+    pub status: u16,
+    pub page: WebPage,
+    /// What its address says about an error.
+    pub hint: String,
 }
 
 /// Where one answer leads.
@@ -62,14 +71,21 @@ enum Next {
 impl Door<'_> {
     /// Signs in.
     pub async fn enter(&self) -> Result<Token, Error> {
-        let state = random_uuid();
-        let csrf = match self.login_page(&state).await? {
-            Landing::Token(token) => return Ok(token),
-            Landing::Page { page: WebPage { csrf: Some(csrf), .. }, .. } => csrf,
-            Landing::Page { status, page } => return Err(self.obstacle(&page, status, "")),
+        match self.knock(&random_uuid()).await? {
+            Landing::Token(token) => Ok(token),
+            Landing::Page(landed) => Err(self.turned_away(&landed)),
+        }
+    }
+
+    /// Signs in as far as user name and password lead.
+    pub(super) async fn knock(&self, state: &str) -> Result<Landing, Error> {
+        let csrf = match self.login_page(state).await? {
+            Landing::Page(Landed { page: WebPage { csrf: Some(csrf), .. }, .. }) => csrf,
+            Landing::Page(landed) => return Err(self.obstacle(&landed.page, landed.status, "")),
+            token => return Ok(token),
         };
         self.ask_for_certificates().await?;
-        self.give_password(&csrf, &state).await
+        self.give_password(&csrf, state).await
     }
 
     /// The page with the form's token: straight from the authorize address, which remembers the request in the session
@@ -77,9 +93,11 @@ impl Door<'_> {
     async fn login_page(&self, state: &str) -> Result<Landing, Error> {
         let landing = self.walk(self.authorize(state), state).await?;
         match &landing {
-            Landing::Token(_) | Landing::Page { page: WebPage { csrf: Some(_), .. }, .. } => return Ok(landing),
-            Landing::Page { page, .. } if page.is_maintenance() => return Ok(landing),
-            Landing::Page { .. } => {}
+            Landing::Token(_) | Landing::Page(Landed { page: WebPage { csrf: Some(_), .. }, .. }) => {
+                return Ok(landing);
+            }
+            Landing::Page(landed) if landed.page.is_maintenance() => return Ok(landing),
+            Landing::Page(_) => {}
         }
         let mut login = self.at(LOGIN);
         login.query_pairs_mut().append_pair("client_id", "E_BANK");
@@ -96,7 +114,7 @@ impl Door<'_> {
     }
 
     /// Sends the password, once. From here on an answer that is lost or unclear ends the sign-in.
-    async fn give_password(&self, csrf: &str, state: &str) -> Result<Token, Error> {
+    async fn give_password(&self, csrf: &str, state: &str) -> Result<Landing, Error> {
         let time = wire::stamp(wire::now());
         let form = [
             ("username", self.username),
@@ -108,48 +126,50 @@ impl Door<'_> {
             ("_csrf", csrf),
             ("sig", ""),
         ];
-        let request = self.client.request(Method::POST, self.at(LOGIN)).header("User-Agent", USER_AGENT).form(&form);
+        self.give(self.at(LOGIN), &form, "password", state).await
+    }
+
+    /// Posts a form with something that counts, once.
+    pub(super) async fn give(&self, to: Url, form: &[(&str, &str)], what: &str, state: &str) -> Result<Landing, Error> {
+        let request = self.client.request(Method::POST, to).header("User-Agent", USER_AGENT).form(form);
         let response = self.send(request).await.map_err(|error| Error {
-            message: format!("{} (after the password was sent; it is not sent again in this run)", error.message),
+            message: format!("{} (after the {what} was sent; it is not sent again in this run)", error.message),
             ..error
         })?;
         if let Some(error) = self.down(&response) {
             return Err(error);
         }
         if matches!(response.status, 307 | 308) {
-            // Those would repeat the password at another address.
-            return Err(self.unknown("the bank redirects the password to another address"));
+            // Those would repeat it at another address.
+            return Err(self.unknown(&format!("the bank redirects the {what} to another address")));
         }
         match self.next(&response, state)? {
-            Next::Token(token) => Ok(token),
-            Next::Stay => Err(self.turned_away(&read(&response), response.status, "")),
+            Next::Token(token) => Ok(Landing::Token(token)),
+            Next::Stay => Ok(landed(&response)),
             Next::Go(url) => self.after_password(url, state).await,
         }
     }
 
-    async fn after_password(&self, url: Url, state: &str) -> Result<Token, Error> {
+    async fn after_password(&self, url: Url, state: &str) -> Result<Landing, Error> {
         let hint = login_error(&url);
-        match (self.walk(url, state).await, hint) {
-            (Ok(Landing::Token(token)), _) => Ok(token),
-            (Ok(Landing::Page { status, page }), hint) => {
-                Err(self.turned_away(&page, status, hint.as_deref().unwrap_or_default()))
-            }
+        match (self.walk(url.clone(), state).await, hint) {
+            (Ok(Landing::Page(landed)), hint) => Ok(Landing::Page(Landed { hint: hint.unwrap_or_default(), ..landed })),
             // The address alone says it: a page that cannot be read does not make this worth another try.
             (Err(_), Some(hint)) if hint.starts_with("error") => {
-                Err(self.obstacle(&WebPage::bare_login_form(), 200, &hint))
+                Ok(Landing::Page(Landed { url, status: 200, page: WebPage::bare_login_form(), hint }))
             }
-            (Err(error), _) => Err(error),
+            (other, _) => other,
         }
     }
 
     /// Follows redirects from `url` to a token or to a page. Reads only, so each step may be repeated.
-    async fn walk(&self, mut url: Url, state: &str) -> Result<Landing, Error> {
+    pub(super) async fn walk(&self, mut url: Url, state: &str) -> Result<Landing, Error> {
         for _ in 0..MAX_REDIRECTS {
             let response = self.get(&url).await?;
             match self.next(&response, state)? {
                 Next::Token(token) => return Ok(Landing::Token(token)),
                 Next::Go(next) => url = next,
-                Next::Stay => return Ok(Landing::Page { status: response.status, page: read(&response) }),
+                Next::Stay => return Ok(landed(&response)),
             }
         }
         Err(self.unknown("the bank redirects in circles"))
@@ -211,7 +231,7 @@ impl Door<'_> {
 
     /// A server behind a gateway often writes `http:` for its own address; it is meant as the same origin, and nothing
     /// is ever sent in the clear.
-    fn secured(&self, mut url: Url) -> Url {
+    pub(super) fn secured(&self, mut url: Url) -> Url {
         let lapse = self.base.scheme() == "https" && url.scheme() == "http" && url.port().is_none();
         if lapse && url.host() == self.base.host() && url.set_scheme("https").is_err() {
             tracing::debug!("{}: a redirect could not be read as https", self.service);
@@ -244,7 +264,9 @@ impl Door<'_> {
     }
 
     /// Why a page stands where the token should have come, after the password.
-    fn turned_away(&self, page: &WebPage, status: u16, hint: &str) -> Error {
+    pub(super) fn turned_away(&self, landed: &Landed) -> Error {
+        let Landed { page, status, hint, .. } = landed;
+        let (status, hint) = (*status, hint.as_str());
         let session_lost = status == 403 && page.obstacle(hint) != Cause::Locked && !page.login_form
             || page.login_form && ["expired", "timeout", "invalid_session"].contains(&hint);
         if session_lost {
@@ -263,6 +285,11 @@ impl Door<'_> {
             Cause::UnknownPage if status == 401 => Cause::PasswordRefused,
             cause => cause,
         };
+        let code = format!(
+            "the bank asks for a second factor; give its code to `bankfeed login {}`, or sign in to My Fibank by hand, then \
+             run `bankfeed sync`",
+            self.service
+        );
         let what = match cause {
             Cause::PasswordRefused => {
                 "the bank refuses the user name or password; correct them in the configuration (until then bankfeed does \
@@ -272,10 +299,7 @@ impl Door<'_> {
             Cause::PasswordChange => {
                 "the bank demands a new password; change it in My Fibank, then put the new one into the configuration"
             }
-            Cause::SecondFactor => {
-                "the bank asks for a second factor; sign in to My Fibank by hand, then run `bankfeed sync`, or if it asks each \
-                 time, `bankfeed login` with this source's name"
-            }
+            Cause::SecondFactor => &code,
             Cause::Maintenance => "the bank is closed for maintenance; the next run tries again",
             _ => "a page bankfeed does not know stands in the way of the sign-in; look at My Fibank in a browser",
         };
@@ -288,7 +312,7 @@ impl Door<'_> {
         Error::attention(Cause::UnknownPage, format!("{}: {what}; {remedy}", self.service))
     }
 
-    fn authorize(&self, state: &str) -> Url {
+    pub(super) fn authorize(&self, state: &str) -> Url {
         let mut url = self.at("/oauth2-server/oauth/authorize");
         url.query_pairs_mut()
             .append_pair("response_type", "token")
@@ -306,9 +330,14 @@ impl Door<'_> {
         url
     }
 
-    fn secrets(&self) -> [&str; 2] {
+    pub(super) fn secrets(&self) -> [&str; 2] {
         [self.username, self.password.expose_secret()]
     }
+}
+
+fn landed(response: &Response) -> Landing {
+    let (url, status) = (response.url.clone(), response.status);
+    Landing::Page(Landed { url, status, page: read(response), hint: String::new() })
 }
 
 fn read(response: &Response) -> WebPage {
@@ -332,7 +361,7 @@ fn login_error(url: &Url) -> Option<String> {
 }
 
 /// A random name for this sign-in, in the form the bank's page uses. It only ties the answer to our own request.
-fn random_uuid() -> String {
+pub(super) fn random_uuid() -> String {
     let bits = fastrand::u128(..) & !(0xf << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
     let hex = format!("{bits:032x}");
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
@@ -437,7 +466,8 @@ mod tests {
     fn no_message_holds_user_name_or_password() {
         at_door("https://my.fibank.bg", |door| {
             let page = WebPage::read("<body>Здравей, IVAN! s3cret! е стара. Нещо ново</body>");
-            let error = door.turned_away(&page, 200, "");
+            let landed = Landed { url: door.at(LOGIN), status: 200, page, hint: String::new() };
+            let error = door.turned_away(&landed);
             assert_eq!(error.cause(), Some(Cause::UnknownPage));
             assert!(error.message.contains("Нещо ново"), "{error}");
             assert!(!error.message.to_lowercase().contains("ivan") && !error.message.contains("s3cret"), "{error}");

@@ -93,8 +93,12 @@ impl Life<'_> {
         self.say(format!("corrected {number}, {what}"));
     }
 
+    /// Never the last one: an account that suddenly shows nothing at all proves nothing, and no row counts as vanished.
     fn take_back(&mut self) {
         let Some(at) = self.place() else { return };
+        if self.world.bank.edit(|bank| bank.customers[0].accounts[0].entries.len() == 1) {
+            return;
+        }
         let (iban, entry) = self.world.bank.edit(|bank| {
             let account = &mut bank.customers[0].accounts[0];
             (account.iban.clone(), account.entries.remove(at))

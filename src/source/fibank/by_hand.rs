@@ -1,0 +1,136 @@
+//! Signing in with a person beside: the code that the bank asks for after the password is asked of them.
+//!
+//! Promises: the password is sent once; a code goes only to the bank, only in a form that leaves no doubt, and at most
+//! [`TRIES`] are sent. What the page says is shown as plain words. Who the person is and where they sit it does not know.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::api::connect;
+use super::html::WebPage;
+use super::kept::Kept;
+use super::sign_in::{Door, Landed, Landing, random_uuid};
+use crate::config;
+use crate::remote::{Cause, Context, Error};
+
+/// Codes sent at most: a bank counts them, as it counts passwords.
+const TRIES: u32 = 3;
+
+/// Longest code; a token application's answer may be long.
+const LONGEST_CODE: usize = 64;
+
+/// What a person is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The page in its own words.
+    pub words: String,
+    /// Which try this is, from 1.
+    pub number: u32,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum SignedIn {
+    /// Name and password are enough; there is nothing to keep.
+    WithoutCode,
+    /// The session that the code has opened.
+    WithCode(Kept),
+}
+
+/// Signs in, asking `ask` for each code; `None`: there is no answer.
+pub async fn sign_in(
+    name: &str,
+    config: &config::Fibank,
+    context: &Context,
+    ask: &mut dyn FnMut(&Question) -> Option<SecretString>,
+) -> Result<SignedIn, Error> {
+    let password =
+        config.password.reveal().map_err(|why| Error::attention(Cause::Machine, format!("{name}: password: {why}")))?;
+    let client = connect(name, &config.base_url, context)?;
+    let door = Door {
+        service: name,
+        base: &config.base_url,
+        client: &client,
+        context,
+        username: &config.username,
+        password: &password,
+    };
+    let state = random_uuid();
+    let mut landing = door.knock(&state).await?;
+    for number in 0..=TRIES {
+        let landed = match landing {
+            Landing::Token(_) if number == 0 => return Ok(SignedIn::WithoutCode),
+            Landing::Token(token) => return Ok(SignedIn::WithCode(Kept::fresh(&token, chrono::Utc::now()))),
+            Landing::Page(landed) => landed,
+        };
+        let words = landed.page.words(&door.secrets());
+        let error = stopped(&door, &landed, number);
+        if error.cause() != Some(Cause::SecondFactor) || number == TRIES || landed.page.login_form {
+            return Err(error);
+        }
+        let Some(form) = &landed.page.code_form else { return Err(unanswerable(&door, &landed.page)) };
+        let target = form.target(&landed.url).map(|target| door.secured(target));
+        let Some(target) = target.filter(|target| target.origin() == config.base_url.origin()) else {
+            return Err(unanswerable(&door, &landed.page));
+        };
+        let question = Question { words, number: number + 1 };
+        let Some(code) = ask(&question).and_then(|code| tidied(&code)) else {
+            return Err(Error::attention(
+                Cause::SecondFactor,
+                format!("{name}: no code was given; to begin anew: `bankfeed login {name}`"),
+            ));
+        };
+        landing = door.give(target, &form.filled(code.expose_secret()), "code", &state).await?;
+        landing = past_the_page(&door, landing, &state).await?;
+    }
+    Err(Error::attention(Cause::SecondFactor, format!("{name}: the bank has taken none of {TRIES} codes")))
+}
+
+/// A code as it is sent; people write them in groups. `None`: it cannot be one.
+fn tidied(code: &SecretString) -> Option<SecretString> {
+    let code: String = code.expose_secret().split_whitespace().collect();
+    let fitting = !code.is_empty() && code.chars().count() <= LONGEST_CODE && !code.chars().any(char::is_control);
+    fitting.then(|| SecretString::from(code))
+}
+
+/// A bank that lets in but has forgotten where to is asked for the token once more, which sends nothing secret.
+async fn past_the_page(door: &Door<'_>, landing: Landing, state: &str) -> Result<Landing, Error> {
+    let is_unknown = |landed: &Landed| landed.status == 200 && landed.page.obstacle(&landed.hint) == Cause::UnknownPage;
+    match landing {
+        Landing::Page(landed) if is_unknown(&landed) => match door.walk(door.authorize(state), state).await? {
+            Landing::Page(_) => Ok(Landing::Page(landed)),
+            token => Ok(token),
+        },
+        other => Ok(other),
+    }
+}
+
+/// Why it does not go on from this page after so many codes.
+fn stopped(door: &Door<'_>, landed: &Landed, tries: u32) -> Error {
+    let error = door.turned_away(landed);
+    let (name, words) = (door.service, landed.page.quote(&door.secrets()));
+    // The password was right, or no code would have been asked for: the login page is how some say that the code was not.
+    let is_code = matches!(error.cause(), Some(Cause::SecondFactor | Cause::PasswordRefused));
+    match tries {
+        0 => error,
+        _ if !is_code => error,
+        1..TRIES if error.cause() == Some(Cause::SecondFactor) => error,
+        _ => {
+            let codes = if tries == 1 { "the code".into() } else { format!("any of {tries} codes") };
+            let message = format!(
+                "{name}: the bank has not taken {codes}; wait for a new one, then run `bankfeed login {name}` again; the page \
+                 says: {words}"
+            );
+            Error::attention(Cause::SecondFactor, message)
+        }
+    }
+}
+
+/// A page that asks for something that cannot be typed here.
+fn unanswerable(door: &Door<'_>, page: &WebPage) -> Error {
+    let (name, words) = (door.service, page.quote(&door.secrets()));
+    let message = format!(
+        "{name}: the bank asks for a second factor on a page that has no form bankfeed can fill in; sign in in a browser and \
+         hand that session over: `bankfeed login {name} --paste`; the page says: {words}"
+    );
+    Error::attention(Cause::SecondFactor, message)
+}
