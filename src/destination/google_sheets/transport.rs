@@ -147,23 +147,8 @@ impl Transport {
 
     /// The values of the column that a metadata entry stands on, from the first row down.
     pub async fn column(&self, entry: i32) -> Result<Vec<Vec<serde_json::Value>>, Error> {
-        let lookup = api::DeveloperMetadataLookup { metadata_id: Some(entry), ..Default::default() };
-        let filter = api::DataFilter { developer_metadata_lookup: Some(lookup), ..Default::default() };
-        let request = api::BatchGetValuesByDataFilterRequest {
-            data_filters: Some(vec![filter]),
-            value_render_option: Some("UNFORMATTED_VALUE".into()),
-            ..Default::default()
-        };
-        self.pause().await?;
-        let mut watcher = self.watcher();
-        let call = self.hub.spreadsheets().values_batch_get_by_data_filter(request, &self.names.spreadsheet);
-        let call = call.add_scope(SCOPE).delegate(&mut watcher);
-        let answer = self.within(self.limits.read, Asked::Read, call.doit()).await?;
-        let ranges = self.judge(Asked::Read, answer, &watcher).await?.value_ranges.unwrap_or_default();
-        let range = ranges.into_iter().next().and_then(|range| range.value_range);
-        let range =
-            range.ok_or_else(|| Error::unavailable(self.names.say("the id column was removed while it was in use")))?;
-        Ok(range.values.unwrap_or_default())
+        let found = self.columns_by_entry(&[entry], "UNFORMATTED_VALUE").await?.remove(&entry);
+        found.ok_or_else(|| Error::unavailable(self.names.say("the id column was removed while it was in use")))
     }
 
     /// The values of the columns that these metadata entries stand on, by entry, all of one instant. `render` is Google's
