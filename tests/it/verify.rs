@@ -624,3 +624,24 @@ async fn a_late_posting_after_a_lost_store_is_not_taken_for_a_deleted_row() {
     assert!(state(&world, 0).deleted.is_empty());
     assert!(world.in_sheet().iter().any(|(id, _)| id.ends_with(&format!(":{}", number + 500))));
 }
+
+/// The store was put back to an older state, and a repair comes before the next cycle: what the sheet was told meanwhile
+/// is still found there.
+#[tokio::test]
+async fn a_repair_over_an_older_store_does_not_hide_that_the_sheet_is_ahead() {
+    let world = delivered().await;
+    let older = world.dir.path().join("older");
+    world.copy_data(&world.data_dir(), &older);
+    world.bank.edit(|bank| {
+        let (iban, number) = (bank.customers[0].accounts[0].iban.clone(), bank.last_number() + 1);
+        let last = bank.customers[0].accounts[0].entries.last().unwrap().clone();
+        let time = chrono::Utc::now().with_timezone(&chrono_tz::Europe::Sofia).fixed_offset();
+        bank.add(&iban, bankfeed::simulator::fibank::Entry { number, time, balance: None, ..last });
+    });
+    assert_eq!(world.cycle().await.destinations[0].appended, 1);
+    world.copy_data(&older, &world.data_dir());
+    read_back(&world, true).await;
+    let report = world.cycle().await;
+    assert_eq!((report.exit_status(), report.destinations[0].appended), (0, 0), "{report:?}");
+    world.assert_delivered();
+}
