@@ -1,6 +1,8 @@
 //! Opening: who owns the store, whether it is all there, and what an older release left.
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,7 +23,11 @@ impl Store {
     /// Opens the store in this data directory, making it if there is none.
     pub fn open(data_dir: &Path) -> Result<Store> {
         place::create_private_dir(data_dir)?;
-        let lock = place::lock(data_dir)?;
+        Store::open_under(data_dir, place::lock(data_dir)?)
+    }
+
+    /// Opens the store in this data directory under a lock that is held already ([`Store::lock`]).
+    pub fn open_under(data_dir: &Path, lock: File) -> Result<Store> {
         let found = place::prepare(data_dir)?;
         if found == Found::Former {
             migrate(data_dir)?;
@@ -60,6 +66,16 @@ impl Store {
             proven: Mutex::default(),
             _lock: None,
         })
+    }
+
+    /// The lock of the data directory: it outlives the store, for whoever opens it again.
+    pub fn lock(&self) -> io::Result<File> {
+        self._lock.as_ref().ok_or_else(|| io::Error::other("the store was opened without a lock"))?.try_clone()
+    }
+
+    /// Whether it is known to be whole and can be written.
+    pub fn is_well(&self) -> bool {
+        !self.disk.has_failed() && lock(&self.damage).is_none() && self.room().is_ok()
     }
 
     /// Whether there is room to note what a cycle does.

@@ -16,6 +16,7 @@ mod log;
 mod login;
 mod notify;
 mod owner;
+mod rest;
 mod rules;
 mod rules_tab;
 mod seeds;
