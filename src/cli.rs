@@ -386,7 +386,7 @@ fn own(config: Config, command: Command, mut output: impl Output + 'static) -> i
     let store = match open_store(&config, None) {
         Ok(Opened::Ours(store)) => *store,
         Ok(Opened::Theirs(daemon)) => return control::call(daemon, &command, &mut output),
-        Err(status) => return Ok(Some(status)),
+        Err(error) => return Ok(Some(refuse(&error, &config))),
     };
     let (stop, shutdown) = Shutdown::new();
     let work = Box::new(move |owner: Owner| execute(&owner, &command, &mut output));
@@ -404,7 +404,7 @@ enum Opened {
 }
 
 /// Opens the store, under a lock if that is held already, or finds its owner where that has just started.
-fn open_store(config: &Config, lock: Option<std::fs::File>) -> Result<Opened, u8> {
+fn open_store(config: &Config, lock: Option<std::fs::File>) -> Result<Opened, store::Error> {
     let opened = match lock {
         Some(lock) => Store::open_under(&config.data_dir, lock),
         None => Store::open(&config.data_dir),
@@ -418,8 +418,13 @@ fn open_store(config: &Config, lock: Option<std::fs::File>) -> Result<Opened, u8
     {
         return Ok(Opened::Theirs(daemon));
     }
-    terminal::complain(&explain(&error, config));
-    Err(if error == store::Error::Full { ATTENTION } else { STORE })
+    Err(error)
+}
+
+/// Says why the store cannot be opened and returns the exit status.
+fn refuse(error: &store::Error, config: &Config) -> u8 {
+    terminal::complain(&explain(error, config));
+    if *error == store::Error::Full { ATTENTION } else { STORE }
 }
 
 /// The exit status that an error of the store amounts to.

@@ -259,10 +259,10 @@ pub async fn run(
     Ok(Ended::Resting(Box::new(Handover { lock, control: kept, page, notes })))
 }
 
-/// Rests until there is something to do; `false`: it was told to stop.
-pub async fn rest(handover: &Handover) -> io::Result<bool> {
+/// Rests until it is time or somebody comes; `false`: it was told to stop.
+pub async fn rest(handover: &Handover, due: Option<DateTime<Utc>>) -> io::Result<bool> {
     let time = async {
-        match handover.notes.due {
+        match due {
             Some(due) => drop(sleep_until(due, &Shutdown::never()).await),
             None => std::future::pending().await,
         }
@@ -276,6 +276,25 @@ pub async fn rest(handover: &Handover) -> io::Result<bool> {
         needed = rest::until_needed(handover, time) => needed.map(|()| true),
         () = watchdog() => Ok(true),
     }
+}
+
+/// Tells the commands that wait for a daemon that cannot work why it cannot.
+pub fn turn_away(handover: &Handover, why: &str) {
+    notify(&[sd_notify::NotifyState::Status(why)]);
+    while let Ok((stream, _)) = handover.control.accept() {
+        let why = why.to_owned();
+        std::thread::spawn(move || {
+            let told = control::answer(stream, |_, output| {
+                output.talk(&format!("bankfeed: {why}\n"))?;
+                Ok(crate::cli::ATTENTION)
+            });
+            if let Err(error) = told {
+                tracing::debug!("a command went away: {error}");
+            }
+        });
+    }
+    // A browser shows that nobody answers.
+    while handover.page.as_ref().is_some_and(|page| page.accept().is_ok()) {}
 }
 
 /// The tasks of an owner.

@@ -42,15 +42,8 @@ impl Daemon {
         String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
     }
 
-    /// One thread, no file of the store.
-    fn rests(&self) -> bool {
-        let folder = |name: &str| std::fs::read_dir(format!("/proc/{}/{name}", self.process.id())).unwrap().flatten();
-        let open = folder("fd").filter_map(|entry| std::fs::read_link(entry.path()).ok());
-        folder("task").count() == 1 && !open.into_iter().any(|file| file.to_string_lossy().contains("/store/"))
-    }
-
     async fn fall_asleep(&self) {
-        until("the daemon rests", || self.rests()).await;
+        until("the daemon rests", || rests(self.process.id())).await;
     }
 
     /// Asks for the page as a browser would.
@@ -61,7 +54,14 @@ impl Daemon {
     }
 }
 
-async fn until(what: &str, mut so: impl FnMut() -> bool) {
+/// Whether that process has one thread and no file of the store open.
+pub fn rests(process: u32) -> bool {
+    let folder = |name: &str| std::fs::read_dir(format!("/proc/{process}/{name}")).unwrap().flatten();
+    let mut open = folder("fd").filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    folder("task").count() == 1 && !open.any(|file| file.to_string_lossy().contains("/store/"))
+}
+
+pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !so() {
         assert!(started.elapsed() < Duration::from_secs(60), "it never happened that {what}");
