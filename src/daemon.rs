@@ -255,7 +255,7 @@ pub async fn run(
         None => None,
     };
     let text = text.expose_secret().to_owned();
-    let notes = Notes { path, text, journal, told, due, patience, since: Utc::now() };
+    let notes = Notes { path, text, journal, told, due, patience };
     Ok(Ended::Resting(Box::new(Handover { lock, control: kept, page, notes })))
 }
 

@@ -62,14 +62,12 @@ pub struct Notes {
     pub due: Option<DateTime<Utc>>,
     /// How long the daemon stays awake when there is nothing to do.
     pub patience: Duration,
-    /// When the rest began.
-    pub since: DateTime<Utc>,
 }
 
 /// The configuration's text may hold secrets.
 impl std::fmt::Debug for Notes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Notes").field("due", &self.due).field("since", &self.since).finish_non_exhaustive()
+        f.debug_struct("Notes").field("due", &self.due).finish_non_exhaustive()
     }
 }
 

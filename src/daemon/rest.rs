@@ -16,10 +16,7 @@ use super::handover::{Handover, Notes};
 
 /// How long the daemon stays awake with nothing to do, at least and at most.
 const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(120);
-
-/// Who wakes it sooner than this has better found it awake.
-const TOO_SHORT: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// What comes so soon is waited for awake.
 const SOON: Duration = Duration::from_secs(5);
@@ -88,11 +85,13 @@ impl Drop for Busy {
     }
 }
 
-/// How long to stay awake after this rest, or after the start.
+/// How long to stay awake after this rest, or after the start. Opening the store writes some megabytes, so whoever
+/// asks again and again (a monitor) finds the daemon awake after a few times; the next run begins anew.
 pub fn patience(notes: Option<&Notes>) -> Duration {
-    let Some(notes) = notes else { return SHORTEST };
-    let rested = (Utc::now() - notes.since).to_std().unwrap_or_default();
-    if rested < TOO_SHORT { (notes.patience * 2).clamp(SHORTEST, LONGEST) } else { SHORTEST }
+    match notes {
+        Some(notes) if notes.due.is_none_or(|due| due > Utc::now()) => (notes.patience * 2).clamp(SHORTEST, LONGEST),
+        _ => SHORTEST,
+    }
 }
 
 /// Waits until somebody comes, whom it leaves at the socket, or it is time.
@@ -147,15 +146,15 @@ mod tests {
 
     #[test]
     fn a_daemon_that_is_often_woken_stays_awake_longer() {
-        let notes = |rested: i64, patience: Duration| Notes {
-            since: Utc::now() - chrono::TimeDelta::seconds(rested),
+        let notes = |due: Option<i64>, patience: Duration| Notes {
+            due: due.map(|seconds| Utc::now() + chrono::TimeDelta::seconds(seconds)),
             patience,
             ..Notes::default()
         };
         assert_eq!(patience(None), SHORTEST);
-        assert_eq!(patience(Some(&notes(3600, LONGEST))), SHORTEST);
-        assert_eq!(patience(Some(&notes(5, SHORTEST))), SHORTEST * 2);
-        assert_eq!(patience(Some(&notes(5, LONGEST))), LONGEST);
-        assert_eq!(patience(Some(&notes(-5, LONGEST))), LONGEST, "the clock was set back");
+        assert_eq!(patience(Some(&notes(Some(3600), SHORTEST))), SHORTEST * 2);
+        assert_eq!(patience(Some(&notes(None, SHORTEST * 2))), SHORTEST * 4);
+        assert_eq!(patience(Some(&notes(None, LONGEST))), LONGEST);
+        assert_eq!(patience(Some(&notes(Some(-1), LONGEST))), SHORTEST, "it was time for a run");
     }
 }
