@@ -17,22 +17,24 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
-use std::ops::{Bound, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
-use chrono::{Datelike, NaiveDate};
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::destination::What;
-use crate::model::{Account, Enrichment, Row, Transaction, id_hash};
-use crate::reconcile::{IdentityHasher, Known, KnownRows, fingerprint};
+use crate::model::{Row, Transaction, id_hash};
+use crate::reconcile::{IdentityHasher, KnownRows};
 
 pub mod backups;
+mod chronological;
 mod codec;
 mod damage;
 mod disk;
+mod keys;
 mod open;
 mod place;
 pub mod portable;
@@ -41,19 +43,21 @@ mod recover;
 #[cfg(test)]
 mod tests;
 mod witness;
+mod write;
 
+pub use chronological::Chronological;
 pub use codec::{Part, StoredRow};
+use keys::{after, day_key, named, numbered, parse_day, parse_day_key, parse_number};
 pub use open::Proof;
 pub use records::{
     Attention, DestinationState, Intent, Meta, NotifierState, Published, SourceState, StoredAccount, TabRules, Told,
 };
 pub use recover::{Recovered, recover};
+use write::Batch;
+pub use write::Writer;
 
 /// Layout of the keys. A store with a higher one is refused, an older one is migrated. 1: without sums and generation.
 const SCHEMA: u32 = 2;
-
-/// Runs kept.
-const RUNS_KEPT: u64 = 500;
 
 /// Why the store cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -208,19 +212,6 @@ impl Store {
         self.put(named(b'n', name), codec::encode_json(state)?)
     }
 
-    /// Records a finished run and forgets the oldest.
-    pub fn put_run<T: Serialize>(&self, report: &T) -> Result<()> {
-        let mut writer = self.writer();
-        writer.meta.runs += 1;
-        let number = writer.meta.runs;
-        writer.batch.insert(numbered(b'r', number).to_vec(), codec::encode_json(report)?);
-        if number > RUNS_KEPT {
-            writer.batch.remove(numbered(b'r', number - RUNS_KEPT).to_vec());
-        }
-        writer.commit()?;
-        self.sync()
-    }
-
     /// The latest runs, newest first.
     pub fn runs<T: DeserializeOwned>(&self, most: usize) -> Result<Vec<T>> {
         let latest = self.disk.prefix(b"r").rev().take(most);
@@ -237,25 +228,6 @@ impl Store {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> Result<()> {
         self.apply(Batch(BTreeMap::from([(key, Some(value))])), |_| {})?;
         self.sync()
-    }
-
-    /// Applies a batch with the counters that belong to it.
-    fn apply(&self, batch: Batch, count: impl FnOnce(&mut Meta)) -> Result<()> {
-        let _writing = lock(&self.writing);
-        let mut meta = self.meta();
-        count(&mut meta);
-        meta.generation += 1;
-        let mut writes = batch.0;
-        for (key, value) in &writes {
-            if let Some(former) = self.disk.get(key)? {
-                meta.sums.remove(key, &former);
-            }
-            value.iter().for_each(|value| meta.sums.add(key, value));
-        }
-        writes.insert(b"m".to_vec(), Some(codec::encode_json(&meta)?));
-        self.disk.apply(writes)?;
-        *lock(&self.meta) = meta;
-        Ok(())
     }
 
     fn record<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>> {
@@ -443,26 +415,6 @@ impl Store {
         Ok(Former { replaced_at: change.at, what: change.what, transaction })
     }
 
-    /// Transactions with their numbers by date and time, oldest first, within these days.
-    pub fn chronological(&self, since: Option<NaiveDate>, until: Option<NaiveDate>) -> Chronological<'_> {
-        let first = day_key(since.unwrap_or(NaiveDate::MIN), 0);
-        let last = day_key(until.unwrap_or(NaiveDate::MAX), u16::MAX);
-        let days = self.disk.range(&first[..]..=&last[..]);
-        Chronological { store: self, days, newest_first: false, next: None, ready: Vec::new().into_iter() }
-    }
-
-    /// Begins a batch of writes.
-    pub fn writer(&self) -> Writer<'_> {
-        Writer {
-            store: self,
-            batch: Batch::default(),
-            days: HashMap::new(),
-            meta: self.meta(),
-            accounts: self.accounts(),
-            rows: 0,
-        }
-    }
-
     fn decode(&self, value: &[u8], part: Part) -> Result<StoredRow> {
         let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
         let prefix =
@@ -486,242 +438,6 @@ impl Store {
     }
 }
 
-/// Transactions in the order of their dates, oldest first unless turned. See [`Store::chronological`].
-pub struct Chronological<'a> {
-    store: &'a Store,
-    days: disk::Entries,
-    newest_first: bool,
-    /// The first account-day of the next date, read already.
-    next: Option<(NaiveDate, Vec<u64>)>,
-    ready: std::vec::IntoIter<(u64, Transaction)>,
-}
-
-impl Chronological<'_> {
-    /// The same, newest first. To be called before the first item is taken.
-    pub fn newest_first(mut self) -> Self {
-        self.newest_first = true;
-        self
-    }
-
-    /// Gathers the accounts of one date and sorts their rows by time.
-    fn refill(&mut self) -> Result<bool> {
-        let (mut date, mut numbers) = match self.next.take() {
-            Some((date, numbers)) => (Some(date), numbers),
-            None => (None, Vec::new()),
-        };
-        while let Some(entry) = if self.newest_first { self.days.next_back() } else { self.days.next() } {
-            let (key, value) = entry?;
-            let (day, _) = parse_day_key(&key)?;
-            let of_day = parse_day(&value, day)?.iter().map(|(_, known)| known.number).collect();
-            if date.is_some_and(|date| date != day) {
-                self.next = Some((day, of_day));
-                break;
-            }
-            date = Some(day);
-            numbers.extend(of_day);
-        }
-        let mut rows = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            rows.push((number, self.store.transaction(number)?));
-        }
-        rows.sort_by_key(|(number, transaction)| (transaction.row.time, *number));
-        if self.newest_first {
-            rows.reverse();
-        }
-        self.ready = rows.into_iter();
-        Ok(date.is_some())
-    }
-}
-
-impl Iterator for Chronological<'_> {
-    type Item = Result<(u64, Transaction)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(next) = self.ready.next() {
-                return Some(Ok(next));
-            }
-            match self.refill() {
-                Ok(true) => {}
-                Ok(false) => return None,
-                Err(error) => return Some(Err(error)),
-            }
-        }
-    }
-}
-
-/// Rows of one account-day as reconciling sees them.
-type Day = Vec<(u64, Known)>;
-
-/// Writes by key; no value: removed. The last write of a key counts.
-#[derive(Default)]
-struct Batch(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
-
-impl Batch {
-    fn insert(&mut self, key: impl Into<Vec<u8>>, value: Vec<u8>) {
-        self.0.insert(key.into(), Some(value));
-    }
-
-    fn remove(&mut self, key: impl Into<Vec<u8>>) {
-        self.0.insert(key.into(), None);
-    }
-}
-
-/// A batch of writes, applied whole by [`Writer::commit`] or not at all.
-pub struct Writer<'a> {
-    store: &'a Store,
-    batch: Batch,
-    days: HashMap<(NaiveDate, u16), Day>,
-    meta: Meta,
-    accounts: Vec<StoredAccount>,
-    rows: usize,
-}
-
-impl Writer<'_> {
-    /// Rows written so far, to keep batches small.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Stores an account; a new one gets the next number.
-    pub fn put_account(
-        &mut self,
-        source: &str,
-        account: &Account,
-        change: impl FnOnce(&mut StoredAccount),
-    ) -> Result<u16> {
-        let of = |stored: &StoredAccount| stored.source == source && stored.account.account == account.account;
-        let at = self.accounts.iter().position(of).unwrap_or(self.accounts.len());
-        if at == self.accounts.len() {
-            let number = u16::try_from(at).map_err(|_| Error::Io("more accounts than the store can hold".into()))?;
-            self.accounts.push(StoredAccount {
-                number,
-                source: source.to_owned(),
-                id_prefix: String::new(),
-                account: account.clone(),
-                fetched_until: None,
-                problem: None,
-                unmendable: Vec::new(),
-                former_currencies: Vec::new(),
-            });
-        }
-        let stored = &mut self.accounts[at];
-        stored.account = account.clone();
-        change(stored);
-        let (number, value) = (stored.number, codec::encode_json(&*stored)?);
-        self.batch.insert([&b"a"[..], &number.to_be_bytes()].concat(), value);
-        Ok(number)
-    }
-
-    /// Stores a transaction seen for the first time.
-    pub fn add(&mut self, account: u16, row: Row) -> Result<u64> {
-        self.add_enriched(account, row, Enrichment::default())
-    }
-
-    /// Stores a transaction seen for the first time, with what rules give it.
-    pub fn add_enriched(&mut self, account: u16, row: Row, enrichment: Enrichment) -> Result<u64> {
-        if self.prefix(account).is_empty()
-            && let Some((prefix, _)) = row.id.rsplit_once(':')
-        {
-            // Chosen by the account's first row and never changed: records leave it out of their ids.
-            let stored = &mut self.accounts[usize::from(account)];
-            stored.id_prefix = format!("{prefix}:");
-            self.batch.insert([&b"a"[..], &account.to_be_bytes()].concat(), codec::encode_json(&*stored)?);
-        }
-        let number = self.next_seq();
-        self.meta.rows += 1;
-        let known = Known { number, fingerprint: fingerprint(&row.raw), date: row.date, vanished: false };
-        let hash = id_hash(&row.id);
-        self.day(row.date, account)?.push((hash, known));
-        self.put_row(number, &StoredRow { account, vanished: false, row, enrichment })?;
-        Ok(number)
-    }
-
-    /// Replaces a transaction's bank data, or only its standing, keeping the former version in the change log.
-    pub fn change(&mut self, known: Known, former: &StoredRow, row: Row, what: What, at: i64) -> Result<u64> {
-        let (seq, _) = self.log(known.number, what, at)?;
-        let vanished = match what {
-            What::Vanished => true,
-            What::Reappeared => false,
-            What::New | What::Changed | What::PutBack | What::Mend | What::Enriched => former.vanished,
-        };
-        let hash = id_hash(&row.id);
-        self.day(known.date, former.account)?.retain(|(of, _)| *of != hash);
-        let now = Known { number: known.number, fingerprint: fingerprint(&row.raw), date: row.date, vanished };
-        self.day(row.date, former.account)?.push((hash, now));
-        let stored = StoredRow { account: former.account, vanished, row, enrichment: former.enrichment.clone() };
-        self.put_row(known.number, &stored)?;
-        Ok(seq)
-    }
-
-    /// Replaces what rules have given a transaction, keeping the former version in the change log. What else this batch
-    /// does to the same transaction would be lost: one batch, one change of it.
-    pub fn enrich(&mut self, number: u64, enrichment: Enrichment, at: i64) -> Result<u64> {
-        let (seq, value) = self.log(number, What::Enriched, at)?;
-        let stored = self.store.decode(&value, Part::Whole)?;
-        self.put_row(number, &StoredRow { enrichment, ..stored })?;
-        Ok(seq)
-    }
-
-    /// Notes that every row has been looked at with these rules.
-    pub fn note_rules(&mut self, fingerprint: u64) {
-        self.meta.rules = fingerprint;
-    }
-
-    /// Writes a change with the present version as the former one, which is given back.
-    fn log(&mut self, number: u64, what: What, at: i64) -> Result<(u64, sled::IVec)> {
-        let value = self.store.disk.get(numbered(b't', number))?;
-        let value = value.ok_or_else(|| Error::Damaged(format!("transaction number {number} is gone")))?;
-        let seq = self.next_seq();
-        let change = StoredChange { number, what, at, former: value.to_vec() };
-        let change = postcard::to_stdvec(&change).map_err(|error| Error::Io(error.to_string()))?;
-        self.batch.insert(numbered(b'c', seq).to_vec(), codec::encode_bytes(&change));
-        Ok((seq, value))
-    }
-
-    /// Applies everything at once. It counts as acknowledged after [`Store::sync`].
-    pub fn commit(mut self) -> Result<()> {
-        for ((date, account), day) in self.days.drain() {
-            let key = day_key(date, account).to_vec();
-            if day.is_empty() { self.batch.remove(key) } else { self.batch.insert(key, format_day(&day)) }
-        }
-        let counted = self.meta;
-        self.store.apply(self.batch, |meta| {
-            // What every batch moves on is newer there.
-            *meta = Meta { generation: meta.generation, sums: meta.sums, ..counted };
-        })?;
-        *self.store.accounts.write().unwrap_or_else(PoisonError::into_inner) = self.accounts;
-        Ok(())
-    }
-
-    fn next_seq(&mut self) -> u64 {
-        self.meta.last_seq += 1;
-        self.meta.last_seq
-    }
-
-    fn prefix(&self, account: u16) -> &str {
-        self.accounts.get(usize::from(account)).map_or("", |account| &account.id_prefix)
-    }
-
-    fn put_row(&mut self, number: u64, stored: &StoredRow) -> Result<()> {
-        self.rows += 1;
-        let value = self.store.codec.encode_row(stored, self.prefix(stored.account))?;
-        self.batch.insert(numbered(b't', number).to_vec(), value);
-        Ok(())
-    }
-
-    fn day(&mut self, date: NaiveDate, account: u16) -> Result<&mut Day> {
-        use std::collections::hash_map::Entry;
-        Ok(match self.days.entry((date, account)) {
-            Entry::Occupied(day) => day.into_mut(),
-            Entry::Vacant(vacant) => {
-                let value = self.store.disk.get(day_key(date, account))?;
-                vacant.insert(value.map_or(Ok(Vec::new()), |value| parse_day(&value, date))?)
-            }
-        })
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What these locks guard is replaced whole, so a thread that panicked left nothing half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -731,80 +447,6 @@ fn get<T: DeserializeOwned>(disk: &disk::Disk, key: &[u8]) -> Result<Option<T>> 
     disk.get(key)?.map(|value| Ok(codec::decode_json(&value)?)).transpose()
 }
 
-fn named(kind: u8, name: &str) -> Vec<u8> {
-    [&[kind], name.as_bytes()].concat()
-}
-
-fn numbered(kind: u8, number: u64) -> [u8; 9] {
-    let mut key = [kind; 9];
-    key[1..].copy_from_slice(&number.to_be_bytes());
-    key
-}
-
-fn after(kind: u8, number: u64) -> (Bound<[u8; 9]>, Bound<[u8; 9]>) {
-    (Bound::Excluded(numbered(kind, number)), Bound::Included(numbered(kind, u64::MAX)))
-}
-
-fn parse_number(key: &[u8]) -> Result<u64> {
-    let digits = key.get(1..).and_then(|digits| digits.try_into().ok());
-    digits.map(u64::from_be_bytes).ok_or_else(|| Error::Damaged("a key of impossible length".into()))
-}
-
 fn parse_change(value: &[u8]) -> Result<StoredChange> {
     postcard::from_bytes(codec::decode_bytes(value)?).map_err(|error| Error::Damaged(error.to_string()))
-}
-
-fn day_key(date: NaiveDate, account: u16) -> [u8; 7] {
-    let mut key = [b'k'; 7];
-    // Flipping the sign bit makes byte order the order of dates.
-    let day = (date.num_days_from_ce() as u32) ^ 0x8000_0000;
-    key[1..5].copy_from_slice(&day.to_be_bytes());
-    key[5..].copy_from_slice(&account.to_be_bytes());
-    key
-}
-
-fn parse_day_key(key: &[u8]) -> Result<(NaiveDate, u16)> {
-    let odd = || Error::Damaged("a key that names no day".into());
-    let key: &[u8; 7] = key.try_into().map_err(|_| odd())?;
-    let day = u32::from_be_bytes([key[1], key[2], key[3], key[4]]) ^ 0x8000_0000;
-    let date = NaiveDate::from_num_days_from_ce_opt(day as i32).ok_or_else(odd)?;
-    Ok((date, u16::from_be_bytes([key[5], key[6]])))
-}
-
-/// Bytes per row of an account-day: hash of the id, number with the vanished flag on top, fingerprint.
-const KNOWN_BYTES: usize = 8 + 5 + 8;
-const VANISHED: u64 = 1 << 39;
-
-fn format_day(day: &Day) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(day.len() * KNOWN_BYTES);
-    for (hash, known) in day {
-        let number = known.number | if known.vanished { VANISHED } else { 0 };
-        bytes.extend_from_slice(&hash.to_le_bytes());
-        bytes.extend_from_slice(&number.to_le_bytes()[..5]);
-        bytes.extend_from_slice(&known.fingerprint.to_le_bytes());
-    }
-    codec::encode_bytes(&bytes)
-}
-
-fn parse_day(value: &[u8], date: NaiveDate) -> Result<Day> {
-    let bytes = codec::decode_bytes(value)?;
-    if bytes.len() % KNOWN_BYTES != 0 {
-        return Err(Error::Damaged("an index entry of impossible length".into()));
-    }
-    let word = |bytes: &[u8]| {
-        let mut word = [0; 8];
-        word[..bytes.len()].copy_from_slice(bytes);
-        u64::from_le_bytes(word)
-    };
-    let known = |entry: &[u8]| {
-        let number = word(&entry[8..13]);
-        let known = Known {
-            number: number & !VANISHED,
-            fingerprint: word(&entry[13..]),
-            date,
-            vanished: number & VANISHED != 0,
-        };
-        (word(&entry[..8]), known)
-    };
-    Ok(bytes.chunks_exact(KNOWN_BYTES).map(known).collect())
 }

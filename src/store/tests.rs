@@ -1,4 +1,6 @@
+use super::write::RUNS_KEPT;
 use super::*;
+use crate::model::Account;
 use chrono::DateTime;
 
 mod backup;

@@ -1,0 +1,231 @@
+//! Writing: batches that are applied whole or not at all, with the counters that belong to them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::PoisonError;
+
+use chrono::NaiveDate;
+use serde::Serialize;
+
+use super::keys::{Day, day_key, format_day, numbered, parse_day};
+use super::{Error, Meta, Part, Result, Store, StoredAccount, StoredChange, StoredRow, codec, lock};
+use crate::destination::What;
+use crate::model::{Account, Enrichment, Row, id_hash};
+use crate::reconcile::{Known, fingerprint};
+
+/// Runs kept.
+pub(super) const RUNS_KEPT: u64 = 500;
+
+impl Store {
+    /// Begins a batch of writes.
+    pub fn writer(&self) -> Writer<'_> {
+        Writer {
+            store: self,
+            batch: Batch::default(),
+            days: HashMap::new(),
+            meta: self.meta(),
+            accounts: self.accounts(),
+            rows: 0,
+        }
+    }
+
+    /// Records a finished run and forgets the oldest.
+    pub fn put_run<T: Serialize>(&self, report: &T) -> Result<()> {
+        let mut writer = self.writer();
+        writer.meta.runs += 1;
+        let number = writer.meta.runs;
+        writer.batch.insert(numbered(b'r', number).to_vec(), codec::encode_json(report)?);
+        if number > RUNS_KEPT {
+            writer.batch.remove(numbered(b'r', number - RUNS_KEPT).to_vec());
+        }
+        writer.commit()?;
+        self.sync()
+    }
+
+    /// Applies a batch with the counters that belong to it.
+    pub(super) fn apply(&self, batch: Batch, count: impl FnOnce(&mut Meta)) -> Result<()> {
+        let _writing = lock(&self.writing);
+        let mut meta = self.meta();
+        count(&mut meta);
+        meta.generation += 1;
+        let mut writes = batch.0;
+        for (key, value) in &writes {
+            if let Some(former) = self.disk.get(key)? {
+                meta.sums.remove(key, &former);
+            }
+            value.iter().for_each(|value| meta.sums.add(key, value));
+        }
+        writes.insert(b"m".to_vec(), Some(codec::encode_json(&meta)?));
+        self.disk.apply(writes)?;
+        *lock(&self.meta) = meta;
+        Ok(())
+    }
+}
+
+/// Writes by key; no value: removed. The last write of a key counts.
+#[derive(Default)]
+pub(super) struct Batch(pub(super) BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+
+impl Batch {
+    pub(super) fn insert(&mut self, key: impl Into<Vec<u8>>, value: Vec<u8>) {
+        self.0.insert(key.into(), Some(value));
+    }
+
+    pub(super) fn remove(&mut self, key: impl Into<Vec<u8>>) {
+        self.0.insert(key.into(), None);
+    }
+}
+
+/// A batch of writes, applied whole by [`Writer::commit`] or not at all.
+pub struct Writer<'a> {
+    store: &'a Store,
+    pub(super) batch: Batch,
+    days: HashMap<(NaiveDate, u16), Day>,
+    pub(super) meta: Meta,
+    accounts: Vec<StoredAccount>,
+    rows: usize,
+}
+
+impl Writer<'_> {
+    /// Rows written so far, to keep batches small.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Stores an account; a new one gets the next number.
+    pub fn put_account(
+        &mut self,
+        source: &str,
+        account: &Account,
+        change: impl FnOnce(&mut StoredAccount),
+    ) -> Result<u16> {
+        let of = |stored: &StoredAccount| stored.source == source && stored.account.account == account.account;
+        let at = self.accounts.iter().position(of).unwrap_or(self.accounts.len());
+        if at == self.accounts.len() {
+            let number = u16::try_from(at).map_err(|_| Error::Io("more accounts than the store can hold".into()))?;
+            self.accounts.push(StoredAccount {
+                number,
+                source: source.to_owned(),
+                id_prefix: String::new(),
+                account: account.clone(),
+                fetched_until: None,
+                problem: None,
+                unmendable: Vec::new(),
+                former_currencies: Vec::new(),
+            });
+        }
+        let stored = &mut self.accounts[at];
+        stored.account = account.clone();
+        change(stored);
+        let (number, value) = (stored.number, codec::encode_json(&*stored)?);
+        self.batch.insert([&b"a"[..], &number.to_be_bytes()].concat(), value);
+        Ok(number)
+    }
+
+    /// Stores a transaction seen for the first time.
+    pub fn add(&mut self, account: u16, row: Row) -> Result<u64> {
+        self.add_enriched(account, row, Enrichment::default())
+    }
+
+    /// Stores a transaction seen for the first time, with what rules give it.
+    pub fn add_enriched(&mut self, account: u16, row: Row, enrichment: Enrichment) -> Result<u64> {
+        if self.prefix(account).is_empty()
+            && let Some((prefix, _)) = row.id.rsplit_once(':')
+        {
+            // Chosen by the account's first row and never changed: records leave it out of their ids.
+            let stored = &mut self.accounts[usize::from(account)];
+            stored.id_prefix = format!("{prefix}:");
+            self.batch.insert([&b"a"[..], &account.to_be_bytes()].concat(), codec::encode_json(&*stored)?);
+        }
+        let number = self.next_seq();
+        self.meta.rows += 1;
+        let known = Known { number, fingerprint: fingerprint(&row.raw), date: row.date, vanished: false };
+        let hash = id_hash(&row.id);
+        self.day(row.date, account)?.push((hash, known));
+        self.put_row(number, &StoredRow { account, vanished: false, row, enrichment })?;
+        Ok(number)
+    }
+
+    /// Replaces a transaction's bank data, or only its standing, keeping the former version in the change log.
+    pub fn change(&mut self, known: Known, former: &StoredRow, row: Row, what: What, at: i64) -> Result<u64> {
+        let (seq, _) = self.log(known.number, what, at)?;
+        let vanished = match what {
+            What::Vanished => true,
+            What::Reappeared => false,
+            What::New | What::Changed | What::PutBack | What::Mend | What::Enriched => former.vanished,
+        };
+        let hash = id_hash(&row.id);
+        self.day(known.date, former.account)?.retain(|(of, _)| *of != hash);
+        let now = Known { number: known.number, fingerprint: fingerprint(&row.raw), date: row.date, vanished };
+        self.day(row.date, former.account)?.push((hash, now));
+        let stored = StoredRow { account: former.account, vanished, row, enrichment: former.enrichment.clone() };
+        self.put_row(known.number, &stored)?;
+        Ok(seq)
+    }
+
+    /// Replaces what rules have given a transaction, keeping the former version in the change log. What else this batch
+    /// does to the same transaction would be lost: one batch, one change of it.
+    pub fn enrich(&mut self, number: u64, enrichment: Enrichment, at: i64) -> Result<u64> {
+        let (seq, value) = self.log(number, What::Enriched, at)?;
+        let stored = self.store.decode(&value, Part::Whole)?;
+        self.put_row(number, &StoredRow { enrichment, ..stored })?;
+        Ok(seq)
+    }
+
+    /// Notes that every row has been looked at with these rules.
+    pub fn note_rules(&mut self, fingerprint: u64) {
+        self.meta.rules = fingerprint;
+    }
+
+    /// Writes a change with the present version as the former one, which is given back.
+    fn log(&mut self, number: u64, what: What, at: i64) -> Result<(u64, sled::IVec)> {
+        let value = self.store.disk.get(numbered(b't', number))?;
+        let value = value.ok_or_else(|| Error::Damaged(format!("transaction number {number} is gone")))?;
+        let seq = self.next_seq();
+        let change = StoredChange { number, what, at, former: value.to_vec() };
+        let change = postcard::to_stdvec(&change).map_err(|error| Error::Io(error.to_string()))?;
+        self.batch.insert(numbered(b'c', seq).to_vec(), codec::encode_bytes(&change));
+        Ok((seq, value))
+    }
+
+    /// Applies everything at once. It counts as acknowledged after [`Store::sync`].
+    pub fn commit(mut self) -> Result<()> {
+        for ((date, account), day) in self.days.drain() {
+            let key = day_key(date, account).to_vec();
+            if day.is_empty() { self.batch.remove(key) } else { self.batch.insert(key, format_day(&day)) }
+        }
+        let counted = self.meta;
+        self.store.apply(self.batch, |meta| {
+            // What every batch moves on is newer there.
+            *meta = Meta { generation: meta.generation, sums: meta.sums, ..counted };
+        })?;
+        *self.store.accounts.write().unwrap_or_else(PoisonError::into_inner) = self.accounts;
+        Ok(())
+    }
+
+    fn next_seq(&mut self) -> u64 {
+        self.meta.last_seq += 1;
+        self.meta.last_seq
+    }
+
+    fn prefix(&self, account: u16) -> &str {
+        self.accounts.get(usize::from(account)).map_or("", |account| &account.id_prefix)
+    }
+
+    fn put_row(&mut self, number: u64, stored: &StoredRow) -> Result<()> {
+        self.rows += 1;
+        let value = self.store.codec.encode_row(stored, self.prefix(stored.account))?;
+        self.batch.insert(numbered(b't', number).to_vec(), value);
+        Ok(())
+    }
+
+    fn day(&mut self, date: NaiveDate, account: u16) -> Result<&mut Day> {
+        use std::collections::hash_map::Entry;
+        Ok(match self.days.entry((date, account)) {
+            Entry::Occupied(day) => day.into_mut(),
+            Entry::Vacant(vacant) => {
+                let value = self.store.disk.get(day_key(date, account))?;
+                vacant.insert(value.map_or(Ok(Vec::new()), |value| parse_day(&value, date))?)
+            }
+        })
+    }
+}
