@@ -22,6 +22,7 @@ use crate::sync::{Applied, Checked, Engine, Report, Request, Restored, Step, Ver
 use crate::web;
 
 mod journal;
+mod remind;
 
 use journal::Journal;
 
@@ -42,6 +43,7 @@ enum Job {
     Rules(bool, Watcher, oneshot::Sender<Result<(Applied, Report), store::Error>>),
     Verify(Verification, Watcher, oneshot::Sender<Result<Vec<Verified>, store::Error>>),
     Restore(Box<config::Destination>, Vec<String>, Watcher, oneshot::Sender<Result<Restored, store::Error>>),
+    Remind(oneshot::Sender<()>),
 }
 
 /// The owner of the store, as the commands see it.
@@ -51,6 +53,8 @@ pub struct Owner {
     pub engine: Arc<Engine>,
     /// Whether this is the daemon.
     pub is_daemon: bool,
+    /// Rung when a session was kept: the clock looks anew at what ends when.
+    pub kept: Arc<tokio::sync::Notify>,
     jobs: mpsc::Sender<Job>,
 }
 
@@ -204,7 +208,7 @@ fn start(config: Config, store: Store, shutdown: Shutdown, is_daemon: bool) -> i
     let engine =
         Arc::new(Engine { config: Arc::new(config), store: Arc::new(store), backoff: Backoff::default(), shutdown });
     let (jobs, queue) = mpsc::channel(QUEUE);
-    let owner = Owner { engine: engine.clone(), is_daemon, jobs };
+    let owner = Owner { engine: engine.clone(), is_daemon, kept: Arc::default(), jobs };
     let listener = control::listen(engine.store.data_dir())?;
     listener.set_nonblocking(true)?;
     let listener = UnixListener::from_std(listener)?;
@@ -255,6 +259,10 @@ async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>, is_daemon: 
                 let restored = engine.restore(&destination, &ids, &watcher).await;
                 drop(reply.send(restored));
             }
+            Job::Remind(reply) => {
+                remind::remind(&engine, &mut teller).await;
+                let _ = reply.send(());
+            }
         }
     }
 }
@@ -290,17 +298,20 @@ async fn clock(owner: Owner) {
     let now = Utc::now();
     // A store that has never seen a run has missed none.
     let missed = last.is_some_and(|last| schedule::missed(&config.schedule, last, now, config.timezone));
+    let mut looked = DateTime::<Utc>::MIN_UTC;
     if config.catch_up && missed {
+        looked = now;
         cycle(&owner).await;
     }
     while !shutdown.requested() {
         let Some(next) = owner.next_run() else {
             notify(&[sd_notify::NotifyState::Status("no schedule: cycles run when asked for")]);
-            return shutdown.wait().await;
+            remind::sleep_reminding(&owner, None, &mut looked).await;
+            return;
         };
         notify(&[sd_notify::NotifyState::Status(&next_text(&owner))]);
         let jitter = config.jitter.mul_f64(fastrand::f64());
-        if sleep_until(next + jitter, shutdown).await {
+        if remind::sleep_reminding(&owner, Some(next + jitter), &mut looked).await {
             cycle(&owner).await;
         }
     }

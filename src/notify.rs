@@ -76,17 +76,29 @@ impl Teller {
             Ok(facts) => facts,
             Err(error) => return tracing::warn!("nobody is told how the cycle went: {error}"),
         };
-        let planned: Vec<(&Notifier, NotifierState, Planned)> = engine
-            .config
-            .notifiers
-            .iter()
+        self.tell(&facts, engine.config.notifiers.iter(), now).await;
+    }
+
+    /// Tells what is due before another cycle: that a session ends. A dead man's switch hears of cycles only.
+    pub async fn remind(&mut self, now: DateTime<Utc>) {
+        let engine = self.engine.clone();
+        let facts = facts::sessions(&engine, now);
+        if facts.wrong.is_empty() || engine.shutdown.requested() {
+            return;
+        }
+        let hears = |notifier: &&Notifier| !matches!(notifier.kind, NotifierKind::Healthchecks { .. });
+        self.tell(&facts, engine.config.notifiers.iter().filter(hears), now).await;
+    }
+
+    async fn tell(&mut self, facts: &Facts, notifiers: impl Iterator<Item = &Notifier>, now: DateTime<Utc>) {
+        let planned: Vec<(&Notifier, NotifierState, Planned)> = notifiers
             .map(|notifier| {
                 let state = self.recall(notifier);
-                let planned = self.plan(notifier, &state, &facts, now);
+                let planned = self.plan(notifier, &state, facts, now);
                 (notifier, state, planned)
             })
             .collect();
-        let telling = planned.iter().map(|(notifier, _, planned)| tell(notifier, planned, &facts));
+        let telling = planned.iter().map(|(notifier, _, planned)| tell(notifier, planned, facts));
         let told = futures_util::future::join_all(telling).await;
         for ((notifier, before, planned), told) in planned.into_iter().zip(told) {
             self.conclude(notifier, before, planned, told, now);

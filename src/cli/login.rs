@@ -125,6 +125,7 @@ fn keep_bank(owner: &Owner, name: &str, session: &Kept, output: &mut dyn Output)
     let Some(path) = bank(&owner.engine.config, name) else { return another_configuration(output) };
     let kept = write_private(path, &session.to_text());
     if kept.is_ok() {
+        owner.kept.notify_one();
         release(owner, name, output)?;
     }
     tell_kept(name, path, kept, output)

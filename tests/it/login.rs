@@ -197,7 +197,7 @@ async fn a_token_endpoint_that_is_unwell_costs_no_sign_in() {
 }
 
 /// `login fibank --paste` with this answer on a pipe.
-async fn paste(world: &World, answer: &str) -> (i32, String) {
+pub async fn paste(world: &World, answer: &str) -> (i32, String) {
     answer_to(world, &["login", "fibank", "--paste"], answer).await
 }
 

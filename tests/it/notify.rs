@@ -13,6 +13,8 @@ use bankfeed::simulator::mail::MailServer;
 use bankfeed::simulator::notices::{Arrived, Notices};
 use bankfeed::store;
 use bankfeed::sync::{Engine, Outcome, Report, Request};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::world::World;
@@ -625,4 +627,55 @@ async fn a_session_that_ends_is_told_of_in_time() {
     keep(TimeDelta::days(90));
     let (_, arrived) = stage.scheduled().await;
     assert_eq!(message(&arrived).1, "bankfeed works again");
+}
+
+/// A session is kept, and its end is told at the instant when that is due, without a cycle and without the bank: to a
+/// daemon with a schedule far away, and to one with none.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_session_is_told_without_a_cycle() {
+    for schedule in ["", "schedule = \"0 4 29 2 *\"\n"] {
+        let stage = Stage::with(|notices| {
+            let url = notices.server.url();
+            format!(
+                "[[notify]]\nkind = \"ntfy\"\nurl = \"{url}/topic/home\"\non = [\"attention\"]\n\n\
+                 [[notify]]\nkind = \"healthchecks\"\nurl = \"{url}/ping/abc\"\n"
+            )
+        })
+        .await;
+        let text = std::fs::read_to_string(stage.world.config_path()).unwrap();
+        crate::world::write_private(
+            &stage.world.config_path(),
+            &text.replacen("[[source]]", &format!("{schedule}[[source]]"), 1),
+        );
+        let daemon = crate::cli::Daemon::start(&stage.world).await;
+        let until = Utc::now() + TimeDelta::days(1) + TimeDelta::milliseconds(1700);
+        let claims = serde_json::json!({"iat": (until - TimeDelta::days(90)).timestamp(), "exp": until.timestamp()});
+        let token = format!("eyJhbGciOiJub25lIn0.{}.c2ln", BASE64.encode(claims.to_string()));
+        let (status, said) = crate::login::paste(&stage.world, &token).await;
+        assert_eq!(status, 0, "{said}");
+        let started = Instant::now();
+        let arrived = loop {
+            let arrived = stage.notices.take();
+            if !arrived.is_empty() {
+                break arrived;
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "nobody is told");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        let (_, title, text) = message(&arrived);
+        assert_eq!(title, NEEDS_YOU);
+        assert!(text.starts_with("needs you: fibank: the session at the bank ends at "), "{text}");
+        assert!(
+            Utc::now() >= DateTime::from_timestamp(until.timestamp(), 0).unwrap() - TimeDelta::days(1),
+            "too early"
+        );
+        daemon.stop().await;
+        assert_eq!(stage.world.bank.server.requests(), 0);
+        // The socket of the first is no sign of the second.
+        std::fs::remove_file(stage.world.data_dir().join("control.sock")).unwrap();
+        let again = crate::cli::Daemon::start(&stage.world).await;
+        let (_, state) = crate::cli::json(&stage.world, &["status", "--json"]).await;
+        assert_eq!((&state["daemon"], stage.notices.take()), (&true.into(), vec![]), "once, restarts or not");
+        again.stop().await;
+    }
 }
