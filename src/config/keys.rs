@@ -85,7 +85,15 @@ pub(super) const GOOGLE_SHEETS: &[Key] = &[
     key("oauth", "a table such as { client = { file = \"/etc/bankfeed/google-client.json\" } }"),
 ];
 
-pub(super) const OAUTH: &[Key] = &[key("client", "the JSON of an OAuth client, as a secret")];
+pub(super) const OAUTH: &[Key] =
+    &[key("client", "the JSON of an OAuth client as a secret, or { id = \"…\", secret = … }")];
+
+pub(super) const CLIENT: &[Key] = &[
+    key("id", "the client's id in quotes, such as \"….apps.googleusercontent.com\""),
+    key("secret", SECRET_EXPECTED),
+    key("auth_uri", BASE_URL_EXPECTED),
+    key("token_uri", BASE_URL_EXPECTED),
+];
 
 pub(super) const AIRTABLE: &[Key] = &[
     key("base", "the base's id `app…` in quotes"),

@@ -580,6 +580,22 @@ fn mistakes() -> Vec<(String, String)> {
             "oauth = { client = \"x\" }",
             "oauth: client: expected the JSON key itself, or { file = \"…\" } with the path of the key file",
         ),
+        (
+            "oauth = { client = { id = \"x\" } }",
+            "oauth: client: secret is missing, expected text in quotes, or a table with exactly one of env, file, credential",
+        ),
+        (
+            "oauth = { client = { secret = \"x\" } }",
+            "oauth: client: id is missing, expected the client's id in quotes, such as \"….apps.googleusercontent.com\"",
+        ),
+        (
+            "oauth = { client = { id = \"x\", secrt = \"y\" } }",
+            "oauth: client: expected id and secret, found another key, did you mean `secret`?",
+        ),
+        (
+            "oauth = { client = { id = \"x\", secret = \"y\", token_uri = \"http://example.com\" } }",
+            "oauth: client: token_uri: must begin with https, plain http is accepted for this machine only (127.0.0.1)",
+        ),
         ("oauth = { client = { file = \"/x\" } }", "oauth and service_account exclude each other, give one of them"),
         ("balances_tab = 3", "balances_tab: expected the title of a tab in quotes, or false, found a whole number"),
         ("rules_tab = true", "rules_tab: expected the title of a tab in quotes, or false, found true or false"),
@@ -725,7 +741,20 @@ fn a_planted_secret_is_never_shown() {
         assert!(warnings.len() == 1 && !warnings[0].contains(PLANTED));
     }
     let key = format!("{{ type = \"service_account\", private_key = {quoted} }}");
+    let client = |client: &str| {
+        let sheet = SHEET
+            .replace("service_account = { file = \"key.json\" }", &format!("oauth = {{ client = {{ {client} }} }}"));
+        assert!(sheet.contains("oauth"));
+        SOURCE.to_owned() + &sheet
+    };
+    let (_folder, _, loaded) = load(client(&format!("id = \"x\", secret = {quoted}")));
+    assert!(!format!("{:?}", loaded.unwrap()).contains(PLANTED));
     let broken = [
+        client(&format!("id = \"x\", secret = {quoted}, {PLANTED} = 1")),
+        client(&format!("id = \"x y {PLANTED}\", secret = {quoted}")),
+        client(&format!("id = [{quoted}], secret = {quoted}")),
+        client(&format!("id = \"x\", secret = [{quoted}]")),
+        client(&format!("id = \"x\", secret = {quoted}, auth_uri = \"http://example.com/{PLANTED}\"")),
         source(PLANTED),
         source(&format!("{PLANTED} = 1")),
         source(&format!("\"{PLANTED}")),
