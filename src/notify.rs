@@ -172,6 +172,20 @@ impl Teller {
     }
 }
 
+/// Sends each notifier a test notice, in their order what came of it. Nothing of it is remembered.
+pub async fn test(notifiers: &[Notifier], now: DateTime<Utc>) -> Vec<Result<(), String>> {
+    let notice = Notice::test(now);
+    let telling = notifiers.iter().map(|notifier| async {
+        if matches!(notifier.kind, NotifierKind::Healthchecks { .. }) {
+            // A line in its log, which changes nothing about what it waits for.
+            within_patience(send::ping(notifier, "log", &notice.text())).await
+        } else {
+            within_patience(hand_over(notifier, &notice)).await
+        }
+    });
+    futures_util::future::join_all(telling).await
+}
+
 /// Tells one notifier what is planned. `false`: there was nothing to say.
 async fn tell(notifier: &Notifier, planned: &Planned, facts: &Facts) -> Result<bool, String> {
     if matches!(notifier.kind, NotifierKind::Healthchecks { .. }) {
@@ -179,13 +193,14 @@ async fn tell(notifier: &Notifier, planned: &Planned, facts: &Facts) -> Result<b
         return within_patience(send::ping(notifier, path, &text)).await.map(|()| true);
     }
     let Some(notice) = &planned.notice else { return Ok(false) };
-    let telling = async {
-        match &notifier.kind {
-            NotifierKind::Email(email) => email::send(notifier, email, notice).await,
-            _ => send::post(notifier, notice).await,
-        }
-    };
-    within_patience(telling).await.map(|()| true)
+    within_patience(hand_over(notifier, notice)).await.map(|()| true)
+}
+
+async fn hand_over(notifier: &Notifier, notice: &Notice) -> Result<(), String> {
+    match &notifier.kind {
+        NotifierKind::Email(email) => email::send(notifier, email, notice).await,
+        _ => send::post(notifier, notice).await,
+    }
 }
 
 async fn within_patience(telling: impl Future<Output = Result<(), String>>) -> Result<(), String> {

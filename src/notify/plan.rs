@@ -46,6 +46,24 @@ pub struct Notice {
 }
 
 impl Notice {
+    /// One that says only that it arrives.
+    pub fn test(now: DateTime<Utc>) -> Notice {
+        Notice {
+            at: now,
+            on: On::Recovery,
+            again: false,
+            title: "bankfeed: a test".into(),
+            events: Vec::new(),
+            summary: vec!["notices of bankfeed arrive here; `bankfeed check --notify` has sent this one".into()],
+            new: 0,
+        }
+    }
+
+    /// Its kind in a word. About nothing at all is only a test.
+    pub fn kind(&self) -> &'static str {
+        if self.events.is_empty() { "test" } else { self.on.as_str() }
+    }
+
     /// All of it as lines.
     pub fn text(&self) -> String {
         let events = self.events.iter().map(|event| event.text.as_str());

@@ -679,3 +679,63 @@ async fn the_end_of_a_session_is_told_without_a_cycle() {
         again.stop().await;
     }
 }
+
+/// `check --notify` reaches everybody and says who cannot be reached; plain `check` reaches nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_notice_goes_to_every_notifier() {
+    let mail = MailServer::start().await.unwrap();
+    let stage = Stage::with(|notices| {
+        let url = notices.server.url();
+        format!(
+            "[[notify]]\nkind = \"ntfy\"\nurl = \"{url}/topic/home\"\n\n[[notify]]\nkind = \"webhook\"\nurl = \"{url}/hook\"\n\n\
+             [[notify]]\nkind = \"healthchecks\"\nurl = \"{url}/ping/abc\"\n\n\
+             [[notify]]\nkind = \"email\"\nhost = \"127.0.0.1\"\nport = {}\nfrom = \"a@example.com\"\nto = \"b@example.com\"\n",
+            mail.port()
+        )
+    })
+    .await;
+    assert_eq!(crate::cli::run(&stage.world, &["check"]).await.status.code(), Some(0));
+    assert_eq!((stage.notices.take(), mail.take()), (vec![], vec![]));
+
+    let daemon = crate::cli::Daemon::start(&stage.world).await;
+    let output = crate::cli::run(&stage.world, &["check", "--notify"]).await;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("ok    notify ")).count(), 4, "{said}");
+    let words = "notices of bankfeed arrive here; `bankfeed check --notify` has sent this one";
+    let mut arrived = stage.notices.take();
+    arrived.sort_by_key(|arrived| format!("{arrived:?}"));
+    let [Arrived::Call(call), Arrived::Message { title, tags, text, .. }, ping] = &arrived[..] else {
+        panic!("{arrived:?}")
+    };
+    assert_eq!((&call["kind"], &call["events"]), (&"test".into(), &serde_json::json!([])));
+    assert_eq!((title.as_str(), tags[1].as_str(), text.as_str()), ("bankfeed: a test", "test", words));
+    assert_eq!(*ping, Arrived::Ping("log", words.into()));
+    assert_eq!(mail.take()[0].text().trim_end(), words);
+    daemon.stop().await;
+
+    stage.notices.server.fail("/topic", 0, u32::MAX, Fault::Status(403, "{}".into()));
+    stage.notices.server.fail("/hook", 0, u32::MAX, Fault::Drop);
+    stage.notices.server.fail("/ping", 0, u32::MAX, Fault::Status(404, String::new()));
+    mail.protect("ivan", "тайна");
+    let output = crate::cli::run(&stage.world, &["check", "--notify"]).await;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let failures: Vec<&str> = said.lines().filter(|line| line.starts_with("FAIL")).collect();
+    for (line, expected) in failures.iter().zip([
+        "FAIL  notify ntfy: refused (HTTP 403); look at url and token",
+        "FAIL  notify webhook: ",
+        "FAIL  notify healthchecks: not there (HTTP 404); look at url",
+        "FAIL  notify email: the mail server refuses the login (SMTP 530); look at username and password",
+    ]) {
+        assert!(line.starts_with(expected), "{line}");
+    }
+    assert_eq!(failures.len(), 4, "{said}");
+    assert!(!said.contains("topic/home") && !said.contains("/ping/abc"), "an address is a secret: {said}");
+
+    let silent = World::new(Bank::small()).await;
+    let output = crate::cli::run(&silent, &["check", "--notify"]).await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("has no [[notify]] entry"), "{said}");
+    assert_eq!(silent.bank.server.requests(), 0);
+}
