@@ -210,8 +210,7 @@ impl Facts {
                 self.add(On::Attention, MACHINE, "full", error);
             }
             (Outcome::Attention, error) => {
-                // Without one, sign-ins were cut off again and again.
-                let cause = attention.map_or("sign-in".into(), |attention| word(&attention));
+                let cause = attention.map_or("attention".into(), |attention| word(&attention));
                 self.add(On::Attention, &subject, &cause, error.unwrap_or("needs you"));
             }
             (Outcome::Failed, error) => {

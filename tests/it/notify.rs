@@ -1,5 +1,5 @@
-//! Telling the owner: every cause from what happens to what arrives, once, and again when it is over; four kinds of
-//! notifier over real sockets; and a notifier that does not work.
+//! Telling the owner: once, again where it lasts, and when it is over; four kinds of notifier over real sockets; and a
+//! notifier that does not work. What there is to tell stands in causes.rs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +8,6 @@ use bankfeed::notify::Teller;
 use bankfeed::remote::Shutdown;
 use bankfeed::simulator::Fault;
 use bankfeed::simulator::fibank::{Bank, Door, Entry};
-use bankfeed::simulator::google::{Access, CellValue};
 use bankfeed::simulator::mail::MailServer;
 use bankfeed::simulator::notices::{Arrived, Notices};
 use bankfeed::store;
@@ -20,16 +19,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::world::World;
 
 /// A household with places that take notices.
-struct Stage {
-    world: World,
-    notices: Notices,
+pub struct Stage {
+    pub world: World,
+    pub notices: Notices,
     /// The time that is told; cycles themselves run in the present.
-    now: DateTime<Utc>,
+    pub now: DateTime<Utc>,
 }
 
 impl Stage {
     /// One that tells a topic everything it can.
-    async fn new() -> Stage {
+    pub async fn new() -> Stage {
         Stage::with(|notices| {
             let url = notices.server.url();
             format!(
@@ -49,11 +48,11 @@ impl Stage {
     }
 
     /// A cycle by a process that has just started, and what arrived meanwhile.
-    async fn cycle(&self) -> (Report, Vec<Arrived>) {
+    pub async fn cycle(&self) -> (Report, Vec<Arrived>) {
         self.cycle_as(Request { by_hand: true, ..Request::default() }).await
     }
 
-    async fn scheduled(&self) -> (Report, Vec<Arrived>) {
+    pub async fn scheduled(&self) -> (Report, Vec<Arrived>) {
         self.cycle_as(Request::default()).await
     }
 
@@ -70,7 +69,7 @@ impl Stage {
         self.now += time;
     }
 
-    fn book(&self, cents: i64) {
+    pub fn book(&self, cents: i64) {
         let now = Utc::now().with_timezone(&chrono_tz::Europe::Sofia).fixed_offset();
         self.world.bank.edit(|bank| {
             let (iban, number) = (bank.customers[0].accounts[0].iban.clone(), bank.last_number() + 1);
@@ -81,284 +80,22 @@ impl Stage {
 }
 
 /// The one message on the topic: priority, title, text.
-fn message(arrived: &[Arrived]) -> (u8, &str, &str) {
+pub fn message(arrived: &[Arrived]) -> (u8, &str, &str) {
     match arrived {
         [Arrived::Message { title, priority, text, .. }] => (*priority, title, text),
         other => panic!("not one message: {other:?}"),
     }
 }
 
-/// A cause: how it comes about, what it comes to, and how it ends.
-struct Case {
-    name: &'static str,
-    begins: fn(&Stage),
-    ends: fn(&Stage),
-    status: u8,
-    title: &'static str,
-    /// Parts of the sentence.
-    says: &'static [&'static str],
-    /// What works again in the end.
-    recovered: &'static str,
-    /// Part of what the page advises; empty: it is tried again without the owner.
-    remedy: &'static str,
-}
+pub const TOKEN: &str = "a-token-that-opens-the-page";
+pub const NEEDS_YOU: &str = "bankfeed needs you";
 
-const TOKEN: &str = "a-token-that-opens-the-page";
-const NEEDS_YOU: &str = "bankfeed needs you";
-const FAILED: &str = "bankfeed: something failed";
-const REFUSED_PASSWORD: &str = "грешна-парола";
-
-fn door(stage: &Stage, door: Door) {
+pub fn door(stage: &Stage, door: Door) {
     stage.world.bank.edit(|bank| bank.door = door);
 }
 
-fn open(stage: &Stage) {
+pub fn open(stage: &Stage) {
     door(stage, Door::Open);
-}
-
-fn heal(stage: &Stage) {
-    stage.world.google.server.heal();
-    stage.world.airtable.server.heal();
-    stage.world.bank.server.heal();
-}
-
-fn airtable_says(stage: &Stage, status: u16, body: &str) {
-    stage.book(-150);
-    stage.world.airtable.server.fail("", 0, u32::MAX, Fault::Status(status, body.into()));
-}
-
-const CASES: &[Case] = &[
-    Case {
-        name: "a refused password",
-        begins: |stage| stage.world.write_config_with_password(REFUSED_PASSWORD),
-        ends: |stage| stage.world.write_config(),
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: fibank: ", "password"],
-        recovered: "source fibank",
-        remedy: "Correct the password in the configuration",
-    },
-    Case {
-        name: "a locked login",
-        begins: |stage| door(stage, Door::Locked),
-        ends: open,
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: fibank: ", "блокиран"],
-        recovered: "source fibank",
-        remedy: "Have the bank unlock the login",
-    },
-    Case {
-        name: "a new password wanted",
-        begins: |stage| door(stage, Door::PasswordChange),
-        ends: open,
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: fibank: ", "password"],
-        recovered: "source fibank",
-        remedy: "Set a new password on the bank's own page",
-    },
-    Case {
-        name: "a second factor",
-        begins: |stage| door(stage, Door::SecondFactor),
-        ends: open,
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: fibank: ", "SMS"],
-        recovered: "source fibank",
-        remedy: "Run “bankfeed login” with this source",
-    },
-    Case {
-        name: "maintenance",
-        begins: |stage| door(stage, Door::Maintenance),
-        ends: open,
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: fibank: ", "maintenance"],
-        recovered: "source fibank",
-        remedy: "the next scheduled run tries again",
-    },
-    Case {
-        name: "an unknown page",
-        begins: |stage| {
-            let page = format!(
-                "<html><body><h1>Нещо ново</h1><p>&lt;img src=x onerror='alert(1)'&gt; &amp;amp; {}</p></body></html>",
-                "думи ".repeat(400)
-            );
-            door(stage, Door::Unknown(page));
-        },
-        ends: open,
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: fibank: ", "Нещо ново", "…"],
-        recovered: "source fibank",
-        remedy: "do what it asks for",
-    },
-    Case {
-        name: "a bank that is down",
-        begins: |stage| stage.world.bank.server.fail("", 0, u32::MAX, Fault::Status(503, String::new())),
-        ends: heal,
-        status: 1,
-        title: FAILED,
-        says: &["failed, will be tried again: fibank: "],
-        recovered: "source fibank",
-        remedy: "",
-    },
-    Case {
-        name: "a refused token",
-        begins: |stage| airtable_says(stage, 401, r#"{"error":{"type":"AUTHENTICATION_REQUIRED","message":"no"}}"#),
-        ends: heal,
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: airtable `base`: ", "token"],
-        recovered: "destination base",
-        remedy: "Make a new token or key",
-    },
-    Case {
-        name: "a base that is gone",
-        begins: |stage| airtable_says(stage, 404, r#"{"error":"NOT_FOUND"}"#),
-        ends: heal,
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: airtable `base`: "],
-        recovered: "destination base",
-        remedy: "Check that the sheet or base exists",
-    },
-    Case {
-        name: "a month's budget spent",
-        begins: |stage| {
-            let body = r#"{"errors":[{"error":"PUBLIC_API_BILLING_LIMIT_EXCEEDED","message":"API billing plan limit exceeded."}]}"#;
-            airtable_says(stage, 429, body);
-        },
-        ends: |stage| {
-            heal(stage);
-            // Another budget makes it try again within the month.
-            let config = std::fs::read_to_string(stage.world.config_path()).unwrap();
-            let larger = config.replace("[[notify]]", "monthly_requests = 100000\n\n[[notify]]");
-            crate::world::write_private(&stage.world.config_path(), &larger);
-        },
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: airtable `base`: ", "month"],
-        recovered: "destination base",
-        remedy: "raise the plan's limit",
-    },
-    Case {
-        name: "a sheet that is no longer shared",
-        begins: |stage| {
-            stage.book(-150);
-            stage.world.google.share(&stage.world.spreadsheet, Access::None);
-        },
-        ends: |stage| stage.world.google.share(&stage.world.spreadsheet, Access::Editor),
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: google-sheets `household`: ", "share"],
-        recovered: "destination household",
-        remedy: "shared with bankfeed's account",
-    },
-    Case {
-        name: "a sheet that may only be read",
-        begins: |stage| {
-            stage.book(-150);
-            stage.world.google.share(&stage.world.spreadsheet, Access::Viewer);
-        },
-        ends: |stage| stage.world.google.share(&stage.world.spreadsheet, Access::Editor),
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: google-sheets `household`: ", "ditor"],
-        recovered: "destination household",
-        remedy: "the right to edit",
-    },
-    Case {
-        name: "a sheet with two id columns",
-        begins: |stage| {
-            stage.book(-150);
-            stage.world.google.edit(&stage.world.spreadsheet, |sheet| {
-                sheet.delete_tab("Transactions");
-                sheet.rename_tab("Balances", "Transactions");
-                sheet.set_cell("Transactions", 0, 0, CellValue::Text("Transaction ID".into()));
-                sheet.set_cell("Transactions", 0, 1, CellValue::Text("id".into()));
-            });
-        },
-        ends: |stage| {
-            stage.world.google.edit(&stage.world.spreadsheet, |sheet| sheet.delete_tab("Transactions"));
-        },
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: google-sheets `household`: ", "column"],
-        recovered: "destination household",
-        remedy: "Put back the missing column",
-    },
-    Case {
-        name: "a service that is down",
-        begins: |stage| {
-            stage.book(-150);
-            stage.world.google.server.fail("", 0, u32::MAX, Fault::Drop);
-        },
-        ends: heal,
-        status: 1,
-        title: FAILED,
-        says: &["failed, will be tried again: google-sheets `household`: "],
-        recovered: "destination household",
-        remedy: "",
-    },
-];
-
-/// From what happens to the exit status, the sentence and the one message; nothing while it lasts; one word when it ends.
-#[tokio::test(flavor = "multi_thread")]
-async fn every_cause_is_told_once_and_so_is_its_end() {
-    let running: Vec<_> = CASES.iter().map(|case| tokio::spawn(is_told_once(case))).collect();
-    for case in running {
-        case.await.unwrap();
-    }
-}
-
-async fn is_told_once(case: &Case) {
-    let stage = Stage::new().await;
-    let (report, arrived) = stage.cycle().await;
-    assert_eq!((report.exit_status(), message(&arrived).1), (0, "bankfeed: 12 new transactions"), "{}", case.name);
-    (case.begins)(&stage);
-    let (report, arrived) = stage.scheduled().await;
-    assert_eq!(report.exit_status(), case.status, "{}: {report:?}", case.name);
-    let (_, title, text) = message(&arrived);
-    assert_eq!(title, case.title, "{}", case.name);
-    for part in case.says {
-        assert!(text.contains(part), "{}: `{part}` is not in: {text}", case.name);
-    }
-    assert!(text.lines().next().unwrap().chars().count() < 350, "{}: {text}", case.name);
-    assert!(!text.contains(REFUSED_PASSWORD) && !text.contains("FINV91501"), "{}: {text}", case.name);
-    is_on_the_page(case, &stage, &report).await;
-    for _ in 0..2 {
-        let (report, arrived) = stage.scheduled().await;
-        assert_eq!((report.exit_status(), arrived), (case.status, Vec::new()), "{}: told again", case.name);
-    }
-    (case.ends)(&stage);
-    let (report, arrived) = stage.cycle().await;
-    assert_eq!(report.exit_status(), 0, "{}: {report:?}", case.name);
-    let (_, title, text) = message(&arrived);
-    assert_eq!(title, "bankfeed works again", "{}", case.name);
-    assert!(text.contains("works again, after ") && text.contains(case.recovered), "{}: {text}", case.name);
-    assert_eq!(stage.cycle().await.1, Vec::new(), "{}: its end is told once", case.name);
-}
-
-/// Who signs in to the page reads the whole sentence, as text, and what to do about it.
-async fn is_on_the_page(case: &Case, stage: &Stage, report: &Report) {
-    let page = crate::web::front_page(&stage.world, TOKEN).await;
-    let sources = report.sources.iter().filter_map(|source| source.error.as_ref());
-    let sentence = sources.chain(report.destinations.iter().filter_map(|to| to.error.as_ref())).next().unwrap();
-    let escaped = |text: &str| {
-        [("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\"", "&quot;"), ("'", "&#39;")]
-            .iter()
-            .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
-    };
-    let (class, end) = if case.remedy.is_empty() { ("failing", "</section>") } else { ("attention", "</section>") };
-    let section = page.split(&format!("<section class=\"{class}\"")).nth(1).and_then(|rest| rest.split(end).next());
-    let section = section.unwrap_or_else(|| panic!("{}: the page says nothing of it: {page}", case.name));
-    assert!(section.contains(&escaped(sentence)), "{}: `{sentence}` is not in {section}", case.name);
-    let remedy = section.split("<span class=\"remedy\">").nth(1).unwrap_or_default().split("</span>").next().unwrap();
-    assert!(remedy.contains(case.remedy), "{}: `{}` is not in {section}", case.name, case.remedy);
-    assert_eq!(remedy.is_empty(), case.remedy.is_empty(), "{}: {section}", case.name);
-    assert!(!page.contains("<img src=x") && !page.contains(REFUSED_PASSWORD), "{}", case.name);
 }
 
 #[tokio::test]
