@@ -195,7 +195,7 @@ pub struct GoogleSheets {
     /// Where the owner's own sign-in lies; `None`: a service account writes.
     pub login: Option<PathBuf>,
     /// The OAuth client, where its parts are given instead of its JSON: then `service_account` is its secret alone.
-    pub client: Option<InlineClient>,
+    pub client: Option<Box<InlineClient>>,
     /// API root, with trailing slash; https, or http on loopback.
     pub base_url: Url,
     /// Columns and policies.

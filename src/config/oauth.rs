@@ -26,7 +26,8 @@ impl GoogleSheets {
     /// The service account's key or the OAuth client, as JSON.
     pub fn credentials(&self) -> Result<SecretString, String> {
         let secret = self.service_account.reveal()?;
-        let Some(InlineClient { id, auth_uri, token_uri }) = &self.client else { return Ok(secret) };
+        let Some(client) = &self.client else { return Ok(secret) };
+        let InlineClient { id, auth_uri, token_uri } = &**client;
         let parts = serde_json::json!({
             "client_id": id,
             "client_secret": secret.expose_secret(),

@@ -368,7 +368,7 @@ fn google_sheets(table: &Table<'_>) -> Result<GoogleSheets, Error> {
         tab: table.read("tab", values::title)?.unwrap_or_else(|| transactions(rows.language)),
         service_account,
         login,
-        client,
+        client: client.map(Box::new),
         base_url: table.read("base_url", values::root)?.map_or_else(|| fixed("https://sheets.googleapis.com/"), Ok)?,
         order: table.read("order", |value| value.choice(&orders))?.unwrap_or_default(),
         balances_tab: extra(table, "balances_tab", rows.language, "Balances", "Салда")?,
