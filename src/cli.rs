@@ -12,6 +12,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::config::{self, Config};
 use crate::control::{self, Command, Format, Output, Selection};
 use crate::daemon::{self, Owner};
+use crate::notify::unopened;
 use crate::remote::Shutdown;
 use crate::store::{self, Store};
 use crate::sync::{Request, Verification};
@@ -394,7 +395,7 @@ fn own(config: Config, command: Command, mut output: impl Output + 'static) -> i
     let store = match open_store(&config) {
         Ok(Opened::Ours(store)) => *store,
         Ok(Opened::Theirs(daemon)) => return control::call(daemon, &command, &mut output),
-        Err(status) => return Ok(Some(status)),
+        Err(error) => return Ok(Some(if error == store::Error::Full { ATTENTION } else { STORE })),
     };
     let (stop, shutdown) = Shutdown::new();
     let work = Box::new(move |owner: Owner| execute(&owner, &command, &mut output));
@@ -419,9 +420,16 @@ fn run_daemon(config: Config) -> io::Result<u8> {
             return Ok(STORE);
         }
         // A service is started again after a while, and by then there may be space.
-        Err(ATTENTION) => return Ok(FAILED),
-        Err(status) => return Ok(status),
+        Err(store::Error::Full) => return Ok(FAILED),
+        Err(error) => {
+            // Whoever has it will let go of it: nothing that the owner has to know.
+            if !matches!(error, store::Error::InUse(_)) {
+                runtime()?.block_on(unopened::tell(&config, &explain(&error, &config), chrono::Utc::now()));
+            }
+            return Ok(STORE);
+        }
     };
+    unopened::forget(&config.data_dir);
     let (stop, shutdown) = Shutdown::new();
     let runtime = runtime()?;
     let status = runtime.block_on(daemon::run(config, store, stop, shutdown))?;
@@ -436,7 +444,7 @@ enum Opened {
 }
 
 /// Opens the store, or finds its owner where that has just started.
-fn open_store(config: &Config) -> Result<Opened, u8> {
+fn open_store(config: &Config) -> Result<Opened, store::Error> {
     let error = match Store::open(&config.data_dir) {
         Ok(store) => return Ok(Opened::Ours(Box::new(store))),
         Err(error) => error,
@@ -447,7 +455,7 @@ fn open_store(config: &Config) -> Result<Opened, u8> {
         return Ok(Opened::Theirs(daemon));
     }
     terminal::complain(&explain(&error, config));
-    Err(if error == store::Error::Full { ATTENTION } else { STORE })
+    Err(error)
 }
 
 /// The exit status that an error of the store amounts to.

@@ -23,6 +23,7 @@ mod email;
 mod facts;
 mod plan;
 mod send;
+pub mod unopened;
 
 pub use facts::{Fact, Facts};
 pub use plan::{Event, Notice, Planned, plan};

@@ -118,7 +118,7 @@ fn everything(engine: &Engine) -> Vec<String> {
 
 /// The machine itself: a full disk, a backup that cannot be kept.
 const MACHINE: &str = "this machine";
-const STORE: &str = "the store";
+pub(super) const STORE: &str = "the store";
 
 fn source_subject(name: &str) -> String {
     format!("source {name}")
@@ -294,7 +294,7 @@ pub fn plural(count: u64, thing: &str) -> String {
 }
 
 /// Text on one line, not too long, with account numbers shortened.
-fn presentable(text: &str) -> String {
+pub(super) fn presentable(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let words: Vec<String> = clean.split_whitespace().map(shorten_ibans).collect();
     let text = words.join(" ");

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::facts::{Facts, News, plural};
+use super::facts::{Facts, News, STORE, plural, presentable};
 use crate::config::{Notifier, On};
 use crate::store::{NotifierState, Told};
 
@@ -57,6 +57,14 @@ impl Notice {
             summary: vec!["notices of bankfeed arrive here; `bankfeed check --notify` has sent this one".into()],
             new: 0,
         }
+    }
+
+    /// That the store cannot be opened.
+    pub fn of_the_store(why: &str, now: DateTime<Utc>) -> Notice {
+        let (on, again, text) = (On::Attention, false, format!("needs you: {}", presentable(why)));
+        let (subject, cause) = (STORE.to_owned(), "store".to_owned());
+        let event = Event { on, subject, cause, text, since: now, again };
+        Notice { at: now, on, again, title: title(on, 0), events: vec![event], summary: Vec::new(), new: 0 }
     }
 
     /// Its kind in a word. About nothing at all is only a test.

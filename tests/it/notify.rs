@@ -476,3 +476,59 @@ async fn a_test_notice_goes_to_every_notifier() {
     assert!(output.status.code() == Some(2) && said.contains("has no [[notify]] entry"), "{said}");
     assert_eq!(silent.bank.server.requests(), 0);
 }
+
+/// A daemon that cannot open its store tells so, once for each cause, however often it is started; other commands do not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_cannot_be_opened_is_told_once_by_the_daemon() {
+    use std::os::unix::fs::PermissionsExt;
+    let stage = Stage::with(|notices| {
+        let url = notices.server.url();
+        format!(
+            "[[notify]]\nkind = \"ntfy\"\nurl = \"{url}/topic/home\"\n\n[[notify]]\nkind = \"healthchecks\"\nurl = \"{url}/ping/abc\"\n\n\
+             [[notify]]\nkind = \"webhook\"\nurl = \"{url}/hook\"\non = \"new-rows\"\n"
+        )
+    })
+    .await;
+    stage.cycle().await;
+    let format = stage.world.data_dir().join("FORMAT");
+    let good = std::fs::read_to_string(&format).unwrap();
+    let start = async || {
+        let ended = crate::cli::run(&stage.world, &["run"]).await;
+        assert_eq!(ended.status.code(), Some(4));
+        (stage.notices.take(), String::from_utf8(ended.stderr).unwrap())
+    };
+    std::fs::write(&format, "bankfeed store 9\n").unwrap();
+    assert_eq!(crate::cli::run(&stage.world, &["status"]).await.status.code(), Some(4));
+    assert_eq!(stage.notices.take(), [], "whoever runs a command sees it");
+
+    stage.notices.server.fail_next("/topic", Fault::Status(500, String::new()));
+    let (arrived, said) = start().await;
+    let [Arrived::Ping("fail", text)] = &arrived[..] else { panic!("{arrived:?}") };
+    assert!(text.starts_with("needs you: ") && text.contains("written by another release of bankfeed"), "{text}");
+    assert!(said.contains("notify `ntfy`: not taken (HTTP 500); it is tried again at the next start"), "{said}");
+    let (arrived, _) = start().await;
+    let (priority, title, same) = message(&arrived);
+    assert_eq!((priority, title, same), (4, NEEDS_YOU, text.as_str()));
+    for _ in 0..2 {
+        assert_eq!(start().await.0, []);
+    }
+    let file = stage.world.data_dir().join("told-at-start");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!std::fs::read_to_string(&file).unwrap().contains("http"), "an address is a secret");
+
+    std::fs::write(&format, "something else\n").unwrap();
+    assert_eq!(start().await.0.len(), 2, "another cause");
+    std::fs::write(&format, &good).unwrap();
+    let daemon = crate::cli::Daemon::start(&stage.world).await;
+    daemon.stop().await;
+    assert!(!file.exists());
+    std::fs::write(&format, "something else\n").unwrap();
+    assert_eq!(start().await.0.len(), 2, "the same cause once more, after a while of peace");
+
+    // Where it cannot be noted, it is not told: it would be told at every start.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let (arrived, said) = start().await;
+    assert_eq!(arrived, []);
+    assert!(said.contains("nobody is told, because that could not be noted"), "{said}");
+}
