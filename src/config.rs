@@ -30,7 +30,7 @@ mod words;
 
 pub use keys::known_keys;
 pub use locate::{Environment, find};
-pub use notifier::{Email, Notifier, NotifierKind, On};
+pub use notifier::{Email, Notifier, NotifierKind, On, Safety};
 pub use oauth::InlineClient;
 pub use parse::{load, load_with, machine_timezone};
 pub use secret::Secret;

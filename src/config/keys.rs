@@ -130,6 +130,7 @@ const PINGED: &[Key] = &[key("url", URL_EXPECTED)];
 const EMAIL: &[Key] = &[
     key("host", "the name of a mail server in quotes such as \"smtp.example.com\""),
     key("port", "a whole number from 1 to 65535"),
+    key("tls", "`starttls` or `implicit` in quotes"),
     key("username", "the login name at the mail server in quotes"),
     key("password", SECRET_EXPECTED),
     key("from", "a mail address in quotes such as \"bankfeed@example.com\""),

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bankfeed::config::{
-    Config, DestinationKind, Environment, Error, NotifierKind, On, Order, Secret, SourceKind, Updates, Vanished,
-    known_keys, load_with,
+    Config, DestinationKind, Environment, Error, NotifierKind, On, Order, Safety, Secret, SourceKind, Updates,
+    Vanished, known_keys, load_with,
 };
 use bankfeed::model::{Direction, Field, Language};
 use secrecy::ExposeSecret;
@@ -896,6 +896,20 @@ fn whom_to_tell_is_read_with_sensible_defaults() {
     assert_eq!(config.notifiers[1].on, [On::NewRows]);
     let NotifierKind::Email(email) = &config.notifiers[2].kind else { panic!("the order is the file's") };
     assert!(email.is_local() && email.port == 25 && email.login.is_none());
+    for (keys, expected) in [
+        ("host = \"localhost\"", (25, Safety::Local)),
+        ("host = \"127.0.0.2\"\nport = 465", (465, Safety::Local)),
+        ("host = \"localhost\"\ntls = \"starttls\"", (25, Safety::StartTls)),
+        ("host = \"smtp.example.com\"", (587, Safety::StartTls)),
+        ("host = \"smtp.example.com\"\nport = 25", (25, Safety::StartTls)),
+        ("host = \"smtp.example.com\"\nport = 465", (465, Safety::Implicit)),
+        ("host = \"smtp.example.com\"\nport = 2465\ntls = \"implicit\"", (2465, Safety::Implicit)),
+    ] {
+        let mail = format!("[[notify]]\nkind = \"email\"\n{keys}\nfrom = \"a@example.com\"\nto = \"b@example.com\"\n");
+        let config = valid(format!("{SOURCE}{SHEET}{mail}"));
+        let NotifierKind::Email(email) = &config.notifiers[0].kind else { panic!("it is mail") };
+        assert_eq!((email.port, email.safety), expected, "{keys}");
+    }
 }
 
 #[test]
@@ -906,6 +920,7 @@ fn mistakes_in_whom_to_tell() {
             "kind = \"ntfy\"",
             ":10: notify 1: url is missing, expected an address in quotes, or a table with exactly one of env, file, credential",
         ),
+        (&format!("{mail}\ntls = \"none\""), ":14: notify 1: tls: expected `starttls` or `implicit`, found `none`"),
         (
             "kind = \"ntfi\"",
             ":11: notify 1: kind: expected `ntfy`, `webhook`, `email` or `healthchecks`, found `ntfi`, did you mean `ntfy`?",

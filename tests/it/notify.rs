@@ -8,7 +8,7 @@ use bankfeed::notify::Teller;
 use bankfeed::remote::Shutdown;
 use bankfeed::simulator::Fault;
 use bankfeed::simulator::fibank::{Bank, Door, Entry};
-use bankfeed::simulator::mail::MailServer;
+use bankfeed::simulator::mail::{AUTHORITY, MailServer, Manner, STRANGER};
 use bankfeed::simulator::notices::{Arrived, Notices};
 use bankfeed::store;
 use bankfeed::sync::{Engine, Outcome, Report, Request};
@@ -531,4 +531,66 @@ async fn a_store_that_cannot_be_opened_is_told_once_by_the_daemon() {
     let (arrived, said) = start().await;
     assert_eq!(arrived, []);
     assert!(said.contains("nobody is told, because that could not be noted"), "{said}");
+}
+
+/// `check --notify` with these certificates as the machine's own; the line about the mail.
+async fn mail_line(stage: &Stage, certificates: &str) -> String {
+    let file = stage.world.dir.path().join("certificates.pem");
+    std::fs::write(&file, certificates).unwrap();
+    let mut command = crate::cli::bankfeed(&stage.world, &["check", "--notify"]);
+    command.env("SSL_CERT_FILE", file).env_remove("SSL_CERT_DIR");
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(i32::from(said.contains("FAIL"))), "{said}");
+    said.lines().find(|line| line.contains("notify email")).unwrap_or_else(|| panic!("{said}")).to_owned()
+}
+
+/// Mail goes over TLS in either way, to nobody with a certificate that is not good, and no login goes in the clear.
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_goes_over_tls_or_not_at_all() {
+    let running = [("starttls", Manner::StartTls), ("implicit", Manner::Implicit)];
+    let running = running.map(|(tls, manner)| tokio::spawn(mail_goes_over_tls(tls, manner)));
+    for case in running {
+        case.await.unwrap();
+    }
+}
+
+async fn mail_goes_over_tls(tls: &str, manner: Manner) {
+    let mail = MailServer::start_as(manner).await.unwrap();
+    mail.protect("ivan", "тайна");
+    let stage = Stage::with(|_| {
+        format!(
+            "[[notify]]\nkind = \"email\"\nhost = \"localhost\"\nport = {}\ntls = \"{tls}\"\nusername = \"ivan\"\n\
+             password = \"тайна\"\nfrom = \"a@example.com\"\nto = \"b@example.com\"\n",
+            mail.port()
+        )
+    })
+    .await;
+    let line = mail_line(&stage, AUTHORITY).await;
+    assert!(line.starts_with("ok    notify email: "), "{tls}: {line}");
+    assert!(mail.take()[0].text().starts_with("notices of bankfeed arrive here"), "{tls}");
+    let line = mail_line(&stage, STRANGER).await;
+    let expected = "FAIL  notify email: the mail server's certificate is not good (UnknownIssuer); look at host";
+    assert!(line.starts_with(expected), "{tls}: {line}");
+
+    let text = std::fs::read_to_string(stage.world.config_path()).unwrap();
+    let other_name = text.replace("host = \"localhost\"", "host = \"127.0.0.1\"");
+    crate::world::write_private(&stage.world.config_path(), &other_name);
+    let line = mail_line(&stage, AUTHORITY).await;
+    assert!(line.starts_with("FAIL  notify email: the mail server's certificate is not good ("), "{tls}: {line}");
+    assert_eq!(mail.take(), [], "{tls}");
+    let heard = mail.heard_in_the_clear();
+    assert!(heard.iter().all(|line| line.starts_with("EHLO ") || line == "STARTTLS" || line == "QUIT"), "{heard:?}");
+
+    // One that cannot do it, or that somebody in between has made forget it.
+    let clear = MailServer::start().await.unwrap();
+    clear.protect("ivan", "тайна");
+    let elsewhere = text.replace(&format!("port = {}", mail.port()), &format!("port = {}", clear.port()));
+    crate::world::write_private(&stage.world.config_path(), &elsewhere);
+    let line = mail_line(&stage, AUTHORITY).await;
+    let expected = "FAIL  notify email: no safe connection to the mail server, and nothing is sent without one (";
+    assert!(line.starts_with(expected) && line.ends_with("look at port and tls"), "{tls}: {line}");
+    assert_eq!(clear.take(), []);
+    let heard = clear.heard_in_the_clear();
+    assert!(heard.iter().all(|line| !line.to_uppercase().contains("AUTH")), "{heard:?}");
 }
