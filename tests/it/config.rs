@@ -920,7 +920,7 @@ fn mistakes_in_whom_to_tell() {
             "kind = \"ntfy\"",
             ":10: notify 1: url is missing, expected an address in quotes, or a table with exactly one of env, file, credential",
         ),
-        (&format!("{mail}\ntls = \"none\""), ":14: notify 1: tls: expected `starttls` or `implicit`, found `none`"),
+        (&format!("{mail}\ntls = \"none\""), ":15: notify 1: tls: expected `starttls` or `implicit`, found `none`"),
         (
             "kind = \"ntfi\"",
             ":11: notify 1: kind: expected `ntfy`, `webhook`, `email` or `healthchecks`, found `ntfi`, did you mean `ntfy`?",
