@@ -271,6 +271,8 @@ mod tests {
         let kept = Kept { credentials: vec![("google-client", "/c/google-client".into())] };
         let text = file(&answers, &kept, path, None);
         assert!(text.contains("oauth = { client = { credential = \"google-client\" } }"), "{text}");
+        let unit = include_str!("../../../systemd/bankfeed.service");
+        assert!(unit.lines().any(|line| line == "LoadCredentialEncrypted=google-client"));
     }
 
     #[test]
