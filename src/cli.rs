@@ -73,6 +73,9 @@ enum Sub {
         /// Record in a new file what the bank answers, every name, number and secret replaced
         #[arg(long, value_name = "FILE")]
         trace: Option<PathBuf>,
+        /// Also send a test notice to each [[notify]]
+        #[arg(long, conflicts_with = "trace")]
+        notify: bool,
     },
     /// Sign in by hand where a key is not enough; without NAME: say where that can be done
     Login {
@@ -270,8 +273,9 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         Sub::Login { name, paste } => {
             return with_config(cli.config.as_deref(), |config| login::run(config, name, paste));
         }
-        Sub::Check { trace: None } => (Command::Check, None),
-        Sub::Check { trace: Some(file) } => {
+        Sub::Check { trace: None, notify: false } => (Command::Check, None),
+        Sub::Check { trace: None, notify: true } => (Command::CheckNotify, None),
+        Sub::Check { trace: Some(file), .. } => {
             return with_config(cli.config.as_deref(), |config| check::record(config, &file));
         }
         Sub::Sync { source, destination, dry_run, json } => {
@@ -371,6 +375,7 @@ fn own(config: Config, command: Command, mut output: impl Output + 'static) -> i
         command,
         Command::Sync { .. }
             | Command::Check
+            | Command::CheckNotify
             | Command::Trace
             | Command::Verify { .. }
             | Command::Restore { .. }
@@ -379,7 +384,11 @@ fn own(config: Config, command: Command, mut output: impl Output + 'static) -> i
     let missing = if sends { config.missing_secrets() } else { Vec::new() };
     if let Some(first) = missing.first() {
         // A check tells everything at once; for the others one reason is enough.
-        let told = if command == Command::Check { &missing[..] } else { std::slice::from_ref(first) };
+        let told = if matches!(command, Command::Check | Command::CheckNotify) {
+            &missing[..]
+        } else {
+            std::slice::from_ref(first)
+        };
         told.iter().for_each(|error| terminal::complain(error));
         return Ok(Some(USAGE));
     }
@@ -462,6 +471,7 @@ pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io:
     let done = ready.map_err(Failure::from).and_then(|()| match command {
         Command::Sync { request, json } => sync::execute(owner, request, *json, output),
         Command::Check => check::execute(owner, output),
+        Command::CheckNotify => check::execute_and_notify(owner, output),
         Command::Trace => check::trace(owner, output),
         Command::SignIn { name } => login::sign_in(owner, name, output),
         Command::KeepLogin { name, session } => login::keep(owner, name, session, output),

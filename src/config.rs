@@ -21,6 +21,7 @@ mod enrichment;
 mod keys;
 mod locate;
 mod notifier;
+mod oauth;
 mod parse;
 mod reader;
 mod secret;
@@ -29,7 +30,8 @@ mod words;
 
 pub use keys::known_keys;
 pub use locate::{Environment, find};
-pub use notifier::{Email, Notifier, NotifierKind, On};
+pub use notifier::{Email, Notifier, NotifierKind, On, Safety};
+pub use oauth::InlineClient;
 pub use parse::{load, load_with, machine_timezone, reload};
 pub use secret::Secret;
 
@@ -194,6 +196,8 @@ pub struct GoogleSheets {
     pub service_account: Secret,
     /// Where the owner's own sign-in lies; `None`: a service account writes.
     pub login: Option<PathBuf>,
+    /// The OAuth client, where its parts are given instead of its JSON: then `service_account` is its secret alone.
+    pub client: Option<Box<InlineClient>>,
     /// API root, with trailing slash; https, or http on loopback.
     pub base_url: Url,
     /// Columns and policies.

@@ -41,6 +41,8 @@ pub enum Command {
     },
     /// Proves sources and destinations live.
     Check,
+    /// The same, and a test notice to each notifier.
+    CheckNotify,
     /// What the sources really answer, values replaced.
     Trace,
     /// Signs in to a bank, asking whoever calls for the code that the bank asks for.

@@ -5,11 +5,10 @@ use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use secrecy::ExposeSecret;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Level;
@@ -23,23 +22,24 @@ use crate::store::{self, Store};
 use crate::sync::{Applied, Checked, Engine, Report, Request, Restored, Step, Verification, Verified, Watcher};
 use crate::web;
 
+mod awake;
+mod clock;
 mod handover;
 mod journal;
 mod rest;
 
+pub use awake::{Ended, run};
 pub use handover::Handover;
 use handover::Notes;
 use journal::Journal;
 use rest::Activity;
+pub use rest::{rest, turn_away};
 
 /// Hands waiting at most; one more is told to come back later.
 const QUEUE: usize = 8;
 
 /// How long a request in flight may take to end after the stop signal.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Longest sleep of the clock: the machine may have slept, or somebody may have set its time.
-const LONGEST_SLEEP: Duration = Duration::from_secs(15 * 60);
 
 /// One thing for the worker to do.
 enum Job {
@@ -49,6 +49,7 @@ enum Job {
     Rules(bool, Watcher, oneshot::Sender<Result<(Applied, Report), store::Error>>),
     Verify(Verification, Watcher, oneshot::Sender<Result<Vec<Verified>, store::Error>>),
     Restore(Box<config::Destination>, Vec<String>, Watcher, oneshot::Sender<Result<Restored, store::Error>>),
+    Remind(oneshot::Sender<()>),
 }
 
 /// The owner of the store, as the commands see it.
@@ -58,6 +59,8 @@ pub struct Owner {
     pub engine: Arc<Engine>,
     /// Whether this is the daemon.
     pub is_daemon: bool,
+    /// Rung when a session was kept: the clock looks anew at what ends when.
+    pub kept: Arc<tokio::sync::Notify>,
     jobs: mpsc::Sender<Job>,
     activity: Activity,
 }
@@ -178,125 +181,6 @@ pub fn open_page(owner: &Owner, listener: Option<TcpListener>) -> io::Result<Opt
     web::open(http, listener, owner.engine.clone(), execute, begin).map(Some)
 }
 
-/// How the daemon's time awake ended.
-pub enum Ended {
-    /// It was told to stop.
-    Stopped,
-    /// There is nothing to do; the store is closed.
-    Resting(Box<Handover>),
-}
-
-/// Runs the daemon, anew or after a rest, until it is told to stop or may rest.
-pub async fn run(
-    config: Config,
-    store: Store,
-    stop: watch::Sender<bool>,
-    shutdown: Shutdown,
-    rested: Option<Handover>,
-) -> io::Result<Ended> {
-    let lock = store.lock()?;
-    let (control, page, notes) = match rested {
-        Some(Handover { control, page, notes, .. }) => (control, page, Some(notes)),
-        None => (control::listen(store.data_dir())?, None, None),
-    };
-    let (patience, due) = (rest::patience(notes.as_ref()), notes.as_ref().and_then(|notes| notes.due));
-    let (path, text) = (config.path.clone(), config.text.clone());
-    let is_new = notes.is_none();
-    let kept = control.try_clone()?;
-    let Started { owner, worker, serving } = start(config, store, shutdown, control, Some(notes.unwrap_or_default()))?;
-    let page = match open_page(&owner, page) {
-        // Rows matter more than the page: a daemon that has worked so far goes on without.
-        Err(error) if !is_new => {
-            tracing::error!("{error}");
-            None
-        }
-        page => page?,
-    };
-    if is_new {
-        page.iter().for_each(|page| tracing::info!("the page is at http://{}", page.address));
-        notify(&[sd_notify::NotifyState::Ready]);
-        tracing::info!("ready, {}", next_text(&owner));
-    }
-    let due = Arc::new(Mutex::new(due));
-    let clock = tokio::spawn(clock(owner.clone(), due.clone(), is_new));
-    let watchdog = tokio::spawn(watchdog());
-    let is_due = || *due.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_held = || !owner.engine.store.is_well() || page.as_ref().is_some_and(web::Page::is_in_use);
-    let stopped = tokio::select! {
-        () = stop_signal() => true,
-        () = owner.activity.may_rest(patience, is_due, is_held) => false,
-    };
-    // From here on nobody is let in any more; whoever comes waits at the sockets.
-    serving.abort();
-    let due = is_due();
-    if stopped {
-        notify(&[sd_notify::NotifyState::Stopping]);
-        tracing::info!("stopping");
-    }
-    stop.send_replace(true);
-    let page = page.map(web::Page::close);
-    // The request in flight ends and what it did is recorded; then the worker ends.
-    let worked = tokio::time::timeout(GRACE, worker).await;
-    if worked.is_err() {
-        tracing::warn!(
-            "a request did not end within {} s; what became of it is settled at the next start",
-            GRACE.as_secs()
-        );
-    }
-    clock.abort();
-    watchdog.abort();
-    if stopped {
-        return Ok(Ended::Stopped);
-    }
-    let (told, journal) = worked.map_err(io::Error::other)?.map_err(io::Error::other)?;
-    let (_, _) = tokio::join!(serving, clock);
-    let page = match page {
-        Some(page) => Some(page.await?),
-        None => None,
-    };
-    let text = text.expose_secret().to_owned();
-    let notes = Notes { path, text, journal, told, due, patience };
-    Ok(Ended::Resting(Box::new(Handover { lock, control: kept, page, notes })))
-}
-
-/// Rests until it is time or somebody comes; `false`: it was told to stop.
-pub async fn rest(handover: &Handover, due: Option<DateTime<Utc>>) -> io::Result<bool> {
-    let time = async {
-        match due {
-            Some(due) => drop(sleep_until(due, &Shutdown::never()).await),
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = stop_signal() => {
-            notify(&[sd_notify::NotifyState::Stopping]);
-            tracing::info!("stopping");
-            Ok(false)
-        }
-        needed = rest::until_needed(handover, time) => needed.map(|()| true),
-        () = watchdog() => Ok(true),
-    }
-}
-
-/// Tells the commands that wait for a daemon that cannot work why it cannot.
-pub fn turn_away(handover: &Handover, why: &str) {
-    notify(&[sd_notify::NotifyState::Status(why)]);
-    while let Ok((stream, _)) = handover.control.accept() {
-        let why = why.to_owned();
-        std::thread::spawn(move || {
-            let told = control::answer(stream, |_, output| {
-                output.talk(&format!("bankfeed: {why}\n"))?;
-                Ok(crate::cli::ATTENTION)
-            });
-            if let Err(error) = told {
-                tracing::debug!("a command went away: {error}");
-            }
-        });
-    }
-    // A browser shows that nobody answers.
-    while handover.page.as_ref().is_some_and(|page| page.accept().is_ok()) {}
-}
-
 /// The tasks of an owner.
 struct Started {
     owner: Owner,
@@ -316,7 +200,7 @@ fn start(
     let engine =
         Arc::new(Engine { config: Arc::new(config), store: Arc::new(store), backoff: Backoff::default(), shutdown });
     let (jobs, queue) = mpsc::channel(QUEUE);
-    let owner = Owner { engine: engine.clone(), is_daemon, jobs, activity: Activity::default() };
+    let owner = Owner { engine: engine.clone(), is_daemon, kept: Arc::default(), jobs, activity: Activity::default() };
     listener.set_nonblocking(true)?;
     let listener = UnixListener::from_std(listener)?;
     let worker = tokio::spawn(worker(engine, queue, owner.activity.clone(), notes));
@@ -374,6 +258,10 @@ async fn worker(
                 let restored = engine.restore(&destination, &ids, &watcher).await;
                 drop(reply.send(restored));
             }
+            Job::Remind(reply) => {
+                clock::remind(&engine, &mut teller).await;
+                let _ = reply.send(());
+            }
         }
     }
 }
@@ -394,57 +282,6 @@ fn log(journal: &mut Journal, report: &Result<Report, store::Error>, took: Durat
             Level::WARN => tracing::warn!("{line}"),
             _ => tracing::info!("{line}"),
         }
-    }
-}
-
-/// Asks for cycles when the schedule says so, and notes when that is. After a rest it goes on with what was noted.
-async fn clock(owner: Owner, due: Arc<Mutex<Option<DateTime<Utc>>>>, is_new: bool) {
-    let due = || due.lock().unwrap_or_else(PoisonError::into_inner);
-    let Engine { config, store, shutdown, .. } = &*owner.engine;
-    let last: Option<DateTime<Utc>> = match store.runs::<Report>(1) {
-        Ok(runs) => {
-            runs.first().and_then(|run| DateTime::parse_from_rfc3339(&run.started).ok()).map(|time| time.to_utc())
-        }
-        Err(error) => return tracing::error!("{error}"),
-    };
-    let now = Utc::now();
-    // A store that has never seen a run has missed none.
-    let missed = last.is_some_and(|last| schedule::missed(&config.schedule, last, now, config.timezone));
-    if is_new && config.catch_up && missed {
-        cycle(&owner).await;
-    }
-    while !shutdown.requested() {
-        let Some(next) = owner.next_run() else {
-            notify(&[sd_notify::NotifyState::Status("no schedule: cycles run when asked for")]);
-            return shutdown.wait().await;
-        };
-        notify(&[sd_notify::NotifyState::Status(&next_text(&owner))]);
-        let at = *due().get_or_insert_with(|| next + config.jitter.mul_f64(fastrand::f64()));
-        if sleep_until(at, shutdown).await {
-            cycle(&owner).await;
-        }
-        *due() = None;
-    }
-}
-
-/// Sleeps until that instant by the wall clock; `false`: stopped before.
-async fn sleep_until(instant: DateTime<Utc>, shutdown: &Shutdown) -> bool {
-    loop {
-        let Ok(left) = (instant - Utc::now()).to_std() else { return true };
-        tokio::select! {
-            () = tokio::time::sleep(left.min(LONGEST_SLEEP)) => {}
-            () = shutdown.wait() => return false,
-        }
-    }
-}
-
-async fn cycle(owner: &Owner) {
-    notify(&[sd_notify::NotifyState::Status("a cycle is running")]);
-    let (reply, answer) = oneshot::channel();
-    let watcher: Watcher = Arc::new(|_| {});
-    if owner.jobs.send(Job::Cycle(Request::default(), watcher, reply)).await.is_ok() {
-        // The worker logs how it went.
-        drop(answer.await);
     }
 }
 

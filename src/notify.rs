@@ -23,6 +23,7 @@ mod email;
 mod facts;
 mod plan;
 mod send;
+pub mod unopened;
 
 pub use facts::{Fact, Facts};
 pub use plan::{Event, Notice, Planned, plan};
@@ -89,17 +90,29 @@ impl Teller {
             Ok(facts) => facts,
             Err(error) => return tracing::warn!("nobody is told how the cycle went: {error}"),
         };
-        let planned: Vec<(&Notifier, NotifierState, Planned)> = engine
-            .config
-            .notifiers
-            .iter()
+        self.tell(&facts, engine.config.notifiers.iter(), now).await;
+    }
+
+    /// Tells what is due before another cycle: that a session ends. A dead man's switch hears of cycles only.
+    pub async fn remind(&mut self, now: DateTime<Utc>) {
+        let engine = self.engine.clone();
+        let facts = facts::sessions(&engine, now);
+        if facts.wrong.is_empty() || engine.shutdown.requested() {
+            return;
+        }
+        let hears = |notifier: &&Notifier| !matches!(notifier.kind, NotifierKind::Healthchecks { .. });
+        self.tell(&facts, engine.config.notifiers.iter().filter(hears), now).await;
+    }
+
+    async fn tell(&mut self, facts: &Facts, notifiers: impl Iterator<Item = &Notifier>, now: DateTime<Utc>) {
+        let planned: Vec<(&Notifier, NotifierState, Planned)> = notifiers
             .map(|notifier| {
                 let state = self.recall(notifier);
-                let planned = self.plan(notifier, &state, &facts, now);
+                let planned = self.plan(notifier, &state, facts, now);
                 (notifier, state, planned)
             })
             .collect();
-        let telling = planned.iter().map(|(notifier, _, planned)| tell(notifier, planned, &facts));
+        let telling = planned.iter().map(|(notifier, _, planned)| tell(notifier, planned, facts));
         let told = futures_util::future::join_all(telling).await;
         for ((notifier, before, planned), told) in planned.into_iter().zip(told) {
             self.conclude(notifier, before, planned, told, now);
@@ -173,6 +186,20 @@ impl Teller {
     }
 }
 
+/// Sends each notifier a test notice, in their order what came of it. Nothing of it is remembered.
+pub async fn test(notifiers: &[Notifier], now: DateTime<Utc>) -> Vec<Result<(), String>> {
+    let notice = Notice::test(now);
+    let telling = notifiers.iter().map(|notifier| async {
+        if matches!(notifier.kind, NotifierKind::Healthchecks { .. }) {
+            // A line in its log, which changes nothing about what it waits for.
+            within_patience(send::ping(notifier, "log", &notice.text())).await
+        } else {
+            within_patience(hand_over(notifier, &notice)).await
+        }
+    });
+    futures_util::future::join_all(telling).await
+}
+
 /// Tells one notifier what is planned. `false`: there was nothing to say.
 async fn tell(notifier: &Notifier, planned: &Planned, facts: &Facts) -> Result<bool, String> {
     if matches!(notifier.kind, NotifierKind::Healthchecks { .. }) {
@@ -180,13 +207,14 @@ async fn tell(notifier: &Notifier, planned: &Planned, facts: &Facts) -> Result<b
         return within_patience(send::ping(notifier, path, &text)).await.map(|()| true);
     }
     let Some(notice) = &planned.notice else { return Ok(false) };
-    let telling = async {
-        match &notifier.kind {
-            NotifierKind::Email(email) => email::send(notifier, email, notice).await,
-            _ => send::post(notifier, notice).await,
-        }
-    };
-    within_patience(telling).await.map(|()| true)
+    within_patience(hand_over(notifier, notice)).await.map(|()| true)
+}
+
+async fn hand_over(notifier: &Notifier, notice: &Notice) -> Result<(), String> {
+    match &notifier.kind {
+        NotifierKind::Email(email) => email::send(notifier, email, notice).await,
+        _ => send::post(notifier, notice).await,
+    }
 }
 
 async fn within_patience(telling: impl Future<Output = Result<(), String>>) -> Result<(), String> {

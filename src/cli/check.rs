@@ -3,11 +3,14 @@
 use std::io;
 use std::path::Path;
 
+use chrono::Utc;
+
 use super::terminal::{Terminal, complain};
 use super::{Done, FAILED, USAGE, in_turn};
 use crate::config::Config;
 use crate::control::{Command, Output};
 use crate::daemon::Owner;
+use crate::notify;
 use crate::sync::{Checked, Outcome};
 
 /// Checks and prints one line per finding.
@@ -17,6 +20,26 @@ pub(super) fn execute(owner: &Owner, output: &mut dyn Output) -> Done {
     let checked = owner.check(output)??;
     output.data(&findings(&checked))?;
     Ok(status(&checked))
+}
+
+/// The same, and tells each notifier something.
+pub(super) fn execute_and_notify(owner: &Owner, output: &mut dyn Output) -> Done {
+    if owner.engine.config.notifiers.is_empty() {
+        output
+            .talk("bankfeed: the configuration has no [[notify]] entry, so nobody would be told anything; add one\n")?;
+        return Ok(USAGE);
+    }
+    let checked = execute(owner, output)?;
+    let told = tokio::runtime::Handle::current().block_on(notify::test(&owner.engine.config.notifiers, Utc::now()));
+    for (notifier, told) in owner.engine.config.notifiers.iter().zip(&told) {
+        let (word, text) = match told {
+            Ok(()) => ("ok  ", "a test notice is on its way; look whether it arrives"),
+            Err(why) => ("FAIL", why.as_str()),
+        };
+        output.data(&format!("{word}  notify {}: {text}\n", notifier.name))?;
+    }
+    let failed = told.iter().any(Result::is_err);
+    Ok(if checked == 0 && failed { FAILED } else { checked })
 }
 
 /// Records: the recording is data, the findings are talk.

@@ -14,6 +14,7 @@ use self::keep::Keeper;
 use super::terminal::complain;
 use super::{USAGE, simulate};
 use crate::config::{self, Environment, answer};
+use crate::destination::google_sheets::user::OAuthClient;
 use crate::schedule::Schedule;
 
 pub(super) mod ask;
@@ -42,11 +43,28 @@ struct Answers {
 
 struct Google {
     spreadsheet: String,
-    /// Where the service account's key is, and what it says.
+    /// Where the downloaded file is, and what it says.
     key_file: PathBuf,
     key: SecretString,
-    /// The address to share the spreadsheet with.
-    account: String,
+    writer: Writer,
+}
+
+/// In whose name rows are written.
+enum Writer {
+    /// A service account with this address, to share the spreadsheet with.
+    Robot(String),
+    /// The owner, who signs in in a browser.
+    Owner,
+}
+
+impl Writer {
+    /// Name of the credential.
+    fn credential(&self) -> &'static str {
+        match self {
+            Writer::Robot(_) => "google-key",
+            Writer::Owner => "google-client",
+        }
+    }
 }
 
 struct Airtable {
@@ -127,19 +145,27 @@ fn destinations(text: &str) -> Result<(bool, bool), String> {
 
 fn google(asker: &mut Asker) -> Result<Google, Stop> {
     asker.say(
-        "\nGoogle Sheets: a robot user of your own (a service account) writes into your spreadsheet, and sees no other.\n\
+        "\nGoogle Sheets:\n\
          \x20 1. At https://console.cloud.google.com/ make a project, and enable the Google Sheets API in it.\n\
-         \x20 2. Under IAM & Admin > Service Accounts make one (no roles); its Keys > Add key > JSON downloads a file.\n\
+         \x20 2. Get a file from there, in one of two ways; which one you took is seen from the file.\n\
+         \x20    The usual way: a robot user of your own (a service account), which sees only what you share with it.\n\
+         \x20      Under IAM & Admin > Service Accounts make one (no roles); its Keys > Add key > JSON downloads the file.\n\
+         \x20    Where that is forbidden: you sign in yourself, once, in a browser; the sign-in opens all your spreadsheets.\n\
+         \x20      Under Google Auth Platform set the app up and publish it (in testing, sign-ins end after seven days);\n\
+         \x20      under Clients make one of the type Desktop app, and download its JSON.\n\
          \x20 3. Open your spreadsheet, or a new one (https://sheets.new).\n",
     );
     let spreadsheet = asker.ask("Address of the spreadsheet, or its id", None, answer::spreadsheet)?;
-    let (key_file, key, account) = asker.ask("Path of the downloaded key", None, key)?;
-    asker.say(&format!("  4. Share the spreadsheet with {account} as Editor.\n"));
-    Ok(Google { spreadsheet, key_file, key, account })
+    let (key_file, key, writer) = asker.ask("Path of the downloaded file", None, key)?;
+    match &writer {
+        Writer::Robot(account) => asker.say(&format!("  4. Share the spreadsheet with {account} as Editor.\n")),
+        Writer::Owner => asker.say("  You will sign in once this is written.\n"),
+    }
+    Ok(Google { spreadsheet, key_file, key, writer })
 }
 
-/// Reads a service account's key. What is wrong is said without showing any of it.
-fn key(path: &str) -> Result<(PathBuf, SecretString, String), String> {
+/// Reads a service account's key, or an OAuth client. What is wrong is said without showing any of it.
+fn key(path: &str) -> Result<(PathBuf, SecretString, Writer), String> {
     let path = match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
         (Some(rest), Some(home)) => Path::new(&home).join(rest),
         _ => PathBuf::from(path),
@@ -150,13 +176,17 @@ fn key(path: &str) -> Result<(PathBuf, SecretString, String), String> {
     }
     let text = std::fs::read_to_string(&path).map_err(|error| format!("cannot read it: {error}"))?;
     let json: serde_json::Value =
-        serde_json::from_str(&text).map_err(|_| "it is not JSON; the key is the file that was downloaded")?;
-    if json.get("installed").is_some() || json.get("web").is_some() {
-        return Err("it is an OAuth client; make a key for a service account instead".into());
+        serde_json::from_str(&text).map_err(|_| "it is not JSON; it must be the file that was downloaded")?;
+    if json.get("web").is_some() {
+        return Err("it is an OAuth client for a web site; make one of the type Desktop app".into());
+    }
+    if json.get("installed").is_some() {
+        OAuthClient::read(&text).map_err(|_| "it is no whole OAuth client; download its JSON again")?;
+        return Ok((path, SecretString::from(text), Writer::Owner));
     }
     let account = json["client_email"].as_str().filter(|_| json["private_key"].is_string());
     let account = account.ok_or("it is no service account's key; it lacks client_email or private_key")?.to_owned();
-    Ok((path, SecretString::from(text), account))
+    Ok((path, SecretString::from(text), Writer::Robot(account)))
 }
 
 fn airtable(asker: &mut Asker) -> Result<Airtable, Stop> {
@@ -180,7 +210,7 @@ fn airtable(asker: &mut Asker) -> Result<Airtable, Stop> {
 impl Answers {
     /// Every secret with the name it has as a credential.
     fn secrets(&self) -> Vec<(&'static str, &str)> {
-        let google = self.google.iter().map(|google| ("google-key", google.key.expose_secret()));
+        let google = self.google.iter().map(|google| (google.writer.credential(), google.key.expose_secret()));
         let airtable = self.airtable.iter().map(|airtable| ("airtable-token", airtable.token.expose_secret()));
         [("fibank-password", self.password.expose_secret())].into_iter().chain(google).chain(airtable).collect()
     }

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::init::ask::{Asker, Stop};
 use super::terminal::{Terminal, complain};
 use super::{ATTENTION, Done, FAILED, Failure, USAGE, in_turn, runtime};
-use crate::config::{Config, DestinationKind, Secret, SourceKind};
+use crate::config::{Config, DestinationKind, GoogleSheets, SourceKind};
 use crate::control::{Command, Hidden, Output};
 use crate::daemon::Owner;
 use crate::destination::google_sheets::user::{self, Login, OAuthClient};
@@ -44,7 +44,7 @@ pub(super) fn run(config: Config, name: Option<String>, pastes: bool) -> io::Res
         complain(&format!("destination `{name}` is no bank; without --paste it signs in in a browser"));
         return Ok(USAGE);
     }
-    let client = client.reveal().and_then(|text| OAuthClient::read(text.expose_secret()));
+    let client = client.credentials().and_then(|text| OAuthClient::read(text.expose_secret()));
     let client = match client {
         Ok(client) => client,
         Err(why) => {
@@ -125,6 +125,7 @@ fn keep_bank(owner: &Owner, name: &str, session: &Kept, output: &mut dyn Output)
     let Some(path) = bank(&owner.engine.config, name) else { return another_configuration(output) };
     let kept = write_private(path, &session.to_text());
     if kept.is_ok() {
+        owner.kept.notify_one();
         release(owner, name, output)?;
     }
     tell_kept(name, path, kept, output)
@@ -202,10 +203,10 @@ fn bank<'a>(config: &'a Config, name: &str) -> Option<&'a Path> {
 }
 
 /// The OAuth client of this destination, and where its session lies.
-fn found<'a>(config: &'a Config, name: &str) -> Option<(&'a Secret, &'a Path)> {
+fn found<'a>(config: &'a Config, name: &str) -> Option<(&'a GoogleSheets, &'a Path)> {
     let destination = config.destinations.iter().find(|destination| destination.name == name)?;
     match &destination.kind {
-        DestinationKind::GoogleSheets(sheets) => Some((&sheets.service_account, sheets.login.as_deref()?)),
+        DestinationKind::GoogleSheets(sheets) => Some((sheets, sheets.login.as_deref()?)),
         DestinationKind::Airtable(_) => None,
     }
 }

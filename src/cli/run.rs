@@ -6,9 +6,10 @@ use std::path::Path;
 use chrono::{TimeDelta, Utc};
 use tokio::runtime::Runtime;
 
-use super::{ATTENTION, FAILED, Opened, STORE, USAGE, open_store, refuse, runtime, terminal, with_config};
+use super::{FAILED, Opened, STORE, USAGE, explain, open_store, refuse, runtime, terminal, with_config};
 use crate::config::{self, Config};
 use crate::daemon::{self, Ended, Handover};
+use crate::notify::unopened;
 use crate::remote::Shutdown;
 use crate::store::{self, Store};
 
@@ -44,7 +45,7 @@ fn go_on(config: &Config, mut rested: Option<Handover>) -> io::Result<u8> {
     loop {
         let runtime = runtime()?;
         if let Some(rested) = &rested
-            && !runtime.block_on(daemon::rest(rested, rested.notes.due))?
+            && !runtime.block_on(daemon::rest(rested, rested.notes.clock.due()))?
         {
             return Ok(0);
         }
@@ -70,7 +71,10 @@ fn open(runtime: &Runtime, config: &Config, rested: Option<&Handover>) -> io::Re
     loop {
         let lock = rested.map(|rested| rested.lock.try_clone()).transpose()?;
         let error = match open_store(config, lock) {
-            Ok(Opened::Ours(store)) => return Ok(Ok(*store)),
+            Ok(Opened::Ours(store)) => {
+                unopened::forget(&config.data_dir);
+                return Ok(Ok(*store));
+            }
             Ok(Opened::Theirs(_)) => {
                 let dir = config.data_dir.display();
                 terminal::complain(&format!("another bankfeed process owns {dir}; only one daemon can"));
@@ -79,8 +83,13 @@ fn open(runtime: &Runtime, config: &Config, rested: Option<&Handover>) -> io::Re
             Err(error) => error,
         };
         let Some(rested) = rested.filter(|_| error == store::Error::Full) else {
-            // A service is started again after a while, and by then there may be space.
-            return Ok(Err(Some(refuse(&error, config)).filter(|status| *status != ATTENTION).unwrap_or(FAILED)));
+            let status = refuse(&error, config);
+            // Whoever has it will let go of it, and a service is started again after a while, when there may be space:
+            // nothing that the owner has to know.
+            if !matches!(error, store::Error::InUse(_) | store::Error::Full) {
+                runtime.block_on(unopened::tell(config, &explain(&error, config), Utc::now()));
+            }
+            return Ok(Err(if error == store::Error::Full { FAILED } else { status }));
         };
         if !std::mem::replace(&mut said, true) {
             tracing::error!("{error}");

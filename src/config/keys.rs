@@ -85,7 +85,15 @@ pub(super) const GOOGLE_SHEETS: &[Key] = &[
     key("oauth", "a table such as { client = { file = \"/etc/bankfeed/google-client.json\" } }"),
 ];
 
-pub(super) const OAUTH: &[Key] = &[key("client", "the JSON of an OAuth client, as a secret")];
+pub(super) const OAUTH: &[Key] =
+    &[key("client", "the JSON of an OAuth client as a secret, or { id = \"…\", secret = … }")];
+
+pub(super) const CLIENT: &[Key] = &[
+    key("id", "the client's id in quotes, such as \"….apps.googleusercontent.com\""),
+    key("secret", SECRET_EXPECTED),
+    key("auth_uri", BASE_URL_EXPECTED),
+    key("token_uri", BASE_URL_EXPECTED),
+];
 
 pub(super) const AIRTABLE: &[Key] = &[
     key("base", "the base's id `app…` in quotes"),
@@ -122,6 +130,7 @@ const PINGED: &[Key] = &[key("url", URL_EXPECTED)];
 const EMAIL: &[Key] = &[
     key("host", "the name of a mail server in quotes such as \"smtp.example.com\""),
     key("port", "a whole number from 1 to 65535"),
+    key("tls", "`starttls` or `implicit` in quotes"),
     key("username", "the login name at the mail server in quotes"),
     key("password", SECRET_EXPECTED),
     key("from", "a mail address in quotes such as \"bankfeed@example.com\""),

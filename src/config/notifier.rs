@@ -83,14 +83,27 @@ pub enum NotifierKind {
 pub struct Email {
     /// The mail server.
     pub host: String,
-    /// Its port: 465 speaks TLS at once, every other one by STARTTLS, on this machine without.
+    /// Its port.
     pub port: u16,
+    /// How the connection is made safe.
+    pub safety: Safety,
     /// Login name and password, where the server wants them.
     pub login: Option<(String, Secret)>,
     /// The sender.
     pub from: String,
     /// The recipients.
     pub to: Vec<String>,
+}
+
+/// How a connection to a mail server is made safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Safety {
+    /// It never leaves this machine.
+    Local,
+    /// TLS by STARTTLS, and nothing without it.
+    StartTls,
+    /// TLS before the first word.
+    Implicit,
 }
 
 impl Email {
@@ -192,9 +205,16 @@ fn email(table: &Table<'_>) -> Result<Email, Error> {
     let from = table.require("from", mailbox)?;
     let to = table.require("to", mailboxes)?;
     let port = table.read("port", |value| value.whole(1..=65_535))?;
-    let mut email = Email { host, port: 0, login, from, to };
+    let tls =
+        table.read("tls", |value| value.choice(&[("starttls", Safety::StartTls), ("implicit", Safety::Implicit)]))?;
+    let mut email = Email { host, port: 0, safety: Safety::Local, login, from, to };
     let usual = if email.is_local() { PORTS[2] } else { PORTS[0] };
     email.port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(usual);
+    email.safety = tls.unwrap_or(match email.port {
+        _ if email.is_local() => Safety::Local,
+        port if port == PORTS[1] => Safety::Implicit,
+        _ => Safety::StartTls,
+    });
     Ok(email)
 }
 

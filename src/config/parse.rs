@@ -15,7 +15,7 @@ use super::reader::{File, Table, Value};
 use super::words::{did_you_mean, one_of, quote};
 use super::{
     Airtable, Config, Destination, DestinationKind, Error, Fibank, Filter, GoogleSheets, Http, Order, Rows, Secret,
-    Source, SourceKind, Updates, Vanished, enrichment, notifier, values,
+    Source, SourceKind, Updates, Vanished, enrichment, notifier, oauth, values,
 };
 use crate::model::{Direction, Language};
 
@@ -362,9 +362,10 @@ fn fibank(table: &Table<'_>) -> Result<Fibank, Error> {
 
 fn google_sheets(table: &Table<'_>) -> Result<GoogleSheets, Error> {
     let rows = rows(table)?;
-    let oauth = table.read("oauth", values::oauth)?;
+    let oauth = table.read("oauth", oauth::read)?;
     let key = table.read("service_account", values::service_account)?;
     let login = oauth.is_some().then(PathBuf::new);
+    let (oauth, client) = oauth.map_or((None, None), |(secret, client)| (Some(secret), client));
     let service_account = match (key, oauth) {
         (Some(_), Some(_)) => {
             let at = table.read("oauth", |value| Ok(value.at))?.unwrap_or_default();
@@ -379,6 +380,7 @@ fn google_sheets(table: &Table<'_>) -> Result<GoogleSheets, Error> {
         tab: table.read("tab", values::title)?.unwrap_or_else(|| transactions(rows.language)),
         service_account,
         login,
+        client: client.map(Box::new),
         base_url: table.read("base_url", values::root)?.map_or_else(|| fixed("https://sheets.googleapis.com/"), Ok)?,
         order: table.read("order", |value| value.choice(&orders))?.unwrap_or_default(),
         balances_tab: extra(table, "balances_tab", rows.language, "Balances", "Салда")?,

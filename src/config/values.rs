@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use toml::de::DeValue;
 use url::{Host, Url};
 
-use super::keys::{COLUMN, OAUTH, SECRET};
+use super::keys::{COLUMN, SECRET};
 use super::reader::Value;
 use super::words::{did_you_mean, nearest, one_of, quote};
 use super::{Column, Error, Secret};
@@ -183,7 +183,7 @@ pub(super) fn root(value: &Value<'_>) -> Result<Url, Error> {
 }
 
 /// An address that secrets may be sent to. Never repeated in errors: it may have a password in it.
-fn address(value: &Value<'_>) -> Result<Url, Error> {
+pub(super) fn address(value: &Value<'_>) -> Result<Url, Error> {
     service_address(value.text()?, false).map_err(|why| value.error(why))
 }
 
@@ -297,13 +297,6 @@ pub(super) fn service_account(value: &Value<'_>) -> Result<Secret, Error> {
         return Err(value.error("expected the JSON key itself, or { file = \"…\" } with the path of the key file"));
     }
     secret(value)
-}
-
-/// The OAuth client with which the owner signs in.
-pub(super) fn oauth(value: &Value<'_>) -> Result<Secret, Error> {
-    let table = value.table(None, OAUTH).ok_or_else(|| value.wrong())?;
-    table.check_keys()?;
-    table.require("client", service_account)
 }
 
 /// A spreadsheet's id, also out of its address.

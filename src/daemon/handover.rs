@@ -19,12 +19,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
 use serde::{Deserialize, Serialize};
 
+use super::clock::Clock;
 use super::journal::Journal;
 use crate::notify::Told;
 
@@ -58,8 +58,8 @@ pub struct Notes {
     pub journal: Journal,
     /// What notifiers were told.
     pub told: Told,
-    /// When something is to be done next.
-    pub due: Option<DateTime<Utc>>,
+    /// When something is to be done.
+    pub clock: Clock,
     /// How long the daemon stays awake when there is nothing to do.
     pub patience: Duration,
 }
@@ -67,7 +67,7 @@ pub struct Notes {
 /// The configuration's text may hold secrets.
 impl std::fmt::Debug for Notes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Notes").field("due", &self.due).finish_non_exhaustive()
+        f.debug_struct("Notes").field("clock", &self.clock).finish_non_exhaustive()
     }
 }
 

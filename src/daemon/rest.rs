@@ -12,7 +12,11 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
+use super::clock::sleep_until;
 use super::handover::{Handover, Notes};
+use super::{notify, stop_signal, watchdog};
+use crate::control;
+use crate::remote::Shutdown;
 
 /// How long the daemon stays awake with nothing to do, at least and at most.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -89,14 +93,54 @@ impl Drop for Busy {
 /// asks again and again (a monitor) finds the daemon awake after a few times; the next run begins anew.
 pub fn patience(notes: Option<&Notes>) -> Duration {
     match notes {
-        Some(notes) if notes.due.is_none_or(|due| due > Utc::now()) => (notes.patience * 2).clamp(SHORTEST, LONGEST),
+        Some(notes) if notes.clock.due().is_none_or(|due| due > Utc::now()) => {
+            (notes.patience * 2).clamp(SHORTEST, LONGEST)
+        }
         _ => SHORTEST,
     }
 }
 
+/// Rests until it is time or somebody comes; `false`: it was told to stop.
+pub async fn rest(handover: &Handover, due: Option<DateTime<Utc>>) -> io::Result<bool> {
+    let time = async {
+        match due {
+            Some(due) => drop(sleep_until(due, &Shutdown::never()).await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = stop_signal() => {
+            notify(&[sd_notify::NotifyState::Stopping]);
+            tracing::info!("stopping");
+            Ok(false)
+        }
+        needed = until_needed(handover, time) => needed.map(|()| true),
+        () = watchdog() => Ok(true),
+    }
+}
+
+/// Tells the commands that wait for a daemon that cannot work why it cannot.
+pub fn turn_away(handover: &Handover, why: &str) {
+    notify(&[sd_notify::NotifyState::Status(why)]);
+    while let Ok((stream, _)) = handover.control.accept() {
+        let why = why.to_owned();
+        std::thread::spawn(move || {
+            let told = control::answer(stream, |_, output| {
+                output.talk(&format!("bankfeed: {why}\n"))?;
+                Ok(crate::cli::ATTENTION)
+            });
+            if let Err(error) = told {
+                tracing::debug!("a command went away: {error}");
+            }
+        });
+    }
+    // A browser shows that nobody answers.
+    while handover.page.as_ref().is_some_and(|page| page.accept().is_ok()) {}
+}
+
 /// Waits until somebody comes, whom it leaves at the socket, or it is time.
 #[expect(deprecated, reason = "the safe way is deprecated for types that lie about their descriptor; these do not")]
-pub async fn until_needed(handover: &Handover, time: impl Future<Output = ()>) -> io::Result<()> {
+async fn until_needed(handover: &Handover, time: impl Future<Output = ()>) -> io::Result<()> {
     let control = AsyncFd::with_interest(handover.control.as_fd(), Interest::READABLE)?;
     let page =
         handover.page.as_ref().map(|page| AsyncFd::with_interest(page.as_fd(), Interest::READABLE)).transpose()?;
@@ -116,6 +160,7 @@ pub async fn until_needed(handover: &Handover, time: impl Future<Output = ()>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::clock::Clock;
 
     #[tokio::test(start_paused = true)]
     async fn quiet_begins_when_the_last_thing_ends() {
@@ -147,7 +192,10 @@ mod tests {
     #[test]
     fn a_daemon_that_is_often_woken_stays_awake_longer() {
         let notes = |due: Option<i64>, patience: Duration| Notes {
-            due: due.map(|seconds| Utc::now() + chrono::TimeDelta::seconds(seconds)),
+            clock: Clock {
+                run: due.map(|seconds| Utc::now() + chrono::TimeDelta::seconds(seconds)),
+                ..Clock::default()
+            },
             patience,
             ..Notes::default()
         };

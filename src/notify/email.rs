@@ -1,7 +1,7 @@
 //! Notices by mail.
 //!
-//! Over TLS with the system's certificates: from the start on port 465, by STARTTLS on any other, and then never without
-//! it. A server on this very machine is spoken to in the clear.
+//! Over TLS with the system's certificates, from the start or by STARTTLS, and then never without it: no login goes over a
+//! connection in the clear. Only a server on this very machine is spoken to so.
 
 use std::time::Duration;
 
@@ -14,24 +14,23 @@ use lettre::{AsyncTransport, Message, Tokio1Executor};
 use secrecy::ExposeSecret;
 
 use super::plan::Notice;
-use crate::config::{Email, Notifier};
+use crate::config::{Email, Notifier, Safety};
 use crate::remote::root_cause;
 
 /// How long the server may take for each step.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// TLS before the first word.
-const TLS_PORT: u16 = 465;
-
 /// Hands the notice over to the mail server.
 pub async fn send(_notifier: &Notifier, email: &Email, notice: &Notice) -> Result<(), String> {
     let message = message(email, notice)?;
-    let tls = match email.is_local() {
-        true => Tls::None,
-        false => {
-            let parameters = TlsParameters::new_rustls(email.host.clone()).map_err(|error| root_cause(&error))?;
-            if email.port == TLS_PORT { Tls::Wrapper(parameters) } else { Tls::Required(parameters) }
-        }
+    let parameters = || {
+        TlsParameters::new_rustls(email.host.clone())
+            .map_err(|error| format!("cannot set up TLS: {}; install the system's CA certificates", root_cause(&error)))
+    };
+    let tls = match email.safety {
+        Safety::Local => Tls::None,
+        Safety::StartTls => Tls::Required(parameters()?),
+        Safety::Implicit => Tls::Wrapper(parameters()?),
     };
     let server = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&email.host);
     let mut server = server.port(email.port).tls(tls).timeout(Some(TIMEOUT));
@@ -54,6 +53,18 @@ fn message(email: &Email, notice: &Notice) -> Result<Message, String> {
 
 /// What the server said, without anything it may have repeated of the login.
 fn explain(error: &SmtpError) -> String {
+    let root = root_cause(error);
+    // Whatever goes wrong before the first word over TLS counts as a connection that failed.
+    if let Some((_, why)) = root.split_once("invalid peer certificate: ") {
+        return format!(
+            "the mail server's certificate is not good ({why}); look at host, or add its issuer to this machine's certificates"
+        );
+    }
+    if ["STARTTLS is not supported", "corrupt message"].iter().any(|text| root.contains(text)) {
+        return format!(
+            "no safe connection to the mail server, and nothing is sent without one ({root}); look at port and tls"
+        );
+    }
     let what = match error.status().map(|code| code.to_string()) {
         Some(code) if ["530", "534", "535", "538"].contains(&code.as_str()) => {
             return format!("the mail server refuses the login (SMTP {code}); look at username and password");
@@ -63,5 +74,5 @@ fn explain(error: &SmtpError) -> String {
         None if error.is_tls() => "no safe connection to the mail server",
         None => "the mail server cannot be reached",
     };
-    format!("{what}: {}", root_cause(error))
+    format!("{what}: {root}")
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use crate::config::{Notifier, On};
@@ -83,12 +83,7 @@ pub fn gather(engine: &Engine, ended: Result<&Report, (u8, &str)>) -> Result<Fac
             facts.status = report.exit_status();
         }
         Err((status, error)) => {
-            let everything = engine.config.sources.iter().map(|source| source_subject(&source.name));
-            let destinations = engine.config.destinations.iter().map(|to| destination_subject(&to.name));
-            facts.unknown.extend(everything.chain(destinations).chain([MACHINE.to_owned()]));
-            facts.unknown.extend(engine.store.accounts().iter().map(|stored| account_subject(&stored.account.account)));
-            facts.unknown.extend(engine.config.destinations.iter().map(|to| refused_subject(&to.name)));
-            facts.unknown.extend(engine.config.sources.iter().map(|source| session_subject(&source.name)));
+            facts.unknown = everything(engine);
             facts.add(if status == 1 { On::Failure } else { On::Attention }, STORE, "store", error);
             facts.status = status;
         }
@@ -96,9 +91,34 @@ pub fn gather(engine: &Engine, ended: Result<&Report, (u8, &str)>) -> Result<Fac
     Ok(facts)
 }
 
+/// What is known without a cycle: which sessions end soon.
+pub fn sessions(engine: &Engine, now: DateTime<Utc>) -> Facts {
+    let mut facts = Facts { unknown: everything(engine), ..Facts::default() };
+    facts.unknown.push(STORE.to_owned());
+    for source in &engine.config.sources {
+        if let Some(note) = engine.session_note(source, now) {
+            facts.add_session(&source.name, &note);
+        }
+    }
+    facts
+}
+
+/// Every subject but the store itself.
+fn everything(engine: &Engine) -> Vec<String> {
+    let sources = || engine.config.sources.iter().map(|source| &source.name);
+    let destinations = || engine.config.destinations.iter().map(|to| &to.name);
+    let accounts = engine.store.accounts();
+    let accounts = accounts.iter().map(|stored| account_subject(&stored.account.account));
+    let mut subjects: Vec<String> = accounts.chain([MACHINE.to_owned()]).collect();
+    subjects.extend(sources().map(|name| source_subject(name)).chain(sources().map(|name| session_subject(name))));
+    subjects.extend(destinations().map(|name| destination_subject(name)));
+    subjects.extend(destinations().map(|name| refused_subject(name)));
+    subjects
+}
+
 /// The machine itself: a full disk, a backup that cannot be kept.
 const MACHINE: &str = "this machine";
-const STORE: &str = "the store";
+pub(super) const STORE: &str = "the store";
 
 fn source_subject(name: &str) -> String {
     format!("source {name}")
@@ -143,11 +163,15 @@ impl Facts {
         let session = session_subject(&report.name);
         let source = engine.config.sources.iter().find(|source| source.name == report.name);
         match source.and_then(|source| engine.session_note(source, Utc::now())) {
-            Some(note) => self.add(On::Attention, &session, "ending", &format!("{}: {note}", report.name)),
+            Some(note) => self.add_session(&report.name, &note),
             None if report.outcome == Outcome::Ok => self.be_well(&session),
             None => self.unknown.push(session),
         }
         Ok(())
+    }
+
+    fn add_session(&mut self, source: &str, note: &str) {
+        self.add(On::Attention, &session_subject(source), "ending", &format!("{source}: {note}"));
     }
 
     fn add_destination(&mut self, engine: &Engine, report: &DestinationReport) -> Result<(), store::Error> {
@@ -186,8 +210,7 @@ impl Facts {
                 self.add(On::Attention, MACHINE, "full", error);
             }
             (Outcome::Attention, error) => {
-                // Without one, sign-ins were cut off again and again.
-                let cause = attention.map_or("sign-in".into(), |attention| word(&attention));
+                let cause = attention.map_or("attention".into(), |attention| word(&attention));
                 self.add(On::Attention, &subject, &cause, error.unwrap_or("needs you"));
             }
             (Outcome::Failed, error) => {
@@ -271,7 +294,7 @@ pub fn plural(count: u64, thing: &str) -> String {
 }
 
 /// Text on one line, not too long, with account numbers shortened.
-fn presentable(text: &str) -> String {
+pub(super) fn presentable(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let words: Vec<String> = clean.split_whitespace().map(shorten_ibans).collect();
     let text = words.join(" ");

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::facts::{Facts, News, plural};
+use super::facts::{Facts, News, STORE, plural, presentable};
 use crate::config::{Notifier, On};
 use crate::store::{NotifierState, Told};
 
@@ -46,6 +46,32 @@ pub struct Notice {
 }
 
 impl Notice {
+    /// One that says only that it arrives.
+    pub fn test(now: DateTime<Utc>) -> Notice {
+        Notice {
+            at: now,
+            on: On::Recovery,
+            again: false,
+            title: "bankfeed: a test".into(),
+            events: Vec::new(),
+            summary: vec!["notices of bankfeed arrive here; `bankfeed check --notify` has sent this one".into()],
+            new: 0,
+        }
+    }
+
+    /// That the store cannot be opened.
+    pub fn of_the_store(why: &str, now: DateTime<Utc>) -> Notice {
+        let (on, again, text) = (On::Attention, false, format!("needs you: {}", presentable(why)));
+        let (subject, cause) = (STORE.to_owned(), "store".to_owned());
+        let event = Event { on, subject, cause, text, since: now, again };
+        Notice { at: now, on, again, title: title(on, 0), events: vec![event], summary: Vec::new(), new: 0 }
+    }
+
+    /// Its kind in a word. About nothing at all is only a test.
+    pub fn kind(&self) -> &'static str {
+        if self.events.is_empty() { "test" } else { self.on.as_str() }
+    }
+
     /// All of it as lines.
     pub fn text(&self) -> String {
         let events = self.events.iter().map(|event| event.text.as_str());

@@ -95,7 +95,7 @@ fn ntfy(request: RequestBuilder, notice: &Notice) -> RequestBuilder {
     request
         .header("Title", &notice.title)
         .header("Priority", priority)
-        .header("Tags", format!("{tags},{}", notice.on.as_str()))
+        .header("Tags", format!("{tags},{}", notice.kind()))
         .header("Content-Type", "text/plain; charset=utf-8")
         .body(text)
 }
@@ -118,7 +118,7 @@ fn body(notice: &Notice) -> serde_json::Value {
         })
         .collect();
     json!({
-        "kind": notice.on.as_str(),
+        "kind": notice.kind(),
         "title": notice.title,
         "text": format!("{}\n{}", notice.title, notice.text()),
         "time": time(notice.at),

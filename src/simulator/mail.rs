@@ -1,4 +1,5 @@
-//! A simulated mail server: SMTP over a real socket, with or without a login, strict about the order of commands.
+//! A simulated mail server: SMTP over a real socket, with or without a login, strict about the order of commands; in the
+//! clear, or over TLS from the first byte or by STARTTLS, with a certificate for `localhost` of its own authority.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,10 +7,30 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use super::lock;
+
+/// The authority that its certificate is of, for whoever is to trust it.
+pub const AUTHORITY: &str = include_str!("mail/ca.pem");
+/// Another one, which has nothing to do with it.
+pub const STRANGER: &str = include_str!("mail/stranger.pem");
+
+/// How it speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// In the clear.
+    Clear,
+    /// TLS is offered, and demanded before a login.
+    StartTls,
+    /// TLS from the first byte.
+    Implicit,
+}
 
 /// A message that was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,28 +90,44 @@ struct State {
     refuse: Option<String>,
     mails: Vec<Mail>,
     sessions: u64,
+    clear: Vec<String>,
+}
+
+/// One connection.
+struct Talk {
+    mail: Option<Mail>,
+    allowed: bool,
+    /// Nobody can listen.
+    safe: bool,
 }
 
 /// The running server.
 #[derive(Clone)]
 pub struct MailServer {
     address: SocketAddr,
+    manner: Manner,
     state: Arc<Mutex<State>>,
 }
 
 impl MailServer {
-    /// Starts one on a free loopback port.
+    /// Starts one on a free loopback port, in the clear.
     pub async fn start() -> io::Result<MailServer> {
+        MailServer::start_as(Manner::Clear).await
+    }
+
+    /// Starts one on a free loopback port.
+    pub async fn start_as(manner: Manner) -> io::Result<MailServer> {
+        let acceptor = acceptor()?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let server = MailServer { address: listener.local_addr()?, state: Arc::default() };
+        let server = MailServer { address: listener.local_addr()?, manner, state: Arc::default() };
         let serving = server.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let serving = serving.clone();
+                let (serving, acceptor) = (serving.clone(), acceptor.clone());
                 tokio::spawn(async move {
                     lock(&serving.state).sessions += 1;
                     // A client that goes away in the middle is its own affair.
-                    drop(serving.talk(stream).await);
+                    drop(serving.serve(stream, &acceptor).await);
                 });
             }
         });
@@ -122,38 +159,76 @@ impl MailServer {
         lock(&self.state).sessions
     }
 
-    async fn talk(&self, stream: TcpStream) -> io::Result<()> {
+    /// The lines that came in the clear.
+    pub fn heard_in_the_clear(&self) -> Vec<String> {
+        lock(&self.state).clear.clone()
+    }
+
+    async fn serve(&self, stream: TcpStream, acceptor: &TlsAcceptor) -> io::Result<()> {
+        const GREETING: &[u8] = b"220 mail.example.com ESMTP\r\n";
+        if self.manner == Manner::Implicit {
+            let mut stream = BufReader::new(acceptor.accept(stream).await?);
+            stream.write_all(GREETING).await?;
+            return self.talk(&mut stream, true).await.map(drop);
+        }
         let mut stream = BufReader::new(stream);
-        stream.write_all(b"220 mail.example.com ESMTP\r\n").await?;
-        let (mut mail, mut allowed) = (None::<Mail>, lock(&self.state).login.is_none());
+        stream.write_all(GREETING).await?;
+        if self.talk(&mut stream, false).await? {
+            // What was sent ahead of the handshake is thrown away with the buffer.
+            let stream = acceptor.accept(stream.into_inner()).await?;
+            self.talk(&mut BufReader::new(stream), true).await?;
+        }
+        Ok(())
+    }
+
+    /// Until the end, or until both have agreed on TLS.
+    async fn talk<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut BufReader<S>, safe: bool) -> io::Result<bool> {
+        let mut talk = Talk { mail: None, allowed: lock(&self.state).login.is_none(), safe };
         let mut line = String::new();
         loop {
             line.clear();
             if stream.read_line(&mut line).await? == 0 {
-                return Ok(());
+                return Ok(false);
             }
             let command = line.trim_end().to_owned();
+            if !safe {
+                lock(&self.state).clear.push(command.clone());
+            }
             let refusal = lock(&self.state).refuse.clone();
-            let answer = refusal.unwrap_or_else(|| self.answer(&command, &mut mail, &mut allowed));
+            let answer = refusal.unwrap_or_else(|| self.answer(&command, &mut talk));
             stream.write_all(format!("{answer}\r\n").as_bytes()).await?;
+            stream.flush().await?;
+            if answer.starts_with("220") {
+                return Ok(true);
+            }
             if answer.starts_with("354") {
-                let data = data(&mut stream).await?;
-                let whole = Mail { data, ..mail.take().unwrap_or_default() };
+                let data = data(stream).await?;
+                let whole = Mail { data, ..talk.mail.take().unwrap_or_default() };
                 lock(&self.state).mails.push(whole);
                 stream.write_all(b"250 taken\r\n").await?;
+                stream.flush().await?;
             }
             if answer.starts_with("221") || answer.starts_with("421") {
-                return Ok(());
+                return Ok(false);
             }
         }
     }
 
-    fn answer(&self, command: &str, mail: &mut Option<Mail>, allowed: &mut bool) -> String {
+    fn answer(&self, command: &str, Talk { mail, allowed, safe }: &mut Talk) -> String {
         let address = |rest: &str| rest.trim_start().trim_start_matches('<').split('>').next().unwrap_or("").to_owned();
         let upper = command.to_ascii_uppercase();
+        let begins_tls = self.manner == Manner::StartTls && !*safe;
         if upper.starts_with("EHLO ") {
-            let login = if lock(&self.state).login.is_some() { "250-AUTH PLAIN\r\n" } else { "" };
-            return format!("250-mail.example.com\r\n{login}250 8BITMIME");
+            let login = if lock(&self.state).login.is_some() && !begins_tls { "250-AUTH PLAIN\r\n" } else { "" };
+            let tls = if begins_tls { "250-STARTTLS\r\n" } else { "" };
+            return format!("250-mail.example.com\r\n{tls}{login}250 8BITMIME");
+        }
+        if begins_tls {
+            return match upper.as_str() {
+                "STARTTLS" => "220 go ahead".into(),
+                "QUIT" => "221 bye".into(),
+                _ => "530 5.7.0 must issue a STARTTLS command first".into(),
+            };
         }
         if let Some(secret) = upper.starts_with("AUTH PLAIN ").then(|| &command["AUTH PLAIN ".len()..]) {
             let given = BASE64.decode(secret).unwrap_or_default();
@@ -183,8 +258,17 @@ impl MailServer {
     }
 }
 
+fn acceptor() -> io::Result<TlsAcceptor> {
+    let certificate = CertificateDer::from_pem_slice(include_bytes!("mail/server.pem")).map_err(io::Error::other)?;
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("mail/server-key.pem")).map_err(io::Error::other)?;
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|config| config.with_no_client_auth().with_single_cert(vec![certificate], key));
+    Ok(TlsAcceptor::from(Arc::new(config.map_err(io::Error::other)?)))
+}
+
 /// The message up to the line with a single dot, dots at the start of lines undone.
-async fn data(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
+async fn data(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<String> {
     let (mut data, mut line) = (String::new(), String::new());
     loop {
         line.clear();

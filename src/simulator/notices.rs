@@ -1,6 +1,6 @@
 //! Simulated places that take notices: an ntfy server, a program with a webhook, and a dead man's switch, all on one port.
 //!
-//! `POST /topic/NAME` publishes to a topic, `POST /hook` takes JSON, `/ping/NAME[/start|/fail]` is pinged. Each is as
+//! `POST /topic/NAME` publishes to a topic, `POST /hook` takes JSON, `/ping/NAME[/start|/fail|/log]` is pinged. Each is as
 //! strict as the real one about methods, headers and tokens, and remembers what arrived.
 
 use std::io;
@@ -33,7 +33,7 @@ pub enum Arrived {
     },
     /// A call of the webhook.
     Call(serde_json::Value),
-    /// A ping: `start`, `fail` or `success`, with what was said.
+    /// A ping: `start`, `fail`, `log` or `success`, with what was said.
     Ping(&'static str, String),
 }
 
@@ -127,6 +127,7 @@ async fn ping(
     match what.as_str() {
         "start" => (StatusCode::OK, note(&place, "start", &body)),
         "fail" => (StatusCode::OK, note(&place, "fail", &body)),
+        "log" => (StatusCode::OK, note(&place, "log", &body)),
         _ => (StatusCode::NOT_FOUND, "not found"),
     }
 }

@@ -35,6 +35,12 @@ impl Engine {
         Some(format!("the session at the bank ends at {until}; `bankfeed login {name}` opens a new one"))
     }
 
+    /// When the next sentence is due, after `looked`, for which no cycle has to run: that a session ends soon.
+    pub fn next_notice(&self, looked: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let lives = self.config.sources.iter().filter_map(|source| self.session_life(source));
+        lives.map(|life| life.notice()).filter(|due| *due > looked).min()
+    }
+
     /// Signs in once. A refusal counts like one of a cycle: it is not tried again.
     pub async fn sign_in_by_hand(
         &self,

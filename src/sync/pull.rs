@@ -9,7 +9,7 @@ use crate::config::{self, SourceKind};
 use crate::destination::What;
 use crate::model::{Account, Row, Transaction, id_hash};
 use crate::reconcile::{Break, Chain, Difference, KnownRows, Look, Reconciler, compare};
-use crate::remote::{Context, Error, Kind};
+use crate::remote::{Cause, Context, Error, Kind};
 use crate::rules::Enricher;
 use crate::source::{self, Page};
 use crate::store::{self, Attention, SourceState, StoredAccount, StoredRow, Writer};
@@ -61,6 +61,7 @@ impl Engine {
         let mut report = SourceReport { name: source.name.clone(), ..SourceReport::default() };
         let mut state = self.store.source(&source.name)?;
         if let Some(attention) = self.left_alone(source, &state, request.by_hand) {
+            self.note_left_alone(source, state, &attention, now)?;
             report.outcome = Outcome::Attention;
             report.error = Some(attention);
             return Ok(report);
@@ -146,6 +147,22 @@ impl Engine {
                 source.name, state.unfinished_sign_ins
             )
         })
+    }
+
+    /// Sign-ins that were cut off have told nobody: status and page get to know of them here.
+    fn note_left_alone(
+        &self,
+        source: &config::Source,
+        mut state: SourceState,
+        message: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), store::Error> {
+        if state.attention.as_ref().is_some_and(|known| known.message == message) {
+            return Ok(());
+        }
+        let (message, config) = (message.to_owned(), self.source_fingerprint(source));
+        state.attention = Some(Attention { cause: Cause::UnknownPage, message, since: now, config });
+        self.store.put_source(&source.name, &state)
     }
 
     /// Tells one configuration from another without giving the password away: a slow, salted hash cut to 32 bits, so

@@ -69,7 +69,7 @@ fn notices(view: &View) -> String {
                 "<li><strong>{what} <bdi>{}</bdi></strong>: <bdi lang=\"en\">{}</bdi><br><span class=\"remedy\">{}</span></li>",
                 E(name),
                 E(&attention.message),
-                words.remedy(attention.cause)
+                words.remedy(*is_source, attention.cause)
             );
         }
         html += "</ul></section>";

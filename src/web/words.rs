@@ -113,8 +113,8 @@ impl Words {
     }
 
     /// What the owner does about it.
-    pub(super) fn remedy(&self, cause: Cause) -> &'static str {
-        let (english, bulgarian) = remedy(cause);
+    pub(super) fn remedy(&self, is_source: bool, cause: Cause) -> &'static str {
+        let (english, bulgarian) = remedy(is_source, cause);
         if self.language == Language::Bg { bulgarian } else { english }
     }
 }
@@ -143,7 +143,7 @@ fn preferred(accepted: &str) -> &'static Words {
     weighed.reduce(|best, next| if next.0 > best.0 { next } else { best }).map_or(&ENGLISH, |(_, words)| words)
 }
 
-fn remedy(cause: Cause) -> (&'static str, &'static str) {
+fn remedy(is_source: bool, cause: Cause) -> (&'static str, &'static str) {
     match cause {
         Cause::PasswordRefused => (
             "Correct the password in the configuration and restart bankfeed. Until then nothing is sent to the bank.",
@@ -170,16 +170,20 @@ fn remedy(cause: Cause) -> (&'static str, &'static str) {
             "Влезте в страницата на банката, направете каквото иска тя и натиснете „Синхронизирай сега“.",
         ),
         Cause::Token => (
-            "Make a new token or key, put it into the configuration and restart bankfeed.",
-            "Създайте нов токен или ключ, впишете го в конфигурацията и рестартирайте bankfeed.",
+            "Make a new token or key, put it into the configuration and restart bankfeed; or run “bankfeed login” where that is named here.",
+            "Създайте нов токен или ключ, впишете го в конфигурацията и рестартирайте bankfeed; или изпълнете „bankfeed login“, ако тук е посочено.",
+        ),
+        Cause::NotFound if is_source => (
+            "Name accounts of this login in the configuration, or none for all of them, and restart bankfeed.",
+            "Впишете в конфигурацията сметки на този достъп, или никакви за всички, и рестартирайте bankfeed.",
         ),
         Cause::NotFound => (
-            "Check that the sheet or base exists and is shared with bankfeed's account, then press “Sync now”.",
-            "Проверете дали таблицата съществува и е споделена с профила на bankfeed, и натиснете „Синхронизирай сега“.",
+            "Check that the sheet or base exists and is shared with bankfeed's account, and that its token has the rights named here; then press “Sync now”.",
+            "Проверете дали таблицата съществува и е споделена с профила на bankfeed и дали токенът му има посочените тук права; после натиснете „Синхронизирай сега“.",
         ),
         Cause::NotPermitted => (
-            "Give bankfeed's account the right to edit, then press “Sync now”.",
-            "Дайте на профила на bankfeed право да редактира и натиснете „Синхронизирай сега“.",
+            "Give bankfeed's account the right to edit, or what else is asked for here, then press “Sync now”.",
+            "Дайте на профила на bankfeed право да редактира, или каквото друго се иска тук, и натиснете „Синхронизирай сега“.",
         ),
         Cause::Layout => (
             "Put back the missing column or header, then press “Sync now”.",

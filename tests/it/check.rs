@@ -76,9 +76,35 @@ async fn airtable_says_what_to_do() {
         });
         std::fs::write(world.config_path(), lines.collect::<String>()).unwrap();
     };
-    // Which other scopes a personal token has, Airtable does not tell; a write that lacks one names it.
-    with_token(&world, &world.airtable.token_with(&SCOPES[..2], Role::Create));
-    expect(&world, 3, &[own, "schema.bases:read"]).await;
+    let without = |world: &World, scope: &str| {
+        let others: Vec<&str> = SCOPES.into_iter().filter(|other| *other != scope).collect();
+        with_token(world, &world.airtable.token_with(&others, Role::Create));
+    };
+    world.airtable.create_table(&base, "Table 1", &[("Name", "singleLineText")]);
+    // With the table still to be made, and with the table in place.
+    for _ in 0..2 {
+        for scope in ["data.records:read", "schema.bases:read"] {
+            without(&world, scope);
+            let all = "in all it needs data.records:read, data.records:write and schema.bases:read";
+            expect(&world, 3, &[own, &format!("the scope {scope}"), all, &base]).await;
+        }
+        world.write_config();
+        assert_eq!(check(&world).await, (0, Vec::new()));
+        assert_eq!(run(&world, &["sync"]).await.status.code(), Some(0));
+    }
+    // Which scopes a personal token has Airtable does not tell, and nothing is written to find out.
+    without(&world, "data.records:write");
+    assert_eq!(check(&world).await, (0, Vec::new()));
+    let said = String::from_utf8(run(&world, &["check"]).await.stdout).unwrap();
+    assert!(said.contains("only a write shows whether data.records:write is among them"), "{said}");
+    for scope in ["data.records:write", "schema.bases:write"] {
+        std::fs::remove_dir_all(world.data_dir()).unwrap();
+        world.airtable.edit(&base, |base| base.delete_table("Transactions"));
+        without(&world, scope);
+        let synced = run(&world, &["sync"]).await;
+        let said = String::from_utf8(synced.stdout).unwrap() + &String::from_utf8(synced.stderr).unwrap();
+        assert!(synced.status.code() == Some(3) && said.contains(&format!("the scope {scope}")), "{said}");
+    }
     with_token(&world, &world.airtable.token_with(&SCOPES, Role::Edit));
     expect(&world, 3, &[own, "needs the role creator in base", &base]).await;
     with_token(&world, &world.airtable.token_with(&SCOPES, Role::Read));

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::world::{World, write_private};
 
-fn bankfeed(world: &World, arguments: &[&str]) -> Command {
+pub fn bankfeed(world: &World, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bankfeed"));
     command.arg("--config").arg(world.config_path()).args(arguments);
     command.env_remove("BANKFEED_CONFIG").env("NO_COLOR", "1");

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bankfeed::config::{
-    Config, DestinationKind, Environment, Error, NotifierKind, On, Order, Secret, SourceKind, Updates, Vanished,
-    known_keys, load_with,
+    Config, DestinationKind, Environment, Error, NotifierKind, On, Order, Safety, Secret, SourceKind, Updates,
+    Vanished, known_keys, load_with,
 };
 use bankfeed::model::{Direction, Field, Language};
 use secrecy::ExposeSecret;
@@ -580,6 +580,22 @@ fn mistakes() -> Vec<(String, String)> {
             "oauth = { client = \"x\" }",
             "oauth: client: expected the JSON key itself, or { file = \"…\" } with the path of the key file",
         ),
+        (
+            "oauth = { client = { id = \"x\" } }",
+            "oauth: client: secret is missing, expected text in quotes, or a table with exactly one of env, file, credential",
+        ),
+        (
+            "oauth = { client = { secret = \"x\" } }",
+            "oauth: client: id is missing, expected the client's id in quotes, such as \"….apps.googleusercontent.com\"",
+        ),
+        (
+            "oauth = { client = { id = \"x\", secrt = \"y\" } }",
+            "oauth: client: expected id and secret, found another key, did you mean `secret`?",
+        ),
+        (
+            "oauth = { client = { id = \"x\", secret = \"y\", token_uri = \"http://example.com\" } }",
+            "oauth: client: token_uri: must begin with https, plain http is accepted for this machine only (127.0.0.1)",
+        ),
         ("oauth = { client = { file = \"/x\" } }", "oauth and service_account exclude each other, give one of them"),
         ("balances_tab = 3", "balances_tab: expected the title of a tab in quotes, or false, found a whole number"),
         ("rules_tab = true", "rules_tab: expected the title of a tab in quotes, or false, found true or false"),
@@ -725,7 +741,20 @@ fn a_planted_secret_is_never_shown() {
         assert!(warnings.len() == 1 && !warnings[0].contains(PLANTED));
     }
     let key = format!("{{ type = \"service_account\", private_key = {quoted} }}");
+    let client = |client: &str| {
+        let sheet = SHEET
+            .replace("service_account = { file = \"key.json\" }", &format!("oauth = {{ client = {{ {client} }} }}"));
+        assert!(sheet.contains("oauth"));
+        SOURCE.to_owned() + &sheet
+    };
+    let (_folder, _, loaded) = load(client(&format!("id = \"x\", secret = {quoted}")));
+    assert!(!format!("{:?}", loaded.unwrap()).contains(PLANTED));
     let broken = [
+        client(&format!("id = \"x\", secret = {quoted}, {PLANTED} = 1")),
+        client(&format!("id = \"x y {PLANTED}\", secret = {quoted}")),
+        client(&format!("id = [{quoted}], secret = {quoted}")),
+        client(&format!("id = \"x\", secret = [{quoted}]")),
+        client(&format!("id = \"x\", secret = {quoted}, auth_uri = \"http://example.com/{PLANTED}\"")),
         source(PLANTED),
         source(&format!("{PLANTED} = 1")),
         source(&format!("\"{PLANTED}")),
@@ -867,6 +896,20 @@ fn whom_to_tell_is_read_with_sensible_defaults() {
     assert_eq!(config.notifiers[1].on, [On::NewRows]);
     let NotifierKind::Email(email) = &config.notifiers[2].kind else { panic!("the order is the file's") };
     assert!(email.is_local() && email.port == 25 && email.login.is_none());
+    for (keys, expected) in [
+        ("host = \"localhost\"", (25, Safety::Local)),
+        ("host = \"127.0.0.2\"\nport = 465", (465, Safety::Local)),
+        ("host = \"localhost\"\ntls = \"starttls\"", (25, Safety::StartTls)),
+        ("host = \"smtp.example.com\"", (587, Safety::StartTls)),
+        ("host = \"smtp.example.com\"\nport = 25", (25, Safety::StartTls)),
+        ("host = \"smtp.example.com\"\nport = 465", (465, Safety::Implicit)),
+        ("host = \"smtp.example.com\"\nport = 2465\ntls = \"implicit\"", (2465, Safety::Implicit)),
+    ] {
+        let mail = format!("[[notify]]\nkind = \"email\"\n{keys}\nfrom = \"a@example.com\"\nto = \"b@example.com\"\n");
+        let config = valid(format!("{SOURCE}{SHEET}{mail}"));
+        let NotifierKind::Email(email) = &config.notifiers[0].kind else { panic!("it is mail") };
+        assert_eq!((email.port, email.safety), expected, "{keys}");
+    }
 }
 
 #[test]
@@ -877,6 +920,7 @@ fn mistakes_in_whom_to_tell() {
             "kind = \"ntfy\"",
             ":10: notify 1: url is missing, expected an address in quotes, or a table with exactly one of env, file, credential",
         ),
+        (&format!("{mail}\ntls = \"none\""), ":15: notify 1: tls: expected `starttls` or `implicit`, found `none`"),
         (
             "kind = \"ntfi\"",
             ":11: notify 1: kind: expected `ntfy`, `webhook`, `email` or `healthchecks`, found `ntfi`, did you mean `ntfy`?",

@@ -26,6 +26,22 @@ fn configure(world: &World) {
     std::fs::write(world.config_path(), text).unwrap();
 }
 
+/// The same client by its parts, with the secret in a file.
+fn configure_by_parts(world: &World) {
+    let client: serde_json::Value = serde_json::from_str(&world.google.oauth_client()).unwrap();
+    let part = |name: &str| client["installed"][name].as_str().unwrap().to_owned();
+    crate::world::write_private(&world.dir.path().join("secret"), &(part("client_secret") + "\n"));
+    let text = std::fs::read_to_string(world.config_path()).unwrap();
+    let line = text.lines().find(|line| line.starts_with("oauth = ")).unwrap();
+    let parts = format!(
+        "oauth = {{ client = {{ id = \"{}\", secret = {{ file = \"secret\" }}, auth_uri = \"{}\", token_uri = \"{}\" }} }}",
+        part("client_id"),
+        part("auth_uri"),
+        part("token_uri")
+    );
+    std::fs::write(world.config_path(), text.replace(line, &parts)).unwrap();
+}
+
 /// A browser: goes to an address and reports status and `Location`.
 async fn visit(address: &str) -> (u16, Option<String>) {
     let http = reqwest::Client::builder()
@@ -71,6 +87,20 @@ impl Login {
         };
         tokio::task::spawn_blocking(end).await.unwrap()
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_in_two_parts_is_as_good_as_its_json() {
+    let world = world().await;
+    configure_by_parts(&world);
+    sign_in(&world).await;
+    let output = run(&world, &["sync"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    world.assert_delivered();
+    std::fs::remove_file(world.dir.path().join("secret")).unwrap();
+    let missing = run(&world, &["check"]).await;
+    let said = String::from_utf8(missing.stderr).unwrap();
+    assert!(missing.status.code() == Some(2) && said.contains("destination `household`: oauth: cannot read"), "{said}");
 }
 
 async fn sign_in(world: &World) {
@@ -197,7 +227,7 @@ async fn a_token_endpoint_that_is_unwell_costs_no_sign_in() {
 }
 
 /// `login fibank --paste` with this answer on a pipe.
-async fn paste(world: &World, answer: &str) -> (i32, String) {
+pub async fn paste(world: &World, answer: &str) -> (i32, String) {
     answer_to(world, &["login", "fibank", "--paste"], answer).await
 }
 

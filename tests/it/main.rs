@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod balances;
+mod causes;
 mod check;
 mod cli;
 mod columns;

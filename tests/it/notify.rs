@@ -1,5 +1,5 @@
-//! Telling the owner: every cause from what happens to what arrives, once, and again when it is over; four kinds of
-//! notifier over real sockets; and a notifier that does not work.
+//! Telling the owner: once, again where it lasts, and when it is over; four kinds of notifier over real sockets; and a
+//! notifier that does not work. What there is to tell stands in causes.rs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,26 +8,27 @@ use bankfeed::notify::Teller;
 use bankfeed::remote::Shutdown;
 use bankfeed::simulator::Fault;
 use bankfeed::simulator::fibank::{Bank, Door, Entry};
-use bankfeed::simulator::google::{Access, CellValue};
-use bankfeed::simulator::mail::MailServer;
+use bankfeed::simulator::mail::{AUTHORITY, MailServer, Manner, STRANGER};
 use bankfeed::simulator::notices::{Arrived, Notices};
 use bankfeed::store;
 use bankfeed::sync::{Engine, Outcome, Report, Request};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::world::World;
 
 /// A household with places that take notices.
-struct Stage {
-    world: World,
-    notices: Notices,
+pub struct Stage {
+    pub world: World,
+    pub notices: Notices,
     /// The time that is told; cycles themselves run in the present.
-    now: DateTime<Utc>,
+    pub now: DateTime<Utc>,
 }
 
 impl Stage {
     /// One that tells a topic everything it can.
-    async fn new() -> Stage {
+    pub async fn new() -> Stage {
         Stage::with(|notices| {
             let url = notices.server.url();
             format!(
@@ -47,11 +48,11 @@ impl Stage {
     }
 
     /// A cycle by a process that has just started, and what arrived meanwhile.
-    async fn cycle(&self) -> (Report, Vec<Arrived>) {
+    pub async fn cycle(&self) -> (Report, Vec<Arrived>) {
         self.cycle_as(Request { by_hand: true, ..Request::default() }).await
     }
 
-    async fn scheduled(&self) -> (Report, Vec<Arrived>) {
+    pub async fn scheduled(&self) -> (Report, Vec<Arrived>) {
         self.cycle_as(Request::default()).await
     }
 
@@ -68,7 +69,7 @@ impl Stage {
         self.now += time;
     }
 
-    fn book(&self, cents: i64) {
+    pub fn book(&self, cents: i64) {
         let now = Utc::now().with_timezone(&chrono_tz::Europe::Sofia).fixed_offset();
         self.world.bank.edit(|bank| {
             let (iban, number) = (bank.customers[0].accounts[0].iban.clone(), bank.last_number() + 1);
@@ -79,284 +80,22 @@ impl Stage {
 }
 
 /// The one message on the topic: priority, title, text.
-fn message(arrived: &[Arrived]) -> (u8, &str, &str) {
+pub fn message(arrived: &[Arrived]) -> (u8, &str, &str) {
     match arrived {
         [Arrived::Message { title, priority, text, .. }] => (*priority, title, text),
         other => panic!("not one message: {other:?}"),
     }
 }
 
-/// A cause: how it comes about, what it comes to, and how it ends.
-struct Case {
-    name: &'static str,
-    begins: fn(&Stage),
-    ends: fn(&Stage),
-    status: u8,
-    title: &'static str,
-    /// Parts of the sentence.
-    says: &'static [&'static str],
-    /// What works again in the end.
-    recovered: &'static str,
-    /// Part of what the page advises; empty: it is tried again without the owner.
-    remedy: &'static str,
-}
+pub const TOKEN: &str = "a-token-that-opens-the-page";
+pub const NEEDS_YOU: &str = "bankfeed needs you";
 
-const TOKEN: &str = "a-token-that-opens-the-page";
-const NEEDS_YOU: &str = "bankfeed needs you";
-const FAILED: &str = "bankfeed: something failed";
-const REFUSED_PASSWORD: &str = "грешна-парола";
-
-fn door(stage: &Stage, door: Door) {
+pub fn door(stage: &Stage, door: Door) {
     stage.world.bank.edit(|bank| bank.door = door);
 }
 
-fn open(stage: &Stage) {
+pub fn open(stage: &Stage) {
     door(stage, Door::Open);
-}
-
-fn heal(stage: &Stage) {
-    stage.world.google.server.heal();
-    stage.world.airtable.server.heal();
-    stage.world.bank.server.heal();
-}
-
-fn airtable_says(stage: &Stage, status: u16, body: &str) {
-    stage.book(-150);
-    stage.world.airtable.server.fail("", 0, u32::MAX, Fault::Status(status, body.into()));
-}
-
-const CASES: &[Case] = &[
-    Case {
-        name: "a refused password",
-        begins: |stage| stage.world.write_config_with_password(REFUSED_PASSWORD),
-        ends: |stage| stage.world.write_config(),
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: fibank: ", "password"],
-        recovered: "source fibank",
-        remedy: "Correct the password in the configuration",
-    },
-    Case {
-        name: "a locked login",
-        begins: |stage| door(stage, Door::Locked),
-        ends: open,
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: fibank: ", "блокиран"],
-        recovered: "source fibank",
-        remedy: "Have the bank unlock the login",
-    },
-    Case {
-        name: "a new password wanted",
-        begins: |stage| door(stage, Door::PasswordChange),
-        ends: open,
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: fibank: ", "password"],
-        recovered: "source fibank",
-        remedy: "Set a new password on the bank's own page",
-    },
-    Case {
-        name: "a second factor",
-        begins: |stage| door(stage, Door::SecondFactor),
-        ends: open,
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: fibank: ", "SMS"],
-        recovered: "source fibank",
-        remedy: "Run “bankfeed login” with this source",
-    },
-    Case {
-        name: "maintenance",
-        begins: |stage| door(stage, Door::Maintenance),
-        ends: open,
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: fibank: ", "maintenance"],
-        recovered: "source fibank",
-        remedy: "the next scheduled run tries again",
-    },
-    Case {
-        name: "an unknown page",
-        begins: |stage| {
-            let page = format!(
-                "<html><body><h1>Нещо ново</h1><p>&lt;img src=x onerror='alert(1)'&gt; &amp;amp; {}</p></body></html>",
-                "думи ".repeat(400)
-            );
-            door(stage, Door::Unknown(page));
-        },
-        ends: open,
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: fibank: ", "Нещо ново", "…"],
-        recovered: "source fibank",
-        remedy: "do what it asks for",
-    },
-    Case {
-        name: "a bank that is down",
-        begins: |stage| stage.world.bank.server.fail("", 0, u32::MAX, Fault::Status(503, String::new())),
-        ends: heal,
-        status: 1,
-        title: FAILED,
-        says: &["failed, will be tried again: fibank: "],
-        recovered: "source fibank",
-        remedy: "",
-    },
-    Case {
-        name: "a refused token",
-        begins: |stage| airtable_says(stage, 401, r#"{"error":{"type":"AUTHENTICATION_REQUIRED","message":"no"}}"#),
-        ends: heal,
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: airtable `base`: ", "token"],
-        recovered: "destination base",
-        remedy: "Make a new token or key",
-    },
-    Case {
-        name: "a base that is gone",
-        begins: |stage| airtable_says(stage, 404, r#"{"error":"NOT_FOUND"}"#),
-        ends: heal,
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: airtable `base`: "],
-        recovered: "destination base",
-        remedy: "Check that the sheet or base exists",
-    },
-    Case {
-        name: "a month's budget spent",
-        begins: |stage| {
-            let body = r#"{"errors":[{"error":"PUBLIC_API_BILLING_LIMIT_EXCEEDED","message":"API billing plan limit exceeded."}]}"#;
-            airtable_says(stage, 429, body);
-        },
-        ends: |stage| {
-            heal(stage);
-            // Another budget makes it try again within the month.
-            let config = std::fs::read_to_string(stage.world.config_path()).unwrap();
-            let larger = config.replace("[[notify]]", "monthly_requests = 100000\n\n[[notify]]");
-            crate::world::write_private(&stage.world.config_path(), &larger);
-        },
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: airtable `base`: ", "month"],
-        recovered: "destination base",
-        remedy: "raise the plan's limit",
-    },
-    Case {
-        name: "a sheet that is no longer shared",
-        begins: |stage| {
-            stage.book(-150);
-            stage.world.google.share(&stage.world.spreadsheet, Access::None);
-        },
-        ends: |stage| stage.world.google.share(&stage.world.spreadsheet, Access::Editor),
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: google-sheets `household`: ", "share"],
-        recovered: "destination household",
-        remedy: "shared with bankfeed's account",
-    },
-    Case {
-        name: "a sheet that may only be read",
-        begins: |stage| {
-            stage.book(-150);
-            stage.world.google.share(&stage.world.spreadsheet, Access::Viewer);
-        },
-        ends: |stage| stage.world.google.share(&stage.world.spreadsheet, Access::Editor),
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: google-sheets `household`: ", "ditor"],
-        recovered: "destination household",
-        remedy: "the right to edit",
-    },
-    Case {
-        name: "a sheet with two id columns",
-        begins: |stage| {
-            stage.book(-150);
-            stage.world.google.edit(&stage.world.spreadsheet, |sheet| {
-                sheet.delete_tab("Transactions");
-                sheet.rename_tab("Balances", "Transactions");
-                sheet.set_cell("Transactions", 0, 0, CellValue::Text("Transaction ID".into()));
-                sheet.set_cell("Transactions", 0, 1, CellValue::Text("id".into()));
-            });
-        },
-        ends: |stage| {
-            stage.world.google.edit(&stage.world.spreadsheet, |sheet| sheet.delete_tab("Transactions"));
-        },
-        status: 3,
-        title: NEEDS_YOU,
-        says: &["needs you: google-sheets `household`: ", "column"],
-        recovered: "destination household",
-        remedy: "Put back the missing column",
-    },
-    Case {
-        name: "a service that is down",
-        begins: |stage| {
-            stage.book(-150);
-            stage.world.google.server.fail("", 0, u32::MAX, Fault::Drop);
-        },
-        ends: heal,
-        status: 1,
-        title: FAILED,
-        says: &["failed, will be tried again: google-sheets `household`: "],
-        recovered: "destination household",
-        remedy: "",
-    },
-];
-
-/// From what happens to the exit status, the sentence and the one message; nothing while it lasts; one word when it ends.
-#[tokio::test(flavor = "multi_thread")]
-async fn every_cause_is_told_once_and_so_is_its_end() {
-    let running: Vec<_> = CASES.iter().map(|case| tokio::spawn(is_told_once(case))).collect();
-    for case in running {
-        case.await.unwrap();
-    }
-}
-
-async fn is_told_once(case: &Case) {
-    let stage = Stage::new().await;
-    let (report, arrived) = stage.cycle().await;
-    assert_eq!((report.exit_status(), message(&arrived).1), (0, "bankfeed: 12 new transactions"), "{}", case.name);
-    (case.begins)(&stage);
-    let (report, arrived) = stage.scheduled().await;
-    assert_eq!(report.exit_status(), case.status, "{}: {report:?}", case.name);
-    let (_, title, text) = message(&arrived);
-    assert_eq!(title, case.title, "{}", case.name);
-    for part in case.says {
-        assert!(text.contains(part), "{}: `{part}` is not in: {text}", case.name);
-    }
-    assert!(text.lines().next().unwrap().chars().count() < 350, "{}: {text}", case.name);
-    assert!(!text.contains(REFUSED_PASSWORD) && !text.contains("FINV91501"), "{}: {text}", case.name);
-    is_on_the_page(case, &stage, &report).await;
-    for _ in 0..2 {
-        let (report, arrived) = stage.scheduled().await;
-        assert_eq!((report.exit_status(), arrived), (case.status, Vec::new()), "{}: told again", case.name);
-    }
-    (case.ends)(&stage);
-    let (report, arrived) = stage.cycle().await;
-    assert_eq!(report.exit_status(), 0, "{}: {report:?}", case.name);
-    let (_, title, text) = message(&arrived);
-    assert_eq!(title, "bankfeed works again", "{}", case.name);
-    assert!(text.contains("works again, after ") && text.contains(case.recovered), "{}: {text}", case.name);
-    assert_eq!(stage.cycle().await.1, Vec::new(), "{}: its end is told once", case.name);
-}
-
-/// Who signs in to the page reads the whole sentence, as text, and what to do about it.
-async fn is_on_the_page(case: &Case, stage: &Stage, report: &Report) {
-    let page = crate::web::front_page(&stage.world, TOKEN).await;
-    let sources = report.sources.iter().filter_map(|source| source.error.as_ref());
-    let sentence = sources.chain(report.destinations.iter().filter_map(|to| to.error.as_ref())).next().unwrap();
-    let escaped = |text: &str| {
-        [("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\"", "&quot;"), ("'", "&#39;")]
-            .iter()
-            .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
-    };
-    let (class, end) = if case.remedy.is_empty() { ("failing", "</section>") } else { ("attention", "</section>") };
-    let section = page.split(&format!("<section class=\"{class}\"")).nth(1).and_then(|rest| rest.split(end).next());
-    let section = section.unwrap_or_else(|| panic!("{}: the page says nothing of it: {page}", case.name));
-    assert!(section.contains(&escaped(sentence)), "{}: `{sentence}` is not in {section}", case.name);
-    let remedy = section.split("<span class=\"remedy\">").nth(1).unwrap_or_default().split("</span>").next().unwrap();
-    assert!(remedy.contains(case.remedy), "{}: `{}` is not in {section}", case.name, case.remedy);
-    assert_eq!(remedy.is_empty(), case.remedy.is_empty(), "{}: {section}", case.name);
-    assert!(!page.contains("<img src=x") && !page.contains(REFUSED_PASSWORD), "{}", case.name);
 }
 
 #[tokio::test]
@@ -625,4 +364,233 @@ async fn a_session_that_ends_is_told_of_in_time() {
     keep(TimeDelta::days(90));
     let (_, arrived) = stage.scheduled().await;
     assert_eq!(message(&arrived).1, "bankfeed works again");
+}
+
+/// A session is kept, and its end is told at the instant when that is due, without a cycle and without the bank: to a
+/// daemon with a schedule far away, and to one with none.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_session_is_told_without_a_cycle() {
+    for schedule in ["", "schedule = \"0 4 29 2 *\"\n"] {
+        let stage = Stage::with(|notices| {
+            let url = notices.server.url();
+            format!(
+                "[[notify]]\nkind = \"ntfy\"\nurl = \"{url}/topic/home\"\non = [\"attention\"]\n\n\
+                 [[notify]]\nkind = \"healthchecks\"\nurl = \"{url}/ping/abc\"\n"
+            )
+        })
+        .await;
+        let text = std::fs::read_to_string(stage.world.config_path()).unwrap();
+        crate::world::write_private(
+            &stage.world.config_path(),
+            &text.replacen("[[source]]", &format!("{schedule}[[source]]"), 1),
+        );
+        let daemon = crate::cli::Daemon::start(&stage.world).await;
+        let until = Utc::now() + TimeDelta::days(1) + TimeDelta::milliseconds(1700);
+        let claims = serde_json::json!({"iat": (until - TimeDelta::days(90)).timestamp(), "exp": until.timestamp()});
+        let token = format!("eyJhbGciOiJub25lIn0.{}.c2ln", BASE64.encode(claims.to_string()));
+        let (status, said) = crate::login::paste(&stage.world, &token).await;
+        assert_eq!(status, 0, "{said}");
+        let started = Instant::now();
+        let arrived = loop {
+            let arrived = stage.notices.take();
+            if !arrived.is_empty() {
+                break arrived;
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "nobody is told");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        let (_, title, text) = message(&arrived);
+        assert_eq!(title, NEEDS_YOU);
+        assert!(text.starts_with("needs you: fibank: the session at the bank ends at "), "{text}");
+        assert!(
+            Utc::now() >= DateTime::from_timestamp(until.timestamp(), 0).unwrap() - TimeDelta::days(1),
+            "too early"
+        );
+        daemon.stop().await;
+        assert_eq!(stage.world.bank.server.requests(), 0);
+        // The socket of the first is no sign of the second.
+        std::fs::remove_file(stage.world.data_dir().join("control.sock")).unwrap();
+        let again = crate::cli::Daemon::start(&stage.world).await;
+        let (_, state) = crate::cli::json(&stage.world, &["status", "--json"]).await;
+        assert_eq!((&state["daemon"], stage.notices.take()), (&true.into(), vec![]), "once, restarts or not");
+        again.stop().await;
+    }
+}
+
+/// `check --notify` reaches everybody and says who cannot be reached; plain `check` reaches nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_notice_goes_to_every_notifier() {
+    let mail = MailServer::start().await.unwrap();
+    let stage = Stage::with(|notices| {
+        let url = notices.server.url();
+        format!(
+            "[[notify]]\nkind = \"ntfy\"\nurl = \"{url}/topic/home\"\n\n[[notify]]\nkind = \"webhook\"\nurl = \"{url}/hook\"\n\n\
+             [[notify]]\nkind = \"healthchecks\"\nurl = \"{url}/ping/abc\"\n\n\
+             [[notify]]\nkind = \"email\"\nhost = \"127.0.0.1\"\nport = {}\nfrom = \"a@example.com\"\nto = \"b@example.com\"\n",
+            mail.port()
+        )
+    })
+    .await;
+    assert_eq!(crate::cli::run(&stage.world, &["check"]).await.status.code(), Some(0));
+    assert_eq!((stage.notices.take(), mail.take()), (vec![], vec![]));
+
+    let daemon = crate::cli::Daemon::start(&stage.world).await;
+    let output = crate::cli::run(&stage.world, &["check", "--notify"]).await;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("ok    notify ")).count(), 4, "{said}");
+    let words = "notices of bankfeed arrive here; `bankfeed check --notify` has sent this one";
+    let mut arrived = stage.notices.take();
+    arrived.sort_by_key(|arrived| format!("{arrived:?}"));
+    let [Arrived::Call(call), Arrived::Message { title, tags, text, .. }, ping] = &arrived[..] else {
+        panic!("{arrived:?}")
+    };
+    assert_eq!((&call["kind"], &call["events"]), (&"test".into(), &serde_json::json!([])));
+    assert_eq!((title.as_str(), tags[1].as_str(), text.as_str()), ("bankfeed: a test", "test", words));
+    assert_eq!(*ping, Arrived::Ping("log", words.into()));
+    assert_eq!(mail.take()[0].text().trim_end(), words);
+    daemon.stop().await;
+
+    stage.notices.server.fail("/topic", 0, u32::MAX, Fault::Status(403, "{}".into()));
+    stage.notices.server.fail("/hook", 0, u32::MAX, Fault::Drop);
+    stage.notices.server.fail("/ping", 0, u32::MAX, Fault::Status(404, String::new()));
+    mail.protect("ivan", "тайна");
+    let output = crate::cli::run(&stage.world, &["check", "--notify"]).await;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let failures: Vec<&str> = said.lines().filter(|line| line.starts_with("FAIL")).collect();
+    for (line, expected) in failures.iter().zip([
+        "FAIL  notify ntfy: refused (HTTP 403); look at url and token",
+        "FAIL  notify webhook: ",
+        "FAIL  notify healthchecks: not there (HTTP 404); look at url",
+        "FAIL  notify email: the mail server refuses the login (SMTP 530); look at username and password",
+    ]) {
+        assert!(line.starts_with(expected), "{line}");
+    }
+    assert_eq!(failures.len(), 4, "{said}");
+    assert!(!said.contains("topic/home") && !said.contains("/ping/abc"), "an address is a secret: {said}");
+
+    let silent = World::new(Bank::small()).await;
+    let output = crate::cli::run(&silent, &["check", "--notify"]).await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("has no [[notify]] entry"), "{said}");
+    assert_eq!(silent.bank.server.requests(), 0);
+}
+
+/// A daemon that cannot open its store tells so, once for each cause, however often it is started; other commands do not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_cannot_be_opened_is_told_once_by_the_daemon() {
+    use std::os::unix::fs::PermissionsExt;
+    let stage = Stage::with(|notices| {
+        let url = notices.server.url();
+        format!(
+            "[[notify]]\nkind = \"ntfy\"\nurl = \"{url}/topic/home\"\n\n[[notify]]\nkind = \"healthchecks\"\nurl = \"{url}/ping/abc\"\n\n\
+             [[notify]]\nkind = \"webhook\"\nurl = \"{url}/hook\"\non = \"new-rows\"\n"
+        )
+    })
+    .await;
+    stage.cycle().await;
+    let format = stage.world.data_dir().join("FORMAT");
+    let good = std::fs::read_to_string(&format).unwrap();
+    let start = async || {
+        let ended = crate::cli::run(&stage.world, &["run"]).await;
+        assert_eq!(ended.status.code(), Some(4));
+        (stage.notices.take(), String::from_utf8(ended.stderr).unwrap())
+    };
+    std::fs::write(&format, "bankfeed store 9\n").unwrap();
+    assert_eq!(crate::cli::run(&stage.world, &["status"]).await.status.code(), Some(4));
+    assert_eq!(stage.notices.take(), [], "whoever runs a command sees it");
+
+    stage.notices.server.fail_next("/topic", Fault::Status(500, String::new()));
+    let (arrived, said) = start().await;
+    let [Arrived::Ping("fail", text)] = &arrived[..] else { panic!("{arrived:?}") };
+    assert!(text.starts_with("needs you: ") && text.contains("written by another release of bankfeed"), "{text}");
+    assert!(said.contains("notify `ntfy`: not taken (HTTP 500); it is tried again at the next start"), "{said}");
+    let (arrived, _) = start().await;
+    let (priority, title, same) = message(&arrived);
+    assert_eq!((priority, title, same), (4, NEEDS_YOU, text.as_str()));
+    for _ in 0..2 {
+        assert_eq!(start().await.0, []);
+    }
+    let file = stage.world.data_dir().join("told-at-start");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!std::fs::read_to_string(&file).unwrap().contains("http"), "an address is a secret");
+
+    std::fs::write(&format, "something else\n").unwrap();
+    assert_eq!(start().await.0.len(), 2, "another cause");
+    std::fs::write(&format, &good).unwrap();
+    let daemon = crate::cli::Daemon::start(&stage.world).await;
+    daemon.stop().await;
+    assert!(!file.exists());
+    std::fs::write(&format, "something else\n").unwrap();
+    assert_eq!(start().await.0.len(), 2, "the same cause once more, after a while of peace");
+
+    // Where it cannot be noted, it is not told: it would be told at every start.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let (arrived, said) = start().await;
+    assert_eq!(arrived, []);
+    assert!(said.contains("nobody is told, because that could not be noted"), "{said}");
+}
+
+/// `check --notify` with these certificates as the machine's own; the line about the mail.
+async fn mail_line(stage: &Stage, certificates: &str) -> String {
+    let file = stage.world.dir.path().join("certificates.pem");
+    std::fs::write(&file, certificates).unwrap();
+    let mut command = crate::cli::bankfeed(&stage.world, &["check", "--notify"]);
+    command.env("SSL_CERT_FILE", file).env_remove("SSL_CERT_DIR");
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(i32::from(said.contains("FAIL"))), "{said}");
+    said.lines().find(|line| line.contains("notify email")).unwrap_or_else(|| panic!("{said}")).to_owned()
+}
+
+/// Mail goes over TLS in either way, to nobody with a certificate that is not good, and no login goes in the clear.
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_goes_over_tls_or_not_at_all() {
+    let running = [("starttls", Manner::StartTls), ("implicit", Manner::Implicit)];
+    let running = running.map(|(tls, manner)| tokio::spawn(mail_goes_over_tls(tls, manner)));
+    for case in running {
+        case.await.unwrap();
+    }
+}
+
+async fn mail_goes_over_tls(tls: &str, manner: Manner) {
+    let mail = MailServer::start_as(manner).await.unwrap();
+    mail.protect("ivan", "тайна");
+    let stage = Stage::with(|_| {
+        format!(
+            "[[notify]]\nkind = \"email\"\nhost = \"localhost\"\nport = {}\ntls = \"{tls}\"\nusername = \"ivan\"\n\
+             password = \"тайна\"\nfrom = \"a@example.com\"\nto = \"b@example.com\"\n",
+            mail.port()
+        )
+    })
+    .await;
+    let line = mail_line(&stage, AUTHORITY).await;
+    assert!(line.starts_with("ok    notify email: "), "{tls}: {line}");
+    assert!(mail.take()[0].text().starts_with("notices of bankfeed arrive here"), "{tls}");
+    let line = mail_line(&stage, STRANGER).await;
+    let expected = "FAIL  notify email: the mail server's certificate is not good (UnknownIssuer); look at host";
+    assert!(line.starts_with(expected), "{tls}: {line}");
+
+    let text = std::fs::read_to_string(stage.world.config_path()).unwrap();
+    let other_name = text.replace("host = \"localhost\"", "host = \"127.0.0.1\"");
+    crate::world::write_private(&stage.world.config_path(), &other_name);
+    let line = mail_line(&stage, AUTHORITY).await;
+    assert!(line.starts_with("FAIL  notify email: the mail server's certificate is not good ("), "{tls}: {line}");
+    assert_eq!(mail.take(), [], "{tls}");
+    let heard = mail.heard_in_the_clear();
+    assert!(heard.iter().all(|line| line.starts_with("EHLO ") || line == "STARTTLS" || line == "QUIT"), "{heard:?}");
+
+    // One that cannot do it, or that somebody in between has made forget it.
+    let clear = MailServer::start().await.unwrap();
+    clear.protect("ivan", "тайна");
+    let elsewhere = text.replace(&format!("port = {}", mail.port()), &format!("port = {}", clear.port()));
+    crate::world::write_private(&stage.world.config_path(), &elsewhere);
+    let line = mail_line(&stage, AUTHORITY).await;
+    let expected = "FAIL  notify email: no safe connection to the mail server, and nothing is sent without one (";
+    assert!(line.starts_with(expected) && line.ends_with("look at port and tls"), "{tls}: {line}");
+    assert_eq!(clear.take(), []);
+    let heard = clear.heard_in_the_clear();
+    assert!(heard.iter().all(|line| !line.to_uppercase().contains("AUTH")), "{heard:?}");
 }

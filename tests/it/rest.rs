@@ -54,11 +54,14 @@ impl Daemon {
     }
 }
 
-/// Whether that process has one thread and no file of the store open.
+/// Whether that process has one thread, no file of the store open, and heeds the stop signal.
 pub fn rests(process: u32) -> bool {
     let folder = |name: &str| std::fs::read_dir(format!("/proc/{process}/{name}")).unwrap().flatten();
     let mut open = folder("fd").filter_map(|entry| std::fs::read_link(entry.path()).ok());
-    folder("task").count() == 1 && !open.any(|file| file.to_string_lossy().contains("/store/"))
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
+    let heeds = u64::from_str_radix(&caught, 16).unwrap() & (1 << 14) != 0;
+    heeds && folder("task").count() == 1 && !open.any(|file| file.to_string_lossy().contains("/store/"))
 }
 
 pub async fn until(what: &str, mut so: impl FnMut() -> bool) {

@@ -83,6 +83,25 @@ async fn answers_from_a_pipe_become_a_configuration_that_works_for_both_destinat
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_gives_an_oauth_client_is_sent_to_sign_in() {
+    let world = World::new(Bank::small()).await;
+    let here = tempfile::tempdir().unwrap();
+    std::fs::write(here.path().join("client.json"), world.google.oauth_client()).unwrap();
+    let (user, password) = world.bank.edit(|bank| (bank.username.clone(), bank.password.clone()));
+    let answers = format!("{user}\n{password}\ng\n{}\nclient.json\n\n", world.spreadsheet);
+    let simulated = describe(&world);
+    let output = init(here.path(), &["--simulated", simulated.to_str().unwrap()], &answers).await;
+    let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{talk}");
+    assert!(talk.contains("Now: `bankfeed login sheet` signs you in at Google, `bankfeed check` proves it"), "{talk}");
+    let mut command = bankfeed(here.path(), &["check"]);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("nobody has signed in yet: run `bankfeed login sheet`"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_there_is_never_overwritten_wherever_it_is_found() {
     for (place, arguments) in [
         ("config.toml", &[][..]),
@@ -110,7 +129,8 @@ async fn what_is_there_is_never_overwritten_wherever_it_is_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_end_early_or_are_no_good_write_nothing() {
     let here = tempfile::tempdir().unwrap();
-    std::fs::write(here.path().join("key.json"), r#"{"installed":{"client_secret":"hush-hush"}}"#).unwrap();
+    std::fs::write(here.path().join("key.json"), r#"{"web":{"client_secret":"hush-hush"}}"#).unwrap();
+    std::fs::write(here.path().join("half.json"), r#"{"installed":{"client_secret":"hush-hush"}}"#).unwrap();
     let all = ["ivan", "hush-hush", "b", "1AbC", "key.json", "appX", "pat1.hush-hush", ""];
     for count in 0..4 {
         let answers: String = all[..count].iter().map(|answer| format!("{answer}\n")).collect();
@@ -128,7 +148,8 @@ async fn answers_that_end_early_or_are_no_good_write_nothing() {
         ("ivan\nhush-hush\nx\n", "expected g, a, b or n"),
         ("ivan\nhush-hush\ng\nhttps://example.com/x\n", "expected the address of a spreadsheet"),
         ("ivan\nhush-hush\ng\n1AbC\nnowhere.json\n", "cannot read it"),
-        ("ivan\nhush-hush\ng\n1AbC\nkey.json\n", "OAuth client"),
+        ("ivan\nhush-hush\ng\n1AbC\nkey.json\n", "make one of the type Desktop app"),
+        ("ivan\nhush-hush\ng\n1AbC\nhalf.json\n", "no whole OAuth client"),
         ("ivan\nhush-hush\na\ntblX\n", "expected the base's id"),
         ("ivan\nhush-hush\na\nappX\nkeyhush-hush\n", "ended in 2024"),
         ("ivan\nhush-hush\na\nappX\nhush-hush\n", "begins with pat"),
@@ -140,7 +161,7 @@ async fn answers_that_end_early_or_are_no_good_write_nothing() {
         assert!(complaint.contains(expected) && complaint.ends_with("nothing was written"), "{complaint}");
         assert!(!String::from_utf8_lossy(&output.stderr).contains("hush"), "{complaint}");
     }
-    assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 1, "only what was there before");
+    assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 2, "only what was there before");
 }
 
 /// A terminal with a program at it.

@@ -7,11 +7,14 @@ use secrecy::ExposeSecret;
 
 use super::super::simulate::World;
 use super::keep::Kept;
-use super::{Airtable, Answers, Google};
+use super::{Airtable, Answers, Google, Writer};
 use crate::config::{Environment, answer::quoted, machine_timezone};
 
 /// The bank's own zone, for machines that do not say where they are.
 const USUAL_ZONE: &str = "Europe/Sofia";
+
+/// Name of the destination at Google.
+const SHEET: &str = "sheet";
 
 /// The whole file.
 pub(super) fn file(answers: &Answers, kept: &Kept, path: &Path, world: Option<&World>) -> String {
@@ -92,19 +95,29 @@ password = {password}
 }
 
 fn google_sheets(google: &Google, kept: &Kept, world: Option<&World>) -> String {
-    let key = match kept.credentials.iter().any(|(name, _)| *name == "google-key") {
-        true => kept.reference("google-key", ""),
+    let name = google.writer.credential();
+    let key = match kept.credentials.iter().any(|(known, _)| *known == name) {
+        true => kept.reference(name, ""),
         false => format!("{{ file = {} }}", quoted(&google.key_file.display().to_string())),
+    };
+    let (remark, key) = match &google.writer {
+        Writer::Robot(account) => (
+            format!("# The spreadsheet must be shared, as editor, with\n# {}", account.escape_debug()),
+            format!("service_account = {key}"),
+        ),
+        Writer::Owner => (
+            format!("# Rows are written in your own name, once you have run `bankfeed login {SHEET}`."),
+            format!("oauth = {{ client = {key} }}"),
+        ),
     };
     format!(
         r#"
 [[destination]]
-name = "sheet"
+name = "{SHEET}"
 kind = "google-sheets"
-# The spreadsheet must be shared, as editor, with
-# {account}
+{remark}
 spreadsheet = {spreadsheet}
-service_account = {key}
+{key}
 {base_url}# The tab; it is made if it is missing, and an existing one is used as it is.
 # tab = "Transactions"
 # Two more tabs, a proof of the balances and charts. A title, or false for none.
@@ -113,7 +126,6 @@ service_account = {key}
 # Where new rows go: below the others, or with "newest-first" under the header.
 # order = "oldest-first"
 {common}"#,
-        account = google.account.escape_debug(),
         spreadsheet = quoted(&google.spreadsheet),
         base_url = base_url(world.map(|world| world.google.as_str())),
         common = COMMON,
@@ -184,7 +196,7 @@ const REST: &str = r#"
 pub(super) fn farewell(answers: &Answers, kept: &Kept, path: &Path, environment: &Environment) -> String {
     let mut text = format!("\n{} is written; only you can read it.\n", path.display());
     if let Some(google) = answers.google.as_ref().filter(|_| kept.credentials.is_empty()) {
-        text += &format!("It names the key {}: keep that file, and run chmod 600 on it.\n", google.key_file.display());
+        text += &format!("It names {}: keep that file, and run chmod 600 on it.\n", google.key_file.display());
     }
     if !kept.credentials.is_empty() {
         let files: Vec<String> = kept.credentials.iter().map(|(_, file)| file.display().to_string()).collect();
@@ -195,7 +207,10 @@ pub(super) fn farewell(answers: &Answers, kept: &Kept, path: &Path, environment:
     }
     let found = crate::config::find(environment, Path::new("")).is_ok_and(|found| found == path);
     let option = if found { String::new() } else { format!("--config {} ", path.display()) };
-    text + &format!("Now: `bankfeed {option}check` proves it, `bankfeed {option}sync` brings the first rows.\n")
+    let signs_in = answers.google.as_ref().is_some_and(|google| matches!(google.writer, Writer::Owner));
+    let login =
+        if signs_in { format!("`bankfeed {option}login {SHEET}` signs you in at Google, ") } else { String::new() };
+    text + &format!("Now: {login}`bankfeed {option}check` proves it, `bankfeed {option}sync` brings the first rows.\n")
 }
 
 #[cfg(test)]
@@ -212,7 +227,7 @@ mod tests {
                 spreadsheet: "1AbC".into(),
                 key_file: "/k/ey.json".into(),
                 key: "{}".to_owned().into(),
-                account: "bot@p.iam.example".into(),
+                writer: Writer::Robot("bot@p.iam.example".into()),
             }),
             airtable: airtable.then(|| Airtable { base: "appX".into(), token: "patX.y".to_owned().into() }),
             schedule: schedule.map(str::to_owned),
@@ -241,6 +256,23 @@ mod tests {
                 assert_eq!(fibank.base_url.as_str(), "https://my.fibank.bg/");
             }
         }
+    }
+
+    #[test]
+    fn whoever_signs_in_in_a_browser_is_told_to() {
+        let mut answers = answers(true, false, None);
+        answers.google.as_mut().unwrap().writer = Writer::Owner;
+        let (kept, path) = (Kept::default(), Path::new("/x/c.toml"));
+        let config = load(&file(&answers, &kept, path, None));
+        let config::DestinationKind::GoogleSheets(sheets) = &config.destinations[0].kind else { panic!() };
+        assert!(sheets.login.is_some());
+        let said = farewell(&answers, &kept, path, &Environment::default());
+        assert!(said.contains("Now: `bankfeed --config /x/c.toml login sheet` signs you in at Google, `"), "{said}");
+        let kept = Kept { credentials: vec![("google-client", "/c/google-client".into())] };
+        let text = file(&answers, &kept, path, None);
+        assert!(text.contains("oauth = { client = { credential = \"google-client\" } }"), "{text}");
+        let unit = include_str!("../../../systemd/bankfeed.service");
+        assert!(unit.lines().any(|line| line == "LoadCredentialEncrypted=google-client"));
     }
 
     #[test]

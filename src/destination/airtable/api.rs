@@ -190,6 +190,14 @@ impl Api {
         Ok(())
     }
 
+    /// Asks for one record of the table, whichever.
+    pub(super) async fn probe(&mut self, table: &str) -> Result<(), Refusal> {
+        let mut url = self.table_url(table, &[]);
+        url.query_pairs_mut().append_pair("maxRecords", "1").append_pair("pageSize", "1");
+        let _: Listing = self.call(Purpose::ReadRows, Method::GET, url, None).await?;
+        Ok(())
+    }
+
     /// Every record that `formula` finds, with these fields of it.
     pub(super) async fn find(&mut self, table: &str, formula: &str, fields: &[&str]) -> Result<Vec<Record>, Refusal> {
         let mut found = Vec::new();

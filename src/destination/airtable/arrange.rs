@@ -11,7 +11,7 @@ use crate::remote::{Cause, Error, Kind};
 
 use super::Airtable;
 use super::cells::{definition, tick_definition};
-use super::errors::{Purpose, Refusal};
+use super::errors::{Purpose, Refusal, in_all};
 use super::layout::{Binding, Bound, Layout, Table, bind, bind_vanished, find_table, vanished, vanished_names};
 
 impl Airtable {
@@ -95,6 +95,7 @@ impl Airtable {
             }
         };
         lines.extend(self.inspect_token(missing).await?);
+        self.inspect_reading(&tables, known.as_ref()).await?;
         if let Some(limit) = self.api.monthly_requests {
             lines.push(format!("{} of this month's {limit} requests are spent", self.api.sent_this_month()));
         }
@@ -262,8 +263,9 @@ impl Airtable {
         let (service, base) = (self.service(), &self.api.wording.base);
         if !lacking.is_empty() {
             let message = format!(
-                "{service}: the token lacks the scope {}: add it at airtable.com/create/tokens",
-                lacking.join(" and ")
+                "{service}: the token lacks the scope {}: add it at airtable.com/create/tokens; {}",
+                lacking.join(" and "),
+                in_all()
             );
             return Err(Error::attention(Cause::NotPermitted, message));
         }
@@ -276,7 +278,37 @@ impl Airtable {
             let message = format!("{service}: the token's user needs the role {role} in base `{base}`");
             return Err(Error::attention(Cause::NotPermitted, message));
         }
-        Ok(scopes.map(|_| "the token has the scopes it needs".to_owned()).into_iter().collect())
+        Ok(vec![match scopes {
+            Some(_) => "the token has the scopes it needs".into(),
+            None => format!(
+                "airtable does not tell which scopes this token has: only a write shows whether {} is among them",
+                Purpose::WriteRows.scope()
+            ),
+        }])
+    }
+
+    /// Whether a row would be given out, by asking for one: that a table is listed proves nothing about its rows. Where
+    /// the table is still to be made, any other of the base will do. Nothing like it exists for writing: in which order
+    /// the service looks at a token and at what it is asked to write is not known, so that a write that cannot apply
+    /// would prove nothing.
+    async fn inspect_reading(&mut self, tables: &[Table], known: Option<&Layout>) -> Result<(), Error> {
+        let own = find_table(tables, &self.api.wording.table, known.map(|layout| layout.table.as_str()));
+        let Some(table) = own.or(tables.first()) else { return Ok(()) };
+        let Err(refusal) = self.api.probe(&table.id).await else { return Ok(()) };
+        if !matches!(refusal.error.kind, Kind::Attention(Cause::NotPermitted | Cause::NotFound)) {
+            return Err(refusal.error);
+        }
+        // The base and the table have just been listed for this token.
+        let message = format!(
+            "{}: the token may not read the rows of table `{}` in base `{}`: give it the scope {} at \
+             airtable.com/create/tokens; {}",
+            self.service(),
+            table.name,
+            self.api.wording.base,
+            Purpose::ReadRows.scope(),
+            in_all()
+        );
+        Err(Error::attention(Cause::NotPermitted, message))
     }
 }
 

@@ -111,6 +111,13 @@ impl Purpose {
     }
 }
 
+/// Every scope a token needs, in the words of a remedy: who adds one is told of the others at once.
+pub(super) fn in_all() -> String {
+    let [read, write, schema] = [Purpose::ReadRows, Purpose::WriteRows, Purpose::ReadLayout].map(Purpose::scope);
+    let create = Purpose::CreateLayout.scope();
+    format!("in all it needs {read}, {write} and {schema}, and {create} to make tables and fields")
+}
+
 /// The names that make a message useful.
 #[derive(Clone, Debug)]
 pub(super) struct Wording {
@@ -219,14 +226,16 @@ impl Wording {
         if status == 403 && forbidden {
             let message = format!(
                 "{service}: the token may not {deed} in base `{base}` (table `{table}`): it needs the scope {scope}, \
-                 and its user at least the role {role} in that base{}",
+                 and its user at least the role {role} in that base; {}{}",
+                in_all(),
                 tail(said)
             );
             return (Reaction::Final, Error::attention(Cause::NotPermitted, message));
         }
         let message = format!(
             "{service}: cannot {deed} of table `{table}` in base `{base}`: check `base` and `table`, add the base to the \
-             token's list, and give the token the scope {scope} (its user: at least {role}){}",
+             token's list, and give the token the scope {scope} (its user: at least {role}; {}){}",
+            in_all(),
             tail(said)
         );
         let rows = matches!(purpose, Purpose::ReadRows | Purpose::WriteRows);

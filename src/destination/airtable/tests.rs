@@ -314,7 +314,8 @@ async fn what_is_there_already_is_not_asked_for() {
 async fn check_says_what_is_there_and_what_will_be_made_and_writes_nothing() {
     let world = World::new().await;
     let lines = world.connector().check().await.unwrap();
-    assert_eq!(lines, [format!("base `{}` found; table `Transactions` will be created", world.base)]);
+    assert_eq!(lines[0], format!("base `{}` found; table `Transactions` will be created", world.base));
+    has(&lines[1], &["only a write shows whether data.records:write is among them"]);
 
     let world = World::filled(1).await;
     world.service.edit(&world.base, |base| base.rename_field(TABLE, "Amount", "Sum"));

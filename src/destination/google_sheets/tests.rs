@@ -38,6 +38,7 @@ impl Bench {
             spreadsheet: id.clone(),
             tab: TAB.into(),
             login: None,
+            client: None,
             service_account: Secret::Plain(google.service_account_key().into()),
             base_url: format!("{}/", google.server.url()).parse().unwrap(),
             rows: Rows {

@@ -77,10 +77,10 @@ impl Transport {
         limits: Limits,
     ) -> Result<Transport, Error> {
         use secrecy::ExposeSecret;
+        let key = if config.login.is_some() { "oauth" } else { "service_account" };
         let secret = config
-            .service_account
-            .reveal()
-            .map_err(|error| Error::attention(Cause::Token, names.say(format!("`service_account`: {error}"))))?;
+            .credentials()
+            .map_err(|error| Error::attention(Cause::Token, names.say(format!("`{key}`: {error}"))))?;
         let secure = config.base_url.scheme() == "https";
         let (connector, tokens) = match &config.login {
             Some(session) => {

@@ -31,10 +31,14 @@ pub struct Life {
 }
 
 impl Life {
-    /// Whether it is time to say that it ends: a day before, of a short one when a tenth of it is left.
+    /// When it is time to say that it ends: a day before, of a short one when a tenth of it is left.
+    pub fn notice(&self) -> DateTime<Utc> {
+        self.until - ((self.until - self.from) / 10).clamp(TimeDelta::zero(), TimeDelta::days(1))
+    }
+
+    /// Whether it is time to say that it ends.
     pub fn is_ending(&self, now: DateTime<Utc>) -> bool {
-        let notice = ((self.until - self.from) / 10).clamp(TimeDelta::zero(), TimeDelta::days(1));
-        now >= self.until - notice
+        now >= self.notice()
     }
 }
 
