@@ -168,7 +168,7 @@ fn new_tab(wanted: &Wanted<'_>, found: &Found, book: &Book) -> Plan {
     (layout.grid_rows, layout.fresh) = (Some(NEW_ROWS.into()), true);
     requests.push(header(sheet, 0, wanted.columns.iter()));
     requests.extend(layout.formats().into_iter().map(|(from, to, format)| number_format(sheet, 1, from, to, format)));
-    requests.push(basic_filter(sheet, count));
+    requests.push(basic_filter(sheet));
     requests.extend(places.iter().map(|place| column_note(wanted, sheet, place)));
     let fields = places.iter().map(|place| place.field.key().into_owned()).collect();
     requests.push(create(TAB_KEY, &tab_note(wanted, sheet, fields), None, on_sheet(sheet)));
@@ -370,7 +370,7 @@ impl<'a> Draft<'a> {
         if empty {
             requests.push(freeze_header(sheet));
             if !tab.filtered {
-                requests.push(basic_filter(sheet, added.len() as u32));
+                requests.push(basic_filter(sheet));
             }
         }
         let bound_now: Vec<&Place> = self.matched.iter().chain(&added).collect();

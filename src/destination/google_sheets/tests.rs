@@ -12,7 +12,7 @@ use crate::destination::{Outcome, Settled};
 use crate::model::{Field, Language};
 use crate::remote::{Backoff, Kind, Shutdown};
 use crate::simulator::Fault;
-use crate::simulator::google::{Access, CellValue, Google};
+use crate::simulator::google::{Access, Area, CellValue, Google};
 
 const TAB: &str = "Transactions";
 const WRITE: &str = ":batchUpdate";

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bankfeed::config::{Order, Vanished};
-use bankfeed::simulator::google::{CellValue, Location, Sheet, Spreadsheet};
+use bankfeed::simulator::google::{Area, CellValue, Location, Sheet, Spreadsheet};
 use chrono::NaiveDate;
 
 use super::bank::Said;
@@ -42,6 +42,7 @@ pub struct Frame {
     headers: Vec<String>,
     hidden_columns: Vec<usize>,
     filtered: bool,
+    views: Vec<String>,
 }
 
 impl View {
@@ -87,6 +88,7 @@ impl View {
             headers: (0..self.tab.column_count).map(|at| self.text(0, at)).collect(),
             hidden_columns: hidden.collect(),
             filtered: self.tab.filter_area().is_some(),
+            views: self.tab.filter_views.iter().map(|view| view.title().to_owned()).collect(),
         }
     }
 }
@@ -177,8 +179,37 @@ impl Life<'_> {
                     book.set_note(&tab, row.max(1), column, &word);
                 });
             }
+            27 => self.view_or_not(&view, place, row),
+            // What a filter does not cover stays where it is: an owner who sorts so leaves his own words behind.
+            28 => match view.tab.filter_area().filter(|area| (area.left, area.right) == (0, width)) {
+                Some(_) => self.in_page(format!("sorts by {field} through the filter"), |book| {
+                    book.sort_by_filter(&tab, place, row % 2 == 0);
+                }),
+                None => self.in_page("takes the filter off".into(), |book| book.clear_filter(&tab)),
+            },
+            29 => {
+                let area = Area { bottom: row.max(2), ..view.tab.whole() };
+                self.in_page(format!("filters {} rows by {field}", area.bottom), |book| {
+                    book.set_filter_over(&tab, area, place, &["КАФЕ", "EUR", "debit"]);
+                });
+            }
             _ => {}
         }
+    }
+
+    /// Makes a filter view of one of three names, changes it, or deletes it.
+    fn view_or_not(&mut self, view: &View, column: usize, row: usize) {
+        let (tab, name) = (view.title.as_str(), ["само моето", "Само EUR", "x"][row % 3]);
+        let whole = view.tab.whole();
+        let part = Area { top: row / 2, bottom: row / 2 + 3, left: column, right: column + 1, ..whole };
+        let area = if part.bottom <= whole.bottom && row % 2 == 0 { part } else { whole };
+        let is_there = view.tab.filter_views.iter().any(|view| view.title() == name);
+        if is_there && column % 2 == 0 {
+            return self.in_page(format!("deletes the view {name}"), |book| book.delete_filter_view(tab, name));
+        }
+        self.in_page(format!("looks through {name} at {area:?}"), |book| {
+            book.set_filter_view(tab, name, area, column, &["КАФЕ", "EUR"]);
+        });
     }
 
     /// Writes a word where none of the owner's is yet: his own last word there would be gone.

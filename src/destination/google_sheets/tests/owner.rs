@@ -65,6 +65,63 @@ async fn formulas_merges_colours_and_notes_stay_where_they_are() {
     }
 }
 
+/// The owner's words beside transactions, by their ids.
+fn beside(bench: &Bench, column: usize) -> Vec<(String, CellValue)> {
+    let (ids, words) = (bench.ids(), bench.column(TAB, column));
+    ids.into_iter().zip(words.into_iter().skip(1)).filter(|(_, word)| *word != CellValue::Empty).collect()
+}
+
+#[tokio::test]
+async fn filters_and_views_hide_and_sort_and_no_row_is_lost_or_misplaced() {
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let mut bench = Bench::new().await;
+        bench.config.order = order;
+        bench.cycle(&new(1..=4)).await.unwrap();
+        let second = bench.ids()[1].clone();
+        bench.edit(|book| {
+            book.set_cell(TAB, 0, 12, text("Mine"));
+            book.set_cell(TAB, 2, 12, text("beside it"));
+            // The filter that was made with the tab now hides every row of ours, those to come as well.
+            let area = book.tab(TAB).unwrap().filter_area().unwrap();
+            book.set_filter_over(TAB, area, 2, &["EUR"]);
+            // And a view ends where the rows end now.
+            book.set_filter_view(TAB, "mine", Area { bottom: 5, ..area }, 2, &["EUR"]);
+        });
+        assert!(bench.google.read(&bench.id, |book| book.tab(TAB).unwrap().row_hidden(1)));
+        bench.cycle(&new(5..=7)).await.unwrap();
+        bench.edit(|book| book.sort_by_filter(TAB, 11, order == Order::OldestFirst));
+        bench.cycle(&[corrected(2), late(6, What::Vanished)]).await.unwrap();
+        bench.cycle(&new(8..=9)).await.unwrap();
+        let mut ids = bench.ids();
+        let (fresh, old) = match order {
+            Order::OldestFirst => (ids.split_off(7), ids),
+            Order::NewestFirst => (ids.drain(..2).rev().collect(), ids),
+        };
+        let mut sorted = ids_of(1..=7);
+        if order == Order::OldestFirst {
+            sorted.reverse();
+        }
+        assert_eq!((old, fresh), (sorted, ids_of(8..=9)), "{order:?}");
+        assert_eq!(beside(&bench, 12), [(second, text("beside it"))], "{order:?}: sorted along");
+        bench.google.read(&bench.id, |book| {
+            let tab = book.tab(TAB).unwrap();
+            let row = |id: &str| (1..10).find(|row| *tab.value(*row, 11) == text(id)).unwrap();
+            let (two, six) = (row(&transaction(2).row.id), row(&transaction(6).row.id));
+            assert_eq!(*tab.value(two, 4), text("corrected"), "{order:?}");
+            assert!(tab.cell(six, 0).unwrap().format().unwrap()["textFormat"]["strikethrough"] == true, "{order:?}");
+            let grown = if order == Order::NewestFirst { 5 } else { 0 };
+            assert_eq!(tab.filter_views[0].area.bottom, 5 + grown, "{order:?}");
+            assert!((1..10).all(|row| tab.row_hidden(row)), "{order:?}: the owner's filter goes on filtering");
+        });
+        bench.edit(|book| {
+            book.clear_filter(TAB);
+            book.delete_filter_view(TAB, "mine");
+        });
+        bench.cycle(&new(10..=10)).await.unwrap();
+        assert_eq!(bench.ids().len(), 10, "{order:?}");
+    }
+}
+
 #[tokio::test]
 async fn stray_cells_far_below_are_never_written_over() {
     let mut bench = Bench::new().await;
