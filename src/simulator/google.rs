@@ -19,6 +19,7 @@ use super::{Server, lock};
 mod a1;
 mod api;
 mod cells;
+mod copies;
 mod dimension;
 mod dimensions;
 mod filters;
@@ -46,6 +47,7 @@ mod values;
 mod wire;
 
 pub use a1::{Area, OPEN, column_name};
+pub use copies::Copied;
 pub use model::{
     Cell, CellValue, FilterView, Line, Location, Metadata, NamedRange, Protected, Row, Sheet, Spreadsheet,
 };

@@ -7,6 +7,7 @@ mod cli;
 mod columns;
 mod config;
 mod conformance;
+mod copies;
 mod crash;
 mod docs;
 mod explore;

@@ -101,14 +101,25 @@ impl Book {
         id
     }
 
-    /// Our tab: where our note is, unless another title is configured since; else the one with the configured title.
+    /// Our tab: where our note is, unless another title is configured since; else the one with the configured title; else,
+    /// where the owner went on with a duplicate and deleted what it was made from, that one.
     pub fn ours(&self, found: &Found, title: &str) -> Option<&Tab> {
         let note = found.tab.as_ref().filter(|(_, note)| note.title == title);
         let noted = note.and_then(|(_, note)| self.tabs.iter().find(|tab| tab.id == note.sheet));
         let same = || self.tabs.iter().find(|tab| tab.title == title);
         // Google does not tell titles apart by case alone.
         let alike = || self.tabs.iter().find(|tab| tab.title.to_lowercase() == title.to_lowercase());
-        noted.or_else(same).or_else(alike)
+        let duplicate = || match self.duplicates(found, title)[..] {
+            [one] => Some(one),
+            _ => None,
+        };
+        noted.or_else(same).or_else(alike).or_else(duplicate)
+    }
+
+    /// Duplicates of the tab that was ours under this title.
+    fn duplicates(&self, found: &Found, title: &str) -> Vec<&Tab> {
+        let is_copy = |tab: &&Tab| found.copies.iter().any(|(_, here, note)| *here == tab.id && note.title == title);
+        self.tabs.iter().filter(is_copy).collect()
     }
 }
 
@@ -149,7 +160,17 @@ pub(super) fn plan(
     cells: &[Vec<serde_json::Value>],
 ) -> Result<Plan, Error> {
     match book.ours(found, wanted.title) {
-        None => Ok(new_tab(wanted, found, book)),
+        None => match &book.duplicates(found, wanted.title)[..] {
+            [] => Ok(new_tab(wanted, found, book)),
+            many => {
+                let titles: Vec<String> = many.iter().map(|tab| format!("`{}`", tab.title)).collect();
+                let (title, titles) = (wanted.title, titles.join(", "));
+                let what = format!(
+                    "the tab `{title}` was deleted and has several duplicates ({titles}): rename the one to go on with to `{title}`"
+                );
+                Err(Error::attention(Cause::Layout, wanted.names.say(what)))
+            }
+        },
         Some(tab) => Draft::new(wanted, found, book, tab, cells).finish(),
     }
 }
@@ -186,11 +207,16 @@ fn ledger(wanted: &Wanted<'_>, found: &Found, book: &Book, spare: u64) -> (Ledge
     }
     // A lost ledger must not bring used numbers back: guards that still stand, and our own memory, know the highest.
     let standing = book.named.iter().filter_map(|(_, name)| wanted.guards.number(name)).max().unwrap_or(0);
+    // In a copy of a spreadsheet stand the rows that were written into the one it was made from.
+    let former = found.former.clone().unwrap_or_default();
     let ledger = Ledger {
         spreadsheet: wanted.names.spreadsheet.clone(),
         destination: wanted.names.destination.clone(),
         seq: standing.max(wanted.floor),
         spare,
+        rows: former.rows,
+        ids: former.ids,
+        through: former.through,
         ..Ledger::default()
     };
     let entry = wanted.guards.metadata_id() + wanted.attempt as i32;
@@ -252,7 +278,7 @@ impl<'a> Draft<'a> {
     }
 
     fn created_before(&self, field: &Field) -> bool {
-        let note = self.found.tab.as_ref().filter(|(_, note)| note.sheet == self.tab.id);
+        let note = self.found.note_on(self.tab.id);
         note.is_some_and(|(_, note)| note.fields.iter().any(|known| *known == field.key()))
     }
 
@@ -442,16 +468,23 @@ impl<'a> Draft<'a> {
         add_named_range(self.tab.id, &name)
     }
 
-    /// Guards of earlier layout changes, but for the latest.
+    /// Guards of earlier layout changes, but for the latest; and those of the spreadsheet that this one is a copy of, which
+    /// guard nothing here.
     fn old_guards(&self) -> Vec<api::Request> {
         let last = self.setup_guards().map(|(number, _)| number).max().unwrap_or(0);
-        let old = self.setup_guards().filter(|(number, _)| *number < last);
-        old.map(|(_, id)| delete_named_range(id)).collect()
+        let old = self.setup_guards().filter(|(number, _)| *number < last).map(|(_, id)| id);
+        let former = self.found.former.as_ref().filter(|_| self.found.ledger.is_none());
+        let theirs = former.map(|ledger| Guards::new(&ledger.spreadsheet, &ledger.destination));
+        let is_theirs = |name: &str| {
+            theirs.as_ref().is_some_and(|them| them.number(name).or_else(|| them.setup_number(name)).is_some())
+        };
+        let copied = self.book.named.iter().filter(|(_, name)| is_theirs(name)).map(|(id, _)| id);
+        old.chain(copied).map(|id| delete_named_range(id)).collect()
     }
 
     fn note_tab(&self, bound_now: &[&Place]) -> Option<api::Request> {
         let sheet = self.tab.id;
-        let known = self.found.tab.as_ref().filter(|(_, note)| note.sheet == sheet);
+        let known = self.found.note_on(sheet);
         let mut fields = known.map(|(_, note)| note.fields.clone()).unwrap_or_default();
         for place in self.kept.iter().chain(bound_now.iter().copied()) {
             let key = place.field.key().into_owned();
@@ -460,8 +493,8 @@ impl<'a> Draft<'a> {
             }
         }
         match known {
-            Some((_, note)) if note.fields == fields && note.title == self.wanted.title => None,
-            Some((entry, _)) => Some(update_note(*entry, &tab_note(self.wanted, sheet, fields))),
+            Some((_, note)) if (&note.fields, &*note.title, note.sheet) == (&fields, self.wanted.title, sheet) => None,
+            Some((entry, _)) => Some(update_note(entry, &tab_note(self.wanted, sheet, fields))),
             None => Some(create(TAB_KEY, &tab_note(self.wanted, sheet, fields), None, on_sheet(sheet))),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+mod copies;
 mod owner;
 
 use super::body::tests::transaction;
