@@ -21,6 +21,8 @@ pub(super) struct Envelope<'a> {
     pub layout: &'a Layout,
     pub ledger_entry: i32,
     pub number: u64,
+    /// The answer is to say how large the spreadsheet is then. Asked for by the last batch only: it is read nowhere before.
+    pub measured: bool,
 }
 
 impl Envelope<'_> {
@@ -34,8 +36,9 @@ impl Envelope<'_> {
         let (name, sheet) = (self.guards.name(self.number), self.layout.sheet);
         let mut out = Vec::with_capacity(work.len() + ENVELOPE);
         // Names of guards are letters, digits and underscores: nothing to escape.
+        let asked = if self.measured { MEASURED } else { "" };
         let guard = format!(
-            r#"{{"requests":[{{"addNamedRange":{{"namedRange":{{"namedRangeId":"{name}","name":"{name}","range":{{"sheetId":{sheet},"startRowIndex":0,"endRowIndex":1,"startColumnIndex":0,"endColumnIndex":1}}}}}}}}"#
+            r#"{{{asked}"requests":[{{"addNamedRange":{{"namedRange":{{"namedRangeId":"{name}","name":"{name}","range":{{"sheetId":{sheet},"startRowIndex":0,"endRowIndex":1,"startColumnIndex":0,"endColumnIndex":1}}}}}}}}"#
         );
         out.extend_from_slice(guard.as_bytes());
         if !work.is_empty() {
@@ -67,6 +70,9 @@ impl Envelope<'_> {
         (out, span)
     }
 }
+
+/// First in a body, so that what is cut from its end leaves it alone.
+const MEASURED: &str = r#""includeSpreadsheetInResponse":true,"#;
 
 const REMOVAL: &str = r#",{"deleteNamedRange":"#;
 
@@ -243,7 +249,7 @@ mod tests {
 
     fn body(cut: &Cut, layout: &Layout, order: Order, added: u64, removed: &[u64]) -> (Vec<u8>, Value) {
         let guards = Guards::new("1AbC", "home");
-        let envelope = Envelope { guards: &guards, layout, ledger_entry: 5, number: 42 };
+        let envelope = Envelope { guards: &guards, layout, ledger_entry: 5, number: 42, measured: true };
         let ledger = Ledger::default().next(42, cut.hash(), cut.rows(), 0, removed);
         let bytes = envelope.wrap(&cut.requests(layout, order, added, 1000), &ledger, removed);
         let json = serde_json::from_slice(&bytes).unwrap();
@@ -264,6 +270,7 @@ mod tests {
             kinds(&body),
             ["addNamedRange", "appendCells", "updateDeveloperMetadata", "deleteNamedRange", "deleteNamedRange"]
         );
+        assert_eq!(body["includeSpreadsheetInResponse"], true);
         let guard = &body["requests"][0]["addNamedRange"]["namedRange"];
         assert_eq!(guard["name"], Guards::new("1AbC", "home").name(42).as_str());
         assert_eq!(

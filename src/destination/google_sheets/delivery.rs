@@ -67,7 +67,8 @@ impl GoogleSheets {
             }
             let work = cut.requests(&layout, order, added, grid_rows);
             let beside = if last { self.balances_work(&layout).await? } else { None };
-            let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number };
+            let (guards, measured) = (&self.guards, last);
+            let envelope = Envelope { guards, layout: &layout, ledger_entry: entry, number, measured };
             body = prepared.wrap(&envelope, &work, beside, &next, &removed);
             prepared.grid_rows = (added > 0).then_some(grid_rows + added);
             prepared.next = Some(next);
@@ -105,7 +106,8 @@ impl GoogleSheets {
             next.spare = ledger.spare.saturating_sub(work.rows);
             let last = items.len() < MOST_ITEMS && work.verdicts.len() == items.len();
             let beside = if last { self.balances_work(&layout).await? } else { None };
-            let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number };
+            let (guards, measured) = (&self.guards, last);
+            let envelope = Envelope { guards, layout: &layout, ledger_entry: entry, number, measured };
             body = prepared.wrap(&envelope, &work.requests, beside, &next, &removed);
             prepared.next = Some(next);
         }
@@ -214,7 +216,8 @@ impl GoogleSheets {
         let now = unix_now();
         let removed = ledger.removable(number, now);
         let next = ledger.next(number, NOTHING, 0, now, &removed);
-        let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number };
+        let (guards, measured) = (&self.guards, false);
+        let envelope = Envelope { guards, layout: &layout, ledger_entry: entry, number, measured };
         let body = envelope.wrap(&[], &next, &removed);
         let batch = Batch { number, taken: 0, hash: NOTHING, body: Vec::new() };
         // Whatever comes of it, what was known of the ledger is old.

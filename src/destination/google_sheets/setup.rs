@@ -28,6 +28,24 @@ const SPARE_COLUMNS: u32 = 4;
 /// Cells a spreadsheet may have.
 const MOST_CELLS: u64 = 10_000_000;
 
+/// Whether so little is left of the cells a spreadsheet may have that the owner should make room.
+pub(super) fn is_nearly_full(cells: u64) -> bool {
+    cells >= MOST_CELLS / 10 * 9
+}
+
+/// What to do about it. In per cent, so that it is news only now and then.
+pub(super) fn fullness(cells: u64, language: Language) -> String {
+    let part = cells * 100 / MOST_CELLS;
+    match language {
+        Language::En => format!(
+            "the spreadsheet has {part} % of the {MOST_CELLS} cells that Google allows, empty ones included: delete empty rows, columns and tabs, or move older rows into another spreadsheet and set `since`; once it is full, new rows wait"
+        ),
+        Language::Bg => format!(
+            "таблицата има {part} % от {MOST_CELLS} клетки, които Google допуска, заедно с празните: изтрийте празни редове, колони и листове или преместете по-стари редове в друга таблица и задайте `since`; щом се напълни, новите редове чакат"
+        ),
+    }
+}
+
 /// A tab of the spreadsheet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tab {
@@ -74,14 +92,9 @@ impl Book {
         }
     }
 
-    /// A warning once little is left of the cells a spreadsheet may have; empty ones count.
-    pub fn nearly_full(&self) -> Option<String> {
-        let cells: u64 = self.tabs.iter().map(|tab| u64::from(tab.rows) * u64::from(tab.columns)).sum();
-        (cells >= MOST_CELLS / 10 * 9).then(|| {
-            format!(
-                "the spreadsheet has {cells} of the {MOST_CELLS} cells that Google allows, empty ones included: delete empty rows and columns soon, or start a new spreadsheet"
-            )
-        })
+    /// How many cells there are; empty ones count.
+    pub fn cells(&self) -> u64 {
+        self.tabs.iter().map(|tab| u64::from(tab.rows) * u64::from(tab.columns)).sum()
     }
 
     /// A title for a tab of ours that no other tab has.
@@ -148,6 +161,8 @@ pub(super) struct Plan {
     pub unfilled: Vec<String>,
     /// The id column is made again below which rows have stood.
     pub id_again: bool,
+    /// The tab is made again in which rows have stood.
+    pub tab_again: bool,
     /// For people: what will be created.
     pub news: Vec<String>,
 }
@@ -196,7 +211,10 @@ fn new_tab(wanted: &Wanted<'_>, found: &Found, book: &Book) -> Plan {
     let (ledger, entry, creating) = ledger(wanted, found, book, NEW_ROWS.saturating_sub(1).into());
     requests.extend(creating);
     let news = vec![format!("tab `{}` will be created with {count} columns", wanted.title)];
-    Plan { requests, layout, ledger, ledger_entry: entry, gone: Vec::new(), unfilled: vec![], id_again: false, news }
+    // A note on another tab means that another title is configured since.
+    let tab_again = found.tab.is_none() && ledger.rows > 0;
+    let (gone, unfilled, id_again) = (Vec::new(), Vec::new(), false);
+    Plan { requests, layout, ledger, ledger_entry: entry, gone, unfilled, id_again, tab_again, news }
 }
 
 /// The ledger there is, or the request for one.
@@ -428,7 +446,8 @@ impl<'a> Draft<'a> {
             && ledger.rows > 0;
         let late = self.missing.iter().filter(|column| column.field.belongs_to_owner() && ledger.rows > 0);
         let unfilled = late.map(|column| column.field.key().into_owned()).collect();
-        Plan { requests, layout, ledger, ledger_entry, gone: self.gone, unfilled, id_again, news }
+        let (gone, tab_again) = (self.gone, false);
+        Plan { requests, layout, ledger, ledger_entry, gone, unfilled, id_again, tab_again, news }
     }
 
     /// Where new columns begin: behind the last header and the last column of ours, and behind all values if all are known.

@@ -479,7 +479,9 @@ async fn a_deleted_tab_is_made_again() {
     let mut bench = Bench::new().await;
     bench.cycle(&new(1..=2)).await.unwrap();
     bench.edit(|book| book.delete_tab(TAB));
-    bench.cycle(&new(3..=3)).await.unwrap();
+    let mut sheets = bench.sheets();
+    bench.drive(&mut sheets, &new(3..=3)).await.unwrap();
+    assert!(sheets.notes()[0].starts_with("there was no tab `Transactions` any more and it has been made again"));
     assert_eq!(bench.ids(), ids_of(3..=3));
     let mut sheets = bench.sheets();
     assert_eq!(sheets.open().await.unwrap(), 2);
