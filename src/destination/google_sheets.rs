@@ -85,8 +85,8 @@ struct Prepared {
     verdicts: Vec<Verdict>,
     /// The ledger once it is applied.
     next: Option<Ledger>,
-    /// Rows of the grid once it is applied, where known.
-    grid_rows: Option<u64>,
+    /// The row from which on there is none of ours once it is applied, where known.
+    first_blank: Option<u64>,
     at: Instant,
     sent: bool,
     /// The balances it carries: where they stand in the body, and the state of their tab once they are written.
@@ -181,7 +181,16 @@ impl GoogleSheets {
 
 impl Prepared {
     fn new(number: u64, hash: u64, verdicts: Vec<Verdict>) -> Prepared {
-        Prepared { number, hash, verdicts, next: None, grid_rows: None, at: Instant::now(), sent: false, beside: None }
+        Prepared {
+            number,
+            hash,
+            verdicts,
+            next: None,
+            first_blank: None,
+            at: Instant::now(),
+            sent: false,
+            beside: None,
+        }
     }
 
     fn is(&self, number: u64, hash: u64) -> bool {

@@ -8,9 +8,7 @@ use super::batch::{Cut, Envelope, without_removals};
 use super::body::{self, OwnerFormats};
 use super::changes::{Changes, rows_by_id};
 use super::layout::Layout;
-use super::setup::{BOOK_FIELDS, Book};
 use super::{GoogleSheets, MOST_ITEMS, Prepared};
-use crate::config;
 use crate::destination::readback::id_text;
 use crate::destination::{Batch, Item, Outcome, Settled, Verdict, What};
 use crate::model::Field;
@@ -56,21 +54,18 @@ impl GoogleSheets {
         let mut body = Vec::new();
         let last = items.len() < MOST_ITEMS && cut.taken == items.len();
         if rows > 0 {
-            let added = cut.rows_to_add(order);
-            let grid_rows = if added > 0 { self.grid_rows().await? } else { 0 };
+            let by_range = cut.is_formatted_by_range(order);
+            let first_blank = if by_range { Some(self.first_blank().await?) } else { layout.first_blank };
             let now = unix_now();
             let removed = ledger.removable(number, now);
             let mut next = ledger.next(number, hash, rows, now, &removed);
             next.advance(items[..cut.taken].iter().map(|item| &item.transaction));
-            if order == config::Order::OldestFirst {
-                next.spare = (ledger.spare + added).saturating_sub(rows);
-            }
-            let work = cut.requests(&layout, order, added, grid_rows);
+            let work = cut.requests(&layout, order, first_blank.unwrap_or_default());
             let beside = if last { self.balances_work(&layout).await? } else { None };
             let (guards, measured) = (&self.guards, last);
             let envelope = Envelope { guards, layout: &layout, ledger_entry: entry, number, measured };
             body = prepared.wrap(&envelope, &work, beside, &next, &removed);
-            prepared.grid_rows = (added > 0).then_some(grid_rows + added);
+            prepared.first_blank = first_blank.map(|first| first + rows);
             prepared.next = Some(next);
         }
         self.prepared = Some(prepared);
@@ -102,8 +97,7 @@ impl GoogleSheets {
             let now = unix_now();
             let removed = ledger.removable(number, now);
             // Rows that return were counted when they first came.
-            let mut next = ledger.next(number, work.hash, 0, now, &removed);
-            next.spare = ledger.spare.saturating_sub(work.rows);
+            let next = ledger.next(number, work.hash, 0, now, &removed);
             let last = items.len() < MOST_ITEMS && work.verdicts.len() == items.len();
             let beside = if last { self.balances_work(&layout).await? } else { None };
             let (guards, measured) = (&self.guards, last);
@@ -127,17 +121,15 @@ impl GoogleSheets {
         Ok(OwnerFormats(formats))
     }
 
-    /// How many rows the grid has; read only where cells cannot carry their format along.
-    pub(super) async fn grid_rows(&mut self) -> Result<u64, Error> {
-        let Some(layout) = &self.layout else { return Ok(0) };
-        if let Some(rows) = layout.grid_rows {
-            return Ok(rows);
+    /// The row from which on there is none of ours, at least the one below the header; read only where cells cannot carry
+    /// their format along.
+    async fn first_blank(&mut self) -> Result<u64, Error> {
+        if let Some(first) = self.layout.as_ref().and_then(|layout| layout.first_blank) {
+            return Ok(first);
         }
-        let sheet = layout.sheet;
-        let book = Book::read(self.transport().await?.spreadsheet(BOOK_FIELDS).await?);
-        let tab = book.tabs.iter().find(|tab| tab.id == sheet);
-        tab.map(|tab| tab.rows.into())
-            .ok_or_else(|| Error::unavailable(self.names.say("the tab was removed while it was in use")))
+        let column = self.id_column().await?;
+        let last = column.iter().rposition(|cells| cells.first().and_then(id_text).is_some());
+        Ok(last.map_or(1, |last| last as u64 + 1).max(1))
     }
 
     /// The verdicts of a batch, also where another process cut it.
@@ -247,7 +239,8 @@ impl GoogleSheets {
         self.memory.floor = self.memory.floor.max(batch.number);
         self.balances_written(batch.number, batch.hash);
         let prepared = self.prepared.as_mut().filter(|prepared| prepared.is(batch.number, batch.hash));
-        let (next, grid_rows) = prepared.map_or((None, None), |prepared| (prepared.next.take(), prepared.grid_rows));
+        let (next, first_blank) =
+            prepared.map_or((None, None), |prepared| (prepared.next.take(), prepared.first_blank));
         // A ledger that was read since is as good, or newer.
         let known = self.ledger.as_ref().is_some_and(|(_, ledger)| ledger.seq >= batch.number);
         match (next, &mut self.ledger) {
@@ -256,7 +249,7 @@ impl GoogleSheets {
             _ => self.ledger = None,
         }
         if let Some(layout) = &mut self.layout {
-            layout.grid_rows = grid_rows;
+            layout.first_blank = first_blank;
         }
     }
 }

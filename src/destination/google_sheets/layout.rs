@@ -194,8 +194,8 @@ pub(super) struct Layout {
     pub places: Vec<Place>,
     /// Metadata id of the id column; unknown right after set-up.
     pub id_entry: Option<i32>,
-    /// How many rows the grid has, where that is known.
-    pub grid_rows: Option<u64>,
+    /// The row from which on there is none of ours, where that is known.
+    pub first_blank: Option<u64>,
     /// Whether this very cycle created the tab, so that no id can be in it yet.
     pub fresh: bool,
 }
@@ -204,7 +204,7 @@ impl Layout {
     /// A layout with these columns.
     pub fn new(sheet: i32, mut places: Vec<Place>, id_entry: Option<i32>) -> Layout {
         places.sort_by_key(|place| place.index);
-        Layout { sheet, places, id_entry, grid_rows: None, fresh: false }
+        Layout { sheet, places, id_entry, first_blank: None, fresh: false }
     }
 
     /// How many cells a whole row of ours spans, from column A.

@@ -197,9 +197,9 @@ impl GoogleSheets {
         if settled == Settled::Applied {
             self.balances_written(number, hash);
         }
-        // Whether the lost batch has added rows to the grid is not known any more.
+        // Whether the lost batch has written rows is not known any more.
         if let Some(layout) = &mut self.layout {
-            layout.grid_rows = None;
+            layout.first_blank = None;
         }
         Ok(settled)
     }

@@ -201,14 +201,14 @@ fn new_tab(wanted: &Wanted<'_>, found: &Found, book: &Book) -> Plan {
     let places: Vec<Place> =
         (0..count).zip(wanted.columns).map(|(index, column)| Place { field: column.field.clone(), index }).collect();
     let mut layout = Layout::new(sheet, places.clone(), None);
-    (layout.grid_rows, layout.fresh) = (Some(NEW_ROWS.into()), true);
+    (layout.first_blank, layout.fresh) = (Some(1), true);
     requests.push(header(sheet, 0, wanted.columns.iter()));
     requests.extend(layout.formats().into_iter().map(|(from, to, format)| number_format(sheet, 1, from, to, format)));
     requests.push(basic_filter(sheet));
     requests.extend(places.iter().map(|place| column_note(wanted, sheet, place)));
     let fields = places.iter().map(|place| place.field.key().into_owned()).collect();
     requests.push(create(TAB_KEY, &tab_note(wanted, sheet, fields), None, on_sheet(sheet)));
-    let (ledger, entry, creating) = ledger(wanted, found, book, NEW_ROWS.saturating_sub(1).into());
+    let (ledger, entry, creating) = ledger(wanted, found, book);
     requests.extend(creating);
     let news = vec![format!("tab `{}` will be created with {count} columns", wanted.title)];
     // A note on another tab means that another title is configured since.
@@ -218,10 +218,9 @@ fn new_tab(wanted: &Wanted<'_>, found: &Found, book: &Book) -> Plan {
 }
 
 /// The ledger there is, or the request for one.
-fn ledger(wanted: &Wanted<'_>, found: &Found, book: &Book, spare: u64) -> (Ledger, i32, Option<api::Request>) {
+fn ledger(wanted: &Wanted<'_>, found: &Found, book: &Book) -> (Ledger, i32, Option<api::Request>) {
     if let Some((entry, ledger)) = &found.ledger {
-        let spare = if spare > 0 { spare } else { ledger.spare };
-        return (Ledger { spare, ..ledger.clone() }, *entry, None);
+        return (ledger.clone(), *entry, None);
     }
     // A lost ledger must not bring used numbers back: guards that still stand, and our own memory, know the highest.
     let standing = book.named.iter().filter_map(|(_, name)| wanted.guards.number(name)).max().unwrap_or(0);
@@ -231,7 +230,6 @@ fn ledger(wanted: &Wanted<'_>, found: &Found, book: &Book, spare: u64) -> (Ledge
         spreadsheet: wanted.names.spreadsheet.clone(),
         destination: wanted.names.destination.clone(),
         seq: standing.max(wanted.floor),
-        spare,
         rows: former.rows,
         ids: former.ids,
         through: former.through,
@@ -420,9 +418,7 @@ impl<'a> Draft<'a> {
         let bound_now: Vec<&Place> = self.matched.iter().chain(&added).collect();
         requests.extend(bound_now.iter().map(|place| column_note(wanted, sheet, place)));
         requests.extend(self.note_tab(&bound_now));
-        let whole = self.kept.is_empty();
-        let spare = if whole { u64::from(tab.rows.max(2).saturating_sub(used_rows)) } else { 0 };
-        let (ledger, ledger_entry, creating) = ledger(wanted, found, book, spare);
+        let (ledger, ledger_entry, creating) = ledger(wanted, found, book);
         requests.extend(creating);
         requests.extend(self.old_guards());
         if requests.len() == 1 {
@@ -439,7 +435,8 @@ impl<'a> Draft<'a> {
         let id_entry = found.column(sheet, &Field::Id).map(|bound| bound.entry);
         let places = self.kept.iter().chain(bound_now).cloned().collect();
         let mut layout = Layout::new(sheet, places, id_entry);
-        layout.grid_rows = Some(tab.rows.max(2).into());
+        // Of a tab that is ours already, only the first row was read.
+        layout.first_blank = self.kept.is_empty().then_some(used_rows.into());
         layout.fresh = empty;
         let id_again = self.missing.iter().any(|column| column.field == Field::Id)
             && self.created_before(&Field::Id)
@@ -667,7 +664,7 @@ mod tests {
         assert_eq!(requests[2]["updateCells"]["start"], json!({"sheetId": 7, "rowIndex": 0, "columnIndex": 5}));
         // The owner's rows keep their formats; the blank ones below get ours.
         assert_eq!(requests[3]["repeatCell"]["range"]["startRowIndex"], 2);
-        assert_eq!(plan.ledger.spare, 98);
+        assert_eq!(plan.layout.first_blank, Some(2));
     }
 
     #[test]

@@ -75,6 +75,19 @@ impl Spreadsheet {
         cell.rest = Some(std::sync::Arc::new(rest));
     }
 
+    /// Formats the numbers of a whole column, to the end of the grid.
+    pub fn format_column(&mut self, title: &str, column: usize, kind: &str, pattern: &str) {
+        let sheet = self.known_mut(title);
+        for row in 0..sheet.row_count {
+            sheet.cell_mut(row, column).set_number_format(json!({ "type": kind, "pattern": pattern }));
+        }
+    }
+
+    /// Adds empty rows at the end.
+    pub fn add_rows(&mut self, title: &str, count: usize) {
+        self.known_mut(title).row_count += count;
+    }
+
     /// Merges `height` by `width` cells from this one on.
     pub fn merge(&mut self, title: &str, row: usize, column: usize, height: usize, width: usize) {
         let sheet = self.known_mut(title);

@@ -202,9 +202,9 @@ impl Life<'_> {
         let (tab, name) = (view.title.as_str(), ["само моето", "Само EUR", "x"][row % 3]);
         let whole = view.tab.whole();
         let part = Area { top: row / 2, bottom: row / 2 + 3, left: column, right: column + 1, ..whole };
-        let area = if part.bottom <= whole.bottom && row % 2 == 0 { part } else { whole };
+        let area = if part.bottom <= whole.bottom && row.is_multiple_of(2) { part } else { whole };
         let is_there = view.tab.filter_views.iter().any(|view| view.title() == name);
-        if is_there && column % 2 == 0 {
+        if is_there && column.is_multiple_of(2) {
             return self.in_page(format!("deletes the view {name}"), |book| book.delete_filter_view(tab, name));
         }
         self.in_page(format!("looks through {name} at {area:?}"), |book| {

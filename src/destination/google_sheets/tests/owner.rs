@@ -154,6 +154,37 @@ async fn a_full_grid_grows() {
 }
 
 #[tokio::test]
+async fn many_rows_get_their_formats_whatever_the_owner_did_to_the_rows_they_land_in() {
+    let mut bench = Bench::new().await;
+    bench.cycle(&new(1..=3)).await.unwrap();
+    bench.edit(|book| {
+        // Another date for the whole column, money as text, a colour, and rows added by hand.
+        book.trim(TAB);
+        book.add_rows(TAB, 40);
+        book.format_column(TAB, 0, "DATE", "dd.mm.yyyy");
+        book.format_column(TAB, 1, "TEXT", "");
+        (1..44).for_each(|row| book.colour(TAB, row, 1, 0.5));
+        book.add_rows(TAB, 400);
+    });
+    bench.google.server.clear_log();
+    bench.cycle(&new(4..=1_300)).await.unwrap();
+    assert_eq!(bench.asked().len(), 4, "token, search, the ids, rows: {:?}", bench.asked());
+    bench.cycle(&new(1_301..=2_000)).await.unwrap();
+    assert_eq!(bench.ids(), ids_of(1..=2_000));
+    bench.google.read(&bench.id, |book| {
+        let tab = book.tab(TAB).unwrap();
+        let format = |row: usize, column: usize| tab.cell(row, column).and_then(|cell| cell.number_format());
+        for row in 4..=2_000 {
+            assert_eq!(format(row, 0), Some(("DATE", "yyyy-mm-dd")), "row {row}");
+            assert_eq!([format(row, 1), format(row, 8)], [Some(("NUMBER", "#,##0.00")); 2], "row {row}");
+        }
+        assert_eq!([format(1, 0), format(3, 1)], [Some(("DATE", "dd.mm.yyyy")), Some(("TEXT", ""))], "his choice");
+        assert!((1..44).all(|row| tab.cell(row, 1).unwrap().format().unwrap()["backgroundColor"]["red"] == 0.5));
+        assert!(tab.row_count < 2_050, "{} rows: empty ones count, too", tab.row_count);
+    });
+}
+
+#[tokio::test]
 async fn newest_first_is_as_safe_as_below() {
     let faults = [
         Fault::Drop,
