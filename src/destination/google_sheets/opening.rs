@@ -11,7 +11,7 @@ use super::balances::{BALANCES_KEY, PART_KEY};
 use super::dashboard::DASHBOARD_KEY;
 use super::layout::{COLUMN_KEY, Found, Layout, TAB_KEY};
 use super::ledger::{LEDGER_KEY, Ledger};
-use super::rules_tab::RULES_KEY;
+use super::rules_tab::{RULES_KEY, STATUS_KEY};
 use super::setup::{BOOK_FIELDS, Book, Plan, Wanted, fullness, is_nearly_full, plan};
 use super::transport::{Failure, Transport};
 use crate::destination::Settled;
@@ -40,7 +40,7 @@ impl GoogleSheets {
         let entries = self
             .transport()
             .await?
-            .search(&[COLUMN_KEY, TAB_KEY, LEDGER_KEY, BALANCES_KEY, PART_KEY, DASHBOARD_KEY, RULES_KEY])
+            .search(&[COLUMN_KEY, TAB_KEY, LEDGER_KEY, BALANCES_KEY, PART_KEY, DASHBOARD_KEY, RULES_KEY, STATUS_KEY])
             .await?;
         Ok(Found::sort(entries, &self.names.spreadsheet, &self.names.destination, &self.config.tab))
     }

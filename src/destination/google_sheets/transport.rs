@@ -189,6 +189,19 @@ impl Transport {
         Ok(columns)
     }
 
+    /// Writes texts into the column that this metadata entry stands on, wherever it is by then, from a row on down.
+    pub async fn write_column(&self, entry: i32, first_row: u32, texts: &[String]) -> Result<(), Failure> {
+        // What is null is passed over.
+        let above = std::iter::repeat_n(serde_json::Value::Null, first_row as usize);
+        let values: Vec<serde_json::Value> = above.chain(texts.iter().map(|text| text.as_str().into())).collect();
+        let request = serde_json::json!({ "valueInputOption": "RAW", "data": [{
+            "dataFilter": { "developerMetadataLookup": { "metadataId": entry } },
+            "majorDimension": "COLUMNS", "values": [values],
+        }]});
+        let method = "/values:batchUpdateByDataFilter?alt=json&fields=totalUpdatedCells";
+        self.post(Asked::Write, method, Bytes::from(request.to_string())).await.map(|_| ())
+    }
+
     /// Sends a few requests as one all-or-nothing batch.
     pub async fn update(&self, requests: Vec<api::Request>) -> Result<(), Failure> {
         let request = api::BatchUpdateSpreadsheetRequest { requests: Some(requests), ..Default::default() };
