@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 mod copies;
+mod hazards;
 mod owner;
 
 use super::body::tests::transaction;

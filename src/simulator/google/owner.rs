@@ -184,6 +184,14 @@ impl Spreadsheet {
         sheet.protected.push(Protected { id, area, warning_only: false, editable: false, rest });
     }
 
+    /// Protects columns `left..right` of a tab against everybody else, the service account too.
+    pub fn protect_columns(&mut self, title: &str, left: usize, right: usize) {
+        self.protect(title, 0, OPEN);
+        if let Some(protected) = self.known_mut(title).protected.last_mut() {
+            (protected.area.left, protected.area.right) = (left, right);
+        }
+    }
+
     /// Takes every protection off a tab.
     pub fn unprotect(&mut self, title: &str) {
         self.known_mut(title).protected.clear();

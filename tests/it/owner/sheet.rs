@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bankfeed::config::{Order, Vanished};
-use bankfeed::simulator::google::{Area, CellValue, Location, Sheet, Spreadsheet};
+use bankfeed::simulator::google::{Area, CellValue, Copied, Location, Sheet, Spreadsheet};
 use chrono::NaiveDate;
 
 use super::bank::Said;
@@ -34,6 +34,21 @@ pub struct View {
     doubled: Vec<String>,
 }
 
+/// The tab with our rows: the one that the note on it names, else the duplicate that took its place.
+fn ours(book: &Spreadsheet) -> Option<i64> {
+    notes(book).into_iter().max_by_key(|(is_original, _)| *is_original).map(|(_, sheet)| sheet)
+}
+
+/// Tabs with such a note, and whether it names that very tab.
+fn notes(book: &Spreadsheet) -> Vec<(bool, i64)> {
+    let notes = book.metadata().iter().filter(|entry| entry.key == "bankfeed.tab").filter_map(|entry| {
+        let note: serde_json::Value = serde_json::from_str(entry.value.as_deref().unwrap_or_default()).ok()?;
+        let here = entry.location.sheet()?;
+        Some((note["sheet"].as_i64() == Some(here), here))
+    });
+    notes.collect()
+}
+
 /// What the owner has set on the tab as a whole.
 #[derive(Debug, PartialEq)]
 pub struct Frame {
@@ -47,17 +62,19 @@ pub struct Frame {
 
 impl View {
     fn new(book: &Spreadsheet) -> Option<View> {
-        let (mut places, mut doubled, mut tab) = (BTreeMap::new(), Vec::new(), None);
+        let (mut places, mut doubled, tab) = (BTreeMap::new(), Vec::new(), ours(book)?);
         for entry in book.metadata().iter().filter(|entry| entry.key == "bankfeed.column") {
             let note: serde_json::Value = serde_json::from_str(entry.value.as_deref().unwrap_or_default()).unwrap();
-            let Location::Column(sheet, index) = entry.location else { continue };
+            let Location::Column(_, index) = entry.location else { continue };
+            if entry.location.sheet() != Some(tab) {
+                continue;
+            }
             let field = note["field"].as_str().unwrap().to_owned();
             if places.insert(field.clone(), index).is_some() {
                 doubled.push(field);
             }
-            tab = Some(sheet);
         }
-        let tab = book.sheet(tab?)?.clone();
+        let tab = book.sheet(tab)?.clone();
         Some(View { title: tab.title.clone(), tab, places, doubled })
     }
 
@@ -166,6 +183,7 @@ impl Life<'_> {
                     names.iter().for_each(|name| book.delete_named_range(name));
                 }),
             },
+            20 if row % 3 == 2 => self.duplicate(&tab, column),
             20 => self.in_page("cuts the grid to what is used".into(), |book| book.trim(&tab)),
             21..24 => self.write(&view, row.max(1), column, &word),
             24 => self.empty(&view, row.max(1), column),
@@ -195,6 +213,21 @@ impl Life<'_> {
             }
             _ => {}
         }
+    }
+
+    /// Duplicates the tab, with its metadata or without, and may go on with the duplicate instead.
+    fn duplicate(&mut self, tab: &str, column: usize) {
+        let notes = self.world.google.read(&self.world.spreadsheet, notes);
+        // A second one of a duplicate that has not been taken over would leave it open which is meant.
+        let is_original = notes.iter().any(|(is_original, _)| *is_original);
+        let copied = if column.is_multiple_of(2) && is_original { Copied::NewIds } else { Copied::No };
+        let instead = copied == Copied::NewIds && notes.len() == 1 && column.is_multiple_of(4);
+        self.in_page(format!("duplicates the tab, {copied:?}, goes on with it: {instead}"), |book| {
+            book.duplicate_tab(tab, copied);
+            if instead {
+                book.delete_tab(tab);
+            }
+        });
     }
 
     /// Makes a filter view of one of three names, changes it, or deletes it.
