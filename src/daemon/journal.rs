@@ -40,7 +40,7 @@ impl Journal {
             let (problems, well) = (service(to.outcome, to.error.as_ref()), to.outcome == Outcome::Ok);
             lines.extend(self.problem(&format!("destination `{}`", to.name), &problems, well));
             let notes: Vec<_> = to.notes.iter().map(|note| (Level::WARN, format!("{}: {note}", to.name))).collect();
-            lines.extend(self.problem(&format!("notes of {}", to.name), &notes, false));
+            lines.extend(self.problem(&format!("notes of destination {}", to.name), &notes, false));
             if to.rejected > 0 {
                 let rows = counted(to.rejected, "row");
                 lines.push((Level::WARN, format!("{}: {rows} refused; `bankfeed status` says which", to.name)));

@@ -78,6 +78,17 @@ struct Memory {
     cells: u64,
 }
 
+/// What is known of asking for the spreadsheet's size along with a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Measuring {
+    /// No write that asks for it was refused.
+    Unknown,
+    /// A refused write was refused without it, too.
+    Blameless,
+    /// A write was refused for it.
+    Refused,
+}
+
 /// A batch that was cut, until the next one.
 struct Prepared {
     number: u64,
@@ -123,6 +134,8 @@ pub struct GoogleSheets {
     book: Option<Book>,
     /// The tab was made again in this cycle, though rows had been written before.
     tab_made_again: bool,
+    /// Whether the spreadsheet's size can be asked for along with a write.
+    measuring: Measuring,
 }
 
 impl GoogleSheets {
@@ -175,6 +188,7 @@ impl GoogleSheets {
             rules_tab: RulesTab::default(),
             book: None,
             tab_made_again: false,
+            measuring: Measuring::Unknown,
         })
     }
 }

@@ -74,6 +74,12 @@ impl Envelope<'_> {
 /// First in a body, so that what is cut from its end leaves it alone.
 const MEASURED: &str = r#""includeSpreadsheetInResponse":true,"#;
 
+/// The same batch without that, and by how many bytes it is shorter. `None`: it does not ask.
+pub(super) fn unmeasured(body: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let rest = body.strip_prefix(b"{")?.strip_prefix(MEASURED.as_bytes())?;
+    Some(([b"{", rest].concat(), MEASURED.len()))
+}
+
 const REMOVAL: &str = r#",{"deleteNamedRange":"#;
 
 /// The same batch without the removal of old guards, should that have been what was refused. `None`: it removes none.

@@ -4,15 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use hyper::body::Bytes;
 
-use super::batch::{Cut, Envelope, without_removals};
+use super::batch::{Cut, Envelope, unmeasured, without_removals};
 use super::body::{self, OwnerFormats};
 use super::changes::{Changes, rows_by_id};
 use super::layout::Layout;
-use super::{GoogleSheets, MOST_ITEMS, Prepared};
+use super::{GoogleSheets, MOST_ITEMS, Measuring, Prepared};
 use crate::destination::readback::id_text;
 use crate::destination::{Batch, Item, Outcome, Settled, Verdict, What};
 use crate::model::Field;
-use crate::remote::Error;
+use crate::remote::{Error, Kind};
 
 /// How old found positions of rows may be when they are written to.
 const POSITIONS_GOOD: Duration = Duration::from_secs(10);
@@ -62,7 +62,7 @@ impl GoogleSheets {
             next.advance(items[..cut.taken].iter().map(|item| &item.transaction));
             let work = cut.requests(&layout, order, first_blank.unwrap_or_default());
             let beside = if last { self.balances_work(&layout).await? } else { None };
-            let (guards, measured) = (&self.guards, last);
+            let (guards, measured) = (&self.guards, last && self.measuring != Measuring::Refused);
             let envelope = Envelope { guards, layout: &layout, ledger_entry: entry, number, measured };
             body = prepared.wrap(&envelope, &work, beside, &next, &removed);
             prepared.first_blank = first_blank.map(|first| first + rows);
@@ -100,7 +100,7 @@ impl GoogleSheets {
             let next = ledger.next(number, work.hash, 0, now, &removed);
             let last = items.len() < MOST_ITEMS && work.verdicts.len() == items.len();
             let beside = if last { self.balances_work(&layout).await? } else { None };
-            let (guards, measured) = (&self.guards, last);
+            let (guards, measured) = (&self.guards, last && self.measuring != Measuring::Refused);
             let envelope = Envelope { guards, layout: &layout, ledger_entry: entry, number, measured };
             body = prepared.wrap(&envelope, &work.requests, beside, &next, &removed);
             prepared.next = Some(next);
@@ -172,11 +172,30 @@ impl GoogleSheets {
     pub(super) async fn send(&mut self, batch: &Batch, body: Vec<u8>) -> Result<Option<Outcome>, Error> {
         let mut body = Bytes::from(body);
         let mut beside = self.beside(batch);
+        let mut without = false;
         loop {
-            let Err(failure) = self.transport().await?.send(body.clone()).await else { return Ok(None) };
+            let Err(failure) = self.transport().await?.send(body.clone()).await else {
+                if without {
+                    self.measuring = Measuring::Refused;
+                }
+                return Ok(None);
+            };
             let Some(message) = &failure.refused else { return Err(failure.error) };
             if self.guards.refused(batch.number, message) {
                 return self.superseded_or_done(batch).await.map(Some);
+            }
+            // That the size may be asked for along with a write is published and was never seen. No row is to blame for it,
+            // and a refusal that names one of the requests does not mean it.
+            if without {
+                (self.measuring, without) = (Measuring::Blameless, false);
+            } else if self.measuring == Measuring::Unknown
+                && failure.error.kind == Kind::Rejected
+                && !message.contains("requests[")
+                && let Some((plain, shorter)) = unmeasured(&body)
+            {
+                beside = beside.map(|span| span.start - shorter..span.end - shorter);
+                (body, without) = (plain.into(), true);
+                continue;
             }
             // Rows never wait for the balances: whatever is wrong with those is told when they are written alone.
             if let Some(span) = beside.take() {

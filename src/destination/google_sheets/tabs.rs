@@ -14,7 +14,7 @@ use super::layout::{Found, Layout};
 use super::ledger::Ledger;
 use super::setup::{BOOK_FIELDS, Book, fullness};
 use super::transport::Failure;
-use super::{GoogleSheets, Prepared};
+use super::{GoogleSheets, Measuring, Prepared};
 use crate::destination::{Batch, Outcome, Settled};
 use crate::remote::{Cause, Error, Kind};
 
@@ -193,7 +193,8 @@ impl GoogleSheets {
         let now = super::delivery::unix_now();
         let removed = ledger.removable(number, now);
         let next = ledger.next(number, hash, 0, now, &removed);
-        let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number, measured: true };
+        let measured = self.measuring != Measuring::Refused && refused == 0;
+        let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number, measured };
         let body = envelope.wrap(&requests, &next, &removed);
         let mut prepared = Prepared::new(number, hash, Vec::new());
         (prepared.next, prepared.beside) = (Some(next), Some((0..0, state)));

@@ -336,6 +336,33 @@ async fn both_spellings_of_the_guards_refusal_are_understood() {
 }
 
 #[tokio::test]
+async fn no_row_is_refused_because_the_size_is_asked_for() {
+    let mut bench = Bench::new().await;
+    bench.cycle(&new(1..=2)).await.unwrap();
+    let said = r#"{"error": {"code": 400, "message": "The response is too large.", "status": "INVALID_ARGUMENT"}}"#;
+    bench.google.server.fail_next(WRITE, Fault::Status(400, said.into()));
+    bench.google.server.clear_log();
+    let mut sheets = bench.sheets();
+    assert_eq!(bench.drive(&mut sheets, &new(3..=3)).await.unwrap(), [Verdict::Appended]);
+    bench.drive(&mut sheets, &new(4..=4)).await.unwrap();
+    assert_eq!(bench.ids(), ids_of(1..=4));
+    let log = bench.google.server.log();
+    let asks = log.iter().filter(|one| one.target.contains(WRITE));
+    let asks: Vec<bool> = asks.map(|one| one.body.contains("includeSpreadsheetInResponse")).collect();
+    assert_eq!(asks, [true, false, false], "and it is not asked for again");
+    // Where a row is to blame, that is found out once.
+    for _ in 0..4 {
+        bench.google.server.fail_next(WRITE, Fault::Status(400, said.into()));
+    }
+    let mut sheets = bench.sheets();
+    for _ in 0..2 {
+        assert_eq!(bench.drive(&mut sheets, &new(5..=5)).await.unwrap_err().kind, Kind::Rejected);
+    }
+    assert_eq!(bench.drive(&mut sheets, &new(5..=5)).await.unwrap_err().kind, Kind::Rejected);
+    assert!(!bench.google.server.faults_left());
+}
+
+#[tokio::test]
 async fn another_400_is_a_refusal_and_applies_nothing() {
     let mut bench = Bench::new().await;
     bench.cycle(&new(1..=1)).await.unwrap();
