@@ -117,3 +117,24 @@ async fn a_duplicate_without_metadata_goes_on_under_the_originals_title() {
     bench.cycle(&new(5..=5)).await.unwrap();
     assert_eq!([ids_in(&bench, COPY), ids_in(&bench, TAB)], [ids_of(1..=4), ids_of(5..=5)]);
 }
+
+#[tokio::test]
+async fn a_lost_store_finds_the_duplicate_that_took_the_originals_place() {
+    let mut bench = Bench::new().await;
+    bench.cycle(&new(1..=3)).await.unwrap();
+    bench.edit(|book| {
+        book.duplicate_tab(TAB, Copied::NewIds);
+        book.delete_tab(TAB);
+        book.delete_row(COPY, 1);
+    });
+    (bench.memory, bench.number) = (Vec::new(), 0);
+    let said = bench.sheets().check().await.unwrap().join("\n");
+    assert!(!said.contains("will be created"), "{said}");
+    let mut sheets = bench.sheets();
+    assert_eq!(sheets.open().await.unwrap(), 1);
+    assert_eq!(sheets.existing_ids().await.unwrap(), ids_of(2..=3));
+    let past = sheets.past().unwrap();
+    assert_eq!(past.rows, 3, "so the row that is not there was deleted");
+    bench.cycle(&new(4..=4)).await.unwrap();
+    assert_eq!(ids_in(&bench, COPY), ids_of(2..=4));
+}
