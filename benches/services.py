@@ -121,10 +121,10 @@ def idle(binary, folder):
             daemon.terminate()
             daemon.wait()
         daemon, _ = start_daemon(binary, config, folder)
-        time.sleep(2)
+        time.sleep(5)
         fresh = resident(daemon.pid)
         subprocess.run([binary, "--config", config, "sync"], check=True, stdout=subprocess.DEVNULL)
-        time.sleep(3)
+        time.sleep(10)
         worked, before = resident(daemon.pid), wakeups(daemon.pid)
         time.sleep(10)
         woken = wakeups(daemon.pid) - before

@@ -27,6 +27,7 @@ mod login;
 mod recover;
 mod restore;
 mod rules;
+mod run;
 mod simulate;
 mod sql;
 mod status;
@@ -263,7 +264,7 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
             return terminal::Terminal::stdout().data(&String::from_utf8_lossy(&script)).map(|()| 0);
         }
         Sub::Init(options) => return init::run(cli.config.as_deref(), &options),
-        Sub::Run => return with_config(cli.config.as_deref(), run_daemon),
+        Sub::Run => return run::run(cli.config.as_deref()),
         Sub::Backup { file } => return with_config(cli.config.as_deref(), |config| back_up(config, &file)),
         Sub::Recover { file } => return with_config(cli.config.as_deref(), |config| recover::run(&config, &file)),
         Sub::Login { name, paste } => {
@@ -382,10 +383,10 @@ fn own(config: Config, command: Command, mut output: impl Output + 'static) -> i
         told.iter().for_each(|error| terminal::complain(error));
         return Ok(Some(USAGE));
     }
-    let store = match open_store(&config) {
+    let store = match open_store(&config, None) {
         Ok(Opened::Ours(store)) => *store,
         Ok(Opened::Theirs(daemon)) => return control::call(daemon, &command, &mut output),
-        Err(status) => return Ok(Some(status)),
+        Err(error) => return Ok(Some(refuse(&error, &config))),
     };
     let (stop, shutdown) = Shutdown::new();
     let work = Box::new(move |owner: Owner| execute(&owner, &command, &mut output));
@@ -396,39 +397,19 @@ fn own(config: Config, command: Command, mut output: impl Output + 'static) -> i
     Ok(Some(status))
 }
 
-fn run_daemon(config: Config) -> io::Result<u8> {
-    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    if let Err(error) = config.check_secrets() {
-        terminal::complain(&error);
-        return Ok(USAGE);
-    }
-    let store = match open_store(&config) {
-        Ok(Opened::Ours(store)) => *store,
-        Ok(Opened::Theirs(_)) => {
-            let dir = config.data_dir.display();
-            terminal::complain(&format!("another bankfeed process owns {dir}; only one daemon can"));
-            return Ok(STORE);
-        }
-        // A service is started again after a while, and by then there may be space.
-        Err(ATTENTION) => return Ok(FAILED),
-        Err(status) => return Ok(status),
-    };
-    let (stop, shutdown) = Shutdown::new();
-    let runtime = runtime()?;
-    let status = runtime.block_on(daemon::run(config, store, stop, shutdown))?;
-    runtime.shutdown_background();
-    Ok(status)
-}
-
 /// Who has the store.
 enum Opened {
     Ours(Box<Store>),
     Theirs(std::os::unix::net::UnixStream),
 }
 
-/// Opens the store, or finds its owner where that has just started.
-fn open_store(config: &Config) -> Result<Opened, u8> {
-    let error = match Store::open(&config.data_dir) {
+/// Opens the store, under a lock if that is held already, or finds its owner where that has just started.
+fn open_store(config: &Config, lock: Option<std::fs::File>) -> Result<Opened, store::Error> {
+    let opened = match lock {
+        Some(lock) => Store::open_under(&config.data_dir, lock),
+        None => Store::open(&config.data_dir),
+    };
+    let error = match opened {
         Ok(store) => return Ok(Opened::Ours(Box::new(store))),
         Err(error) => error,
     };
@@ -437,8 +418,13 @@ fn open_store(config: &Config) -> Result<Opened, u8> {
     {
         return Ok(Opened::Theirs(daemon));
     }
-    terminal::complain(&explain(&error, config));
-    Err(if error == store::Error::Full { ATTENTION } else { STORE })
+    Err(error)
+}
+
+/// Says why the store cannot be opened and returns the exit status.
+fn refuse(error: &store::Error, config: &Config) -> u8 {
+    terminal::complain(&explain(error, config));
+    if *error == store::Error::Full { ATTENTION } else { STORE }
 }
 
 /// The exit status that an error of the store amounts to.

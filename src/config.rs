@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::model::{Direction, Field, Language};
@@ -30,7 +30,7 @@ mod words;
 pub use keys::known_keys;
 pub use locate::{Environment, find};
 pub use notifier::{Email, Notifier, NotifierKind, On};
-pub use parse::{load, load_with, machine_timezone};
+pub use parse::{load, load_with, machine_timezone, reload};
 pub use secret::Secret;
 
 /// A configuration that cannot be used: one line that names file, line, entry, key and what was expected.
@@ -43,6 +43,8 @@ pub struct Error(pub String);
 pub struct Config {
     /// The file it came from.
     pub path: PathBuf,
+    /// What stood in it.
+    pub text: SecretString,
     /// Where the store lives.
     pub data_dir: PathBuf,
     /// The owner's time zone: schedule and report times.

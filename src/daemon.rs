@@ -1,29 +1,36 @@
 //! The process that owns the store: one worker that runs whole cycles, a control socket for the other commands, and,
-//! as a daemon, the clock and the page. Everybody only asks; the worker does.
+//! as a daemon, the clock and the page. Everybody only asks; the worker does. A daemon with nothing to do rests ([`rest`]).
 
 use std::future::Future;
 use std::io;
+use std::net::TcpListener;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Level;
 
 use crate::config::{self, Config};
 use crate::control::{self, Command, Output};
-use crate::notify::Teller;
+use crate::notify::{Teller, Told};
 use crate::remote::{Backoff, Shutdown};
 use crate::schedule;
 use crate::store::{self, Store};
 use crate::sync::{Applied, Checked, Engine, Report, Request, Restored, Step, Verification, Verified, Watcher};
 use crate::web;
 
+mod handover;
 mod journal;
+mod rest;
 
+pub use handover::Handover;
+use handover::Notes;
 use journal::Journal;
+use rest::Activity;
 
 /// Hands waiting at most; one more is told to come back later.
 const QUEUE: usize = 8;
@@ -52,6 +59,7 @@ pub struct Owner {
     /// Whether this is the daemon.
     pub is_daemon: bool,
     jobs: mpsc::Sender<Job>,
+    activity: Activity,
 }
 
 impl Owner {
@@ -140,7 +148,8 @@ pub async fn own(
     shutdown: Shutdown,
     work: Work,
 ) -> io::Result<u8> {
-    let Started { owner, worker: _, serving } = start(config, store, shutdown, false)?;
+    let control = control::listen(store.data_dir())?;
+    let Started { owner, worker: _, serving } = start(config, store, shutdown, control, None)?;
     let mut working = tokio::task::spawn_blocking(move || work(owner));
     let result = tokio::select! {
         result = &mut working => result,
@@ -156,31 +165,79 @@ pub async fn own(
     result.map_err(io::Error::other)?
 }
 
-/// Opens the page where the configuration asks for one; it stays open until what is returned is dropped.
-pub async fn open_page(owner: &Owner) -> io::Result<Option<web::Page>> {
+/// Opens the page where the configuration asks for one, with the listener it had before if there is one; it stays open
+/// until what is returned is dropped.
+pub fn open_page(owner: &Owner, listener: Option<TcpListener>) -> io::Result<Option<web::Page>> {
     let Some(http) = &owner.engine.config.http else { return Ok(None) };
     let asking = owner.clone();
     let execute: web::Execute = Arc::new(move |command, output| crate::cli::execute(&asking, command, output));
-    let page = web::open(http, owner.engine.clone(), execute).await?;
-    tracing::info!("the page is at http://{}", page.address);
-    Ok(Some(page))
+    let begin = {
+        let activity = owner.activity.clone();
+        move || activity.begin()
+    };
+    web::open(http, listener, owner.engine.clone(), execute, begin).map(Some)
 }
 
-/// Runs the daemon until it is told to stop.
-pub async fn run(config: Config, store: Store, stop: watch::Sender<bool>, shutdown: Shutdown) -> io::Result<u8> {
-    let Started { owner, worker, serving } = start(config, store, shutdown, true)?;
-    let page = open_page(&owner).await?;
-    notify(&[sd_notify::NotifyState::Ready]);
-    tracing::info!("ready, {}", next_text(&owner));
-    let clock = tokio::spawn(clock(owner.clone()));
+/// How the daemon's time awake ended.
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// There is nothing to do; the store is closed.
+    Resting(Box<Handover>),
+}
+
+/// Runs the daemon, anew or after a rest, until it is told to stop or may rest.
+pub async fn run(
+    config: Config,
+    store: Store,
+    stop: watch::Sender<bool>,
+    shutdown: Shutdown,
+    rested: Option<Handover>,
+) -> io::Result<Ended> {
+    let lock = store.lock()?;
+    let (control, page, notes) = match rested {
+        Some(Handover { control, page, notes, .. }) => (control, page, Some(notes)),
+        None => (control::listen(store.data_dir())?, None, None),
+    };
+    let (patience, due) = (rest::patience(notes.as_ref()), notes.as_ref().and_then(|notes| notes.due));
+    let (path, text) = (config.path.clone(), config.text.clone());
+    let is_new = notes.is_none();
+    let kept = control.try_clone()?;
+    let Started { owner, worker, serving } = start(config, store, shutdown, control, Some(notes.unwrap_or_default()))?;
+    let page = match open_page(&owner, page) {
+        // Rows matter more than the page: a daemon that has worked so far goes on without.
+        Err(error) if !is_new => {
+            tracing::error!("{error}");
+            None
+        }
+        page => page?,
+    };
+    if is_new {
+        page.iter().for_each(|page| tracing::info!("the page is at http://{}", page.address));
+        notify(&[sd_notify::NotifyState::Ready]);
+        tracing::info!("ready, {}", next_text(&owner));
+    }
+    let due = Arc::new(Mutex::new(due));
+    let clock = tokio::spawn(clock(owner.clone(), due.clone(), is_new));
     let watchdog = tokio::spawn(watchdog());
-    stop_signal().await;
-    notify(&[sd_notify::NotifyState::Stopping]);
-    tracing::info!("stopping");
+    let is_due = || *due.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_held = || !owner.engine.store.is_well() || page.as_ref().is_some_and(web::Page::is_in_use);
+    let stopped = tokio::select! {
+        () = stop_signal() => true,
+        () = owner.activity.may_rest(patience, is_due, is_held) => false,
+    };
+    // From here on nobody is let in any more; whoever comes waits at the sockets.
+    serving.abort();
+    let due = is_due();
+    if stopped {
+        notify(&[sd_notify::NotifyState::Stopping]);
+        tracing::info!("stopping");
+    }
     stop.send_replace(true);
-    drop(page);
+    let page = page.map(web::Page::close);
     // The request in flight ends and what it did is recorded; then the worker ends.
-    if tokio::time::timeout(GRACE, worker).await.is_err() {
+    let worked = tokio::time::timeout(GRACE, worker).await;
+    if worked.is_err() {
         tracing::warn!(
             "a request did not end within {} s; what became of it is settled at the next start",
             GRACE.as_secs()
@@ -188,40 +245,102 @@ pub async fn run(config: Config, store: Store, stop: watch::Sender<bool>, shutdo
     }
     clock.abort();
     watchdog.abort();
-    serving.abort();
-    Ok(0)
+    if stopped {
+        return Ok(Ended::Stopped);
+    }
+    let (told, journal) = worked.map_err(io::Error::other)?.map_err(io::Error::other)?;
+    let (_, _) = tokio::join!(serving, clock);
+    let page = match page {
+        Some(page) => Some(page.await?),
+        None => None,
+    };
+    let text = text.expose_secret().to_owned();
+    let notes = Notes { path, text, journal, told, due, patience, since: Utc::now() };
+    Ok(Ended::Resting(Box::new(Handover { lock, control: kept, page, notes })))
+}
+
+/// Rests until it is time or somebody comes; `false`: it was told to stop.
+pub async fn rest(handover: &Handover, due: Option<DateTime<Utc>>) -> io::Result<bool> {
+    let time = async {
+        match due {
+            Some(due) => drop(sleep_until(due, &Shutdown::never()).await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = stop_signal() => {
+            notify(&[sd_notify::NotifyState::Stopping]);
+            tracing::info!("stopping");
+            Ok(false)
+        }
+        needed = rest::until_needed(handover, time) => needed.map(|()| true),
+        () = watchdog() => Ok(true),
+    }
+}
+
+/// Tells the commands that wait for a daemon that cannot work why it cannot.
+pub fn turn_away(handover: &Handover, why: &str) {
+    notify(&[sd_notify::NotifyState::Status(why)]);
+    while let Ok((stream, _)) = handover.control.accept() {
+        let why = why.to_owned();
+        std::thread::spawn(move || {
+            let told = control::answer(stream, |_, output| {
+                output.talk(&format!("bankfeed: {why}\n"))?;
+                Ok(crate::cli::ATTENTION)
+            });
+            if let Err(error) = told {
+                tracing::debug!("a command went away: {error}");
+            }
+        });
+    }
+    // A browser shows that nobody answers.
+    while handover.page.as_ref().is_some_and(|page| page.accept().is_ok()) {}
 }
 
 /// The tasks of an owner.
 struct Started {
     owner: Owner,
-    worker: tokio::task::JoinHandle<()>,
+    worker: tokio::task::JoinHandle<(Told, Journal)>,
     serving: tokio::task::JoinHandle<()>,
 }
 
-/// Starts worker and control socket.
-fn start(config: Config, store: Store, shutdown: Shutdown, is_daemon: bool) -> io::Result<Started> {
+/// Starts worker and control socket; a daemon comes with what it has noted before.
+fn start(
+    config: Config,
+    store: Store,
+    shutdown: Shutdown,
+    listener: std::os::unix::net::UnixListener,
+    notes: Option<Notes>,
+) -> io::Result<Started> {
+    let is_daemon = notes.is_some();
     let engine =
         Arc::new(Engine { config: Arc::new(config), store: Arc::new(store), backoff: Backoff::default(), shutdown });
     let (jobs, queue) = mpsc::channel(QUEUE);
-    let owner = Owner { engine: engine.clone(), is_daemon, jobs };
-    let listener = control::listen(engine.store.data_dir())?;
+    let owner = Owner { engine: engine.clone(), is_daemon, jobs, activity: Activity::default() };
     listener.set_nonblocking(true)?;
     let listener = UnixListener::from_std(listener)?;
-    let worker = tokio::spawn(worker(engine, queue, is_daemon));
+    let worker = tokio::spawn(worker(engine, queue, owner.activity.clone(), notes));
     let serving = tokio::spawn(serve(listener, owner.clone()));
     Ok(Started { owner, worker, serving })
 }
 
-/// Runs one job after the other, until the stop signal.
-async fn worker(engine: Arc<Engine>, mut queue: mpsc::Receiver<Job>, is_daemon: bool) {
-    let (mut teller, mut journal) = (Teller::new(engine.clone()), Journal::default());
+/// Runs one job after the other, until the stop signal. Returns what was told and said.
+async fn worker(
+    engine: Arc<Engine>,
+    mut queue: mpsc::Receiver<Job>,
+    activity: Activity,
+    notes: Option<Notes>,
+) -> (Told, Journal) {
+    let is_daemon = notes.is_some();
+    let Notes { mut journal, told, .. } = notes.unwrap_or_default();
+    let mut teller = Teller::going_on(engine.clone(), told);
     loop {
         let job = tokio::select! {
             job = queue.recv() => job,
             () = engine.shutdown.wait() => None,
         };
-        let Some(job) = job else { return };
+        let Some(job) = job else { return (teller.told(), journal) };
+        let _busy = activity.begin();
         // Whoever asked may have gone away; the work is done all the same.
         match job {
             Job::Cycle(request, watcher, reply) => {
@@ -278,8 +397,9 @@ fn log(journal: &mut Journal, report: &Result<Report, store::Error>, took: Durat
     }
 }
 
-/// Asks for cycles when the schedule says so.
-async fn clock(owner: Owner) {
+/// Asks for cycles when the schedule says so, and notes when that is. After a rest it goes on with what was noted.
+async fn clock(owner: Owner, due: Arc<Mutex<Option<DateTime<Utc>>>>, is_new: bool) {
+    let due = || due.lock().unwrap_or_else(PoisonError::into_inner);
     let Engine { config, store, shutdown, .. } = &*owner.engine;
     let last: Option<DateTime<Utc>> = match store.runs::<Report>(1) {
         Ok(runs) => {
@@ -290,7 +410,7 @@ async fn clock(owner: Owner) {
     let now = Utc::now();
     // A store that has never seen a run has missed none.
     let missed = last.is_some_and(|last| schedule::missed(&config.schedule, last, now, config.timezone));
-    if config.catch_up && missed {
+    if is_new && config.catch_up && missed {
         cycle(&owner).await;
     }
     while !shutdown.requested() {
@@ -299,10 +419,11 @@ async fn clock(owner: Owner) {
             return shutdown.wait().await;
         };
         notify(&[sd_notify::NotifyState::Status(&next_text(&owner))]);
-        let jitter = config.jitter.mul_f64(fastrand::f64());
-        if sleep_until(next + jitter, shutdown).await {
+        let at = *due().get_or_insert_with(|| next + config.jitter.mul_f64(fastrand::f64()));
+        if sleep_until(at, shutdown).await {
             cycle(&owner).await;
         }
+        *due() = None;
     }
 }
 
@@ -334,8 +455,9 @@ fn next_text(owner: &Owner) -> String {
 /// Answers commands that come over the control socket.
 async fn serve(listener: UnixListener, owner: Owner) {
     while let Ok((stream, _)) = listener.accept().await {
-        let owner = owner.clone();
+        let (owner, busy) = (owner.clone(), owner.activity.begin());
         tokio::task::spawn_blocking(move || {
+            let _busy = busy;
             let execute = |command: Command, output: &mut dyn Output| crate::cli::execute(&owner, &command, output);
             let answered = stream.into_std().and_then(|stream| control::answer(stream, execute));
             if let Err(error) = answered {

@@ -262,7 +262,7 @@ fn show_cell(cell: &CellValue, is_date: bool) -> String {
 
 /// Leaves everything running until the program is stopped, the page too.
 fn stay(owner: &Owner, world: &World, config: &Path, output: &mut dyn Output) -> io::Result<()> {
-    let page = tokio::runtime::Handle::current().block_on(daemon::open_page(owner))?;
+    let page = daemon::open_page(owner, None)?;
     let address = page.as_ref().map_or(String::new(), |page| page.address.to_string());
     let token = std::fs::read_to_string(web::token_file(owner.engine.store.data_dir()))?;
     output.data(&format!(

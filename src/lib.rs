@@ -9,7 +9,7 @@
 //! ```
 //! A **cycle** ([`sync`]) pulls every [`source`] and then delivers to every [`destination`]. Cron ([`schedule`]), the
 //! control socket ([`control`]), the page ([`web`]) and the command line ([`cli`]) only ask for one; the one worker of the process that owns
-//! the store ([`daemon`]) runs it. Two cycles never overlap.
+//! the store ([`daemon`]) runs it. Two cycles never overlap. With nothing to do that process closes the store and rests.
 //!
 //! # What holds at all times
 //! - One process owns the store. Whoever else wants something asks it over the control socket.

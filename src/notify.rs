@@ -30,11 +30,14 @@ pub use plan::{Event, Notice, Planned, plan};
 /// How long one notifier may take for all it has to say.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// What each notifier was told, by its name.
+pub type Told = BTreeMap<String, NotifierState>;
+
 /// Tells the notifiers of one store what cycles come to.
 pub struct Teller {
     engine: Arc<Engine>,
     /// What is remembered, also where the store cannot take it: a full disk is told once all the same.
-    states: BTreeMap<String, NotifierState>,
+    states: Told,
     /// Pings that say: a cycle begins.
     started: Vec<JoinHandle<Result<(), String>>>,
 }
@@ -42,7 +45,17 @@ pub struct Teller {
 impl Teller {
     /// For the notifiers of this engine's configuration.
     pub fn new(engine: Arc<Engine>) -> Teller {
-        Teller { engine, states: BTreeMap::new(), started: Vec::new() }
+        Teller::going_on(engine, Told::default())
+    }
+
+    /// [`Teller::new`] with what was told before.
+    pub fn going_on(engine: Arc<Engine>, told: Told) -> Teller {
+        Teller { engine, states: told, started: Vec::new() }
+    }
+
+    /// What was told.
+    pub fn told(self) -> Told {
+        self.states
     }
 
     /// A cycle is about to begin: what comes from here on is new. Waits for nobody.

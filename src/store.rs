@@ -43,6 +43,7 @@ mod tests;
 mod witness;
 
 pub use codec::{Part, StoredRow};
+pub use open::Proof;
 pub use records::{
     Attention, DestinationState, Intent, Meta, NotifierState, Published, SourceState, StoredAccount, TabRules, Told,
 };

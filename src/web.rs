@@ -91,7 +91,26 @@ pub fn router(state: Arc<State>) -> Router {
 pub struct Page {
     /// The address it listens on.
     pub address: SocketAddr,
+    listener: std::net::TcpListener,
+    state: Arc<State>,
     serving: tokio::task::JoinHandle<()>,
+}
+
+impl Page {
+    /// Whether somebody is signed in, or an address that guesses is still remembered.
+    pub fn is_in_use(&self) -> bool {
+        self.state.access.remembers()
+    }
+
+    /// Lets nobody in any more. Whoever comes waits at the listener, which is returned once everything else is closed.
+    pub fn close(mut self) -> impl Future<Output = io::Result<std::net::TcpListener>> {
+        self.serving.abort();
+        async move {
+            // It ends because it was told to.
+            drop((&mut self.serving).await);
+            self.listener.try_clone()
+        }
+    }
 }
 
 impl Drop for Page {
@@ -100,14 +119,26 @@ impl Drop for Page {
     }
 }
 
-/// Listens where `[http]` says and answers from now on.
-pub async fn open(http: &Http, engine: Arc<Engine>, execute: Execute) -> io::Result<Page> {
+/// Listens where `[http]` says, or goes on with a listener, and answers from now on. `begin` is held on to for as long
+/// as a connection lasts.
+pub fn open<B: Send + 'static>(
+    http: &Http,
+    listener: Option<std::net::TcpListener>,
+    engine: Arc<Engine>,
+    execute: Execute,
+    begin: impl Fn() -> B + Send + 'static,
+) -> io::Result<Page> {
     let state = State::new(http, engine, execute)?;
-    let listener = TcpListener::bind(http.listen).await.map_err(|error| {
-        io::Error::new(error.kind(), format!("http: cannot listen on {}: {error}; change listen", http.listen))
-    })?;
+    let bind = || {
+        std::net::TcpListener::bind(http.listen).map_err(|error| {
+            io::Error::new(error.kind(), format!("http: cannot listen on {}: {error}; change listen", http.listen))
+        })
+    };
+    let listener = listener.map_or_else(bind, Ok)?;
+    listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    Ok(Page { address, serving: tokio::spawn(serve::serve(listener, state)) })
+    let serving = serve::serve(TcpListener::from_std(listener.try_clone()?)?, state.clone(), begin);
+    Ok(Page { address, listener, state, serving: tokio::spawn(serving) })
 }
 
 /// Where the token stands that was made up for want of a configured one.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use toml::de::DeTable;
 
 use super::keys::{self, Kind};
@@ -52,14 +52,25 @@ pub fn load_with(path: &Path, environment: &Environment) -> Result<Config, Error
             return Err(Error(format!("{name}:{line}: not UTF-8 text, save the file as UTF-8")));
         }
     };
+    let mut config = from_text(path, text, environment)?;
+    if others_can_read {
+        config.warnings.extend(plain_secrets(&config, &name));
+    }
+    Ok(config)
+}
+
+/// A configuration once more from what stood in its file when it was read.
+pub fn reload(path: &Path, text: &str) -> Result<Config, Error> {
+    from_text(path, text, &Environment::process())
+}
+
+fn from_text(path: &Path, text: &str, environment: &Environment) -> Result<Config, Error> {
+    let name = path.display().to_string();
     let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
     let file = File { name, text, folder, home: environment.get("HOME").map(PathBuf::from) };
     let root = DeTable::parse(text).map_err(|error| syntax_error(&file, &error))?;
     let mut config = config(&Table::root(&file, root.get_ref()), &file, environment)?;
-    config.path = path.to_owned();
-    if others_can_read {
-        config.warnings.extend(plain_secrets(&config, &file.name));
-    }
+    (config.path, config.text) = (path.to_owned(), text.into());
     Ok(config)
 }
 
@@ -167,6 +178,7 @@ fn config(top: &Table<'_>, file: &File<'_>, environment: &Environment) -> Result
     let notifiers = notifier::notifiers(top)?;
     Ok(Config {
         path,
+        text: SecretString::default(),
         data_dir,
         timezone,
         schedule,

@@ -1,17 +1,18 @@
 //! What the daemon says of its cycles in the log: one line for each, each problem once, and once that it is over.
 //!
-//! Pure: it turns reports into lines and knows no logger. What it remembers dies with the process; a restart may say it
-//! once more.
+//! Pure: it turns reports into lines and knows no logger. What it remembers outlives a rest of the daemon, not a
+//! restart, which may say it once more.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tracing::Level;
 
 use crate::sync::{DestinationReport, Outcome, Report, SourceReport};
 
 /// What has been said and lasts, by what it is about.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Journal {
     said: BTreeMap<String, Vec<String>>,
 }

@@ -1,6 +1,9 @@
 //! Opening: who owns the store, whether it is all there, and what an older release left.
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,7 +24,11 @@ impl Store {
     /// Opens the store in this data directory, making it if there is none.
     pub fn open(data_dir: &Path) -> Result<Store> {
         place::create_private_dir(data_dir)?;
-        let lock = place::lock(data_dir)?;
+        Store::open_under(data_dir, place::lock(data_dir)?)
+    }
+
+    /// Opens the store in this data directory under a lock that is held already ([`Store::lock`]).
+    pub fn open_under(data_dir: &Path, lock: File) -> Result<Store> {
         let found = place::prepare(data_dir)?;
         if found == Found::Former {
             migrate(data_dir)?;
@@ -62,6 +69,16 @@ impl Store {
         })
     }
 
+    /// The lock of the data directory: it outlives the store, for whoever opens it again.
+    pub fn lock(&self) -> io::Result<File> {
+        self._lock.as_ref().ok_or_else(|| io::Error::other("the store was opened without a lock"))?.try_clone()
+    }
+
+    /// Whether it is known to be whole and can be written.
+    pub fn is_well(&self) -> bool {
+        !self.disk.has_failed() && lock(&self.damage).is_none() && self.room().is_ok()
+    }
+
     /// Whether there is room to note what a cycle does.
     pub fn room(&self) -> Result<()> {
         self.disk.room_for(0)
@@ -84,13 +101,41 @@ impl Store {
 
     /// Proves that every record is there, whole and the latest. Reads everything, at most once a day.
     pub fn prove(&self) -> Result<()> {
+        self.prove_on(&mut Proof::default(), usize::MAX).map(drop)
+    }
+
+    /// [`Store::prove`] a slice of so many records at a time, until it returns `true`. What is written in between makes
+    /// it begin anew.
+    pub fn prove_on(&self, proof: &mut Proof, slice: usize) -> Result<bool> {
         if let Some(damage) = lock(&self.damage).clone() {
             return Err(Error::Damaged(damage));
         }
         if lock(&self.proven).is_some_and(|at| at.elapsed() < PROOF_HOLDS) {
-            return Ok(());
+            return Ok(true);
         }
-        self.walk(|_, _| Ok(())).map(drop).map_err(|error| self.note(error))
+        self.read_slice(proof, slice).map_err(|error| self.note(error))
+    }
+
+    fn read_slice(&self, proof: &mut Proof, slice: usize) -> Result<bool> {
+        let _writing = lock(&self.writing);
+        let meta = self.meta();
+        if proof.generation != meta.generation {
+            *proof = Proof { generation: meta.generation, ..Proof::default() };
+        }
+        let from = proof.read_to.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut left = slice;
+        for entry in self.disk.range((from, Bound::Unbounded)).take(slice) {
+            let (key, value) = entry?;
+            proof.tally.count(&key, &value)?;
+            proof.read_to = Some(key);
+            left -= 1;
+        }
+        if left == 0 {
+            return Ok(false);
+        }
+        proof.tally.check(&meta)?;
+        *lock(&self.proven) = Some(Instant::now());
+        Ok(true)
     }
 
     /// Gives every record but the counters to `each`, in the order of the keys, while nothing is written, and proves
@@ -98,26 +143,58 @@ impl Store {
     pub(super) fn walk(&self, mut each: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<(u64, Meta)> {
         let _writing = lock(&self.writing);
         let meta = self.meta();
-        let (mut sums, mut rows, mut records) = (Sums::default(), 0, 0);
+        let mut tally = Tally::default();
         for entry in self.disk.range::<&[u8], _>(..) {
             let (key, value) = entry?;
-            codec::check(&value)?;
-            if key[..] == b"m"[..] {
-                continue;
+            if tally.count(&key, &value)? {
+                each(&key, &value)?;
             }
-            sums.add(&key, &value);
-            rows += u64::from(key.first() == Some(&b't'));
-            records += 1;
-            each(&key, &value)?;
         }
-        if meta.schema == SCHEMA && sums != meta.sums || rows != meta.rows {
-            return Err(Error::Damaged(match meta.rows.saturating_sub(rows) {
+        tally.check(&meta)?;
+        *lock(&self.proven) = Some(Instant::now());
+        Ok((tally.records, meta))
+    }
+}
+
+/// How far a proof has come.
+#[derive(Default)]
+pub struct Proof {
+    tally: Tally,
+    /// The last key that was read.
+    read_to: Option<sled::IVec>,
+    /// What it holds for.
+    generation: u64,
+}
+
+/// What records come to, for comparison with the counters.
+#[derive(Default)]
+struct Tally {
+    sums: Sums,
+    rows: u64,
+    records: u64,
+}
+
+impl Tally {
+    /// Checks a record and counts it in, unless it is the counters themselves.
+    fn count(&mut self, key: &[u8], value: &[u8]) -> Result<bool> {
+        codec::check(value)?;
+        if key == b"m" {
+            return Ok(false);
+        }
+        self.sums.add(key, value);
+        self.rows += u64::from(key.first() == Some(&b't'));
+        self.records += 1;
+        Ok(true)
+    }
+
+    fn check(&self, meta: &Meta) -> Result<()> {
+        if meta.schema == SCHEMA && self.sums != meta.sums || self.rows != meta.rows {
+            return Err(Error::Damaged(match meta.rows.saturating_sub(self.rows) {
                 0 => "records of it are missing or older than its counters say".into(),
                 gone => format!("{gone} of {} transactions are gone", meta.rows),
             }));
         }
-        *lock(&self.proven) = Some(Instant::now());
-        Ok((records, meta))
+        Ok(())
     }
 }
 

@@ -4,7 +4,10 @@
 use chrono::{DateTime, Utc};
 
 use super::{DestinationReport, Engine, Outcome, SourceReport};
-use crate::store::{self, Store, backups};
+use crate::store::{self, Proof, Store, backups};
+
+/// Records proven without a pause: a few milliseconds.
+const PROVEN_AT_ONCE: usize = 4096;
 
 /// A report that can say: the owner must act first.
 pub(super) trait Stopped {
@@ -37,7 +40,14 @@ pub(super) fn unless_full<T: Stopped>(name: &str, result: Result<T, store::Error
 impl Engine {
     /// Makes sure of the store before anything is sent: one that lost something would send rows again.
     pub(in crate::sync) async fn make_ready(&self) -> Result<(), store::Error> {
-        self.apart(|store| store.revive().and_then(|()| store.room()).and_then(|()| store.prove())).await
+        self.apart(|store| store.revive().and_then(|()| store.room())).await?;
+        // In slices on this thread, so that commands are answered meanwhile: what another thread reads stays with that
+        // thread's memory allocator, some 15 MiB of it.
+        let mut proof = Proof::default();
+        while !self.store.prove_on(&mut proof, PROVEN_AT_ONCE)? {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     /// Keeps a backup if one is due. What hinders it is returned as a sentence for the owner; only damage ends the

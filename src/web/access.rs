@@ -122,6 +122,14 @@ impl Access {
         Some(right)
     }
 
+    /// Whether a session lasts or a guess still counts.
+    pub(super) fn remembers(&self) -> bool {
+        let now = Instant::now();
+        let guesses = lock(&self.guesses);
+        lock(&self.sessions).values().any(|session| session.began.elapsed() < SESSION)
+            || guesses.0.keys().any(|peer| guesses.level(*peer, now) > 0)
+    }
+
     /// Begins a session and returns its secret for the cookie.
     pub(super) fn begin_session(&self) -> io::Result<String> {
         let (secret, form_proof) = (random_text()?, random_text()?);

@@ -39,8 +39,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-/// Accepts connections for ever.
-pub(super) async fn serve(listener: TcpListener, state: Arc<State>) {
+/// Accepts connections for ever; `begin` gives what each of them holds until it ends.
+pub(super) async fn serve<B: Send + 'static>(listener: TcpListener, state: Arc<State>, begin: impl Fn() -> B) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     // An idle daemon must stay small: the router is built when somebody comes.
     let routes: Arc<OnceLock<Router>> = Arc::default();
@@ -55,9 +55,10 @@ pub(super) async fn serve(listener: TcpListener, state: Arc<State>) {
             }
         };
         let router = routes.get_or_init(|| router(state.clone())).clone();
+        let held = begin();
         tokio::spawn(async move {
             converse(stream, Peer(peer.ip()), router).await;
-            drop(permit);
+            drop((permit, held));
         });
     }
 }

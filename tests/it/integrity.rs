@@ -10,6 +10,7 @@ use bankfeed::simulator::fibank::{Bank, Entry};
 use chrono::Utc;
 use serde_json::Value;
 
+use crate::rest::{rests, until};
 use crate::world::World;
 
 const BANKFEED: &str = env!("CARGO_BIN_EXE_bankfeed");
@@ -327,6 +328,18 @@ async fn a_full_disk_stops_the_cycle_with_attention_and_nothing_is_lost_or_doubl
         assert_eq!(status(&freed), 0, "round {round}: {freed:?}");
         world.assert_delivered();
     }
+    // At rest the daemon has no store; it wakes up on a full disk, says so, and goes on when there is room.
+    until("the daemon rests", || rests(running.0.id())).await;
+    disk.shell(&world, r#"cat /dev/zero > "$0/ballast" || true"#);
+    book(&world, 3, 0);
+    for _ in 0..2 {
+        let full = output(disk.bankfeed(&world, &["sync"])).await;
+        assert_eq!(status(&full), 3, "{full:?}");
+        assert!(String::from_utf8_lossy(&full.stderr).contains("is full"), "{full:?}");
+    }
+    disk.shell(&world, r#"rm "$0/ballast""#);
+    assert_eq!(status(&output(disk.bankfeed(&world, &["sync"])).await), 0);
+    world.assert_delivered();
     stop(running).await;
     // With no daemon the store cannot even be opened on a full disk; that is no damage.
     disk.shell(&world, r#"cat /dev/zero > "$0/ballast" || true"#);

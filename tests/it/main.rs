@@ -17,6 +17,7 @@ mod log;
 mod login;
 mod notify;
 mod owner;
+mod rest;
 mod room;
 mod rules;
 mod rules_tab;

@@ -169,6 +169,41 @@ fn a_record_that_is_gone_or_older_than_it_should_be_is_noticed() {
     }
 }
 
+/// How many slices a proof takes, and what it finds; `between` runs after the first.
+fn in_slices(store: &Store, size: usize, between: impl FnOnce()) -> (u32, Result<()>) {
+    let (mut proof, mut slices, mut between) = (Proof::default(), 0, Some(between));
+    loop {
+        slices += 1;
+        match store.prove_on(&mut proof, size) {
+            Ok(true) => return (slices, Ok(())),
+            Ok(false) => between.take().into_iter().for_each(|between| between()),
+            Err(error) => return (slices, Err(error)),
+        }
+    }
+}
+
+#[test]
+fn a_proof_in_slices_is_a_proof_of_the_whole() {
+    let grown = || {
+        let dir = tempfile::tempdir().unwrap();
+        let store = filled(dir.path(), &(1..=20).map(|number| row(number, number, "-1")).collect::<Vec<_>>());
+        (dir, store)
+    };
+    let (_dir, store) = grown();
+    let records = contents(&store).len() + 1;
+    assert_eq!(in_slices(&store, records, || {}), (2, Ok(())), "the second slice is empty");
+    let (_dir, store) = grown();
+    let (slices, proven) = in_slices(&store, 7, || {});
+    assert_eq!((slices as usize, proven), (1 + records / 7, Ok(())));
+    // What is written in between makes it begin anew: else a record would be counted and its change not.
+    let (_dir, store) = grown();
+    let write = || store.put_destination("household", "sheet", &delivered(2)).unwrap();
+    assert_eq!(in_slices(&store, 7, write), (2 + (records as u32 + 1) / 7, Ok(())));
+    let (_dir, store) = grown();
+    store.disk.apply([(numbered(b't', 20).to_vec(), None)]).unwrap();
+    assert!(matches!(in_slices(&store, 7, || {}).1, Err(Error::Damaged(_))));
+}
+
 #[test]
 fn after_a_failed_write_the_store_comes_back_with_what_is_on_the_disk() {
     let dir = tempfile::tempdir().unwrap();

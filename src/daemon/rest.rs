@@ -1,0 +1,161 @@
+//! When the daemon rests, and how long: it stays awake while anybody or anything needs it and a moment longer, then
+//! waits for the next run, a command or a browser without store, threads or memory of the last cycle.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+
+use super::handover::{Handover, Notes};
+
+/// How long the daemon stays awake with nothing to do, at least and at most.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// Who wakes it sooner than this has better found it awake.
+const TOO_SHORT: Duration = Duration::from_secs(60);
+
+/// What comes so soon is waited for awake.
+const SOON: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether something that needs the daemon awake is over.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Counts what is going on.
+#[derive(Clone, Debug)]
+pub struct Activity(Arc<watch::Sender<Going>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Going {
+    on: usize,
+    since: Instant,
+}
+
+/// Something is going on until this is dropped.
+#[derive(Debug)]
+pub struct Busy(Activity);
+
+impl Default for Activity {
+    fn default() -> Activity {
+        Activity(Arc::new(watch::Sender::new(Going { on: 0, since: Instant::now() })))
+    }
+}
+
+impl Activity {
+    /// Something begins.
+    pub fn begin(&self) -> Busy {
+        self.0.send_modify(|going| going.on += 1);
+        Busy(self.clone())
+    }
+
+    /// Returns once nothing has been going on for so long.
+    async fn quiet(&self, patience: Duration) {
+        let mut changes = self.0.subscribe();
+        loop {
+            let going = *changes.borrow_and_update();
+            let left = patience.saturating_sub(going.since.elapsed());
+            if going.on == 0 && left.is_zero() {
+                return;
+            }
+            let wait = if going.on == 0 { left } else { Duration::MAX };
+            // The sender lives in `self`.
+            drop(tokio::time::timeout(wait, changes.changed()).await);
+        }
+    }
+
+    /// Returns once nothing is going on, nothing is due soon and nothing else speaks against a rest.
+    pub async fn may_rest(&self, patience: Duration, due: impl Fn() -> Option<DateTime<Utc>>, held: impl Fn() -> bool) {
+        loop {
+            self.quiet(patience).await;
+            let soon = due().is_some_and(|due| due < Utc::now() + SOON);
+            if !soon && !held() {
+                return;
+            }
+            tokio::time::sleep(if soon { SOON } else { LOOK }).await;
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|going| *going = Going { on: going.on - 1, since: Instant::now() });
+    }
+}
+
+/// How long to stay awake after this rest, or after the start.
+pub fn patience(notes: Option<&Notes>) -> Duration {
+    let Some(notes) = notes else { return SHORTEST };
+    let rested = (Utc::now() - notes.since).to_std().unwrap_or_default();
+    if rested < TOO_SHORT { (notes.patience * 2).clamp(SHORTEST, LONGEST) } else { SHORTEST }
+}
+
+/// Waits until somebody comes, whom it leaves at the socket, or it is time.
+#[expect(deprecated, reason = "the safe way is deprecated for types that lie about their descriptor; these do not")]
+pub async fn until_needed(handover: &Handover, time: impl Future<Output = ()>) -> io::Result<()> {
+    let control = AsyncFd::with_interest(handover.control.as_fd(), Interest::READABLE)?;
+    let page =
+        handover.page.as_ref().map(|page| AsyncFd::with_interest(page.as_fd(), Interest::READABLE)).transpose()?;
+    let browser = async {
+        match &page {
+            Some(page) => page.readable().await.map(drop),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        somebody = control.readable() => somebody.map(drop),
+        somebody = browser => somebody,
+        () = time => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn quiet_begins_when_the_last_thing_ends() {
+        let activity = Activity::default();
+        let (first, second) = (activity.begin(), activity.begin());
+        drop(first);
+        let quiet = activity.quiet(Duration::ZERO);
+        tokio::pin!(quiet);
+        assert!(tokio::time::timeout(Duration::from_secs(1000), &mut quiet).await.is_err());
+        drop(second);
+        quiet.await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_due_soon_or_holds_it_keeps_the_daemon_awake() {
+        let activity = Activity::default();
+        let soon = || Some(Utc::now() + chrono::TimeDelta::seconds(1));
+        let later = || Some(Utc::now() + chrono::TimeDelta::hours(1));
+        let rests = async |due: &dyn Fn() -> Option<DateTime<Utc>>, held: bool| {
+            let rest = activity.may_rest(Duration::ZERO, due, || held);
+            tokio::time::timeout(Duration::from_secs(600), rest).await.is_ok()
+        };
+        assert!(!rests(&soon, false).await);
+        assert!(!rests(&later, true).await);
+        assert!(rests(&later, false).await);
+        assert!(rests(&|| None, false).await);
+    }
+
+    #[test]
+    fn a_daemon_that_is_often_woken_stays_awake_longer() {
+        let notes = |rested: i64, patience: Duration| Notes {
+            since: Utc::now() - chrono::TimeDelta::seconds(rested),
+            patience,
+            ..Notes::default()
+        };
+        assert_eq!(patience(None), SHORTEST);
+        assert_eq!(patience(Some(&notes(3600, LONGEST))), SHORTEST);
+        assert_eq!(patience(Some(&notes(5, SHORTEST))), SHORTEST * 2);
+        assert_eq!(patience(Some(&notes(5, LONGEST))), LONGEST);
+        assert_eq!(patience(Some(&notes(-5, LONGEST))), LONGEST, "the clock was set back");
+    }
+}
