@@ -272,7 +272,12 @@ impl Page<'_> {
             ),
         );
         let well = status_text(self.language, self.summary);
-        let status = self.warning.as_ref().map_or_else(|| well.clone(), |warning| format!("{warning}. {well}"));
+        // First, where it is seen in a narrow column, and so with a capital.
+        let status = match self.warning.as_deref().map(str::chars) {
+            Some(mut rest) => rest.next().into_iter().flat_map(char::to_uppercase).chain(rest).collect::<String>(),
+            None => String::new(),
+        };
+        let status = if status.is_empty() { well } else { format!("{status}. {well}") };
         write_cell(out, &Field::Note, &text(status), false);
         out.extend_from_slice(b"]}]}},");
     }
