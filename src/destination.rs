@@ -264,6 +264,11 @@ pub trait Destination: Send {
     /// Every row there was offered for those columns.
     fn filled(&mut self) {}
 
+    /// What the owner should know of the place and what to do about it, in sentences; nothing of it is in the way of rows.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What the destination wants back at its next construction (schema cache, request budget); small.
     fn memory(&self) -> Vec<u8>;
 }

@@ -92,6 +92,8 @@ struct Shared {
     keep_bodies: bool,
     sink: Option<std::fs::File>,
     held: Vec<Held>,
+    /// What somebody else does in the instant after a request, by a part of that.
+    meanwhile: Vec<(String, Box<dyn FnOnce() + Send>)>,
 }
 
 /// A running simulated service: where it is, what it was asked, and the faults it will commit.
@@ -142,6 +144,12 @@ impl Server {
     /// After `skip` matching requests, `times` of them go wrong (`u32::MAX`: for ever).
     pub fn fail(&self, matching: &str, skip: u32, times: u32, fault: Fault) {
         self.shared().rules.push_back(Rule { matching: matching.to_owned(), skip, times, fault });
+    }
+
+    /// Once the next request whose `METHOD /path?query` contains `matching` was carried out, and before its answer leaves,
+    /// somebody else does this: what was read is old when it arrives.
+    pub fn meanwhile(&self, matching: &str, act: impl FnOnce() + Send + 'static) {
+        self.shared().meanwhile.push((matching.to_owned(), Box::new(act)));
     }
 
     /// Takes all faults back.
@@ -214,6 +222,12 @@ impl Server {
             }
         }
         Some(fault)
+    }
+
+    fn due(&self, line: &str) -> Option<Box<dyn FnOnce() + Send>> {
+        let mut shared = self.shared();
+        let at = shared.meanwhile.iter().position(|(matching, _)| line.contains(matching))?;
+        Some(shared.meanwhile.remove(at).1)
     }
 
     /// The held requests that arrive before the one at hand.
@@ -303,6 +317,9 @@ impl Server {
                 Err(broken())
             }
         };
+        if let Some(act) = self.due(&format!("{method} {target}")) {
+            act();
+        }
         self.record(&method, &target, &seen, result.as_ref().map_or(0, |answer| answer.status().as_u16()));
         result
     }

@@ -113,6 +113,9 @@ pub struct DestinationReport {
     pub waiting: u64,
     /// HTTP requests sent.
     pub requests: u64,
+    /// What the owner should know of the place.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// What a cycle did. The shape of `sync --json`.

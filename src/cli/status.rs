@@ -58,7 +58,7 @@ struct Destination {
     waiting: u64,
     rejected: Vec<Rejected>,
     deleted: Vec<String>,
-    /// What is wrong with rules that the owner keeps there.
+    /// What the owner should know of the place, and what is wrong with rules that he keeps there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
     last_success: Option<String>,
@@ -123,7 +123,8 @@ fn gather(owner: &Owner) -> Result<Status, store::Error> {
             waiting: engine.waiting(destination, &state)?,
             rejected: state.rejected.into_iter().map(|(id, reason)| Rejected { id, reason }).collect(),
             deleted: state.deleted,
-            notes: if destination.rules_tab().is_some() { state.rules.notes } else { Vec::new() },
+            notes: [state.notes, if destination.rules_tab().is_some() { state.rules.notes } else { Vec::new() }]
+                .concat(),
             last_success: local(state.last_success),
             attention: message(state.attention),
             error: state.error,

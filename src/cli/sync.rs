@@ -57,6 +57,7 @@ pub fn text(report: &Report) -> String {
         };
         text += &format!("{:<24} {line}\n", destination.name);
         text += &trouble(destination.outcome, destination.error.as_deref());
+        destination.notes.iter().for_each(|note| text += &format!("  note: {note}\n"));
     }
     report.problem.iter().for_each(|problem| text += &format!("needs you: {problem}\n"));
     text

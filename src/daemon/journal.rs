@@ -40,6 +40,8 @@ impl Journal {
         for to in report.destinations.iter().filter(|to| to.outcome != Outcome::Skipped) {
             let (problems, well) = (service(to.outcome, to.error.as_ref()), to.outcome == Outcome::Ok);
             lines.extend(self.problem(&format!("destination `{}`", to.name), &problems, well));
+            let notes: Vec<_> = to.notes.iter().map(|note| (Level::WARN, format!("{}: {note}", to.name))).collect();
+            lines.extend(self.problem(&format!("notes of destination {}", to.name), &notes, false));
             if to.rejected > 0 {
                 let rows = counted(to.rejected, "row");
                 lines.push((Level::WARN, format!("{}: {rows} refused; `bankfeed status` says which", to.name)));
@@ -159,6 +161,11 @@ mod tests {
              INFO source `fibank` is well again\n\
              INFO cycle done in 1.2 s: nothing new\n"
         );
+        let mut warned = report((Fine, 0, None), (Fine, 1, 0));
+        warned.destinations[0].notes = vec!["the spreadsheet has 91 % of its cells".into()];
+        let lines: Vec<_> = (0..2).flat_map(|_| journal.lines(Ok(&warned), Duration::ZERO)).collect();
+        let notes: Vec<_> = lines.into_iter().filter(|(level, _)| *level == Level::WARN).collect();
+        assert_eq!(notes, [(Level::WARN, "household: the spreadsheet has 91 % of its cells".to_owned())]);
         for _ in 0..2 {
             log = journal.lines(Err("damaged"), Duration::ZERO).iter().map(|(_, line)| line.as_str()).collect();
         }

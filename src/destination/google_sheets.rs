@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::readback::Reader;
 use super::{Batch, Destination, ID_MADE_AGAIN, Item, Outcome, OwnRules, Past, Settled, Summary, Verdict, What};
 use crate::config;
-use crate::model::Field;
+use crate::model::{Field, Language};
 use crate::remote::{Cause, Context, Error};
 
 mod auth;
@@ -47,7 +47,7 @@ use errors::Names;
 use layout::Layout;
 use ledger::{Guards, Ledger};
 use rules_tab::RulesTab;
-use setup::Book;
+use setup::{Book, fullness, is_nearly_full};
 use transport::{Limits, Transport};
 
 /// Most items looked at for one batch.
@@ -73,6 +73,20 @@ struct Memory {
     /// Keys of fields set by rules whose columns were added below which rows stood already.
     #[serde(default)]
     unfilled: Vec<String>,
+    /// Cells of the spreadsheet when an answer said it last, empty ones included.
+    #[serde(default)]
+    cells: u64,
+}
+
+/// What is known of asking for the spreadsheet's size along with a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Measuring {
+    /// No write that asks for it was refused.
+    Unknown,
+    /// A refused write was refused without it, too.
+    Blameless,
+    /// A write was refused for it.
+    Refused,
 }
 
 /// A batch that was cut, until the next one.
@@ -82,8 +96,8 @@ struct Prepared {
     verdicts: Vec<Verdict>,
     /// The ledger once it is applied.
     next: Option<Ledger>,
-    /// Rows of the grid once it is applied, where known.
-    grid_rows: Option<u64>,
+    /// The row from which on there is none of ours once it is applied, where known.
+    first_blank: Option<u64>,
     at: Instant,
     sent: bool,
     /// The balances it carries: where they stand in the body, and the state of their tab once they are written.
@@ -118,6 +132,10 @@ pub struct GoogleSheets {
     rules_tab: RulesTab,
     /// The spreadsheet's properties, where this cycle has read them.
     book: Option<Book>,
+    /// The tab was made again in this cycle, though rows had been written before.
+    tab_made_again: bool,
+    /// Whether the spreadsheet's size can be asked for along with a write.
+    measuring: Measuring,
 }
 
 impl GoogleSheets {
@@ -148,6 +166,7 @@ impl GoogleSheets {
             dashboard_refused: old.dashboard_refused,
             id_made_again: old.id_made_again,
             unfilled,
+            cells: old.cells,
         };
         Ok(GoogleSheets {
             guards: Guards::new(&names.spreadsheet, name),
@@ -168,13 +187,24 @@ impl GoogleSheets {
             dashboard_made: false,
             rules_tab: RulesTab::default(),
             book: None,
+            tab_made_again: false,
+            measuring: Measuring::Unknown,
         })
     }
 }
 
 impl Prepared {
     fn new(number: u64, hash: u64, verdicts: Vec<Verdict>) -> Prepared {
-        Prepared { number, hash, verdicts, next: None, grid_rows: None, at: Instant::now(), sent: false, beside: None }
+        Prepared {
+            number,
+            hash,
+            verdicts,
+            next: None,
+            first_blank: None,
+            at: Instant::now(),
+            sent: false,
+            beside: None,
+        }
     }
 
     fn is(&self, number: u64, hash: u64) -> bool {
@@ -325,13 +355,34 @@ impl Destination for GoogleSheets {
         self.memory.unfilled.clear();
     }
 
+    fn notes(&self) -> Vec<String> {
+        let full = self.nearly_full().map(|cells| fullness(cells, Language::En));
+        let again = self.tab_made_again.then(|| {
+            let (tab, name) = (&self.config.tab, &self.names.destination);
+            format!(
+                "there was no tab `{tab}` any more and it has been made again, for new rows: `bankfeed verify {name} --repair` puts older ones back; or delete it and call the tab to go on with `{tab}`"
+            )
+        });
+        full.into_iter().chain(again).collect()
+    }
+
     fn memory(&self) -> Vec<u8> {
         // A struct of plain fields always serialises.
-        serde_json::to_vec(&self.memory).unwrap_or_default()
+        serde_json::to_vec(&Memory { cells: self.cells(), ..self.memory.clone() }).unwrap_or_default()
     }
 }
 
 impl GoogleSheets {
+    /// Cells of the spreadsheet as far as is known; 0: it is not.
+    fn cells(&self) -> u64 {
+        self.transport.as_ref().and_then(Transport::cells).unwrap_or(self.memory.cells)
+    }
+
+    /// The same where it is time to make room.
+    fn nearly_full(&self) -> Option<u64> {
+        Some(self.cells()).filter(|cells| is_nearly_full(*cells))
+    }
+
     /// Waits before another try, or gives the error back where trying again is pointless.
     async fn pause(&self, tried: u32, error: Error) -> Result<(), Error> {
         let Some(pause) = self.context.backoff.pause(tried, &error) else { return Err(error) };

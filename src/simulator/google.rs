@@ -19,8 +19,10 @@ use super::{Server, lock};
 mod a1;
 mod api;
 mod cells;
+mod copies;
 mod dimension;
 mod dimensions;
+mod filters;
 mod formula;
 mod login;
 mod mask;
@@ -45,7 +47,10 @@ mod values;
 mod wire;
 
 pub use a1::{Area, OPEN, column_name};
-pub use model::{Cell, CellValue, Line, Location, Metadata, NamedRange, Protected, Row, Sheet, Spreadsheet};
+pub use copies::Copied;
+pub use model::{
+    Cell, CellValue, FilterView, Line, Location, Metadata, NamedRange, Protected, Row, Sheet, Spreadsheet,
+};
 use service::State;
 
 /// The service account that spreadsheets are shared with.

@@ -247,6 +247,8 @@ pub struct DestinationState {
     pub mending: Vec<String>,
     /// The rules that the owner keeps there.
     pub rules: TabRules,
+    /// What the owner should know of the place.
+    pub notes: Vec<String>,
     /// What the connector keeps for itself, in base64.
     memory: String,
 }
@@ -316,6 +318,7 @@ impl Default for DestinationState {
             restoring: Vec::new(),
             mending: Vec::new(),
             rules: TabRules::default(),
+            notes: Vec::new(),
             memory: String::new(),
         }
     }

@@ -127,6 +127,7 @@ impl Delivery<'_> {
         let result = self.bring_up_to_date(destination.as_mut()).await;
         // Budgets and caches count even where the delivery failed.
         self.state.set_memory(&destination.memory());
+        self.state.notes = destination.notes();
         self.save()?;
         result
     }
@@ -292,6 +293,7 @@ impl Delivery<'_> {
                 }
             }
         }
+        self.report.notes = self.state.notes.clone();
         self.report.waiting = self.engine.waiting(self.config, &self.state)?;
         self.save()?;
         Ok(self.report)

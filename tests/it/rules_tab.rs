@@ -137,7 +137,7 @@ async fn a_rule_of_the_owner_fills_old_rows_and_new_ones_in_every_destination() 
     book(&world, "LIDL");
     world.clear_logs();
     cycle(&world).await;
-    assert_eq!(world.google.server.requests(), 5, "token, search, rows; the rules, their status");
+    assert_eq!(world.google.server.requests(), 6, "token, search, rows; the rules, their status, and a look at that");
     assert_eq!(statuses(&world, "Rules"), ["ok", "ok"]);
     assert_eq!(found(&world, "Category", CAFE), both(&["", ""]), "it counts from the next cycle on");
     book(&world, "Lidl 2");
@@ -186,6 +186,73 @@ async fn the_owner_may_move_rename_and_sort_and_a_lost_store_reads_again() {
     cycle(&world).await;
     assert_eq!(found(&world, "Category", CAFE), both(&["Coffee", "Coffee"]));
     assert!(world.google.read(&world.spreadsheet, |book| book.tab("Rules").is_none()), "it was not made again");
+}
+
+/// The owner does something in the instant between reading the rules and writing what became of them.
+fn in_that_instant(world: &World, change: impl FnOnce(&mut Spreadsheet) + Send + 'static) {
+    let (google, id) = (world.google.clone(), world.spreadsheet.clone());
+    world.google.server.meanwhile("values:batchGetByDataFilter", move || google.edit(&id, change));
+}
+
+#[tokio::test]
+async fn a_status_stands_beside_its_line_whatever_the_owner_does_in_that_instant() {
+    let world = world("balances_tab = false\ndashboard_tab = false\n").await;
+    cycle(&world).await;
+    fill_in(&world, "Rules", 2, &[("Counterparty", text("(bad")), ("Set category", text("Coffee"))]);
+    fill_in(&world, "Rules", 3, &[("Counterparty", text("мечо")), ("Set category", text("Bear"))]);
+    book(&world, "ЕДНО");
+    in_that_instant(&world, |book| book.sort_by_column("Rules", 0, true));
+    cycle(&world).await;
+    let lines: Vec<(String, String)> = rows(&world, "Rules")
+        .into_iter()
+        .skip(1)
+        .map(|row| (row[0].clone(), row.get(12).cloned().unwrap_or_default()))
+        .collect();
+    let beside = |payee: &str| &lines.iter().find(|(name, _)| name == payee).unwrap().1;
+    assert_eq!([beside("мечо"), beside("lidl|kaufland|billa")], ["ok", "off"], "{lines:?}");
+    assert!(beside("(bad").starts_with("`(bad` is not"), "{lines:?}");
+
+    // And no column of his is written into when he moves one.
+    fill_in(&world, "Rules", 4, &[("Counterparty", text("още")), ("Set category", text("More"))]);
+    let header = rows(&world, "Rules").remove(0);
+    in_that_instant(&world, |book| {
+        book.move_column("Rules", 12, 0);
+        book.set_cell("Rules", 0, 13, CellValue::Text("why".into()));
+        book.set_cell("Rules", 2, 13, CellValue::Text("mine".into()));
+    });
+    book(&world, "ДВЕ");
+    cycle(&world).await;
+    let after = rows(&world, "Rules");
+    assert_eq!(after[0][..1], header[12..]);
+    assert_eq!(after[0][1..13], header[..12]);
+    assert_eq!((after[2][13].as_str(), after[4][1].as_str(), after[4][8].as_str()), ("mine", "още", "More"));
+    assert!(after.iter().skip(1).all(|row| row.get(12).is_none_or(|off| off.is_empty() || off == "x")), "{after:?}");
+    assert!(statuses(&world, "Rules").contains(&"ok".to_owned()), "{after:?}");
+}
+
+#[tokio::test]
+async fn a_tab_of_an_earlier_release_and_a_renamed_status_column_are_followed() {
+    let world = world("balances_tab = false\ndashboard_tab = false\n").await;
+    cycle(&world).await;
+    edit(&world, |book| book.delete_metadata("bankfeed.rules.status"));
+    fill_in(&world, "Rules", 2, &[("Counterparty", text("мечо")), ("Set category", text("Bear"))]);
+    book(&world, "ЕДНО");
+    cycle(&world).await;
+    assert_eq!(statuses(&world, "Rules"), ["off", "ok"]);
+    // The owner takes that column for himself and has the status elsewhere.
+    edit(&world, |book| {
+        book.set_cell("Rules", 0, 12, CellValue::Text("mine".into()));
+        book.set_cell("Rules", 2, 12, CellValue::Text("my word".into()));
+        book.set_cell("Rules", 0, 13, CellValue::Text("Състояние".into()));
+    });
+    book(&world, "ДВЕ");
+    cycle(&world).await;
+    let after = rows(&world, "Rules");
+    assert_eq!((after[2][12].as_str(), after[1][13].as_str(), after[2][13].as_str()), ("my word", "off", "ok"));
+    let entries = world.google.read(&world.spreadsheet, |book| {
+        book.metadata().iter().filter(|entry| entry.key == "bankfeed.rules.status").count()
+    });
+    assert_eq!(entries, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

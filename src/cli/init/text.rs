@@ -123,6 +123,8 @@ spreadsheet = {spreadsheet}
 # Two more tabs, a proof of the balances and charts. A title, or false for none.
 # balances_tab = "Balances"
 # dashboard_tab = "Dashboard"
+# One more where you write rules yourself, without this file; none unless you give it a title.
+# rules_tab = "Rules"
 # Where new rows go: below the others, or with "newest-first" under the header.
 # order = "oldest-first"
 {common}"#,

@@ -46,6 +46,13 @@ pub(super) struct TabState {
     /// The day it was written last, and a fingerprint of what the owner had to do then.
     #[serde(default)]
     pub told: String,
+    /// It says that the spreadsheet is nearly full.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub nearly_full: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// Value of the other entries.
@@ -184,6 +191,8 @@ pub(super) struct Page<'a> {
     pub summary: &'a Summary,
     pub layout: &'a Layout,
     pub language: Language,
+    /// What the owner should do soon about the spreadsheet itself.
+    pub warning: Option<String>,
 }
 
 impl Page<'_> {
@@ -192,7 +201,8 @@ impl Page<'_> {
         let (balances, rows) = (self.balances, self.summary.accounts.len() as u32);
         let needed = balances.first_row() + rows;
         let grid = if needed > balances.state.grid { needed + NEW_ROWS / 4 } else { balances.state.grid };
-        TabState { rows, grid, print: self.print(), told: told(self.summary), ..balances.state.clone() }
+        let (print, told, nearly_full) = (self.print(), told(self.summary), self.warning.is_some());
+        TabState { rows, grid, print, told, nearly_full, ..balances.state.clone() }
     }
 
     /// Whether formulas have to be written.
@@ -261,7 +271,14 @@ impl Page<'_> {
                 r#"{{"updateCells":{{"start":{{"sheetId":{sheet},"rowIndex":{row},"columnIndex":{column}}},"fields":"{VALUE_ONLY}","rows":[{{"values":["#
             ),
         );
-        write_cell(out, &Field::Note, &text(status_text(self.language, self.summary)), false);
+        let well = status_text(self.language, self.summary);
+        // First, where it is seen in a narrow column, and so with a capital.
+        let status = match self.warning.as_deref().map(str::chars) {
+            Some(mut rest) => rest.next().into_iter().flat_map(char::to_uppercase).chain(rest).collect::<String>(),
+            None => String::new(),
+        };
+        let status = if status.is_empty() { well } else { format!("{status}. {well}") };
+        write_cell(out, &Field::Note, &text(status), false);
         out.extend_from_slice(b"]}]}},");
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Envelope<'a> {
     pub layout: &'a Layout,
     pub ledger_entry: i32,
     pub number: u64,
+    /// The answer is to say how large the spreadsheet is then. Asked for by the last batch only: it is read nowhere before.
+    pub measured: bool,
 }
 
 impl Envelope<'_> {
@@ -34,8 +36,9 @@ impl Envelope<'_> {
         let (name, sheet) = (self.guards.name(self.number), self.layout.sheet);
         let mut out = Vec::with_capacity(work.len() + ENVELOPE);
         // Names of guards are letters, digits and underscores: nothing to escape.
+        let asked = if self.measured { MEASURED } else { "" };
         let guard = format!(
-            r#"{{"requests":[{{"addNamedRange":{{"namedRange":{{"namedRangeId":"{name}","name":"{name}","range":{{"sheetId":{sheet},"startRowIndex":0,"endRowIndex":1,"startColumnIndex":0,"endColumnIndex":1}}}}}}}}"#
+            r#"{{{asked}"requests":[{{"addNamedRange":{{"namedRange":{{"namedRangeId":"{name}","name":"{name}","range":{{"sheetId":{sheet},"startRowIndex":0,"endRowIndex":1,"startColumnIndex":0,"endColumnIndex":1}}}}}}}}"#
         );
         out.extend_from_slice(guard.as_bytes());
         if !work.is_empty() {
@@ -66,6 +69,15 @@ impl Envelope<'_> {
         out.extend_from_slice(b"]}");
         (out, span)
     }
+}
+
+/// First in a body, so that what is cut from its end leaves it alone.
+const MEASURED: &str = r#""includeSpreadsheetInResponse":true,"#;
+
+/// The same batch without that, and by how many bytes it is shorter. `None`: it does not ask.
+pub(super) fn unmeasured(body: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let rest = body.strip_prefix(b"{")?.strip_prefix(MEASURED.as_bytes())?;
+    Some(([b"{", rest].concat(), MEASURED.len()))
 }
 
 const REMOVAL: &str = r#",{"deleteNamedRange":"#;
@@ -132,34 +144,36 @@ impl Cut {
         xxh3_64(self.rows.bytes())
     }
 
-    /// How many rows to add to the grid with formats; 0: the cells carry theirs.
-    pub fn rows_to_add(&self, order: Order) -> u64 {
-        match order {
-            Order::NewestFirst => 0,
-            Order::OldestFirst if self.rows.fields() == body::VALUE_AND_FORMAT => 0,
-            Order::OldestFirst => self.rows(),
-        }
+    /// Whether the rows get their formats by range, for which must be known where they land.
+    pub fn is_formatted_by_range(&self, order: Order) -> bool {
+        order == Order::OldestFirst && self.rows.fields() != body::VALUE_AND_FORMAT
     }
 
-    /// The requests that write these rows. `added` rows are appended to a grid of `grid_rows` first.
-    pub fn requests(&self, layout: &Layout, order: Order, added: u64, grid_rows: u64) -> Vec<u8> {
+    /// The requests that write these rows. From `first_blank` on there is no row of ours; not asked for where the cells
+    /// carry their formats or come on top.
+    pub fn requests(&self, layout: &Layout, order: Order, first_blank: u64) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.rows.bytes().len() + ENVELOPE);
         match order {
-            Order::OldestFirst => self.append(&mut out, layout, added, grid_rows),
+            Order::OldestFirst => self.append(&mut out, layout, first_blank),
             Order::NewestFirst => self.insert(&mut out, layout),
         }
         out
     }
 
-    fn append(&self, out: &mut Vec<u8>, layout: &Layout, added: u64, grid_rows: u64) {
-        let sheet = layout.sheet;
-        if added > 0 {
-            push_blank_rows(out, layout, added, grid_rows);
-        }
-        let fields = self.rows.fields();
+    fn append(&self, out: &mut Vec<u8>, layout: &Layout, first_blank: u64) {
+        let (sheet, fields) = (layout.sheet, self.rows.fields());
         push(out, format_args!(r#"{{"appendCells":{{"sheetId":{sheet},"fields":"{fields}","rows":["#));
         self.rows.write(out, false);
         out.extend_from_slice(b"]}}");
+        if !self.is_formatted_by_range(Order::OldestFirst) {
+            return;
+        }
+        // What the blank rows carried is the owner's affair, and rows that are added carry nothing. Open below: wherever
+        // the rows landed, the range holds them, and it lies in the grid because they are in it.
+        for (from, to, format) in layout.formats() {
+            out.push(b',');
+            push_number_format(out, sheet, &format!(r#""startRowIndex":{first_blank}"#), (from, to), format);
+        }
     }
 
     fn insert(&self, out: &mut Vec<u8>, layout: &Layout) {
@@ -173,6 +187,7 @@ impl Cut {
         let rows = format!(r#""startRowIndex":1,"endRowIndex":{end}"#);
         for (from, to, format) in layout.formats() {
             push_number_format(out, sheet, &rows, (from, to), format);
+            out.push(b',');
         }
         // The row below, whose look new rows take over, may be struck through.
         for (from, to) in runs(layout.places.iter().map(|place| place.index)) {
@@ -195,23 +210,12 @@ impl Cut {
     }
 }
 
-/// Adds blank rows to a grid of `grid_rows` and gives them our number formats; ends with a comma.
-pub(super) fn push_blank_rows(out: &mut Vec<u8>, layout: &Layout, added: u64, grid_rows: u64) {
-    let sheet = layout.sheet;
-    push(out, format_args!(r#"{{"appendDimension":{{"sheetId":{sheet},"dimension":"ROWS","length":{added}}}}},"#));
-    // Open below: should the grid have changed meanwhile, the ranges still lie in it.
-    for (from, to, format) in layout.formats() {
-        let rows = format!(r#""startRowIndex":{grid_rows}"#);
-        push_number_format(out, sheet, &rows, (from, to), format);
-    }
-}
-
 fn push_number_format(out: &mut Vec<u8>, sheet: i32, rows: &str, columns: (u32, u32), format: Format) {
     let ((from, to), (kind, pattern)) = (columns, format.type_and_pattern());
     push(
         out,
         format_args!(
-            r#"{{"repeatCell":{{"range":{{"sheetId":{sheet},{rows},"startColumnIndex":{from},"endColumnIndex":{to}}},"cell":{{"userEnteredFormat":{{"numberFormat":{{"type":"{kind}","pattern":"{pattern}"}}}}}},"fields":"userEnteredFormat.numberFormat"}}}},"#
+            r#"{{"repeatCell":{{"range":{{"sheetId":{sheet},{rows},"startColumnIndex":{from},"endColumnIndex":{to}}},"cell":{{"userEnteredFormat":{{"numberFormat":{{"type":"{kind}","pattern":"{pattern}"}}}}}},"fields":"userEnteredFormat.numberFormat"}}}}"#
         ),
     );
 }
@@ -241,11 +245,11 @@ mod tests {
         (1..=count).map(item).collect()
     }
 
-    fn body(cut: &Cut, layout: &Layout, order: Order, added: u64, removed: &[u64]) -> (Vec<u8>, Value) {
+    fn body(cut: &Cut, layout: &Layout, order: Order, removed: &[u64]) -> (Vec<u8>, Value) {
         let guards = Guards::new("1AbC", "home");
-        let envelope = Envelope { guards: &guards, layout, ledger_entry: 5, number: 42 };
+        let envelope = Envelope { guards: &guards, layout, ledger_entry: 5, number: 42, measured: true };
         let ledger = Ledger::default().next(42, cut.hash(), cut.rows(), 0, removed);
-        let bytes = envelope.wrap(&cut.requests(layout, order, added, 1000), &ledger, removed);
+        let bytes = envelope.wrap(&cut.requests(layout, order, 4), &ledger, removed);
         let json = serde_json::from_slice(&bytes).unwrap();
         (bytes, json)
     }
@@ -259,11 +263,12 @@ mod tests {
     fn a_small_batch_is_guard_rows_ledger() {
         let layout = layout(&[(Field::Date, 0), (Field::Id, 1)]);
         let cut = Cut::new(&layout, Order::OldestFirst, &items(3), &OwnerFormats::default());
-        let (bytes, body) = body(&cut, &layout, Order::OldestFirst, cut.rows_to_add(Order::OldestFirst), &[7, 8]);
+        let (bytes, body) = body(&cut, &layout, Order::OldestFirst, &[7, 8]);
         assert_eq!(
             kinds(&body),
             ["addNamedRange", "appendCells", "updateDeveloperMetadata", "deleteNamedRange", "deleteNamedRange"]
         );
+        assert_eq!(body["includeSpreadsheetInResponse"], true);
         let guard = &body["requests"][0]["addNamedRange"]["namedRange"];
         assert_eq!(guard["name"], Guards::new("1AbC", "home").name(42).as_str());
         assert_eq!(
@@ -283,21 +288,20 @@ mod tests {
     }
 
     #[test]
-    fn a_large_batch_formats_the_rows_it_adds() {
+    fn a_large_batch_formats_the_rows_it_writes() {
         let layout = layout(&[(Field::Date, 0), (Field::Amount, 1), (Field::Balance, 2), (Field::Id, 3)]);
         let cut = Cut::new(&layout, Order::OldestFirst, &items(600), &OwnerFormats::default());
-        let added = cut.rows_to_add(Order::OldestFirst);
-        assert_eq!(added, 600);
-        let (_, body) = body(&cut, &layout, Order::OldestFirst, added, &[]);
+        assert!(cut.is_formatted_by_range(Order::OldestFirst));
+        let (_, body) = body(&cut, &layout, Order::OldestFirst, &[]);
         assert_eq!(
             kinds(&body),
-            ["addNamedRange", "appendDimension", "repeatCell", "repeatCell", "appendCells", "updateDeveloperMetadata"]
+            ["addNamedRange", "appendCells", "repeatCell", "repeatCell", "updateDeveloperMetadata"]
         );
         assert_eq!(
             body["requests"][3]["repeatCell"]["range"],
-            json!({"sheetId": 7, "startRowIndex": 1000, "startColumnIndex": 1, "endColumnIndex": 3})
+            json!({"sheetId": 7, "startRowIndex": 4, "startColumnIndex": 1, "endColumnIndex": 3})
         );
-        assert_eq!(body["requests"][4]["appendCells"]["fields"], body::NEW_VALUE);
+        assert_eq!(body["requests"][1]["appendCells"]["fields"], body::NEW_VALUE);
     }
 
     #[test]
@@ -305,8 +309,8 @@ mod tests {
         let layout = layout(&[(Field::Date, 0), (Field::Id, 2)]);
         let mine = OwnerFormats([(1, r#"{"type":"PERCENT"}"#.to_owned())].into());
         let cut = Cut::new(&layout, Order::OldestFirst, &items(3), &mine);
-        assert_eq!(cut.rows_to_add(Order::OldestFirst), 0);
-        let (_, body) = body(&cut, &layout, Order::OldestFirst, 0, &[]);
+        assert!(!cut.is_formatted_by_range(Order::OldestFirst));
+        let (_, body) = body(&cut, &layout, Order::OldestFirst, &[]);
         assert_eq!(body["requests"][1]["appendCells"]["fields"], body::VALUE_AND_FORMAT);
         let cell = &body["requests"][1]["appendCells"]["rows"][0]["values"][1];
         assert_eq!(*cell, json!({"userEnteredFormat": {"numberFormat": {"type": "PERCENT"}}}));
@@ -316,7 +320,7 @@ mod tests {
     fn newest_first_goes_under_the_header_turned_round() {
         let layout = layout(&[(Field::Date, 0), (Field::Id, 1)]);
         let cut = Cut::new(&layout, Order::NewestFirst, &items(2), &OwnerFormats::default());
-        let (_, body) = body(&cut, &layout, Order::NewestFirst, cut.rows_to_add(Order::NewestFirst), &[]);
+        let (_, body) = body(&cut, &layout, Order::NewestFirst, &[]);
         assert_eq!(
             kinds(&body),
             ["addNamedRange", "insertDimension", "repeatCell", "repeatCell", "updateCells", "updateDeveloperMetadata"]
@@ -355,7 +359,7 @@ mod tests {
             item.transaction.row.reference = "FT26059XK1P0".into();
         }
         let cut = Cut::new(&layout, Order::OldestFirst, &items, &OwnerFormats::default());
-        let (bytes, _) = body(&cut, &layout, Order::OldestFirst, 5_000, &[]);
+        let (bytes, _) = body(&cut, &layout, Order::OldestFirst, &[]);
         assert!(bytes.len() < MOST_BYTES, "{}", bytes.len());
         assert!(100_000_usize.div_ceil(cut.taken) <= 39, "{} rows a batch", cut.taken);
     }

@@ -46,8 +46,6 @@ pub(super) struct Work {
     pub requests: Vec<u8>,
     /// One per item covered.
     pub verdicts: Vec<Verdict>,
-    /// Rows appended, which happens only to rows that return.
-    pub rows: u64,
     /// Hash of what the items ask for; where rows are does not enter it.
     pub hash: u64,
 }
@@ -140,7 +138,7 @@ impl<'a> Changes<'a> {
         }
         delete_rows(&mut out, self.layout.sheet, &deleted);
         self.restore(&mut out, &restored);
-        Work { requests: out, verdicts, rows: restored.len() as u64, hash: hash.digest() }
+        Work { requests: out, verdicts, hash: hash.digest() }
     }
 
     fn note(&self, hash: &mut Xxh3, item: &Item, intent: &Intent) {
@@ -385,7 +383,7 @@ mod tests {
         assert_eq!((&range(0)["startIndex"], &range(0)["endIndex"]), (&json!(3), &json!(5)));
         assert_eq!((&range(1)["startIndex"], &range(1)["endIndex"]), (&json!(1), &json!(2)));
         assert_eq!(requests[2]["appendCells"]["rows"].as_array().unwrap().len(), 1);
-        assert_eq!((work.verdicts[3].clone(), work.rows), (Verdict::Appended, 1));
+        assert_eq!(work.verdicts[3], Verdict::Appended);
     }
 
     #[test]

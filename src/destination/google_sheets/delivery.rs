@@ -4,17 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use hyper::body::Bytes;
 
-use super::batch::{Cut, Envelope, without_removals};
+use super::batch::{Cut, Envelope, unmeasured, without_removals};
 use super::body::{self, OwnerFormats};
 use super::changes::{Changes, rows_by_id};
 use super::layout::Layout;
-use super::setup::{BOOK_FIELDS, Book};
-use super::{GoogleSheets, MOST_ITEMS, Prepared};
-use crate::config;
+use super::{GoogleSheets, MOST_ITEMS, Measuring, Prepared};
 use crate::destination::readback::id_text;
 use crate::destination::{Batch, Item, Outcome, Settled, Verdict, What};
 use crate::model::Field;
-use crate::remote::Error;
+use crate::remote::{Error, Kind};
 
 /// How old found positions of rows may be when they are written to.
 const POSITIONS_GOOD: Duration = Duration::from_secs(10);
@@ -56,20 +54,18 @@ impl GoogleSheets {
         let mut body = Vec::new();
         let last = items.len() < MOST_ITEMS && cut.taken == items.len();
         if rows > 0 {
-            let added = cut.rows_to_add(order);
-            let grid_rows = if added > 0 { self.grid_rows().await? } else { 0 };
+            let by_range = cut.is_formatted_by_range(order);
+            let first_blank = if by_range { Some(self.first_blank().await?) } else { layout.first_blank };
             let now = unix_now();
             let removed = ledger.removable(number, now);
             let mut next = ledger.next(number, hash, rows, now, &removed);
             next.advance(items[..cut.taken].iter().map(|item| &item.transaction));
-            if order == config::Order::OldestFirst {
-                next.spare = (ledger.spare + added).saturating_sub(rows);
-            }
-            let work = cut.requests(&layout, order, added, grid_rows);
+            let work = cut.requests(&layout, order, first_blank.unwrap_or_default());
             let beside = if last { self.balances_work(&layout).await? } else { None };
-            let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number };
+            let (guards, measured) = (&self.guards, last && self.measuring != Measuring::Refused);
+            let envelope = Envelope { guards, layout: &layout, ledger_entry: entry, number, measured };
             body = prepared.wrap(&envelope, &work, beside, &next, &removed);
-            prepared.grid_rows = (added > 0).then_some(grid_rows + added);
+            prepared.first_blank = first_blank.map(|first| first + rows);
             prepared.next = Some(next);
         }
         self.prepared = Some(prepared);
@@ -101,11 +97,11 @@ impl GoogleSheets {
             let now = unix_now();
             let removed = ledger.removable(number, now);
             // Rows that return were counted when they first came.
-            let mut next = ledger.next(number, work.hash, 0, now, &removed);
-            next.spare = ledger.spare.saturating_sub(work.rows);
+            let next = ledger.next(number, work.hash, 0, now, &removed);
             let last = items.len() < MOST_ITEMS && work.verdicts.len() == items.len();
             let beside = if last { self.balances_work(&layout).await? } else { None };
-            let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number };
+            let (guards, measured) = (&self.guards, last && self.measuring != Measuring::Refused);
+            let envelope = Envelope { guards, layout: &layout, ledger_entry: entry, number, measured };
             body = prepared.wrap(&envelope, &work.requests, beside, &next, &removed);
             prepared.next = Some(next);
         }
@@ -125,17 +121,15 @@ impl GoogleSheets {
         Ok(OwnerFormats(formats))
     }
 
-    /// How many rows the grid has; read only where cells cannot carry their format along.
-    pub(super) async fn grid_rows(&mut self) -> Result<u64, Error> {
-        let Some(layout) = &self.layout else { return Ok(0) };
-        if let Some(rows) = layout.grid_rows {
-            return Ok(rows);
+    /// The row from which on there is none of ours, at least the one below the header; read only where cells cannot carry
+    /// their format along.
+    async fn first_blank(&mut self) -> Result<u64, Error> {
+        if let Some(first) = self.layout.as_ref().and_then(|layout| layout.first_blank) {
+            return Ok(first);
         }
-        let sheet = layout.sheet;
-        let book = Book::read(self.transport().await?.spreadsheet(BOOK_FIELDS).await?);
-        let tab = book.tabs.iter().find(|tab| tab.id == sheet);
-        tab.map(|tab| tab.rows.into())
-            .ok_or_else(|| Error::unavailable(self.names.say("the tab was removed while it was in use")))
+        let column = self.id_column().await?;
+        let last = column.iter().rposition(|cells| cells.first().and_then(id_text).is_some());
+        Ok(last.map_or(1, |last| last as u64 + 1).max(1))
     }
 
     /// The verdicts of a batch, also where another process cut it.
@@ -178,11 +172,30 @@ impl GoogleSheets {
     pub(super) async fn send(&mut self, batch: &Batch, body: Vec<u8>) -> Result<Option<Outcome>, Error> {
         let mut body = Bytes::from(body);
         let mut beside = self.beside(batch);
+        let mut without = false;
         loop {
-            let Err(failure) = self.transport().await?.send(body.clone()).await else { return Ok(None) };
+            let Err(failure) = self.transport().await?.send(body.clone()).await else {
+                if without {
+                    self.measuring = Measuring::Refused;
+                }
+                return Ok(None);
+            };
             let Some(message) = &failure.refused else { return Err(failure.error) };
             if self.guards.refused(batch.number, message) {
                 return self.superseded_or_done(batch).await.map(Some);
+            }
+            // That the size may be asked for along with a write is published and was never seen. No row is to blame for it,
+            // and a refusal that names one of the requests does not mean it.
+            if without {
+                (self.measuring, without) = (Measuring::Blameless, false);
+            } else if self.measuring == Measuring::Unknown
+                && failure.error.kind == Kind::Rejected
+                && !message.contains("requests[")
+                && let Some((plain, shorter)) = unmeasured(&body)
+            {
+                beside = beside.map(|span| span.start - shorter..span.end - shorter);
+                (body, without) = (plain.into(), true);
+                continue;
             }
             // Rows never wait for the balances: whatever is wrong with those is told when they are written alone.
             if let Some(span) = beside.take() {
@@ -214,7 +227,8 @@ impl GoogleSheets {
         let now = unix_now();
         let removed = ledger.removable(number, now);
         let next = ledger.next(number, NOTHING, 0, now, &removed);
-        let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number };
+        let (guards, measured) = (&self.guards, false);
+        let envelope = Envelope { guards, layout: &layout, ledger_entry: entry, number, measured };
         let body = envelope.wrap(&[], &next, &removed);
         let batch = Batch { number, taken: 0, hash: NOTHING, body: Vec::new() };
         // Whatever comes of it, what was known of the ledger is old.
@@ -244,7 +258,8 @@ impl GoogleSheets {
         self.memory.floor = self.memory.floor.max(batch.number);
         self.balances_written(batch.number, batch.hash);
         let prepared = self.prepared.as_mut().filter(|prepared| prepared.is(batch.number, batch.hash));
-        let (next, grid_rows) = prepared.map_or((None, None), |prepared| (prepared.next.take(), prepared.grid_rows));
+        let (next, first_blank) =
+            prepared.map_or((None, None), |prepared| (prepared.next.take(), prepared.first_blank));
         // A ledger that was read since is as good, or newer.
         let known = self.ledger.as_ref().is_some_and(|(_, ledger)| ledger.seq >= batch.number);
         match (next, &mut self.ledger) {
@@ -253,7 +268,7 @@ impl GoogleSheets {
             _ => self.ledger = None,
         }
         if let Some(layout) = &mut self.layout {
-            layout.grid_rows = grid_rows;
+            layout.first_blank = first_blank;
         }
     }
 }

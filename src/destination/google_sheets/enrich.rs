@@ -112,7 +112,7 @@ fn work(layout: &Layout, items: &[Item], rows: &HashMap<&str, u32>, seen: &Seen)
             }
         });
     }
-    Work { requests: out, verdicts, rows: 0, hash: hash.digest() }
+    Work { requests: out, verdicts, hash: hash.digest() }
 }
 
 /// What the item asks for, wherever its row is and whatever is in it.

@@ -139,7 +139,7 @@ fn bad_request(names: &Names, asked: Asked, said: &Said) -> Error {
         return Error::attention(
             Cause::Quota,
             names.say(
-                "the spreadsheet is full (10 million cells): delete empty rows and columns, or start a new spreadsheet",
+                "the spreadsheet is full (10 million cells): delete empty rows, columns and tabs, or move older rows into another spreadsheet and set `since`",
             ),
         );
     }

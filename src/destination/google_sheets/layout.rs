@@ -60,8 +60,12 @@ pub(super) struct Bound {
 pub(super) struct Found {
     /// The ledger, with the id of its entry.
     pub ledger: Option<(i32, Ledger)>,
+    /// The ledger of the spreadsheet that this one is a copy of.
+    pub former: Option<Ledger>,
     /// What is noted on our tab, with the id of its entry.
     pub tab: Option<(i32, TabNote)>,
+    /// The same of tabs that are duplicates of ours, with their ids.
+    pub copies: Vec<(i32, i32, TabNote)>,
     /// Our columns, on whatever tab.
     pub columns: Vec<Bound>,
     /// The tab with balances.
@@ -97,8 +101,14 @@ impl Found {
 
     fn take_ledger(&mut self, id: i32, value: &str, spreadsheet: &str, destination: &str) {
         let Ok(ledger) = serde_json::from_str::<Ledger>(value) else { return };
-        let ours = ledger.spreadsheet == spreadsheet && ledger.destination == destination;
-        if ours && self.ledger.as_ref().is_none_or(|(_, known)| known.seq < ledger.seq) {
+        if ledger.destination != destination {
+            return;
+        }
+        if ledger.spreadsheet != spreadsheet {
+            if self.former.as_ref().is_none_or(|known| known.seq < ledger.seq) {
+                self.former = Some(ledger);
+            }
+        } else if self.ledger.as_ref().is_none_or(|(_, known)| known.seq < ledger.seq) {
             self.ledger = Some((id, ledger));
         }
     }
@@ -112,12 +122,23 @@ impl Found {
         title: &str,
     ) {
         let Ok(note) = serde_json::from_str::<TabNote>(value) else { return };
+        if note.destination != destination {
+            return;
+        }
         // Zeros are left out of answers.
-        let here = location.sheet_id.unwrap_or(0) == note.sheet;
-        let better = self.tab.as_ref().is_none_or(|(_, known)| known.title != title && note.title == title);
-        if here && note.destination == destination && better {
+        let here = location.sheet_id.unwrap_or(0);
+        if here != note.sheet {
+            self.copies.push((id, here, note));
+        } else if self.tab.as_ref().is_none_or(|(_, known)| known.title != title && note.title == title) {
             self.tab = Some((id, note));
         }
+    }
+
+    /// What is noted on a tab that is ours, or a duplicate of ours, with the id of the entry.
+    pub fn note_on(&self, sheet: i32) -> Option<(i32, &TabNote)> {
+        let ours = self.tab.iter().filter(|(_, note)| note.sheet == sheet).map(|(entry, note)| (*entry, note));
+        let copied = self.copies.iter().filter(|(_, here, _)| *here == sheet).map(|(entry, _, note)| (*entry, note));
+        ours.chain(copied).next()
     }
 
     fn take_column(&mut self, id: i32, value: &str, location: &api::DeveloperMetadataLocation, destination: &str) {
@@ -173,8 +194,8 @@ pub(super) struct Layout {
     pub places: Vec<Place>,
     /// Metadata id of the id column; unknown right after set-up.
     pub id_entry: Option<i32>,
-    /// How many rows the grid has, where that is known.
-    pub grid_rows: Option<u64>,
+    /// The row from which on there is none of ours, where that is known.
+    pub first_blank: Option<u64>,
     /// Whether this very cycle created the tab, so that no id can be in it yet.
     pub fresh: bool,
 }
@@ -183,7 +204,7 @@ impl Layout {
     /// A layout with these columns.
     pub fn new(sheet: i32, mut places: Vec<Place>, id_entry: Option<i32>) -> Layout {
         places.sort_by_key(|place| place.index);
-        Layout { sheet, places, id_entry, grid_rows: None, fresh: false }
+        Layout { sheet, places, id_entry, first_blank: None, fresh: false }
     }
 
     /// How many cells a whole row of ours spans, from column A.

@@ -56,9 +56,6 @@ pub(super) struct Ledger {
     /// deleted.
     #[serde(default)]
     pub through: BTreeMap<String, i64>,
-    /// Blank rows at the end of the tab that are known to carry our number formats.
-    #[serde(default)]
-    pub spare: u64,
     /// Numbers and hashes of the latest batches, newest last.
     #[serde(default)]
     pub recent: Vec<(u64, String)>,

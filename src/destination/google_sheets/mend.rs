@@ -73,7 +73,7 @@ fn work(layout: &Layout, shown: &Shown, items: &[Item], mut rows: Rows) -> Work 
         verdicts.push(if idle { Verdict::Unchanged } else { Verdict::Updated });
     }
     delete_rows(&mut out, layout.sheet, &surplus);
-    Work { requests: out, verdicts, rows: 0, hash: hash.digest() }
+    Work { requests: out, verdicts, hash: hash.digest() }
 }
 
 /// The topmost row under an older form of this id. Each row serves once: a bare number might be claimed by two accounts.

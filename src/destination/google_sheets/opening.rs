@@ -11,10 +11,11 @@ use super::balances::{BALANCES_KEY, PART_KEY};
 use super::dashboard::DASHBOARD_KEY;
 use super::layout::{COLUMN_KEY, Found, Layout, TAB_KEY};
 use super::ledger::{LEDGER_KEY, Ledger};
-use super::rules_tab::RULES_KEY;
-use super::setup::{BOOK_FIELDS, Book, Plan, Wanted, plan};
+use super::rules_tab::{RULES_KEY, STATUS_KEY};
+use super::setup::{BOOK_FIELDS, Book, Plan, Wanted, fullness, is_nearly_full, plan};
 use super::transport::{Failure, Transport};
 use crate::destination::Settled;
+use crate::model::Language;
 use crate::remote::{Cause, Error, Kind};
 
 /// How often set-up reads again after its batch was refused.
@@ -39,7 +40,7 @@ impl GoogleSheets {
         let entries = self
             .transport()
             .await?
-            .search(&[COLUMN_KEY, TAB_KEY, LEDGER_KEY, BALANCES_KEY, PART_KEY, DASHBOARD_KEY, RULES_KEY])
+            .search(&[COLUMN_KEY, TAB_KEY, LEDGER_KEY, BALANCES_KEY, PART_KEY, DASHBOARD_KEY, RULES_KEY, STATUS_KEY])
             .await?;
         Ok(Found::sort(entries, &self.names.spreadsheet, &self.names.destination, &self.config.tab))
     }
@@ -86,6 +87,7 @@ impl GoogleSheets {
             let balances = if lacking { Some(self.new_balances(&book, &mut plan.requests, attempt)) } else { None };
             // Whatever becomes of the answer, the owner is told.
             self.memory.id_made_again |= plan.id_again;
+            self.tab_made_again |= plan.tab_again;
             plan.unfilled.retain(|key| !self.memory.unfilled.contains(key));
             self.memory.unfilled.append(&mut plan.unfilled);
             if !plan.requests.is_empty() {
@@ -158,12 +160,13 @@ impl GoogleSheets {
         let complete = found.complete(&self.config.rows.columns, &self.config.tab, &self.memory.gone);
         if let Some(layout) = complete {
             news.push(format!("spreadsheet is readable, {} columns are in place", layout.places.len()));
-            news.extend(Book::read(self.transport().await?.spreadsheet(BOOK_FIELDS).await?).nearly_full());
+            let cells = Book::read(self.transport().await?.spreadsheet(BOOK_FIELDS).await?).cells();
+            news.extend(is_nearly_full(cells).then(|| fullness(cells, Language::En)));
             return Ok(news);
         }
         let (book, plan) = self.plan(&found, 0).await?;
         news.push(format!("spreadsheet `{}` is readable", book.title));
-        news.extend(book.nearly_full());
+        news.extend(is_nearly_full(book.cells()).then(|| fullness(book.cells(), Language::En)));
         news.extend(plan.news);
         let balances = self.config.balances_tab.as_ref().filter(|_| found.balances.is_none());
         let dashboard = self.config.dashboard_tab.as_ref().filter(|_| found.dashboards.is_empty());
@@ -194,9 +197,9 @@ impl GoogleSheets {
         if settled == Settled::Applied {
             self.balances_written(number, hash);
         }
-        // Whether the lost batch has added rows to the grid is not known any more.
+        // Whether the lost batch has written rows is not known any more.
         if let Some(layout) = &mut self.layout {
-            layout.grid_rows = None;
+            layout.first_blank = None;
         }
         Ok(settled)
     }

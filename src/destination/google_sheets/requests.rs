@@ -171,10 +171,11 @@ pub(super) fn freeze_header(sheet: i32) -> api::Request {
 }
 
 /// Puts the filter buttons on the header.
-pub(super) fn basic_filter(sheet: i32, columns: u32) -> api::Request {
-    let mut range = grid(sheet, None, Some((0, columns)));
-    // Open below, so that rows to come are covered.
-    range.start_row_index = Some(0);
+pub(super) fn basic_filter(sheet: i32) -> api::Request {
+    // Open below, so that rows to come are covered, and at the side: whoever sorts by a button sorts what the filter
+    // covers, and what the owner writes beside our columns must go along with its row.
+    let mut range = grid(sheet, None, None);
+    (range.start_row_index, range.start_column_index) = (Some(0), Some(0));
     let filter = Some(api::BasicFilter { range: Some(range), ..Default::default() });
     api::Request { set_basic_filter: Some(api::SetBasicFilterRequest { filter }), ..Default::default() }
 }

@@ -81,14 +81,22 @@ impl Lines {
         let known = |row: &Vec<Value>| PARTS.iter().filter(|part| column(row, part.0).is_some()).count();
         let Some(top) = cells.iter().position(|row| known(row) >= FEWEST_HEADERS) else {
             if cells.iter().flatten().any(|cell| !text(cell).is_empty()) {
-                lines.own.notes.push(format!("tab `{title}`: no row has the headers of rules, so none are read there"));
+                lines.own.notes.push(if language == Language::En {
+                    format!("tab `{title}`: no row has the headers of rules, so none are read there")
+                } else {
+                    format!("лист `{title}`: няма ред със заглавията на правилата, затова не се четат никакви")
+                });
             }
             return lines;
         };
         let header = &cells[top];
         for part in PARTS.iter().filter(|part| CONDITIONS.contains(&part.0) && column(header, part.0).is_none()) {
             let name = self::header(*part, language);
-            lines.own.notes.push(format!("tab `{title}`: there is no column `{name}`, so no rule looks at it"));
+            lines.own.notes.push(if language == Language::En {
+                format!("tab `{title}`: there is no column `{name}`, so no rule looks at it")
+            } else {
+                format!("лист `{title}`: няма колона `{name}`, затова никое правило не я гледа")
+            });
         }
         let mut statuses = Vec::new();
         for (at, row) in cells.iter().enumerate().skip(top + 1) {
@@ -102,16 +110,24 @@ impl Lines {
                     if language == Language::En { "ok" } else { "добре" }.to_owned()
                 }
                 Err(problem) => {
-                    let sentence = problem.told(Language::En);
-                    lines.own.notes.push(format!("tab `{title}`, line {}: {sentence}", at + 1));
-                    problem.told(language)
+                    let (sentence, line) = (problem.told(language), at + 1);
+                    lines.own.notes.push(if language == Language::En {
+                        format!("tab `{title}`, line {line}: {sentence}")
+                    } else {
+                        format!("лист `{title}`, ред {line}: {sentence}")
+                    });
+                    sentence
                 }
             });
         }
         let more = lines.own.notes.len().saturating_sub(MOST_NOTES);
         lines.own.notes.truncate(MOST_NOTES);
         if more > 0 {
-            lines.own.notes.push(format!("tab `{title}`: and {more} more, see its column for the status"));
+            lines.own.notes.push(if language == Language::En {
+                format!("tab `{title}`: and {more} more, see its column for the status")
+            } else {
+                format!("лист `{title}`: и още {more}, вижте колоната за състоянието")
+            });
         }
         if let Some(at) = column(header, Part::Status) {
             let is = |row: &Vec<Value>| row.get(at).map(text).unwrap_or_default();
@@ -383,5 +399,9 @@ mod tests {
         let lost = Lines::read(&[vec![json!("Counterparty"), json!("lidl")]], "Rules", Language::En);
         assert_eq!(lost.own.notes, ["tab `Rules`: no row has the headers of rules, so none are read there"]);
         assert_eq!(Lines::read(&[], "Rules", Language::En), Lines::default(), "an empty tab has none");
+        let line = [json!("Контрагент"), json!("Описание"), json!("Вид"), json!("Посока"), json!("Сметка")];
+        let header = [&line[..], &[json!("Сума от"), json!("Сума до")]].concat();
+        let told = Lines::read(&[header, vec![json!("lidl")]], "Правила", Language::Bg);
+        assert_eq!(told.own.notes, ["лист `Правила`, ред 2: не задава нищо"]);
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Two entries of metadata bear one key. The one on the spreadsheet says that the tab was made, so that a deleted one
 //! stays deleted; the one on the tab itself goes with it, and says that it is still there, whatever it is called now. All
-//! cells are the owner's but those below the header for the status.
+//! cells are the owner's but those below the header for the status. A third entry stands on that column: the status is
+//! written through it, so that no column of the owner's is written into while he moves columns; and what was written is
+//! read again, because he may have sorted the lines meanwhile.
 
 use google_sheets4::api;
 use hyper::body::Bytes;
@@ -17,8 +19,10 @@ use crate::destination::OwnRules;
 use crate::model::Language;
 use crate::remote::Error;
 
-/// Key of both metadata entries.
+/// Key of the entries on the spreadsheet and on the tab.
 pub(super) const RULES_KEY: &str = "bankfeed.rules";
+/// Key of the entry on the column for the status.
+pub(super) const STATUS_KEY: &str = "bankfeed.rules.status";
 
 /// Rows of the tab when it is made.
 const NEW_ROWS: usize = 200;
@@ -26,7 +30,10 @@ const NEW_ROWS: usize = 200;
 /// How often it is tried to make it after a refusal.
 const TRIES: u32 = 3;
 
-/// Value of both entries.
+/// How often the tab is read to see that each line has its status.
+const LOOKS: u32 = 4;
+
+/// Value of all entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
     /// The destination it belongs to.
@@ -37,9 +44,14 @@ struct Note {
     sheet: i32,
 }
 
-/// What metadata says of such tabs: each note, with the id of its entry where it stands on the tab itself.
+/// What metadata says of such tabs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct RulesTabs(Vec<(Note, Option<i32>)>);
+pub(super) struct RulesTabs {
+    /// Each note, with the id of its entry where it stands on the tab itself.
+    tabs: Vec<(Note, Option<i32>)>,
+    /// Entries on columns for the status: the tab they are in, and their ids.
+    columns: Vec<(i32, i32)>,
+}
 
 /// What metadata says of the tab that is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +60,8 @@ pub(super) struct RulesTab {
     made: bool,
     /// Its id and that of its own entry, while it is there.
     there: Option<(i32, i32)>,
+    /// The id of the entry on its column for the status.
+    status: Option<i32>,
 }
 
 impl RulesTabs {
@@ -61,14 +75,23 @@ impl RulesTabs {
             let here = on_a_tab.is_some_and(|location| location.sheet_id.unwrap_or(0) == note.sheet);
             Some((note, entry.metadata_id.filter(|_| here)))
         });
-        RulesTabs(notes.filter(|(note, _)| note.destination == destination).collect())
+        let statuses = entries.iter().filter(|entry| entry.metadata_key.as_deref() == Some(STATUS_KEY));
+        let columns = statuses.filter_map(|entry| {
+            let note: Note = serde_json::from_str(entry.metadata_value.as_deref()?).ok()?;
+            let range = entry.location.as_ref()?.dimension_range.as_ref()?;
+            let ours = note.destination == destination && range.sheet_id.unwrap_or(0) == note.sheet;
+            Some((note.sheet, entry.metadata_id?)).filter(|_| ours)
+        });
+        let tabs = notes.filter(|(note, _)| note.destination == destination).collect();
+        RulesTabs { tabs, columns: columns.collect() }
     }
 
     /// The one that was made for this configured title.
     pub fn titled(&self, title: &str) -> RulesTab {
-        let notes = || self.0.iter().filter(|(note, _)| note.title == title);
+        let notes = || self.tabs.iter().filter(|(note, _)| note.title == title);
         let there = notes().find_map(|(note, entry)| Some((note.sheet, (*entry)?)));
-        RulesTab { made: notes().next().is_some(), there }
+        let status = there.and_then(|(tab, _)| self.columns.iter().find(|(sheet, _)| *sheet == tab));
+        RulesTab { made: notes().next().is_some(), there, status: status.map(|(_, entry)| *entry) }
     }
 
     /// Whether one was made for this configured title.
@@ -86,22 +109,48 @@ impl GoogleSheets {
             return self.make_rules_tab(&wanted).await.map(Some);
         }
         let Some((sheet, entry)) = self.rules_tab.there else { return Ok(Some(OwnRules::default())) };
-        let read = self.transport().await?.columns_by_entry(&[entry], "UNFORMATTED_VALUE").await?;
-        // Deleted since it was looked for.
-        let Some(cells) = read.get(&entry) else { return Ok(Some(OwnRules::default())) };
-        let Lines { mut own, status } = Lines::read(cells, &wanted, self.config.rows.language);
-        if let Some((column, row, words)) = status {
-            let body = json!({ "requests": [status_cells(sheet, column, row, &words)] }).to_string();
-            match self.transport().await?.send(Bytes::from(body)).await {
+        for look in 1.. {
+            let entries: Vec<i32> = [entry].into_iter().chain(self.rules_tab.status).collect();
+            let read = self.transport().await?.columns_by_entry(&entries, "UNFORMATTED_VALUE").await?;
+            // Deleted since it was looked for.
+            let Some(cells) = read.get(&entry) else { break };
+            let Lines { mut own, status } = Lines::read(cells, &wanted, self.config.rows.language);
+            let Some(status) = status.filter(|_| look < LOOKS) else { return Ok(Some(own)) };
+            let bound = self.rules_tab.status.filter(|entry| is_column(cells, status.0, read.get(entry)));
+            let written = match bound {
+                Some(entry) => self.transport().await?.write_column(entry, status.1, &status.2).await,
+                None => self.bind_status(sheet, status.0, &wanted).await,
+            };
+            match written {
                 Ok(()) => {}
                 // The rules are read all the same: the owner may have protected the tab.
                 Err(Failure { error, refused: Some(_) }) => {
-                    own.notes.push(format!("tab `{wanted}`: its status cannot be written: {}", error.message));
+                    own.notes.push(match self.config.rows.language {
+                        Language::En => format!("tab `{wanted}`: its status cannot be written: {}", error.message),
+                        Language::Bg => {
+                            format!("лист `{wanted}`: състоянието не може да се запише: {}", error.message)
+                        }
+                    });
+                    return Ok(Some(own));
                 }
                 Err(failure) => return Err(failure.error),
             }
         }
-        Ok(Some(own))
+        Ok(Some(OwnRules::default()))
+    }
+
+    /// Puts an entry on the column for the status. Whether the owner has moved columns meanwhile is seen when the tab is
+    /// read with it.
+    async fn bind_status(&mut self, sheet: i32, column: u32, wanted: &str) -> Result<(), Failure> {
+        let note = Note { destination: self.names.destination.clone(), title: wanted.to_owned(), sheet };
+        let old = self.rules_tab.status.map(|entry| {
+            json!({"deleteDeveloperMetadata": {"dataFilter": {"developerMetadataLookup": {"metadataId": entry}}}})
+        });
+        let requests: Vec<Value> = old.into_iter().chain([status_entry(&note, column)]).collect();
+        self.transport().await?.send(Bytes::from(json!({ "requests": requests }).to_string())).await?;
+        let found = self.find().await?;
+        self.take_tabs(&found);
+        Ok(())
     }
 
     async fn make_rules_tab(&mut self, wanted: &str) -> Result<OwnRules, Error> {
@@ -131,7 +180,10 @@ impl GoogleSheets {
                 return Ok(OwnRules::default());
             }
             if refused == TRIES {
-                let notes = vec![format!("tab `{wanted}` cannot be made: {}", error.message)];
+                let notes = vec![match self.config.rows.language {
+                    Language::En => format!("tab `{wanted}` cannot be made: {}", error.message),
+                    Language::Bg => format!("лист `{wanted}` не може да се направи: {}", error.message),
+                }];
                 return Ok(OwnRules { notes, ..OwnRules::default() });
             }
         }
@@ -181,7 +233,28 @@ fn creation(note: &Note, title: &str, language: Language) -> Vec<Value> {
         "properties": {"pixelSize": 360}, "fields": "pixelSize",
     }}));
     requests.extend([entry(json!({"spreadsheet": true})), entry(json!({"sheetId": sheet}))]);
+    requests.push(status_entry(note, PARTS.len() as u32 - 1));
     requests
+}
+
+/// The request that puts an entry on a column, by which the status is written into it.
+fn status_entry(note: &Note, column: u32) -> Value {
+    let range = json!({
+        "sheetId": note.sheet, "dimension": "COLUMNS", "startIndex": column, "endIndex": column + 1,
+    });
+    json!({"createDeveloperMetadata": {"developerMetadata": {
+        "metadataKey": STATUS_KEY, "metadataValue": serde_json::to_string(note).unwrap_or_default(),
+        "visibility": "DOCUMENT", "location": {"dimensionRange": range},
+    }}})
+}
+
+/// Whether what was read of a column, in the same instant, is that column of the tab.
+fn is_column(cells: &[Vec<Value>], column: u32, read: Option<&Vec<Vec<Value>>>) -> bool {
+    let Some(read) = read else { return false };
+    let blank = |cell: &&Value| cell.as_str() != Some("");
+    let here = cells.iter().map(|row| row.get(column as usize).filter(blank));
+    let there = read.iter().map(|row| row.first().filter(blank)).chain(std::iter::repeat(None));
+    read.len() <= cells.len() && here.zip(there).all(|(here, there)| here == there)
 }
 
 /// A line that shows how it is done and does nothing, being marked as off.
@@ -213,14 +286,4 @@ fn example(part: Part, language: Language) -> &'static str {
         }
         _ => "",
     }
-}
-
-fn status_cells(sheet: i32, column: u32, row: u32, words: &[String]) -> Value {
-    let cell = |word: &String| {
-        let value = if word.is_empty() { json!({}) } else { json!({"userEnteredValue": {"stringValue": word}}) };
-        json!({"values": [value]})
-    };
-    let start = json!({"sheetId": sheet, "rowIndex": row, "columnIndex": column});
-    let rows: Vec<Value> = words.iter().map(cell).collect();
-    json!({"updateCells": {"start": start, "fields": "userEnteredValue", "rows": rows}})
 }

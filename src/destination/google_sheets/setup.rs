@@ -28,6 +28,24 @@ const SPARE_COLUMNS: u32 = 4;
 /// Cells a spreadsheet may have.
 const MOST_CELLS: u64 = 10_000_000;
 
+/// Whether so little is left of the cells a spreadsheet may have that the owner should make room.
+pub(super) fn is_nearly_full(cells: u64) -> bool {
+    cells >= MOST_CELLS / 10 * 9
+}
+
+/// What to do about it. In per cent, so that it is news only now and then.
+pub(super) fn fullness(cells: u64, language: Language) -> String {
+    let part = cells * 100 / MOST_CELLS;
+    match language {
+        Language::En => format!(
+            "the spreadsheet has {part} % of the {MOST_CELLS} cells that Google allows, empty ones included: delete empty rows, columns and tabs, or move older rows into another spreadsheet and set `since`; once it is full, new rows wait"
+        ),
+        Language::Bg => format!(
+            "таблицата има {part} % от {MOST_CELLS} клетки, които Google допуска, заедно с празните: изтрийте празни редове, колони и листове или преместете по-стари редове в друга таблица и задайте `since`; щом се напълни, новите редове чакат"
+        ),
+    }
+}
+
 /// A tab of the spreadsheet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tab {
@@ -74,14 +92,9 @@ impl Book {
         }
     }
 
-    /// A warning once little is left of the cells a spreadsheet may have; empty ones count.
-    pub fn nearly_full(&self) -> Option<String> {
-        let cells: u64 = self.tabs.iter().map(|tab| u64::from(tab.rows) * u64::from(tab.columns)).sum();
-        (cells >= MOST_CELLS / 10 * 9).then(|| {
-            format!(
-                "the spreadsheet has {cells} of the {MOST_CELLS} cells that Google allows, empty ones included: delete empty rows and columns soon, or start a new spreadsheet"
-            )
-        })
+    /// How many cells there are; empty ones count.
+    pub fn cells(&self) -> u64 {
+        self.tabs.iter().map(|tab| u64::from(tab.rows) * u64::from(tab.columns)).sum()
     }
 
     /// A title for a tab of ours that no other tab has.
@@ -101,14 +114,25 @@ impl Book {
         id
     }
 
-    /// Our tab: where our note is, unless another title is configured since; else the one with the configured title.
+    /// Our tab: where our note is, unless another title is configured since; else the one with the configured title; else,
+    /// where the owner went on with a duplicate and deleted what it was made from, that one.
     pub fn ours(&self, found: &Found, title: &str) -> Option<&Tab> {
         let note = found.tab.as_ref().filter(|(_, note)| note.title == title);
         let noted = note.and_then(|(_, note)| self.tabs.iter().find(|tab| tab.id == note.sheet));
         let same = || self.tabs.iter().find(|tab| tab.title == title);
         // Google does not tell titles apart by case alone.
         let alike = || self.tabs.iter().find(|tab| tab.title.to_lowercase() == title.to_lowercase());
-        noted.or_else(same).or_else(alike)
+        let duplicate = || match self.duplicates(found, title)[..] {
+            [one] => Some(one),
+            _ => None,
+        };
+        noted.or_else(same).or_else(alike).or_else(duplicate)
+    }
+
+    /// Duplicates of the tab that was ours under this title.
+    fn duplicates(&self, found: &Found, title: &str) -> Vec<&Tab> {
+        let is_copy = |tab: &&Tab| found.copies.iter().any(|(_, here, note)| *here == tab.id && note.title == title);
+        self.tabs.iter().filter(is_copy).collect()
     }
 }
 
@@ -137,6 +161,8 @@ pub(super) struct Plan {
     pub unfilled: Vec<String>,
     /// The id column is made again below which rows have stood.
     pub id_again: bool,
+    /// The tab is made again in which rows have stood.
+    pub tab_again: bool,
     /// For people: what will be created.
     pub news: Vec<String>,
 }
@@ -149,7 +175,17 @@ pub(super) fn plan(
     cells: &[Vec<serde_json::Value>],
 ) -> Result<Plan, Error> {
     match book.ours(found, wanted.title) {
-        None => Ok(new_tab(wanted, found, book)),
+        None => match &book.duplicates(found, wanted.title)[..] {
+            [] => Ok(new_tab(wanted, found, book)),
+            many => {
+                let titles: Vec<String> = many.iter().map(|tab| format!("`{}`", tab.title)).collect();
+                let (title, titles) = (wanted.title, titles.join(", "));
+                let what = format!(
+                    "the tab `{title}` was deleted and has several duplicates ({titles}): rename the one to go on with to `{title}`"
+                );
+                Err(Error::attention(Cause::Layout, wanted.names.say(what)))
+            }
+        },
         Some(tab) => Draft::new(wanted, found, book, tab, cells).finish(),
     }
 }
@@ -165,32 +201,38 @@ fn new_tab(wanted: &Wanted<'_>, found: &Found, book: &Book) -> Plan {
     let places: Vec<Place> =
         (0..count).zip(wanted.columns).map(|(index, column)| Place { field: column.field.clone(), index }).collect();
     let mut layout = Layout::new(sheet, places.clone(), None);
-    (layout.grid_rows, layout.fresh) = (Some(NEW_ROWS.into()), true);
+    (layout.first_blank, layout.fresh) = (Some(1), true);
     requests.push(header(sheet, 0, wanted.columns.iter()));
     requests.extend(layout.formats().into_iter().map(|(from, to, format)| number_format(sheet, 1, from, to, format)));
-    requests.push(basic_filter(sheet, count));
+    requests.push(basic_filter(sheet));
     requests.extend(places.iter().map(|place| column_note(wanted, sheet, place)));
     let fields = places.iter().map(|place| place.field.key().into_owned()).collect();
     requests.push(create(TAB_KEY, &tab_note(wanted, sheet, fields), None, on_sheet(sheet)));
-    let (ledger, entry, creating) = ledger(wanted, found, book, NEW_ROWS.saturating_sub(1).into());
+    let (ledger, entry, creating) = ledger(wanted, found, book);
     requests.extend(creating);
     let news = vec![format!("tab `{}` will be created with {count} columns", wanted.title)];
-    Plan { requests, layout, ledger, ledger_entry: entry, gone: Vec::new(), unfilled: vec![], id_again: false, news }
+    // A note on another tab means that another title is configured since.
+    let tab_again = found.tab.is_none() && ledger.rows > 0;
+    let (gone, unfilled, id_again) = (Vec::new(), Vec::new(), false);
+    Plan { requests, layout, ledger, ledger_entry: entry, gone, unfilled, id_again, tab_again, news }
 }
 
 /// The ledger there is, or the request for one.
-fn ledger(wanted: &Wanted<'_>, found: &Found, book: &Book, spare: u64) -> (Ledger, i32, Option<api::Request>) {
+fn ledger(wanted: &Wanted<'_>, found: &Found, book: &Book) -> (Ledger, i32, Option<api::Request>) {
     if let Some((entry, ledger)) = &found.ledger {
-        let spare = if spare > 0 { spare } else { ledger.spare };
-        return (Ledger { spare, ..ledger.clone() }, *entry, None);
+        return (ledger.clone(), *entry, None);
     }
     // A lost ledger must not bring used numbers back: guards that still stand, and our own memory, know the highest.
     let standing = book.named.iter().filter_map(|(_, name)| wanted.guards.number(name)).max().unwrap_or(0);
+    // In a copy of a spreadsheet stand the rows that were written into the one it was made from.
+    let former = found.former.clone().unwrap_or_default();
     let ledger = Ledger {
         spreadsheet: wanted.names.spreadsheet.clone(),
         destination: wanted.names.destination.clone(),
         seq: standing.max(wanted.floor),
-        spare,
+        rows: former.rows,
+        ids: former.ids,
+        through: former.through,
         ..Ledger::default()
     };
     let entry = wanted.guards.metadata_id() + wanted.attempt as i32;
@@ -252,7 +294,7 @@ impl<'a> Draft<'a> {
     }
 
     fn created_before(&self, field: &Field) -> bool {
-        let note = self.found.tab.as_ref().filter(|(_, note)| note.sheet == self.tab.id);
+        let note = self.found.note_on(self.tab.id);
         note.is_some_and(|(_, note)| note.fields.iter().any(|known| *known == field.key()))
     }
 
@@ -370,15 +412,13 @@ impl<'a> Draft<'a> {
         if empty {
             requests.push(freeze_header(sheet));
             if !tab.filtered {
-                requests.push(basic_filter(sheet, added.len() as u32));
+                requests.push(basic_filter(sheet));
             }
         }
         let bound_now: Vec<&Place> = self.matched.iter().chain(&added).collect();
         requests.extend(bound_now.iter().map(|place| column_note(wanted, sheet, place)));
         requests.extend(self.note_tab(&bound_now));
-        let whole = self.kept.is_empty();
-        let spare = if whole { u64::from(tab.rows.max(2).saturating_sub(used_rows)) } else { 0 };
-        let (ledger, ledger_entry, creating) = ledger(wanted, found, book, spare);
+        let (ledger, ledger_entry, creating) = ledger(wanted, found, book);
         requests.extend(creating);
         requests.extend(self.old_guards());
         if requests.len() == 1 {
@@ -395,14 +435,16 @@ impl<'a> Draft<'a> {
         let id_entry = found.column(sheet, &Field::Id).map(|bound| bound.entry);
         let places = self.kept.iter().chain(bound_now).cloned().collect();
         let mut layout = Layout::new(sheet, places, id_entry);
-        layout.grid_rows = Some(tab.rows.max(2).into());
+        // Of a tab that is ours already, only the first row was read.
+        layout.first_blank = self.kept.is_empty().then_some(used_rows.into());
         layout.fresh = empty;
         let id_again = self.missing.iter().any(|column| column.field == Field::Id)
             && self.created_before(&Field::Id)
             && ledger.rows > 0;
         let late = self.missing.iter().filter(|column| column.field.belongs_to_owner() && ledger.rows > 0);
         let unfilled = late.map(|column| column.field.key().into_owned()).collect();
-        Plan { requests, layout, ledger, ledger_entry, gone: self.gone, unfilled, id_again, news }
+        let (gone, tab_again) = (self.gone, false);
+        Plan { requests, layout, ledger, ledger_entry, gone, unfilled, id_again, tab_again, news }
     }
 
     /// Where new columns begin: behind the last header and the last column of ours, and behind all values if all are known.
@@ -442,16 +484,23 @@ impl<'a> Draft<'a> {
         add_named_range(self.tab.id, &name)
     }
 
-    /// Guards of earlier layout changes, but for the latest.
+    /// Guards of earlier layout changes, but for the latest; and those of the spreadsheet that this one is a copy of, which
+    /// guard nothing here.
     fn old_guards(&self) -> Vec<api::Request> {
         let last = self.setup_guards().map(|(number, _)| number).max().unwrap_or(0);
-        let old = self.setup_guards().filter(|(number, _)| *number < last);
-        old.map(|(_, id)| delete_named_range(id)).collect()
+        let old = self.setup_guards().filter(|(number, _)| *number < last).map(|(_, id)| id);
+        let former = self.found.former.as_ref().filter(|_| self.found.ledger.is_none());
+        let theirs = former.map(|ledger| Guards::new(&ledger.spreadsheet, &ledger.destination));
+        let is_theirs = |name: &str| {
+            theirs.as_ref().is_some_and(|them| them.number(name).or_else(|| them.setup_number(name)).is_some())
+        };
+        let copied = self.book.named.iter().filter(|(_, name)| is_theirs(name)).map(|(id, _)| id);
+        old.chain(copied).map(|id| delete_named_range(id)).collect()
     }
 
     fn note_tab(&self, bound_now: &[&Place]) -> Option<api::Request> {
         let sheet = self.tab.id;
-        let known = self.found.tab.as_ref().filter(|(_, note)| note.sheet == sheet);
+        let known = self.found.note_on(sheet);
         let mut fields = known.map(|(_, note)| note.fields.clone()).unwrap_or_default();
         for place in self.kept.iter().chain(bound_now.iter().copied()) {
             let key = place.field.key().into_owned();
@@ -460,8 +509,8 @@ impl<'a> Draft<'a> {
             }
         }
         match known {
-            Some((_, note)) if note.fields == fields && note.title == self.wanted.title => None,
-            Some((entry, _)) => Some(update_note(*entry, &tab_note(self.wanted, sheet, fields))),
+            Some((_, note)) if (&note.fields, &*note.title, note.sheet) == (&fields, self.wanted.title, sheet) => None,
+            Some((entry, _)) => Some(update_note(entry, &tab_note(self.wanted, sheet, fields))),
             None => Some(create(TAB_KEY, &tab_note(self.wanted, sheet, fields), None, on_sheet(sheet))),
         }
     }
@@ -615,7 +664,7 @@ mod tests {
         assert_eq!(requests[2]["updateCells"]["start"], json!({"sheetId": 7, "rowIndex": 0, "columnIndex": 5}));
         // The owner's rows keep their formats; the blank ones below get ours.
         assert_eq!(requests[3]["repeatCell"]["range"]["startRowIndex"], 2);
-        assert_eq!(plan.ledger.spare, 98);
+        assert_eq!(plan.layout.first_blank, Some(2));
     }
 
     #[test]

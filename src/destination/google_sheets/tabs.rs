@@ -12,9 +12,9 @@ use super::batch::Envelope;
 use super::dashboard;
 use super::layout::{Found, Layout};
 use super::ledger::Ledger;
-use super::setup::{BOOK_FIELDS, Book};
+use super::setup::{BOOK_FIELDS, Book, fullness};
 use super::transport::Failure;
-use super::{GoogleSheets, Prepared};
+use super::{GoogleSheets, Measuring, Prepared};
 use crate::destination::{Batch, Outcome, Settled};
 use crate::remote::{Cause, Error, Kind};
 
@@ -77,7 +77,9 @@ impl GoogleSheets {
 
     async fn balances_requests(&mut self, layout: &Layout) -> Result<Option<(Vec<u8>, TabState)>, Error> {
         let (Some(summary), Some(balances)) = (self.summary.clone(), self.balances.clone()) else { return Ok(None) };
-        let page = Page { balances: &balances, summary: &summary, layout, language: self.config.rows.language };
+        let language = self.config.rows.language;
+        let warning = self.nearly_full().map(|cells| fullness(cells, language));
+        let page = Page { balances: &balances, summary: &summary, layout, language, warning };
         let sheetwise = if page.needs_formulas() { Some(self.sheetwise(layout).await?) } else { None };
         Ok(Some((page.requests(sheetwise.as_ref()), page.next_state())))
     }
@@ -135,6 +137,10 @@ impl GoogleSheets {
         if !self.behind && self.told_already() {
             self.shown = true;
         }
+        // What the answer to the rows has said is said in the tab as well, once.
+        if self.balances.as_ref().is_some_and(|balances| balances.state.nearly_full != self.nearly_full().is_some()) {
+            self.shown = false;
+        }
         let (mut tried, mut refused) = (0, 0);
         while !self.shown {
             tried += 1;
@@ -187,7 +193,8 @@ impl GoogleSheets {
         let now = super::delivery::unix_now();
         let removed = ledger.removable(number, now);
         let next = ledger.next(number, hash, 0, now, &removed);
-        let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number };
+        let measured = self.measuring != Measuring::Refused && refused == 0;
+        let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number, measured };
         let body = envelope.wrap(&requests, &next, &removed);
         let mut prepared = Prepared::new(number, hash, Vec::new());
         (prepared.next, prepared.beside) = (Some(next), Some((0..0, state)));

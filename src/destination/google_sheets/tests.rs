@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+mod copies;
+mod hazards;
 mod owner;
 
 use super::body::tests::transaction;
@@ -12,7 +14,7 @@ use crate::destination::{Outcome, Settled};
 use crate::model::{Field, Language};
 use crate::remote::{Backoff, Kind, Shutdown};
 use crate::simulator::Fault;
-use crate::simulator::google::{Access, CellValue, Google};
+use crate::simulator::google::{Access, Area, CellValue, Google};
 
 const TAB: &str = "Transactions";
 const WRITE: &str = ":batchUpdate";
@@ -335,6 +337,33 @@ async fn both_spellings_of_the_guards_refusal_are_understood() {
 }
 
 #[tokio::test]
+async fn no_row_is_refused_because_the_size_is_asked_for() {
+    let mut bench = Bench::new().await;
+    bench.cycle(&new(1..=2)).await.unwrap();
+    let said = r#"{"error": {"code": 400, "message": "The response is too large.", "status": "INVALID_ARGUMENT"}}"#;
+    bench.google.server.fail_next(WRITE, Fault::Status(400, said.into()));
+    bench.google.server.clear_log();
+    let mut sheets = bench.sheets();
+    assert_eq!(bench.drive(&mut sheets, &new(3..=3)).await.unwrap(), [Verdict::Appended]);
+    bench.drive(&mut sheets, &new(4..=4)).await.unwrap();
+    assert_eq!(bench.ids(), ids_of(1..=4));
+    let log = bench.google.server.log();
+    let asks = log.iter().filter(|one| one.target.contains(WRITE));
+    let asks: Vec<bool> = asks.map(|one| one.body.contains("includeSpreadsheetInResponse")).collect();
+    assert_eq!(asks, [true, false, false], "and it is not asked for again");
+    // Where a row is to blame, that is found out once.
+    for _ in 0..4 {
+        bench.google.server.fail_next(WRITE, Fault::Status(400, said.into()));
+    }
+    let mut sheets = bench.sheets();
+    for _ in 0..2 {
+        assert_eq!(bench.drive(&mut sheets, &new(5..=5)).await.unwrap_err().kind, Kind::Rejected);
+    }
+    assert_eq!(bench.drive(&mut sheets, &new(5..=5)).await.unwrap_err().kind, Kind::Rejected);
+    assert!(!bench.google.server.faults_left());
+}
+
+#[tokio::test]
 async fn another_400_is_a_refusal_and_applies_nothing() {
     let mut bench = Bench::new().await;
     bench.cycle(&new(1..=1)).await.unwrap();
@@ -479,7 +508,9 @@ async fn a_deleted_tab_is_made_again() {
     let mut bench = Bench::new().await;
     bench.cycle(&new(1..=2)).await.unwrap();
     bench.edit(|book| book.delete_tab(TAB));
-    bench.cycle(&new(3..=3)).await.unwrap();
+    let mut sheets = bench.sheets();
+    bench.drive(&mut sheets, &new(3..=3)).await.unwrap();
+    assert!(sheets.notes()[0].starts_with("there was no tab `Transactions` any more and it has been made again"));
     assert_eq!(bench.ids(), ids_of(3..=3));
     let mut sheets = bench.sheets();
     assert_eq!(sheets.open().await.unwrap(), 2);

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use google_sheets4::common::{self, Delegate, MethodInfo, Retry};
@@ -20,6 +21,7 @@ use serde::de::IgnoredAny;
 use super::auth::{self, Connector, SCOPE, Tokens};
 use super::errors::{Asked, Names, Said, refused};
 use super::pace::Pace;
+use super::setup::Book;
 use super::user::User;
 use crate::config;
 use crate::remote::{Cause, Context, Counter, Error, root_cause};
@@ -66,6 +68,8 @@ pub(super) struct Transport {
     pace: Mutex<Pace>,
     limits: Limits,
     base: String,
+    /// Cells of the spreadsheet, as an answer to a write said last; 0: none did.
+    cells: AtomicU64,
 }
 
 impl Transport {
@@ -101,7 +105,8 @@ impl Transport {
         let mut hub = Sheets::new(client, tokens.clone());
         hub.base_url(base.clone());
         hub.user_agent(user_agent());
-        Ok(Transport { hub, tokens, names, context, pace: Mutex::default(), limits, base })
+        let (pace, cells) = (Mutex::default(), AtomicU64::new(0));
+        Ok(Transport { hub, tokens, names, context, pace, limits, base, cells })
     }
 
     /// Developer metadata with any of these keys.
@@ -184,6 +189,19 @@ impl Transport {
         Ok(columns)
     }
 
+    /// Writes texts into the column that this metadata entry stands on, wherever it is by then, from a row on down.
+    pub async fn write_column(&self, entry: i32, first_row: u32, texts: &[String]) -> Result<(), Failure> {
+        // What is null is passed over.
+        let above = std::iter::repeat_n(serde_json::Value::Null, first_row as usize);
+        let values: Vec<serde_json::Value> = above.chain(texts.iter().map(|text| text.as_str().into())).collect();
+        let request = serde_json::json!({ "valueInputOption": "RAW", "data": [{
+            "dataFilter": { "developerMetadataLookup": { "metadataId": entry } },
+            "majorDimension": "COLUMNS", "values": [values],
+        }]});
+        let method = "/values:batchUpdateByDataFilter?alt=json&fields=totalUpdatedCells";
+        self.post(Asked::Write, method, Bytes::from(request.to_string())).await.map(|_| ())
+    }
+
     /// Sends a few requests as one all-or-nothing batch.
     pub async fn update(&self, requests: Vec<api::Request>) -> Result<(), Failure> {
         let request = api::BatchUpdateSpreadsheetRequest { requests: Some(requests), ..Default::default() };
@@ -201,13 +219,30 @@ impl Transport {
         struct Answer {
             #[serde(rename = "replies")]
             _replies: Vec<IgnoredAny>,
+            #[serde(rename = "updatedSpreadsheet")]
+            updated: Option<serde_json::Value>,
         }
-        let answer = self.post(Asked::Write, ":batchUpdate?alt=json", body).await?;
+        // Of the spreadsheet, where the body asks for it at all, no more than its size.
+        const METHOD: &str = ":batchUpdate?alt=json&fields=replies,updatedSpreadsheet.sheets.properties(sheetId,gridProperties(rowCount,columnCount))";
+        let answer = self.post(Asked::Write, METHOD, body).await?;
         match serde_json::from_slice::<Answer>(&answer) {
-            Ok(_) => Ok(()),
+            Ok(answer) => {
+                // Should it look otherwise than promised, the write was applied all the same.
+                let updated = answer.updated.and_then(|updated| serde_json::from_value(updated).ok());
+                let cells = updated.map_or(0, |updated| Book::read(updated).cells());
+                if cells > 0 {
+                    self.cells.store(cells, Ordering::Relaxed);
+                }
+                Ok(())
+            }
             // A 200 says that the write was applied, but a body that is cut or foreign proves nothing: settle it.
             Err(_) => Err(Error::unavailable(self.names.say("the answer to a write cannot be read")).into()),
         }
+    }
+
+    /// Cells of the spreadsheet, empty ones included, where an answer has said it.
+    pub fn cells(&self) -> Option<u64> {
+        Some(self.cells.load(Ordering::Relaxed)).filter(|cells| *cells > 0)
     }
 
     /// The values of the columns that these metadata entries stand on, as the answer's bytes: a long sheet as a tree of

@@ -218,12 +218,7 @@ pub(super) fn delete_range(book: &mut Spreadsheet, request: &Value) -> Result<Va
 pub(super) fn sort_area(book: &mut Spreadsheet, area: Area, keys: &[(usize, bool)]) {
     let Some(sheet) = book.sheet(area.sheet) else { return };
     let area = area.within(sheet);
-    let value = |row: usize, column: usize| formula::value_at(sheet, row, column);
-    let mut order: Vec<usize> = (area.top..area.bottom.min(sheet.rows.len())).collect();
-    order.sort_by(|a, b| {
-        let by = |(column, descending): &(usize, bool)| compare(&value(*a, *column), &value(*b, *column), *descending);
-        keys.iter().map(by).find(|order| *order != Ordering::Equal).unwrap_or(Ordering::Equal)
-    });
+    let order = order_of(sheet, &area, keys);
     let outside = |row: usize| {
         let cells = sheet.rows.get(row).map_or(&[][..], |row| &row.cells);
         cells
@@ -243,7 +238,7 @@ pub(super) fn sort_area(book: &mut Spreadsheet, area: Area, keys: &[(usize, bool
             }
         }
     }
-    super::ranges::refresh_filter(sheet);
+    super::filters::refresh(sheet);
     if !whole_rows {
         return;
     }
@@ -255,6 +250,17 @@ pub(super) fn sort_area(book: &mut Spreadsheet, area: Area, keys: &[(usize, bool
             *row = area.top + offset;
         }
     }
+}
+
+/// The rows of an area as they stand once they are sorted.
+pub(super) fn order_of(sheet: &Sheet, area: &Area, keys: &[(usize, bool)]) -> Vec<usize> {
+    let value = |row: usize, column: usize| formula::value_at(sheet, row, column);
+    let mut order: Vec<usize> = (area.top..area.bottom.min(sheet.rows.len())).collect();
+    order.sort_by(|a, b| {
+        let by = |(column, descending): &(usize, bool)| compare(&value(*a, *column), &value(*b, *column), *descending);
+        keys.iter().map(by).find(|order| *order != Ordering::Equal).unwrap_or(Ordering::Equal)
+    });
+    order
 }
 
 /// Numbers, then text, then TRUE and FALSE; empty cells last whatever the direction.
@@ -304,7 +310,7 @@ fn write_rows(
 }
 
 fn nothing_said(sheet: &mut Sheet) -> Result<Value, String> {
-    super::ranges::refresh_filter(sheet);
+    super::filters::refresh(sheet);
     nothing()
 }
 

@@ -1,10 +1,11 @@
-//! Inserting, deleting and moving rows or columns, and everything that follows them: metadata, named ranges, filter,
-//! protected ranges, merges.
+//! Inserting, deleting and moving rows or columns, and everything that follows them: metadata, named ranges, filter
+//! and filter views, protected ranges, merges.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::a1::{Area, OPEN};
+use super::filters;
 use super::model::{Cell, Line, Location, Row, Spreadsheet};
 use super::read::Axis;
 
@@ -101,10 +102,16 @@ pub(super) fn shift(book: &mut Spreadsheet, id: i64, axis: Axis, shift: Shift, i
     sheet.merges = sheet.merges.iter().map(|area| moved(*area)).filter(alive).collect();
     sheet.protected.iter_mut().for_each(|range| range.area = moved(range.area));
     sheet.protected.retain(|range| alive(&range.area));
-    if let Some((area, _)) = &mut sheet.filter {
+    let filters = sheet.filter.iter_mut().map(|(area, rest)| (area, rest));
+    for (area, rest) in filters.chain(sheet.filter_views.iter_mut().map(|view| (&mut view.area, &mut view.rest))) {
         *area = moved(*area);
+        if axis == Axis::Columns {
+            filters::shift_columns(rest, shift);
+        }
     }
     sheet.filter.take_if(|(area, _)| !alive(area));
+    sheet.filter_views.retain(|view| alive(&view.area));
+    filters::refresh(sheet);
     // A name outlives its cells: it then names nothing but is still taken.
     for range in book.named_ranges.iter_mut().filter(|range| range.area.sheet == id) {
         range.area = moved(range.area);

@@ -79,6 +79,8 @@ pub struct Sheet {
     pub(super) properties: Map<String, Value>,
     /// The basic filter as set, with the area in `filter_area`.
     pub(super) filter: Option<(Area, Map<String, Value>)>,
+    /// Filter views.
+    pub filter_views: Vec<FilterView>,
     /// Merged areas.
     pub merges: Vec<Area>,
     /// Protected ranges.
@@ -100,6 +102,17 @@ pub struct NamedRange {
     pub name: String,
     /// What it names. Empty after its cells were deleted.
     pub area: Area,
+}
+
+/// A filter that only those see who look through it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FilterView {
+    /// Its id.
+    pub id: i64,
+    /// What it covers, with the header.
+    pub area: Area,
+    /// Other fields as sent: title, criteria, order.
+    pub(super) rest: Map<String, Value>,
 }
 
 /// An area not everybody may edit.
@@ -210,6 +223,13 @@ impl Cell {
     }
 }
 
+impl FilterView {
+    /// Its title.
+    pub fn title(&self) -> &str {
+        self.rest.get("title").and_then(Value::as_str).unwrap_or("")
+    }
+}
+
 impl Line {
     /// Whether it is out of sight for whatever reason.
     pub fn hidden(&self) -> bool {
@@ -229,6 +249,7 @@ impl Sheet {
             hidden: false,
             properties: Map::new(),
             filter: None,
+            filter_views: Vec::new(),
             merges: Vec::new(),
             protected: Vec::new(),
             charts: Vec::new(),
@@ -260,6 +281,12 @@ impl Sheet {
     /// The area of the basic filter, if there is one.
     pub fn filter_area(&self) -> Option<Area> {
         self.filter.as_ref().map(|(area, _)| *area)
+    }
+
+    /// The rows that somebody sees through the filter view with this title, in his order; nothing where there is none.
+    pub fn seen_through(&self, title: &str) -> Option<Vec<usize>> {
+        let view = self.filter_views.iter().find(|view| view.title() == title)?;
+        Some(super::filters::seen(self, view))
     }
 
     /// The row after the last one that holds a value in any column.

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::a1::{Area, OPEN};
 use super::cells::sort_area;
 use super::dimension::{Shift, shift};
-use super::model::{CellValue, NamedRange, Protected, Sheet, Spreadsheet};
-use super::ranges::refresh_filter;
+use super::filters::{refresh, sorting};
+use super::model::{CellValue, FilterView, NamedRange, Protected, Sheet, Spreadsheet};
 use super::read::Axis;
 
 impl Spreadsheet {
@@ -55,7 +55,7 @@ impl Spreadsheet {
         sheet.row_count = sheet.row_count.max(row + 1);
         sheet.column_count = sheet.column_count.max(column + 1);
         sheet.cell_mut(row, column).value = value;
-        refresh_filter(sheet);
+        refresh(sheet);
     }
 
     /// Writes a note on a cell.
@@ -73,6 +73,19 @@ impl Spreadsheet {
         let format = rest.entry("userEnteredFormat").or_insert_with(|| json!({}));
         format["backgroundColor"] = json!({ "red": shade });
         cell.rest = Some(std::sync::Arc::new(rest));
+    }
+
+    /// Formats the numbers of a whole column, to the end of the grid.
+    pub fn format_column(&mut self, title: &str, column: usize, kind: &str, pattern: &str) {
+        let sheet = self.known_mut(title);
+        for row in 0..sheet.row_count {
+            sheet.cell_mut(row, column).set_number_format(json!({ "type": kind, "pattern": pattern }));
+        }
+    }
+
+    /// Adds empty rows at the end.
+    pub fn add_rows(&mut self, title: &str, count: usize) {
+        self.known_mut(title).row_count += count;
     }
 
     /// Merges `height` by `width` cells from this one on.
@@ -98,20 +111,50 @@ impl Spreadsheet {
 
     /// Filters the whole tab so that rows showing one of `hidden` in this column are out of sight.
     pub fn set_filter(&mut self, title: &str, column: usize, hidden: &[&str]) {
+        let area = self.known(title).whole();
+        self.set_filter_over(title, area, column, hidden);
+    }
+
+    /// The same with a filter over a part of the tab; its first row is the header.
+    pub fn set_filter_over(&mut self, title: &str, area: Area, column: usize, hidden: &[&str]) {
         let sheet = self.known_mut(title);
-        let mut rest = Map::new();
-        rest.insert("criteria".to_owned(), json!({ column.to_string(): { "hiddenValues": hidden } }));
-        let spec = json!([{ "columnIndex": column, "filterCriteria": { "hiddenValues": hidden } }]);
-        rest.insert("filterSpecs".to_owned(), spec);
-        sheet.filter = Some((sheet.whole(), rest));
-        refresh_filter(sheet);
+        sheet.filter = Some((area.within(sheet), criteria(column, hidden)));
+        refresh(sheet);
+    }
+
+    /// Sorts by a column through the buttons of the filter: all rows that it covers, hidden ones too, and nothing beside
+    /// it. Panics where there is no filter.
+    pub fn sort_by_filter(&mut self, title: &str, column: usize, descending: bool) {
+        let Some((area, rest)) = &mut self.known_mut(title).filter else { panic!("{title} has no filter") };
+        rest.insert("sortSpecs".to_owned(), sort_spec(column, descending));
+        let (area, keys) = (Area { top: area.top + 1, ..*area }, sorting(rest));
+        sort_area(self, area, &keys);
+    }
+
+    /// Makes a filter view of this name, or changes the one there is: it leaves out rows showing one of `hidden` in a
+    /// column and shows the others ordered by it.
+    pub fn set_filter_view(&mut self, title: &str, name: &str, area: Area, column: usize, hidden: &[&str]) {
+        let id = self.next_id();
+        let sheet = self.known_mut(title);
+        let (area, mut rest) = (area.within(sheet), criteria(column, hidden));
+        rest.insert("title".to_owned(), json!(name));
+        rest.insert("sortSpecs".to_owned(), sort_spec(column, true));
+        match sheet.filter_views.iter_mut().find(|view| view.title() == name) {
+            Some(view) => (view.area, view.rest) = (area, rest),
+            None => sheet.filter_views.push(FilterView { id, area, rest }),
+        }
+    }
+
+    /// Deletes a filter view by its name.
+    pub fn delete_filter_view(&mut self, title: &str, name: &str) {
+        self.known_mut(title).filter_views.retain(|view| view.title() != name);
     }
 
     /// Takes the filter off.
     pub fn clear_filter(&mut self, title: &str) {
         let sheet = self.known_mut(title);
         sheet.filter = None;
-        refresh_filter(sheet);
+        refresh(sheet);
     }
 
     /// Gives a tab another title.
@@ -139,6 +182,14 @@ impl Spreadsheet {
         let area = Area { sheet: sheet.id, top, bottom, left: 0, right: OPEN };
         let rest = [("editors".to_owned(), Value::Object(Map::new()))].into_iter().collect();
         sheet.protected.push(Protected { id, area, warning_only: false, editable: false, rest });
+    }
+
+    /// Protects columns `left..right` of a tab against everybody else, the service account too.
+    pub fn protect_columns(&mut self, title: &str, left: usize, right: usize) {
+        self.protect(title, 0, OPEN);
+        if let Some(protected) = self.known_mut(title).protected.last_mut() {
+            (protected.area.left, protected.area.right) = (left, right);
+        }
     }
 
     /// Takes every protection off a tab.
@@ -184,4 +235,16 @@ impl Spreadsheet {
             None => panic!("no tab with the title {title}"),
         }
     }
+}
+
+fn criteria(column: usize, hidden: &[&str]) -> Map<String, Value> {
+    let criteria = json!({ "hiddenValues": hidden });
+    let spec = json!([{ "columnIndex": column, "filterCriteria": criteria }]);
+    [("criteria".to_owned(), json!({ column.to_string(): criteria })), ("filterSpecs".to_owned(), spec)]
+        .into_iter()
+        .collect()
+}
+
+fn sort_spec(column: usize, descending: bool) -> Value {
+    json!([{ "dimensionIndex": column, "sortOrder": if descending { "DESCENDING" } else { "ASCENDING" } }])
 }

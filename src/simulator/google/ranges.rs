@@ -1,65 +1,12 @@
-//! Requests about areas: the basic filter, named ranges, protection, merges.
+//! Requests about areas: named ranges, protection, merges.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::a1::Area;
 use super::formula;
 use super::model::{CellValue, NamedRange, Protected, Sheet, Spreadsheet};
-use super::read::{self, area, fields, flag, grid_range, int, list, text};
+use super::read::{self, area, fields, flag, grid_range, int, text};
 use super::requests::{Wording, mask, nothing};
-
-/// `setBasicFilter`. One filter a sheet: a new one takes the place of the old.
-pub(super) fn set_filter(book: &mut Spreadsheet, request: &Value) -> Result<Value, String> {
-    let filter = request.get("filter").ok_or("A filter is required.")?;
-    if filter.get("tableId").is_some() {
-        return Err("Tables are not simulated.".to_owned());
-    }
-    let area = area(book, filter.get("range"))?;
-    let mut rest = fields(request, "filter");
-    rest.remove("range");
-    let sheet = read::sheet(book, area.sheet)?;
-    // Recorded: open bounds are filled in with the grid's edges.
-    sheet.filter = Some((area.within(sheet), rest));
-    refresh_filter(sheet);
-    nothing()
-}
-
-/// `clearBasicFilter`.
-pub(super) fn clear_filter(book: &mut Spreadsheet, request: &Value) -> Result<Value, String> {
-    let sheet = read::sheet(book, int(request, "sheetId"))?;
-    sheet.filter = None;
-    refresh_filter(sheet);
-    nothing()
-}
-
-/// Hides and shows rows as the filter's hidden values say. Conditions are kept but not evaluated.
-pub(super) fn refresh_filter(sheet: &mut Sheet) {
-    let mut hiding: Vec<(usize, Vec<String>)> = Vec::new();
-    if let Some((_, filter)) = &sheet.filter {
-        let hidden = |criteria: &Value| -> Vec<String> {
-            list(criteria, "hiddenValues").iter().filter_map(Value::as_str).map(str::to_owned).collect()
-        };
-        for (column, criteria) in filter.get("criteria").and_then(Value::as_object).into_iter().flatten() {
-            hiding.extend(column.parse().ok().map(|column| (column, hidden(criteria))));
-        }
-        for spec in filter.get("filterSpecs").and_then(Value::as_array).into_iter().flatten() {
-            let column = usize::try_from(int(spec, "columnIndex")).unwrap_or(0);
-            hiding.extend(spec.get("filterCriteria").map(|criteria| (column, hidden(criteria))));
-        }
-    }
-    let area = sheet.filter_area();
-    for row in 0..sheet.rows.len() {
-        // The first row of the area is its header.
-        let inside = area.is_some_and(|area| row > area.top && row < area.bottom);
-        let hide = inside
-            && hiding.iter().any(|(column, values)| {
-                !values.is_empty() && values.contains(&super::render::formatted(sheet, row, *column))
-            });
-        if sheet.rows[row].line.hidden_by_filter != hide {
-            sheet.row_mut(row).line.hidden_by_filter = hide;
-        }
-    }
-}
 
 /// `addNamedRange`. A name is taken for good until its range is deleted; case does not tell names apart.
 pub(super) fn add_named(book: &mut Spreadsheet, request: &Value, wording: Wording) -> Result<Value, String> {
@@ -257,13 +204,6 @@ pub(super) fn unmerge(book: &mut Spreadsheet, request: &Value) -> Result<Value, 
     check_protected(sheet, &area)?;
     sheet.merges.retain(|merge| !merge.intersects(&area));
     nothing()
-}
-
-/// The filter as the wire has it.
-pub(super) fn show_filter(area: &Area, rest: &Map<String, Value>) -> Value {
-    let mut shown = rest.clone();
-    shown.insert("range".to_owned(), grid_range(area));
-    Value::Object(shown)
 }
 
 /// Letters, digits and underscores, not starting with a digit and not like a cell's address.

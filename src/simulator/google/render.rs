@@ -3,11 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::a1::Area;
+use super::filters::{show_basic, show_view};
 use super::formula;
 use super::mask::Mask;
 use super::metadata;
 use super::model::{Cell, CellValue, Line, Location, Sheet, Spreadsheet};
-use super::ranges::{show_filter, show_named, show_protected};
+use super::ranges::{show_named, show_protected};
 use super::read::grid_range;
 use super::shown;
 
@@ -85,8 +86,9 @@ pub(super) fn is_date(sheet: &Sheet, row: usize, column: usize) -> bool {
 fn show_sheet(book: &Spreadsheet, sheet: &Sheet, index: usize, view: &View<'_>) -> Value {
     let mut shown = json!({ "properties": sheet_properties(sheet, index) });
     if let Some((area, rest)) = &sheet.filter {
-        shown["basicFilter"] = show_filter(area, rest);
+        shown["basicFilter"] = show_basic(area, rest);
     }
+    put_list(&mut shown, "filterViews", sheet.filter_views.iter().map(show_view).collect());
     put_list(&mut shown, "merges", sheet.merges.iter().map(grid_range).collect());
     put_list(&mut shown, "protectedRanges", sheet.protected.iter().map(show_protected).collect());
     put_list(&mut shown, "charts", sheet.charts.clone());

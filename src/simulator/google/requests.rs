@@ -6,7 +6,7 @@ use super::mask::Mask;
 use super::model::Spreadsheet;
 use super::read::{list, text};
 use super::refusal::Refusal;
-use super::{cells, dimensions, metadata, objects, ranges, sheets};
+use super::{cells, dimensions, filters, metadata, objects, ranges, sheets};
 
 /// Small differences between recordings of different years, which a client has to take either way.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,8 +63,12 @@ fn apply(book: &mut Spreadsheet, kind: &str, request: &Value, wording: Wording) 
         "moveDimension" => dimensions::relocate(book, request),
         "updateDimensionProperties" => dimensions::update(book, request),
         "autoResizeDimensions" => dimensions::auto_resize(book, request),
-        "setBasicFilter" => ranges::set_filter(book, request),
-        "clearBasicFilter" => ranges::clear_filter(book, request),
+        "setBasicFilter" => filters::set_basic(book, request),
+        "clearBasicFilter" => filters::clear_basic(book, request),
+        "addFilterView" => filters::add_view(book, request),
+        "updateFilterView" => filters::update_view(book, request),
+        "deleteFilterView" => filters::delete_view(book, request),
+        "duplicateFilterView" => filters::duplicate_view(book, request),
         "addNamedRange" => ranges::add_named(book, request, wording),
         "updateNamedRange" => ranges::update_named(book, request),
         "deleteNamedRange" => ranges::delete_named(book, request),

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::a1::Area;
 use super::model::{Location, Sheet, Spreadsheet};
 use super::read::{fields, index, int, text, tidy_colours};
 use super::render;
@@ -98,10 +99,13 @@ pub(super) fn update(book: &mut Spreadsheet, request: &Value) -> Result<Value, S
 fn forget_outside(book: &mut Spreadsheet, at: usize) {
     let sheet = &mut book.sheets[at];
     let (id, rows, columns) = (sheet.id, sheet.row_count, sheet.column_count);
-    if let Some((area, _)) = &mut sheet.filter {
+    let areas = sheet.filter.iter_mut().map(|(area, _)| area);
+    for area in areas.chain(sheet.filter_views.iter_mut().map(|view| &mut view.area)) {
         (area.bottom, area.right) = (area.bottom.min(rows), area.right.min(columns));
     }
-    sheet.filter.take_if(|(area, _)| area.top >= area.bottom || area.left >= area.right);
+    let gone = |area: &Area| area.top >= area.bottom || area.left >= area.right;
+    sheet.filter.take_if(|(area, _)| gone(area));
+    sheet.filter_views.retain(|view| !gone(&view.area));
     sheet.merges.retain(|area| area.bottom <= rows && area.right <= columns);
     book.metadata.retain(|entry| match entry.location {
         Location::Row(sheet, row) => sheet != id || row < rows,

@@ -424,6 +424,59 @@ fn a_filter_hides_rows_and_leaves_appended_ones_where_they_belong() {
 }
 
 #[test]
+fn a_filter_goes_along_with_its_columns_and_ends_with_them() {
+    let mut bench = Bench::new();
+    bench.batch(json!([write(0, 0, &[&["k", "v"], &["a", "1"], &["b", "2"]])])).unwrap();
+    bench.book().set_filter("Sheet1", 0, &["b"]);
+    bench.book().move_column("Sheet1", 0, 1);
+    bench.batch(json!([append(&[&["3", "b"], &["b", "c"]])])).unwrap();
+    let hidden = |bench: &mut Bench| (0..5).map(|row| bench.book().sheets[0].row_hidden(row)).collect::<Vec<_>>();
+    assert_eq!(hidden(&mut bench), [false, false, true, true, false]);
+    bench.book().delete_column("Sheet1", 1);
+    assert_eq!(hidden(&mut bench), [false; 5]);
+}
+
+#[test]
+fn a_filter_view_hides_and_sorts_only_for_who_looks_through_it() {
+    let mut bench = Bench::new();
+    let rows: &[&[&str]] = &[&["k", "v"], &["a", "1"], &["b", "2"], &["c", "3"]];
+    let view = json!({ "title": "mine", "filterViewId": 7,
+        "range": { "startRowIndex": 0, "endRowIndex": 4, "startColumnIndex": 0, "endColumnIndex": 2 },
+        "sortSpecs": [{ "dimensionIndex": 0, "sortOrder": "DESCENDING" }],
+        "filterSpecs": [{ "columnIndex": 1, "filterCriteria": { "hiddenValues": ["2"] } }] });
+    let add = json!({ "addFilterView": { "filter": view } });
+    let reply = bench.batch(json!([write(0, 0, rows), add])).unwrap();
+    assert_eq!(reply["replies"][1]["addFilterView"]["filter"]["filterViewId"], 7);
+    let seen = |bench: &mut Bench| bench.book().sheets[0].seen_through("mine").unwrap();
+    assert_eq!(seen(&mut bench), [3, 1]);
+    // Nobody else sees anything of it, and the API reads and appends as ever.
+    assert!((0..5).all(|row| !bench.book().sheets[0].row_hidden(row)));
+    bench.batch(json!([append(&[&["d", "2"]])])).unwrap();
+    assert_eq!(bench.rows(), ["k v", "a 1", "b 2", "c 3", "d 2"]);
+    assert_eq!(bench.get("/values/Sheet1!A:A")["values"], json!([["k"], ["a"], ["b"], ["c"], ["d"]]));
+    assert_eq!(seen(&mut bench), [3, 1], "its range ends before the new row");
+    // It follows rows and columns.
+    bench.book().insert_row("Sheet1", 2);
+    bench.book().move_column("Sheet1", 1, 0);
+    let shown = bench.get("?fields=sheets.filterViews")["sheets"][0]["filterViews"][0].clone();
+    assert_eq!((&shown["range"]["endRowIndex"], &shown["filterSpecs"][0]["columnIndex"]), (&json!(5), &json!(0)));
+    assert_eq!(seen(&mut bench), [4, 1, 2], "the blank row last");
+    // Ids are taken once, changes name their fields, and what is gone is gone.
+    let message = bench.refused(json!([add]));
+    assert!(message.ends_with("a filter view with that id already exists."), "{message}");
+    let change = json!({ "filter": { "filterViewId": 7, "title": "ours" }, "fields": "title" });
+    let copy = json!({ "duplicateFilterView": { "filterId": 7 } });
+    bench.batch(json!([{ "updateFilterView": change }, copy])).unwrap();
+    let titles: Vec<String> = bench.book().sheets[0].filter_views.iter().map(|view| view.title().to_owned()).collect();
+    assert_eq!(titles, ["ours", "Copy of ours"]);
+    bench.batch(json!([{ "deleteFilterView": { "filterId": 7 } }])).unwrap();
+    bench.refused(json!([{ "deleteFilterView": { "filterId": 7 } }]));
+    bench.book().delete_column("Sheet1", 0);
+    bench.book().delete_column("Sheet1", 0);
+    assert!(bench.book().sheets[0].filter_views.is_empty(), "it went with its columns");
+}
+
+#[test]
 fn limits_are_the_documented_ones() {
     let mut bench = Bench::new();
     let message = bench.refused(json!([write(0, 0, &[&["я".repeat(50_001).as_str()]])]));

@@ -232,7 +232,7 @@ pub(super) fn clear(book: &mut Spreadsheet, area: Area) -> Result<String, Refusa
             sheet.cell_mut(row, column).value = CellValue::Empty;
         }
     }
-    super::ranges::refresh_filter(sheet);
+    super::filters::refresh(sheet);
     Ok(show(&sheet.title, &area))
 }
 
@@ -334,7 +334,7 @@ fn write(book: &mut Spreadsheet, area: Area, anchor: bool, body: &Value, input: 
             );
         }
     }
-    super::ranges::refresh_filter(sheet);
+    super::filters::refresh(sheet);
     Ok((reach, written))
 }
 

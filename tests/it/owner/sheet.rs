@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bankfeed::config::{Order, Vanished};
-use bankfeed::simulator::google::{CellValue, Location, Sheet, Spreadsheet};
+use bankfeed::simulator::google::{Area, CellValue, Copied, Location, Sheet, Spreadsheet};
 use chrono::NaiveDate;
 
 use super::bank::Said;
@@ -34,6 +34,21 @@ pub struct View {
     doubled: Vec<String>,
 }
 
+/// The tab with our rows: the one that the note on it names, else the duplicate that took its place.
+fn ours(book: &Spreadsheet) -> Option<i64> {
+    notes(book).into_iter().max_by_key(|(is_original, _)| *is_original).map(|(_, sheet)| sheet)
+}
+
+/// Tabs with such a note, and whether it names that very tab.
+fn notes(book: &Spreadsheet) -> Vec<(bool, i64)> {
+    let notes = book.metadata().iter().filter(|entry| entry.key == "bankfeed.tab").filter_map(|entry| {
+        let note: serde_json::Value = serde_json::from_str(entry.value.as_deref().unwrap_or_default()).ok()?;
+        let here = entry.location.sheet()?;
+        Some((note["sheet"].as_i64() == Some(here), here))
+    });
+    notes.collect()
+}
+
 /// What the owner has set on the tab as a whole.
 #[derive(Debug, PartialEq)]
 pub struct Frame {
@@ -42,21 +57,24 @@ pub struct Frame {
     headers: Vec<String>,
     hidden_columns: Vec<usize>,
     filtered: bool,
+    views: Vec<String>,
 }
 
 impl View {
     fn new(book: &Spreadsheet) -> Option<View> {
-        let (mut places, mut doubled, mut tab) = (BTreeMap::new(), Vec::new(), None);
+        let (mut places, mut doubled, tab) = (BTreeMap::new(), Vec::new(), ours(book)?);
         for entry in book.metadata().iter().filter(|entry| entry.key == "bankfeed.column") {
             let note: serde_json::Value = serde_json::from_str(entry.value.as_deref().unwrap_or_default()).unwrap();
-            let Location::Column(sheet, index) = entry.location else { continue };
+            let Location::Column(_, index) = entry.location else { continue };
+            if entry.location.sheet() != Some(tab) {
+                continue;
+            }
             let field = note["field"].as_str().unwrap().to_owned();
             if places.insert(field.clone(), index).is_some() {
                 doubled.push(field);
             }
-            tab = Some(sheet);
         }
-        let tab = book.sheet(tab?)?.clone();
+        let tab = book.sheet(tab)?.clone();
         Some(View { title: tab.title.clone(), tab, places, doubled })
     }
 
@@ -87,6 +105,7 @@ impl View {
             headers: (0..self.tab.column_count).map(|at| self.text(0, at)).collect(),
             hidden_columns: hidden.collect(),
             filtered: self.tab.filter_area().is_some(),
+            views: self.tab.filter_views.iter().map(|view| view.title().to_owned()).collect(),
         }
     }
 }
@@ -164,6 +183,7 @@ impl Life<'_> {
                     names.iter().for_each(|name| book.delete_named_range(name));
                 }),
             },
+            20 if row % 3 == 2 => self.duplicate(&tab, column),
             20 => self.in_page("cuts the grid to what is used".into(), |book| book.trim(&tab)),
             21..24 => self.write(&view, row.max(1), column, &word),
             24 => self.empty(&view, row.max(1), column),
@@ -177,8 +197,52 @@ impl Life<'_> {
                     book.set_note(&tab, row.max(1), column, &word);
                 });
             }
+            27 => self.view_or_not(&view, place, row),
+            // What a filter does not cover stays where it is: an owner who sorts so leaves his own words behind.
+            28 => match view.tab.filter_area().filter(|area| (area.left, area.right) == (0, width)) {
+                Some(_) => self.in_page(format!("sorts by {field} through the filter"), |book| {
+                    book.sort_by_filter(&tab, place, row % 2 == 0);
+                }),
+                None => self.in_page("takes the filter off".into(), |book| book.clear_filter(&tab)),
+            },
+            29 => {
+                let area = Area { bottom: row.max(2), ..view.tab.whole() };
+                self.in_page(format!("filters {} rows by {field}", area.bottom), |book| {
+                    book.set_filter_over(&tab, area, place, &["КАФЕ", "EUR", "debit"]);
+                });
+            }
             _ => {}
         }
+    }
+
+    /// Duplicates the tab, with its metadata or without, and may go on with the duplicate instead.
+    fn duplicate(&mut self, tab: &str, column: usize) {
+        let notes = self.world.google.read(&self.world.spreadsheet, notes);
+        // A second one of a duplicate that has not been taken over would leave it open which is meant.
+        let is_original = notes.iter().any(|(is_original, _)| *is_original);
+        let copied = if column.is_multiple_of(2) && is_original { Copied::NewIds } else { Copied::No };
+        let instead = copied == Copied::NewIds && notes.len() == 1 && column.is_multiple_of(4);
+        self.in_page(format!("duplicates the tab, {copied:?}, goes on with it: {instead}"), |book| {
+            book.duplicate_tab(tab, copied);
+            if instead {
+                book.delete_tab(tab);
+            }
+        });
+    }
+
+    /// Makes a filter view of one of three names, changes it, or deletes it.
+    fn view_or_not(&mut self, view: &View, column: usize, row: usize) {
+        let (tab, name) = (view.title.as_str(), ["само моето", "Само EUR", "x"][row % 3]);
+        let whole = view.tab.whole();
+        let part = Area { top: row / 2, bottom: row / 2 + 3, left: column, right: column + 1, ..whole };
+        let area = if part.bottom <= whole.bottom && row.is_multiple_of(2) { part } else { whole };
+        let is_there = view.tab.filter_views.iter().any(|view| view.title() == name);
+        if is_there && column.is_multiple_of(2) {
+            return self.in_page(format!("deletes the view {name}"), |book| book.delete_filter_view(tab, name));
+        }
+        self.in_page(format!("looks through {name} at {area:?}"), |book| {
+            book.set_filter_view(tab, name, area, column, &["КАФЕ", "EUR"]);
+        });
     }
 
     /// Writes a word where none of the owner's is yet: his own last word there would be gone.
