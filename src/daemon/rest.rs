@@ -18,8 +18,9 @@ use super::{notify, stop_signal, watchdog};
 use crate::control;
 use crate::remote::Shutdown;
 
-/// How long the daemon stays awake with nothing to do, at least and at most.
-const SHORTEST: Duration = Duration::from_secs(1);
+/// How long the daemon stays awake with nothing to do, at least and at most. In the few milliseconds of falling asleep a
+/// stop signal ends it at once, without a word; people and scripts wait in whole seconds, so that hardly meets.
+const SHORTEST: Duration = Duration::from_millis(1_700);
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// What comes so soon is waited for awake.

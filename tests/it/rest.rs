@@ -58,10 +58,13 @@ impl Daemon {
 pub fn rests(process: u32) -> bool {
     let folder = |name: &str| std::fs::read_dir(format!("/proc/{process}/{name}")).unwrap().flatten();
     let mut open = folder("fd").filter_map(|entry| std::fs::read_link(entry.path()).ok());
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
-    let heeds = u64::from_str_radix(&caught, 16).unwrap() & (1 << 14) != 0;
-    heeds && folder("task").count() == 1 && !open.any(|file| file.to_string_lossy().contains("/store/"))
+    let heeds = || {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
+        u64::from_str_radix(&caught, 16).unwrap() & (1 << 14) != 0
+    };
+    // In this order: what it was before it rested heeded the signal too.
+    folder("task").count() == 1 && heeds() && !open.any(|file| file.to_string_lossy().contains("/store/"))
 }
 
 pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
