@@ -43,6 +43,9 @@ pub enum What {
     /// The row was found wrong, or under an older id: the bank's cells that differ (and the id) are written again, and
     /// of several rows with its id only the first stays. Never in the change log.
     Mend,
+    /// A write of another row may have hit this one, or one of this may have missed it: what was noted of it
+    /// ([`Destination::astray`]) is written once more. Never in the change log.
+    Astray,
 }
 
 /// One change to deliver.
@@ -96,6 +99,17 @@ pub enum Outcome {
         /// Hash found in the ledger.
         hash: u64,
     },
+}
+
+/// What a write by position hit in place of other rows, because they were moved in that instant, or missed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Astray {
+    /// Ids of rows to be offered as [`What::Astray`]; some may be of no row that was ever delivered.
+    pub rows: Vec<String>,
+    /// Ids of rows that were deleted in place of others.
+    pub gone: Vec<String>,
+    /// A write by position was carried out, and where it landed is not known.
+    pub unsure: bool,
 }
 
 /// Whether a batch whose answer was lost has been applied.
@@ -229,6 +243,21 @@ pub trait Destination: Send {
 
     /// Sends a batch; `items` are the ones it covers. A transient error means: outcome unknown.
     async fn deliver(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error>;
+
+    /// Whether rows are looked up and then written to where they were found. What the service itself finds by its id
+    /// cannot be missed.
+    fn writes_by_position(&self) -> bool {
+        false
+    }
+
+    /// What the batches delivered since it was last asked have hit in place of other rows, or missed.
+    fn astray(&mut self) -> Astray {
+        Astray::default()
+    }
+
+    /// Notes what a row has to be written once more of, when it is offered as [`What::Astray`]: cells of fields, whether
+    /// it is struck through, and that it should be gone.
+    fn note_astray(&mut self, _id: &str, _fields: &[Field], _struck: bool, _deleted: bool) {}
 
     /// Reads every row back, hidden ones too. May be called without [`Destination::open`]; writes nothing.
     async fn read_back(&mut self, reader: &mut dyn Reader) -> Result<(), Error>;

@@ -48,7 +48,7 @@ impl Serialize for Past<'_> {
             What::Vanished => "vanished",
             What::Reappeared => "reappeared",
             What::Enriched => "enriched",
-            What::PutBack | What::Mend => "repaired",
+            What::PutBack | What::Mend | What::Astray => "repaired",
         };
         map.serialize_entry("what", what)?;
         map.serialize_entry("before", &Json { transaction: &self.0.transaction, history: &[] })?;

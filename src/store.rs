@@ -50,7 +50,8 @@ pub use codec::{Part, StoredRow};
 use keys::{after, day_key, named, numbered, parse_day, parse_day_key, parse_number};
 pub use open::Proof;
 pub use records::{
-    Attention, DestinationState, Intent, Meta, NotifierState, Published, SourceState, StoredAccount, TabRules, Told,
+    Attention, DestinationState, Doubt, Intent, Meta, NotifierState, Published, SourceState, StoredAccount, TabRules,
+    Told,
 };
 pub use recover::{Recovered, recover};
 use write::Batch;

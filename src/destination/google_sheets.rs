@@ -5,6 +5,7 @@
 //! whatever the owner moved (`layout`); what is missing is created (`setup`). A steady cycle costs a token, one read, and
 //! one write per batch. It knows nothing of the store: what to send, and in which order, is the engine's affair.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -12,7 +13,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::readback::Reader;
-use super::{Batch, Destination, ID_MADE_AGAIN, Item, Outcome, OwnRules, Past, Settled, Summary, Verdict, What};
+use super::{
+    Astray, Batch, Destination, ID_MADE_AGAIN, Item, Outcome, OwnRules, Past, Settled, Summary, Verdict, What,
+};
 use crate::config;
 use crate::model::{Field, Language};
 use crate::remote::{Cause, Context, Error};
@@ -26,6 +29,7 @@ mod dashboard;
 mod delivery;
 mod enrich;
 mod errors;
+mod landing;
 mod layout;
 mod ledger;
 mod mend;
@@ -43,7 +47,9 @@ mod transport;
 pub mod user;
 
 use balances::{Balances, TabState};
+use delivery::Sent;
 use errors::Names;
+use landing::{Landing, Litter, Touched};
 use layout::Layout;
 use ledger::{Guards, Ledger};
 use rules_tab::RulesTab;
@@ -76,6 +82,9 @@ struct Memory {
     /// Cells of the spreadsheet when an answer said it last, empty ones included.
     #[serde(default)]
     cells: u64,
+    /// Rows that a write hit in place of others, or missed, and what of them has to be written once more.
+    #[serde(default)]
+    astray: BTreeMap<String, Touched>,
 }
 
 /// What is known of asking for the spreadsheet's size along with a write.
@@ -100,6 +109,8 @@ struct Prepared {
     first_blank: Option<u64>,
     at: Instant,
     sent: bool,
+    /// The rows it writes to by position.
+    landing: Landing,
     /// The balances it carries: where they stand in the body, and the state of their tab once they are written.
     beside: Option<(Range<usize>, TabState)>,
 }
@@ -136,6 +147,12 @@ pub struct GoogleSheets {
     tab_made_again: bool,
     /// Whether the spreadsheet's size can be asked for along with a write.
     measuring: Measuring,
+    /// The same of ids.
+    locating: Measuring,
+    /// What the latest writes by position hit in place of other rows, or missed.
+    astray: Astray,
+    /// Rows without an id among it.
+    litter: Vec<Litter>,
 }
 
 impl GoogleSheets {
@@ -167,6 +184,7 @@ impl GoogleSheets {
             id_made_again: old.id_made_again,
             unfilled,
             cells: old.cells,
+            astray: old.astray,
         };
         Ok(GoogleSheets {
             guards: Guards::new(&names.spreadsheet, name),
@@ -189,6 +207,9 @@ impl GoogleSheets {
             book: None,
             tab_made_again: false,
             measuring: Measuring::Unknown,
+            locating: Measuring::Unknown,
+            astray: Astray::default(),
+            litter: Vec::new(),
         })
     }
 }
@@ -203,6 +224,7 @@ impl Prepared {
             first_blank: None,
             at: Instant::now(),
             sent: false,
+            landing: Landing::default(),
             beside: None,
         }
     }
@@ -210,6 +232,11 @@ impl Prepared {
     fn is(&self, number: u64, hash: u64) -> bool {
         (self.number, self.hash) == (number, hash)
     }
+}
+
+/// Whether these items write to rows that are there.
+fn is_by_position(items: &[Item]) -> bool {
+    items.first().is_some_and(|item| item.what != What::New)
 }
 
 #[async_trait]
@@ -269,6 +296,7 @@ impl Destination for GoogleSheets {
         let known = self.ledger.as_ref().and_then(|(_, ledger)| ledger.applied(batch.number));
         if batch.body.is_empty() || known == Some(batch.hash) {
             self.ready().await?;
+            self.astray.unsure |= !batch.body.is_empty() && is_by_position(items);
             return Ok(Outcome::Done(self.verdicts(batch, items)));
         }
         let body = self.present_body(batch, items).await?;
@@ -276,15 +304,37 @@ impl Destination for GoogleSheets {
             prepared.sent = true;
         }
         match self.send(batch, body).await? {
-            Some(Outcome::Superseded { hash }) => {
+            Sent::Refused(Outcome::Superseded { hash }) => {
                 self.layout = None;
-                Ok(Outcome::Superseded { hash })
+                return Ok(Outcome::Superseded { hash });
             }
-            _ => {
+            Sent::Now(landed) => {
                 self.applied(batch);
-                Ok(Outcome::Done(self.verdicts(batch, items)))
+                self.straightened(items);
+                self.look_where_it_landed(batch, landed, items).await;
+            }
+            // When, and so where, is not known.
+            Sent::Before | Sent::Refused(_) => {
+                self.applied(batch);
+                self.astray.unsure |= is_by_position(items);
             }
         }
+        Ok(Outcome::Done(self.verdicts(batch, items)))
+    }
+
+    fn writes_by_position(&self) -> bool {
+        true
+    }
+
+    fn astray(&mut self) -> Astray {
+        std::mem::take(&mut self.astray)
+    }
+
+    fn note_astray(&mut self, id: &str, fields: &[Field], struck: bool, deleted: bool) {
+        let touched = self.memory.astray.entry(id.to_owned()).or_default();
+        touched.fields.extend(fields.iter().map(|field| field.key().into_owned()));
+        touched.struck |= struck;
+        touched.deleted |= deleted;
     }
 
     async fn read_back(&mut self, reader: &mut dyn Reader) -> Result<(), Error> {

@@ -181,6 +181,18 @@ pub struct Intent {
     /// Ids of its rows that had been set aside, as refused or as vanished: once it has arrived they are there.
     #[serde(default)]
     pub returning: Vec<String>,
+    /// Ids of its rows that are written to where they are.
+    #[serde(default)]
+    pub by_position: Vec<String>,
+}
+
+/// A batch that was applied to rows where they were thought to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doubt {
+    /// The watermark before it.
+    pub since: u64,
+    /// Its rows.
+    pub ids: Vec<String>,
 }
 
 /// When a destination was last told how things stand.
@@ -245,6 +257,10 @@ pub struct DestinationState {
     pub restoring: Vec<String>,
     /// Rows to set right at the next delivery.
     pub mending: Vec<String>,
+    /// Rows to write once more at the next delivery, because a write hit them in place of others, or missed them.
+    pub astray: Vec<String>,
+    /// Batches that were applied, and where they landed is not known.
+    pub doubts: Vec<Doubt>,
     /// The rules that the owner keeps there.
     pub rules: TabRules,
     /// What the owner should know of the place.
@@ -317,6 +333,8 @@ impl Default for DestinationState {
             noticed: Vec::new(),
             restoring: Vec::new(),
             mending: Vec::new(),
+            astray: Vec::new(),
+            doubts: Vec::new(),
             rules: TabRules::default(),
             notes: Vec::new(),
             memory: String::new(),

@@ -151,7 +151,7 @@ impl Writer<'_> {
         let vanished = match what {
             What::Vanished => true,
             What::Reappeared => false,
-            What::New | What::Changed | What::PutBack | What::Mend | What::Enriched => former.vanished,
+            What::New | What::Changed | What::PutBack | What::Mend | What::Astray | What::Enriched => former.vanished,
         };
         let hash = id_hash(&row.id);
         self.day(known.date, former.account)?.retain(|(of, _)| *of != hash);

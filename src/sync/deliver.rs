@@ -17,6 +17,7 @@ use crate::model::id_hash;
 use crate::remote::{Context, Error};
 use crate::store::{self, Attention, DestinationState};
 
+mod astray;
 mod backfill;
 mod offer;
 mod put_right;
@@ -112,7 +113,10 @@ impl<'a> Delivery<'a> {
 impl Delivery<'_> {
     async fn run(&mut self, context: Context) -> Result<(), Stop> {
         let first = self.look(1)?;
-        let repairs = !self.state.restoring.is_empty() || !self.state.mending.is_empty();
+        let repairs = !self.state.restoring.is_empty()
+            || !self.state.mending.is_empty()
+            || !self.state.astray.is_empty()
+            || !self.state.doubts.is_empty();
         if first.items.is_empty() && self.state.intents.is_empty() && !repairs {
             self.pass(first.examined, &first.withheld)?;
             let now = Utc::now();
@@ -163,6 +167,7 @@ impl Delivery<'_> {
             let through = if taken == ahead.items.len() { ahead.examined } else { ahead.items[taken - 1].seq };
             self.state.set_memory(&destination.memory());
             self.pass(through, &ahead.withheld)?;
+            self.straighten(destination).await?;
             if ahead.items.is_empty() {
                 break;
             }

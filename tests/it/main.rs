@@ -16,6 +16,7 @@ mod export;
 mod integrity;
 mod log;
 mod login;
+mod moved;
 mod notify;
 mod owner;
 mod rest;

@@ -21,8 +21,19 @@ pub(super) struct Envelope<'a> {
     pub layout: &'a Layout,
     pub ledger_entry: i32,
     pub number: u64,
-    /// The answer is to say how large the spreadsheet is then. Asked for by the last batch only: it is read nowhere before.
-    pub measured: bool,
+    /// What the answer is to say.
+    pub asks: Asks,
+}
+
+/// What the answer to a batch is to say beside that it was carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// No more.
+    Nothing,
+    /// How large the spreadsheet is then. Asked for by the last batch only: it is read nowhere before.
+    Size,
+    /// Which ids stand in this column then, from this row on.
+    Ids { column: u32, first: u32 },
 }
 
 impl Envelope<'_> {
@@ -36,9 +47,24 @@ impl Envelope<'_> {
         let (name, sheet) = (self.guards.name(self.number), self.layout.sheet);
         let mut out = Vec::with_capacity(work.len() + ENVELOPE);
         // Names of guards are letters, digits and underscores: nothing to escape.
-        let asked = if self.measured { MEASURED } else { "" };
+        // A range in an answer goes by a name, and the tab's may have changed: the guard names what is asked for. It is open
+        // below, so that it lies in the grid however many rows there are left.
+        let (asked, range) = match self.asks {
+            Asks::Nothing => (
+                String::new(),
+                r#""startRowIndex":0,"endRowIndex":1,"startColumnIndex":0,"endColumnIndex":1"#.to_owned(),
+            ),
+            Asks::Size => (
+                format!("{ALONG},"),
+                r#""startRowIndex":0,"endRowIndex":1,"startColumnIndex":0,"endColumnIndex":1"#.to_owned(),
+            ),
+            Asks::Ids { column, first } => (
+                format!(r#"{ALONG},{IDS}"responseRanges":["{name}"],"#),
+                format!(r#""startRowIndex":{first},"startColumnIndex":{column},"endColumnIndex":{}"#, column + 1),
+            ),
+        };
         let guard = format!(
-            r#"{{{asked}"requests":[{{"addNamedRange":{{"namedRange":{{"namedRangeId":"{name}","name":"{name}","range":{{"sheetId":{sheet},"startRowIndex":0,"endRowIndex":1,"startColumnIndex":0,"endColumnIndex":1}}}}}}}}"#
+            r#"{{{asked}"requests":[{{"addNamedRange":{{"namedRange":{{"namedRangeId":"{name}","name":"{name}","range":{{"sheetId":{sheet},{range}}}}}}}}}"#
         );
         out.extend_from_slice(guard.as_bytes());
         if !work.is_empty() {
@@ -72,12 +98,22 @@ impl Envelope<'_> {
 }
 
 /// First in a body, so that what is cut from its end leaves it alone.
-const MEASURED: &str = r#""includeSpreadsheetInResponse":true,"#;
+const ALONG: &str = r#""includeSpreadsheetInResponse":true"#;
+/// Then, where cells are asked for.
+const IDS: &str = r#""responseIncludeGridData":true,"#;
 
-/// The same batch without that, and by how many bytes it is shorter. `None`: it does not ask.
-pub(super) fn unmeasured(body: &[u8]) -> Option<(Vec<u8>, usize)> {
-    let rest = body.strip_prefix(b"{")?.strip_prefix(MEASURED.as_bytes())?;
-    Some(([b"{", rest].concat(), MEASURED.len()))
+/// Whether a batch asks for ids.
+pub(super) fn asks_for_ids(body: &[u8]) -> bool {
+    let rest = body.strip_prefix(b"{").and_then(|rest| rest.strip_prefix(ALONG.as_bytes()));
+    rest.and_then(|rest| rest.strip_prefix(b",")).is_some_and(|rest| rest.starts_with(IDS.as_bytes()))
+}
+
+/// The same batch that asks for nothing, and by how many bytes it is shorter. `None`: it does not ask.
+pub(super) fn unasking(body: &[u8]) -> Option<(Vec<u8>, usize)> {
+    const REQUESTS: &[u8] = br#""requests":["#;
+    let rest = body.strip_prefix(b"{").filter(|rest| rest.starts_with(ALONG.as_bytes()))?;
+    let length = rest.windows(REQUESTS.len()).position(|window| window == REQUESTS)?;
+    Some(([b"{", &rest[length..]].concat(), length))
 }
 
 const REMOVAL: &str = r#",{"deleteNamedRange":"#;
@@ -247,7 +283,7 @@ mod tests {
 
     fn body(cut: &Cut, layout: &Layout, order: Order, removed: &[u64]) -> (Vec<u8>, Value) {
         let guards = Guards::new("1AbC", "home");
-        let envelope = Envelope { guards: &guards, layout, ledger_entry: 5, number: 42, measured: true };
+        let envelope = Envelope { guards: &guards, layout, ledger_entry: 5, number: 42, asks: Asks::Size };
         let ledger = Ledger::default().next(42, cut.hash(), cut.rows(), 0, removed);
         let bytes = envelope.wrap(&cut.requests(layout, order, 4), &ledger, removed);
         let json = serde_json::from_slice(&bytes).unwrap();

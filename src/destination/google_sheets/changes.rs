@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::batch::{push, runs};
 use super::body::{MOST_BYTES, OwnerFormats, Rows, VALUE_ONLY, too_long, write_cell};
+use super::landing::Touch;
 use super::layout::{Layout, Place};
 use crate::config::{self, Updates, Vanished};
 use crate::destination::{Item, Verdict, What};
@@ -48,6 +49,8 @@ pub(super) struct Work {
     pub verdicts: Vec<Verdict>,
     /// Hash of what the items ask for; where rows are does not enter it.
     pub hash: u64,
+    /// The rows written to.
+    pub touches: Vec<Touch>,
 }
 
 /// The ids in the id column with their rows, counted from 0; of doubled ones the topmost.
@@ -64,8 +67,10 @@ pub(super) fn rows_by_id(column: &[Vec<serde_json::Value>]) -> HashMap<&str, u32
 impl<'a> Changes<'a> {
     /// The changes at the front of `items`.
     pub fn new(layout: &'a Layout, policy: &config::Rows, items: &'a [Item]) -> Changes<'a> {
-        let count =
-            items.iter().take_while(|item| !matches!(item.what, What::New | What::Mend | What::Enriched)).count();
+        let count = items
+            .iter()
+            .take_while(|item| !matches!(item.what, What::New | What::Mend | What::Enriched | What::Astray))
+            .count();
         let intents = items[..count].iter().map(|item| intent(layout, policy, item)).collect();
         Changes { layout, items: &items[..count], intents }
     }
@@ -98,12 +103,14 @@ impl<'a> Changes<'a> {
         let mut out = Vec::new();
         let (mut verdicts, mut deleted, mut hash) = (Vec::new(), BTreeSet::new(), Xxh3::new());
         let mut restored = Rows::new(self.layout, true, owner);
+        let mut touches = Vec::new();
         for (item, intent) in self.items.iter().zip(&self.intents) {
             if out.len() + restored.bytes().len() > MOST_BYTES * 9 / 10 {
                 break;
             }
             self.note(&mut hash, item, intent);
             let row = rows.get(item.transaction.row.id.as_str()).copied();
+            touches.extend(row.and_then(|row| touch(item, intent, row)));
             verdicts.push(match (intent, row) {
                 (Intent::Leave, _) => Verdict::Unchanged,
                 (Intent::Refuse(why), _) => Verdict::Rejected(why.clone()),
@@ -112,11 +119,11 @@ impl<'a> Changes<'a> {
                     Verdict::Updated
                 }
                 (Intent::Strike, Some(row)) => {
-                    self.strike(&mut out, true, row);
+                    strike(&mut out, self.layout, true, row);
                     Verdict::Updated
                 }
                 (Intent::Return(places), Some(row)) => {
-                    self.strike(&mut out, false, row);
+                    strike(&mut out, self.layout, false, row);
                     write_cells(&mut out, self.layout.sheet, &item.transaction, places, row);
                     Verdict::Updated
                 }
@@ -138,7 +145,7 @@ impl<'a> Changes<'a> {
         }
         delete_rows(&mut out, self.layout.sheet, &deleted);
         self.restore(&mut out, &restored);
-        Work { requests: out, verdicts, hash: hash.digest() }
+        Work { requests: out, verdicts, hash: hash.digest(), touches }
     }
 
     fn note(&self, hash: &mut Xxh3, item: &Item, intent: &Intent) {
@@ -150,20 +157,6 @@ impl<'a> Changes<'a> {
                 write_cell(&mut cells, &place.field, &place.field.value(&item.transaction), false);
             }
             hash.update(&cells);
-        }
-    }
-
-    fn strike(&self, out: &mut Vec<u8>, on: bool, row: u32) {
-        let (sheet, end) = (self.layout.sheet, row + 1);
-        let bank = self.layout.places.iter().filter(|place| !place.field.belongs_to_owner());
-        for (from, to) in runs(bank.map(|place| place.index)) {
-            comma(out);
-            push(
-                out,
-                format_args!(
-                    r#"{{"repeatCell":{{"range":{{"sheetId":{sheet},"startRowIndex":{row},"endRowIndex":{end},"startColumnIndex":{from},"endColumnIndex":{to}}},"cell":{{"userEnteredFormat":{{"textFormat":{{"strikethrough":{on}}}}}}},"fields":"userEnteredFormat.textFormat.strikethrough"}}}}"#
-                ),
-            );
         }
     }
 
@@ -179,8 +172,45 @@ impl<'a> Changes<'a> {
     }
 }
 
+/// The row that an item writes to.
+fn touch(item: &Item, intent: &Intent, row: u32) -> Option<Touch> {
+    let touch = |places: &[Place]| Touch::cells(row, &item.transaction.row.id, places);
+    match intent {
+        Intent::Leave | Intent::Refuse(_) => None,
+        Intent::Restore(places) if places.is_empty() => None,
+        Intent::Write(places) | Intent::Restore(places) => Some(touch(places)),
+        Intent::Strike => Some(Touch { struck: true, ..touch(&[]) }),
+        Intent::Return(places) => Some(Touch { struck: true, ..touch(places) }),
+        Intent::Delete => Some(Touch { deleted: true, ..touch(&[]) }),
+    }
+}
+
+/// Strikes the bank's cells of a row through, or no longer.
+pub(super) fn strike(out: &mut Vec<u8>, layout: &Layout, on: bool, row: u32) {
+    let (sheet, end) = (layout.sheet, row + 1);
+    let bank = layout.places.iter().filter(|place| !place.field.belongs_to_owner());
+    for (from, to) in runs(bank.map(|place| place.index)) {
+        comma(out);
+        push(
+            out,
+            format_args!(
+                r#"{{"repeatCell":{{"range":{{"sheetId":{sheet},"startRowIndex":{row},"endRowIndex":{end},"startColumnIndex":{from},"endColumnIndex":{to}}},"cell":{{"userEnteredFormat":{{"textFormat":{{"strikethrough":{on}}}}}}},"fields":"userEnteredFormat.textFormat.strikethrough"}}}}"#
+            ),
+        );
+    }
+}
+
 /// Writes these cells of a row.
 pub(super) fn write_cells(out: &mut Vec<u8>, sheet: i32, transaction: &Transaction, places: &[Place], row: u32) {
+    write_each(out, sheet, places, row, |out, field| write_cell(out, field, &field.value(transaction), false));
+}
+
+/// Empties these cells of a row.
+pub(super) fn write_nothing(out: &mut Vec<u8>, sheet: i32, places: &[Place], row: u32) {
+    write_each(out, sheet, places, row, |out, _| out.extend_from_slice(b"{}"));
+}
+
+fn write_each(out: &mut Vec<u8>, sheet: i32, places: &[Place], row: u32, cell: impl Fn(&mut Vec<u8>, &Field)) {
     for (from, to) in runs(places.iter().map(|place| place.index)) {
         comma(out);
         push(
@@ -193,7 +223,7 @@ pub(super) fn write_cells(out: &mut Vec<u8>, sheet: i32, transaction: &Transacti
             if place.index > from {
                 out.push(b',');
             }
-            write_cell(out, &place.field, &place.field.value(transaction), false);
+            cell(out, &place.field);
         }
         out.extend_from_slice(b"]}]}}");
     }
@@ -220,7 +250,7 @@ fn comma(out: &mut Vec<u8>) {
 
 fn intent(layout: &Layout, policy: &config::Rows, item: &Item) -> Intent {
     match (item.what, policy.vanished) {
-        (What::New | What::Mend | What::Enriched, _) => Intent::Leave,
+        (What::New | What::Mend | What::Enriched | What::Astray, _) => Intent::Leave,
         (What::Changed, _) => changed(layout, policy, item),
         (What::Vanished, Vanished::Ignore) => Intent::Leave,
         (What::Vanished, Vanished::Mark) => Intent::Strike,

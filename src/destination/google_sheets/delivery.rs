@@ -4,21 +4,33 @@ use std::time::{Duration, SystemTime};
 
 use hyper::body::Bytes;
 
-use super::batch::{Cut, Envelope, unmeasured, without_removals};
+use super::batch::{Asks, Cut, Envelope, asks_for_ids, unasking, without_removals};
 use super::body::{self, OwnerFormats};
 use super::changes::{Changes, rows_by_id};
+use super::landing::{Landed, Landing};
 use super::layout::Layout;
-use super::{GoogleSheets, MOST_ITEMS, Measuring, Prepared};
+use super::{GoogleSheets, MOST_ITEMS, Measuring, Prepared, is_by_position};
 use crate::destination::readback::id_text;
 use crate::destination::{Batch, Item, Outcome, Settled, Verdict, What};
 use crate::model::Field;
 use crate::remote::{Error, Kind};
 
-/// How old found positions of rows may be when they are written to.
-const POSITIONS_GOOD: Duration = Duration::from_secs(10);
+/// How old found positions of rows may be when they are written to. Whatever is moved in between is noticed after it, so
+/// this only has to keep that rare.
+const POSITIONS_GOOD: Duration = Duration::from_secs(2);
 
 /// The hash of a batch that only takes its number.
 const NOTHING: u64 = u64::from_be_bytes(*b"nothing.");
+
+/// What became of a batch.
+pub(super) enum Sent {
+    /// It was carried out, and this is where, if the answer says so.
+    Now(Option<Landed>),
+    /// It had been carried out before.
+    Before,
+    /// The number was taken.
+    Refused(Outcome),
+}
 
 impl GoogleSheets {
     /// The id column from its first row.
@@ -62,8 +74,8 @@ impl GoogleSheets {
             next.advance(items[..cut.taken].iter().map(|item| &item.transaction));
             let work = cut.requests(&layout, order, first_blank.unwrap_or_default());
             let beside = if last { self.balances_work(&layout).await? } else { None };
-            let (guards, measured) = (&self.guards, last && self.measuring != Measuring::Refused);
-            let envelope = Envelope { guards, layout: &layout, ledger_entry: entry, number, measured };
+            let asks = if last && self.measuring != Measuring::Refused { Asks::Size } else { Asks::Nothing };
+            let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number, asks };
             body = prepared.wrap(&envelope, &work, beside, &next, &removed);
             prepared.first_blank = first_blank.map(|first| first + rows);
             prepared.next = Some(next);
@@ -78,10 +90,17 @@ impl GoogleSheets {
 
     async fn cut_changes(&mut self, number: u64, items: &[Item], even_empty: bool) -> Result<Batch, Error> {
         let (layout, entry, ledger) = self.ready().await?;
-        let work = if items.first().is_some_and(|item| item.what == What::Mend) {
+        // First, so that nothing stands between the look at the rows and the write.
+        let beside = if items.len() < MOST_ITEMS { self.balances_work(&layout).await? } else { None };
+        let first = items.first().map(|item| item.what);
+        let (work, landing) = if first == Some(What::Mend) {
             self.mend(items).await?
-        } else if items.first().is_some_and(|item| item.what == What::Enriched) {
-            self.enrich(&layout, items).await?
+        } else if first == Some(What::Astray) {
+            self.straighten(&layout, items).await?
+        } else if first == Some(What::Enriched) {
+            let mut work = self.enrich(&layout, items).await?;
+            let touches = std::mem::take(&mut work.touches);
+            (work, Landing { touches, before: Vec::new() })
         } else {
             let policy = self.config.rows.clone();
             let changes = Changes::new(&layout, &policy, items);
@@ -89,7 +108,12 @@ impl GoogleSheets {
             let rows = rows_by_id(&column);
             let appends = changes.may_append(&rows);
             let owner = if appends { self.owner_formats(&layout).await? } else { OwnerFormats::default() };
-            changes.work(&rows, &owner)
+            let mut work = changes.work(&rows, &owner);
+            let mut landing = Landing { touches: std::mem::take(&mut work.touches), before: Vec::new() };
+            if landing.deletes() {
+                landing.before = Landed::column(column).ids;
+            }
+            (work, landing)
         };
         let mut prepared = Prepared::new(number, work.hash, work.verdicts.clone());
         let mut body = Vec::new();
@@ -99,11 +123,18 @@ impl GoogleSheets {
             // Rows that return were counted when they first came.
             let next = ledger.next(number, work.hash, 0, now, &removed);
             let last = items.len() < MOST_ITEMS && work.verdicts.len() == items.len();
-            let beside = if last { self.balances_work(&layout).await? } else { None };
-            let (guards, measured) = (&self.guards, last && self.measuring != Measuring::Refused);
-            let envelope = Envelope { guards, layout: &layout, ledger_entry: entry, number, measured };
+            let beside = beside.filter(|_| last);
+            let asks = match layout.places.iter().find(|place| place.field == Field::Id) {
+                Some(place) if !landing.touches.is_empty() && self.locating != Measuring::Refused => {
+                    Asks::Ids { column: place.index, first: landing.first() }
+                }
+                _ if last && self.measuring != Measuring::Refused => Asks::Size,
+                _ => Asks::Nothing,
+            };
+            let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number, asks };
             body = prepared.wrap(&envelope, &work.requests, beside, &next, &removed);
             prepared.next = Some(next);
+            prepared.landing = landing;
         }
         self.prepared = Some(prepared);
         Ok(Batch { number, taken: work.verdicts.len(), hash: work.hash, body })
@@ -146,13 +177,16 @@ impl GoogleSheets {
         if items.first().is_some_and(|item| matches!(item.what, What::Mend | What::Enriched)) {
             return vec![Verdict::Updated; items.len()];
         }
+        if items.first().is_some_and(|item| item.what == What::Astray) {
+            return vec![Verdict::Unchanged; items.len()];
+        }
         Changes::new(layout, &self.config.rows, items).presumed()
     }
 
     /// The body to send now. Rows may have moved since their positions were read: then they are read again. Number and
     /// hash stay, so whichever version arrives first is the only one.
     pub(super) async fn present_body(&mut self, batch: &Batch, items: &[Item]) -> Result<Vec<u8>, Error> {
-        let by_position = items.first().is_some_and(|item| item.what != What::New);
+        let by_position = is_by_position(items);
         let prepared = self.prepared.as_ref().filter(|prepared| prepared.is(batch.number, batch.hash));
         let good = prepared.is_some_and(|prepared| !prepared.sent && prepared.at.elapsed() < POSITIONS_GOOD);
         if !by_position || good {
@@ -168,30 +202,36 @@ impl GoogleSheets {
     }
 
     /// Sends a guarded body. Should it be refused, the ledger says whether the guard was the reason: its sentence is
-    /// known, but that another one comes first is not impossible, and reading once settles it. `None`: it was applied.
-    pub(super) async fn send(&mut self, batch: &Batch, body: Vec<u8>) -> Result<Option<Outcome>, Error> {
+    /// known, but that another one comes first is not impossible, and reading once settles it.
+    pub(super) async fn send(&mut self, batch: &Batch, body: Vec<u8>) -> Result<Sent, Error> {
         let mut body = Bytes::from(body);
+        let asked_for_ids = asks_for_ids(&body);
         let mut beside = self.beside(batch);
         let mut without = false;
         loop {
-            let Err(failure) = self.transport().await?.send(body.clone()).await else {
-                if without {
-                    self.measuring = Measuring::Refused;
+            let failure = match self.transport().await?.send(body.clone()).await {
+                Ok(landed) => {
+                    if without {
+                        *self.asking(asked_for_ids) = Measuring::Refused;
+                    }
+                    return Ok(Sent::Now(landed));
                 }
-                return Ok(None);
+                Err(failure) => failure,
             };
             let Some(message) = &failure.refused else { return Err(failure.error) };
             if self.guards.refused(batch.number, message) {
-                return self.superseded_or_done(batch).await.map(Some);
+                return self.superseded_or_done(batch).await.map(Sent::Refused);
             }
-            // That the size may be asked for along with a write is published and was never seen. No row is to blame for it,
+            // That size or ids may be asked for along with a write is published and was never seen. No row is to blame for it,
             // and a refusal that names one of the requests does not mean it.
+            let refused = failure.error.kind == Kind::Rejected
+                || (asked_for_ids && message.to_ascii_lowercase().contains("unable to parse range"));
             if without {
-                (self.measuring, without) = (Measuring::Blameless, false);
-            } else if self.measuring == Measuring::Unknown
-                && failure.error.kind == Kind::Rejected
+                (*self.asking(asked_for_ids), without) = (Measuring::Blameless, false);
+            } else if *self.asking(asked_for_ids) == Measuring::Unknown
+                && refused
                 && !message.contains("requests[")
-                && let Some((plain, shorter)) = unmeasured(&body)
+                && let Some((plain, shorter)) = unasking(&body)
             {
                 beside = beside.map(|span| span.start - shorter..span.end - shorter);
                 (body, without) = (plain.into(), true);
@@ -211,10 +251,14 @@ impl GoogleSheets {
             let ledger = self.read_ledger().await?;
             return match ledger.settle(batch.number, batch.hash) {
                 Settled::NotApplied => Err(failure.error),
-                Settled::Applied => Ok(None),
-                Settled::Superseded { hash } => Ok(Some(Outcome::Superseded { hash })),
+                Settled::Applied => Ok(Sent::Before),
+                Settled::Superseded { hash } => Ok(Sent::Refused(Outcome::Superseded { hash })),
             };
         }
+    }
+
+    fn asking(&mut self, for_ids: bool) -> &mut Measuring {
+        if for_ids { &mut self.locating } else { &mut self.measuring }
     }
 
     /// Guard and ledger without rows between them.
@@ -227,14 +271,14 @@ impl GoogleSheets {
         let now = unix_now();
         let removed = ledger.removable(number, now);
         let next = ledger.next(number, NOTHING, 0, now, &removed);
-        let (guards, measured) = (&self.guards, false);
-        let envelope = Envelope { guards, layout: &layout, ledger_entry: entry, number, measured };
+        let asks = Asks::Nothing;
+        let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number, asks };
         let body = envelope.wrap(&[], &next, &removed);
         let batch = Batch { number, taken: 0, hash: NOTHING, body: Vec::new() };
         // Whatever comes of it, what was known of the ledger is old.
         self.ledger = None;
         match self.send(&batch, body).await? {
-            Some(Outcome::Superseded { hash }) => Ok(taken_by(hash)),
+            Sent::Refused(Outcome::Superseded { hash }) => Ok(taken_by(hash)),
             _ => {
                 self.memory.floor = self.memory.floor.max(number);
                 Ok(None)

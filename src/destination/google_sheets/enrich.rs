@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::GoogleSheets;
 use super::body::{MOST_BYTES, write_cell};
 use super::changes::{Work, rows_by_id, write_cells};
+use super::landing::Touch;
 use super::layout::{Layout, Place};
 use crate::destination::{Item, Verdict, What};
 use crate::model::{Field, Value};
@@ -74,7 +75,7 @@ impl GoogleSheets {
     }
 
     /// The owner is moving things at this very moment: another look, a little later.
-    fn moved(&mut self) -> Error {
+    pub(super) fn moved(&mut self) -> Error {
         self.layout = None;
         Error::unavailable(self.names.say("rows or columns were moved while they were looked at"))
     }
@@ -93,7 +94,7 @@ fn was_empty(item: &Item, field: &Field) -> bool {
 
 /// Pure: from what was seen to the requests.
 fn work(layout: &Layout, items: &[Item], rows: &HashMap<&str, u32>, seen: &Seen) -> Work {
-    let (mut out, mut verdicts, mut hash) = (Vec::new(), Vec::new(), Xxh3::new());
+    let (mut out, mut verdicts, mut hash, mut touches) = (Vec::new(), Vec::new(), Xxh3::new(), Vec::new());
     for item in items {
         if out.len() > MOST_BYTES * 9 / 10 {
             break;
@@ -108,11 +109,16 @@ fn work(layout: &Layout, items: &[Item], rows: &HashMap<&str, u32>, seen: &Seen)
                 let open = |place: &Place| !was_empty(item, &place.field) || seen.is_empty(&place.field, *row);
                 let open: Vec<Place> = asked.into_iter().filter(open).collect();
                 write_cells(&mut out, layout.sheet, &item.transaction, &open, *row);
-                if open.is_empty() { Verdict::Unchanged } else { Verdict::Updated }
+                if open.is_empty() {
+                    Verdict::Unchanged
+                } else {
+                    touches.push(Touch::cells(*row, &item.transaction.row.id, &open));
+                    Verdict::Updated
+                }
             }
         });
     }
-    Work { requests: out, verdicts, hash: hash.digest() }
+    Work { requests: out, verdicts, hash: hash.digest(), touches }
 }
 
 /// What the item asks for, wherever its row is and whatever is in it.

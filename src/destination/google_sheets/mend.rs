@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::GoogleSheets;
 use super::body::{MOST_BYTES, too_long, write_cell};
 use super::changes::{Work, delete_rows, write_cells};
+use super::landing::{Landing, Touch};
 use super::layout::{Layout, Place};
 use crate::destination::readback::{Cell, Shown};
 use crate::destination::{Item, Verdict, What};
@@ -22,26 +23,34 @@ type Rows = HashMap<String, Vec<(u32, Vec<Cell>)>>;
 
 impl GoogleSheets {
     /// The requests that set the rows of these items right, from a fresh look.
-    pub(super) async fn mend(&mut self, items: &[Item]) -> Result<Work, Error> {
+    pub(super) async fn mend(&mut self, items: &[Item]) -> Result<(Work, Landing), Error> {
         let Some(columns) = self.columns().await? else {
             return Err(Error::unavailable(self.names.say("the tab was removed while it was in use")));
         };
         let wanted = items.iter().take_while(|item| item.what == What::Mend).map(|item| &item.transaction.row.id);
         let wanted: HashSet<String> = wanted.flat_map(|id| aliases(id).into_iter().chain([id.clone()])).collect();
         let values = self.column_values(&columns).await?;
-        let mut rows = Rows::new();
+        let (mut rows, mut before) = (Rows::new(), Vec::new());
         self.each_row(&columns, &values, |row, id, cells| {
+            before.resize(before.len().max(row as usize + 1), None);
+            before[row as usize] = Some(id.clone());
             if wanted.contains(&id) {
                 rows.entry(id).or_default().push((row, cells()));
             }
         })?;
-        Ok(work(&columns.layout, &columns.shown(), items, rows))
+        let mut work = work(&columns.layout, &columns.shown(), items, rows);
+        let touches = std::mem::take(&mut work.touches);
+        if !touches.iter().any(|touch| touch.deleted) {
+            before.clear();
+        }
+        Ok((work, Landing { touches, before }))
     }
 }
 
 /// Pure: from the rows found to the requests.
 fn work(layout: &Layout, shown: &Shown, items: &[Item], mut rows: Rows) -> Work {
     let (mut out, mut verdicts, mut surplus, mut hash) = (Vec::new(), Vec::new(), BTreeSet::new(), Xxh3::new());
+    let mut touches = Vec::new();
     for item in items.iter().take_while(|item| item.what == What::Mend) {
         if out.len() > MOST_BYTES * 9 / 10 {
             break;
@@ -68,12 +77,18 @@ fn work(layout: &Layout, shown: &Shown, items: &[Item], mut rows: Rows) -> Work 
             .cloned()
             .collect();
         write_cells(&mut out, layout.sheet, &item.transaction, &places, *row);
-        surplus.extend(found[1..].iter().map(|(row, _)| *row));
+        if !places.is_empty() {
+            touches.push(Touch::cells(*row, id, &places));
+        }
+        for (row, _) in &found[1..] {
+            surplus.insert(*row);
+            touches.push(Touch { deleted: true, ..Touch::cells(*row, id, &[]) });
+        }
         let idle = places.is_empty() && found.len() == 1;
         verdicts.push(if idle { Verdict::Unchanged } else { Verdict::Updated });
     }
     delete_rows(&mut out, layout.sheet, &surplus);
-    Work { requests: out, verdicts, hash: hash.digest() }
+    Work { requests: out, verdicts, hash: hash.digest(), touches }
 }
 
 /// The topmost row under an older form of this id. Each row serves once: a bare number might be claimed by two accounts.

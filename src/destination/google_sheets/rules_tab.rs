@@ -163,7 +163,7 @@ impl GoogleSheets {
             let note = Note { destination: self.names.destination.clone(), title: wanted.to_owned(), sheet };
             let body = json!({ "requests": creation(&note, &title, self.config.rows.language) }).to_string();
             let error = match self.transport().await?.send(Bytes::from(body)).await {
-                Ok(()) => return Ok(OwnRules::default()),
+                Ok(_) => return Ok(OwnRules::default()),
                 Err(Failure { error, refused: Some(_) }) => {
                     refused += 1;
                     error

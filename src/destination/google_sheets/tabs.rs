@@ -8,7 +8,7 @@ use hyper::body::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::balances::{Balances, Page, Sheetwise, TabState, separator, told};
-use super::batch::Envelope;
+use super::batch::{Asks, Envelope};
 use super::dashboard;
 use super::layout::{Found, Layout};
 use super::ledger::Ledger;
@@ -193,8 +193,8 @@ impl GoogleSheets {
         let now = super::delivery::unix_now();
         let removed = ledger.removable(number, now);
         let next = ledger.next(number, hash, 0, now, &removed);
-        let measured = self.measuring != Measuring::Refused && refused == 0;
-        let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number, measured };
+        let asks = if self.measuring != Measuring::Refused && refused == 0 { Asks::Size } else { Asks::Nothing };
+        let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number, asks };
         let body = envelope.wrap(&requests, &next, &removed);
         let mut prepared = Prepared::new(number, hash, Vec::new());
         (prepared.next, prepared.beside) = (Some(next), Some((0..0, state)));
@@ -310,7 +310,7 @@ impl GoogleSheets {
             whole,
         };
         let body = serde_json::json!({ "requests": plan.requests() }).to_string();
-        self.transport().await?.send(Bytes::from(body)).await
+        self.transport().await?.send(Bytes::from(body)).await.map(|_| ())
     }
 
     /// The currency most accounts have.

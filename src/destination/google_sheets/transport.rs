@@ -19,7 +19,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::auth::{self, Connector, SCOPE, Tokens};
+use super::batch::asks_for_ids;
 use super::errors::{Asked, Names, Said, refused};
+use super::landing::{Landed, read_ids};
 use super::pace::Pace;
 use super::user::User;
 use crate::config;
@@ -213,7 +215,7 @@ impl Transport {
     }
 
     /// Sends a batch whose body is written already.
-    pub async fn send(&self, body: Bytes) -> Result<(), Failure> {
+    pub async fn send(&self, body: Bytes) -> Result<Option<Landed>, Failure> {
         #[derive(Deserialize)]
         struct Answer {
             #[serde(rename = "replies")]
@@ -221,9 +223,14 @@ impl Transport {
             #[serde(rename = "updatedSpreadsheet")]
             updated: Option<serde_json::Value>,
         }
-        // Of the spreadsheet, where the body asks for it at all, no more than its size.
-        const METHOD: &str = ":batchUpdate?alt=json&fields=replies,updatedSpreadsheet.sheets.properties(sheetId,gridProperties(rowCount,columnCount))";
-        let answer = self.post(Asked::Write, METHOD, body).await?;
+        // Of the spreadsheet, where the body asks for it at all, no more than its size, or the ids it asks for.
+        const SIZE: &str = ":batchUpdate?alt=json&fields=replies,updatedSpreadsheet.sheets.properties(sheetId,gridProperties(rowCount,columnCount))";
+        const IDS: &str = ":batchUpdate?alt=json&prettyPrint=false&fields=replies,updatedSpreadsheet.sheets.data(startRow,rowData.values.effectiveValue(stringValue,numberValue))";
+        if asks_for_ids(&body) {
+            let answer = self.post(Asked::Write, IDS, body).await?;
+            return read_ids(&answer).map_err(|_| self.cut().into());
+        }
+        let answer = self.post(Asked::Write, SIZE, body).await?;
         match serde_json::from_slice::<Answer>(&answer) {
             Ok(answer) => {
                 // Should it look otherwise than promised, the write was applied all the same.
@@ -231,11 +238,15 @@ impl Transport {
                 if cells > 0 {
                     self.cells.store(cells, Ordering::Relaxed);
                 }
-                Ok(())
+                Ok(None)
             }
-            // A 200 says that the write was applied, but a body that is cut or foreign proves nothing: settle it.
-            Err(_) => Err(Error::unavailable(self.names.say("the answer to a write cannot be read")).into()),
+            Err(_) => Err(self.cut().into()),
         }
+    }
+
+    /// A 200 says that the write was applied, but a body that is cut or foreign proves nothing: settle it.
+    fn cut(&self) -> Error {
+        Error::unavailable(self.names.say("the answer to a write cannot be read"))
     }
 
     /// Cells of the spreadsheet, empty ones included, where an answer has said it.

@@ -31,6 +31,13 @@ impl Spreadsheet {
         shift(self, id, Axis::Columns, Shift::Move { start: from, end: from + 1, to }, false);
     }
 
+    /// Drags a row so that it ends up at index `to`.
+    pub fn move_row(&mut self, title: &str, from: usize, to: usize) {
+        let id = self.known(title).id;
+        let to = if to > from { to + 1 } else { to };
+        shift(self, id, Axis::Rows, Shift::Move { start: from, end: from + 1, to }, false);
+    }
+
     /// Deletes a column.
     pub fn delete_column(&mut self, title: &str, at: usize) {
         let id = self.known(title).id;

@@ -156,15 +156,16 @@ impl Delivery<'_> {
 
     /// Does what is noted to be put back and to be mended.
     pub(super) async fn put_right(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
-        if self.state.restoring.is_empty() && self.state.mending.is_empty() {
+        self.straighten(destination).await?;
+        if self.state.mending.is_empty() {
             return Ok(());
         }
         let numbers = self.engine.store.numbers()?;
-        self.put_back(destination, &numbers).await?;
-        self.mend(destination, &numbers).await
+        self.mend(destination, &numbers).await?;
+        self.straighten(destination).await
     }
 
-    async fn put_back(&mut self, destination: &mut dyn Destination, numbers: &Numbers) -> Result<(), Stop> {
+    pub(super) async fn put_back(&mut self, destination: &mut dyn Destination, numbers: &Numbers) -> Result<(), Stop> {
         let policy = self.config.rows().vanished;
         while !self.state.restoring.is_empty() {
             let ids = front(&self.state.restoring, destination.batch_limit());
@@ -266,7 +267,7 @@ impl Delivery<'_> {
 }
 
 /// An item that stands nowhere in the change log.
-fn item(what: What, transaction: Transaction) -> Item {
+pub(super) fn item(what: What, transaction: Transaction) -> Item {
     Item { seq: 0, what, transaction, previous: None }
 }
 
@@ -275,7 +276,7 @@ fn front(ids: &[String], most: usize) -> Vec<String> {
 }
 
 /// Adds what is not there yet.
-fn add(list: &mut Vec<String>, more: impl Iterator<Item = String>) {
+pub(super) fn add(list: &mut Vec<String>, more: impl Iterator<Item = String>) {
     let mut known: HashSet<String> = list.iter().cloned().collect();
     list.extend(more.filter(|id| known.insert(id.clone())));
 }

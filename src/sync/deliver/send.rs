@@ -1,5 +1,6 @@
 //! A batch on its way: noted before it is sent, settled after a lost answer, and what becomes of its rows.
 
+use super::astray::by_position;
 use super::{Delivery, Stop};
 use crate::destination::{self, Batch, Destination, Item, Settled, Verdict, What};
 use crate::remote::{Error, Kind};
@@ -56,7 +57,7 @@ impl Delivery<'_> {
         self.note_outgrown(items);
         if !batch.body.is_empty() {
             self.state.intents.retain(|old| old.number == batch.number && old.hash != batch.hash);
-            self.state.intents.push(self.intent(batch, items));
+            self.state.intents.push(self.intent(batch, items, by_position(destination, items)));
             // What the destination found or made must be known to whoever finds the batch.
             self.state.set_memory(&destination.memory());
             self.save()?;
@@ -67,6 +68,7 @@ impl Delivery<'_> {
             let error = match destination.deliver(batch, items).await {
                 Ok(destination::Outcome::Done(verdicts)) => {
                     self.acknowledge(batch);
+                    self.note_astray(destination, items);
                     return Ok(Some(verdicts));
                 }
                 Ok(destination::Outcome::Superseded { hash }) => {
@@ -83,6 +85,7 @@ impl Delivery<'_> {
             match destination.settle(batch.number, batch.hash).await {
                 Ok(Settled::Applied) => {
                     self.acknowledge(batch);
+                    self.note_doubt(self.state.watermark, by_position(destination, items));
                     return Ok(Some(items.iter().map(applied).collect()));
                 }
                 Ok(Settled::NotApplied) => {}
@@ -109,11 +112,11 @@ impl Delivery<'_> {
         }
     }
 
-    fn intent(&self, batch: &Batch, items: &[Item]) -> Intent {
+    fn intent(&self, batch: &Batch, items: &[Item], by_position: Vec<String>) -> Intent {
         let set_aside = |id: &&String| self.state.rejected.contains_key(*id) || self.state.withheld.contains(*id);
         let returning = items.iter().map(|item| &item.transaction.row.id).filter(set_aside).cloned().collect();
         let through = items.last().map_or(0, |item| item.seq);
-        Intent { number: batch.number, hash: batch.hash, through, returning }
+        Intent { number: batch.number, hash: batch.hash, through, returning, by_position }
     }
 
     /// Waits before another try, or gives the error back where trying again is pointless.
@@ -171,6 +174,7 @@ impl Delivery<'_> {
         let ours = self.state.intents.iter().find(|intent| intent.number == number && intent.hash == hash).cloned();
         match ours {
             Some(ours) => {
+                self.note_doubt(self.state.watermark, ours.by_position);
                 self.state.watermark = self.state.watermark.max(ours.through);
                 self.state.rejected.retain(|id, _| !ours.returning.contains(id));
                 self.state.withheld.retain(|id| !ours.returning.contains(id));
@@ -207,9 +211,9 @@ impl Delivery<'_> {
                     }
                 }
                 // The row is there, and stays as it is: no reason to deliver it as a new one later.
-                Verdict::Rejected(reason) if item.what == What::Enriched => {
+                Verdict::Rejected(reason) if matches!(item.what, What::Enriched | What::Astray) => {
                     self.report.rejected += 1;
-                    tracing::warn!("{}: what rules give {id} is refused: {reason}", self.config.name);
+                    tracing::warn!("{}: what was to be written to {id} is refused: {reason}", self.config.name);
                 }
                 Verdict::Rejected(reason) => {
                     self.report.rejected += 1;
@@ -225,5 +229,6 @@ fn applied(item: &Item) -> Verdict {
     match item.what {
         What::New | What::PutBack => Verdict::Appended,
         What::Changed | What::Vanished | What::Reappeared | What::Mend | What::Enriched => Verdict::Updated,
+        What::Astray => Verdict::Unchanged,
     }
 }

@@ -1,0 +1,488 @@
+//! Where a write by position has landed, and what follows where the owner moved rows in the instant before it.
+//!
+//! Rows are looked up by id and written by position, and between the two the owner may sort, insert or delete. A batch is
+//! carried out at one instant, so the id column in its own answer is exactly what its positions meant. Comparing is pure;
+//! rows that were hit or missed are written once more, found by their ids ([`What::Astray`]), in a batch that is compared
+//! like any other.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::GoogleSheets;
+use super::body;
+use super::changes::{Work, delete_rows, rows_by_id, strike, write_cells, write_nothing};
+use super::layout::{Layout, Place};
+use crate::config::Vanished;
+use crate::destination::readback::{Cell, agrees, id_text};
+use crate::destination::{Batch, Item, Verdict, What};
+use crate::model::Field;
+use crate::remote::Error;
+
+/// How long the place of a row without an id is believed.
+const PLACES_GOOD: Duration = Duration::from_secs(60);
+
+/// A row that a batch writes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Touch {
+    /// Where it is expected before anything of the batch is carried out.
+    pub row: u32,
+    /// The id there, once it is carried out; empty: none.
+    pub id: String,
+    /// Whose cells are written.
+    pub fields: Vec<Field>,
+    /// It is struck through, or no longer.
+    pub struck: bool,
+    /// It is deleted.
+    pub deleted: bool,
+}
+
+impl Touch {
+    /// Cells of a row are written.
+    pub fn cells(row: u32, id: &str, places: &[Place]) -> Touch {
+        let fields = places.iter().map(|place| place.field.clone()).collect();
+        Touch { row, id: id.to_owned(), fields, struck: false, deleted: false }
+    }
+}
+
+/// The ids in the id column from row `first` on, as an answer has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Landed {
+    pub first: usize,
+    pub ids: Vec<Option<String>>,
+}
+
+/// The ids in the answer to a write that asks for them; `None`: they are not in it.
+pub(super) fn read_ids(answer: &[u8]) -> Result<Option<Landed>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(rename = "replies")]
+        _replies: Vec<IgnoredAny>,
+        #[serde(rename = "updatedSpreadsheet")]
+        updated: Option<Updated>,
+    }
+    #[derive(Deserialize)]
+    struct Updated {
+        #[serde(default)]
+        sheets: Vec<Tab>,
+    }
+    #[derive(Deserialize)]
+    struct Tab {
+        #[serde(default)]
+        data: Vec<Grid>,
+    }
+    #[derive(Deserialize)]
+    struct Grid {
+        #[serde(default, rename = "startRow")]
+        first: usize,
+        #[serde(default, rename = "rowData")]
+        rows: Vec<Row>,
+    }
+    #[derive(Deserialize)]
+    struct Row {
+        #[serde(default)]
+        values: Vec<Shown>,
+    }
+    #[derive(Default, Deserialize)]
+    struct Shown {
+        #[serde(default, rename = "effectiveValue")]
+        value: Value,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Value {
+        string_value: Option<String>,
+        number_value: Option<serde_json::Number>,
+    }
+    let answer: Answer = serde_json::from_slice(answer)?;
+    let grid = answer.updated.into_iter().flat_map(|updated| updated.sheets).flat_map(|tab| tab.data).next();
+    let id = |row: Row| {
+        let value = row.values.into_iter().next()?.value;
+        let number = value.number_value.map(serde_json::Value::Number);
+        id_text(&value.string_value.map(serde_json::Value::String).or(number)?)
+    };
+    Ok(grid.map(|grid| Landed { first: grid.first, ids: grid.rows.into_iter().map(id).collect() }))
+}
+
+impl Landed {
+    /// From the id column as it is read.
+    pub fn column(column: Vec<Vec<serde_json::Value>>) -> Landed {
+        let id = |cells: Vec<serde_json::Value>| cells.first().and_then(id_text);
+        Landed { first: 0, ids: column.into_iter().map(id).collect() }
+    }
+
+    fn at(&self, row: u32) -> Option<&str> {
+        self.ids.get((row as usize).checked_sub(self.first)?)?.as_deref()
+    }
+}
+
+/// What a batch expects of the sheet.
+#[derive(Default)]
+pub(super) struct Landing {
+    pub touches: Vec<Touch>,
+    /// The id column before, where rows are deleted.
+    pub before: Vec<Option<String>>,
+}
+
+/// What is noted of a row that has to be written once more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Touched {
+    /// Keys of the fields whose cells were written, or should have been.
+    pub fields: BTreeSet<String>,
+    /// The same of being struck through.
+    #[serde(default)]
+    pub struck: bool,
+    /// It should be gone.
+    #[serde(default)]
+    pub deleted: bool,
+}
+
+/// A row without an id that was written to.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Litter {
+    row: u32,
+    cells: Vec<(Field, Cell)>,
+    at: Instant,
+}
+
+/// Where a batch went instead.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Strays {
+    rows: BTreeMap<String, Touched>,
+    /// Rows without an id that were written to, with the touch that did.
+    blank: Vec<(u32, usize)>,
+    /// Rows deleted in place of others.
+    gone: Vec<String>,
+}
+
+impl Strays {
+    fn touch(&mut self, id: &str, touch: &Touch) {
+        let touched = self.rows.entry(id.to_owned()).or_default();
+        touched.fields.extend(touch.fields.iter().map(|field| field.key().into_owned()));
+        touched.struck |= touch.struck;
+    }
+}
+
+impl Landing {
+    /// The first row whose id the answer has to tell.
+    pub fn first(&self) -> u32 {
+        if self.deletes() { 0 } else { self.touches.iter().map(|touch| touch.row).min().unwrap_or_default() }
+    }
+
+    pub fn deletes(&self) -> bool {
+        self.touches.iter().any(|touch| touch.deleted)
+    }
+
+    fn compare(&self, landed: &Landed) -> Strays {
+        let deleted: Vec<u32> = self.touches.iter().filter(|touch| touch.deleted).map(|touch| touch.row).collect();
+        let deleted: BTreeSet<u32> = deleted.into_iter().collect();
+        let mut strays = Strays::default();
+        // What is written to a row that then goes leaves no trace.
+        for (at, touch) in self.touches.iter().enumerate().filter(|(_, touch)| !deleted.contains(&touch.row)) {
+            let row = touch.row - deleted.range(..touch.row).count() as u32;
+            let found = landed.at(row);
+            if found.unwrap_or_default() == touch.id {
+                continue;
+            }
+            if !touch.id.is_empty() {
+                strays.touch(&touch.id, touch);
+            }
+            match found {
+                Some(id) => strays.touch(id, touch),
+                None => strays.blank.push((row, at)),
+            }
+        }
+        self.compare_deletions(landed, &deleted, &mut strays);
+        strays
+    }
+
+    fn compare_deletions(&self, landed: &Landed, deleted: &BTreeSet<u32>, strays: &mut Strays) {
+        if deleted.is_empty() {
+            return;
+        }
+        let mut there: HashMap<&str, i64> = HashMap::new();
+        landed.ids.iter().flatten().for_each(|id| *there.entry(id).or_default() += 1);
+        let mut before: HashMap<&str, i64> = HashMap::new();
+        self.before.iter().flatten().for_each(|id| *before.entry(id).or_default() += 1);
+        let mut wanted: HashMap<&str, i64> = HashMap::new();
+        self.touches.iter().filter(|touch| touch.deleted).for_each(|touch| *wanted.entry(&touch.id).or_default() += 1);
+        let count = |of: &HashMap<&str, i64>, id: &str| of.get(id).copied().unwrap_or_default();
+        for (id, wanted) in &wanted {
+            if wanted > &(count(&before, id) - count(&there, id)) {
+                strays.rows.entry((*id).to_owned()).or_default().deleted = true;
+            }
+        }
+        // Others that are absent went in their place, or the owner has deleted them in that instant.
+        let mut absent: Vec<&str> = Vec::new();
+        for id in self.before.iter().flatten() {
+            if count(&there, id) == 0 && !wanted.contains_key(id.as_str()) && !absent.contains(&id.as_str()) {
+                absent.push(id);
+            }
+        }
+        if !absent.is_empty()
+            && let Some(near) = self.between(landed, deleted, &absent)
+        {
+            absent = near;
+        }
+        strays.gone = absent.into_iter().map(str::to_owned).collect();
+    }
+
+    /// Which of the absent rows may have stood where rows were deleted, where all others kept their order: each between
+    /// rows that are neighbours now. Of two that stood side by side either may have been the owner's doing, and rather a
+    /// row too many is there than one too few. `None`: they did not keep it.
+    fn between<'a>(&self, landed: &Landed, deleted: &BTreeSet<u32>, absent: &[&'a str]) -> Option<Vec<&'a str>> {
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for (at, id) in self.before.iter().enumerate() {
+            places.extend(id.as_deref().map(|id| (id, at)));
+        }
+        let known: Vec<Option<usize>> =
+            landed.ids.iter().map(|id| id.as_deref().and_then(|id| places.get(id)).copied()).collect();
+        if !known.iter().flatten().is_sorted() {
+            return None;
+        }
+        let mut near = Vec::new();
+        for (above, row) in deleted.iter().enumerate() {
+            let at = (*row as usize).saturating_sub(above).min(known.len());
+            let low = known[..at].iter().rev().flatten().next().copied();
+            let high = known[at..].iter().flatten().next().copied().unwrap_or(usize::MAX);
+            let is_between = |id: &&&str| {
+                let place = places.get(**id).copied().unwrap_or_default();
+                low.is_none_or(|low| low < place) && place < high
+            };
+            near.extend(absent.iter().filter(is_between).copied());
+        }
+        near.sort_unstable();
+        near.dedup();
+        Some(near)
+    }
+}
+
+impl GoogleSheets {
+    /// Where a batch that writes by position has landed: as its answer says, or, where that does not, by another look.
+    pub(super) async fn look_where_it_landed(&mut self, batch: &Batch, landed: Option<Landed>, items: &[Item]) {
+        let prepared = self.prepared.as_mut().filter(|prepared| prepared.is(batch.number, batch.hash));
+        let landing = prepared.map(|prepared| std::mem::take(&mut prepared.landing)).unwrap_or_default();
+        if landing.touches.is_empty() {
+            return;
+        }
+        let landed = match landed {
+            Some(landed) => Ok(landed),
+            None => self.id_column().await.map(Landed::column),
+        };
+        match landed {
+            Ok(landed) => self.compare(&landing, &landed, items),
+            // It was applied, whatever becomes of this.
+            Err(_) => self.astray.unsure = true,
+        }
+    }
+
+    /// Compares where a batch has landed with where it should have.
+    fn compare(&mut self, landing: &Landing, landed: &Landed, items: &[Item]) {
+        let strays = landing.compare(landed);
+        if strays == Strays::default() {
+            return;
+        }
+        let (tab, count) = (&self.config.tab, strays.rows.len() + strays.gone.len());
+        tracing::warn!(
+            "{}: rows of tab `{tab}` were moved in the instant in which they were written: {count} rows are set right",
+            self.names.destination
+        );
+        for id in &strays.gone {
+            tracing::warn!(
+                "{}: row {id} was deleted in place of another and is put back; what the owner had written beside it is lost",
+                self.names.destination
+            );
+        }
+        for (row, at) in &strays.blank {
+            let touch = &landing.touches[*at];
+            let fields = touch.fields.iter().map(Field::to_string).collect::<Vec<_>>().join("`, `");
+            if !fields.is_empty() {
+                tracing::warn!(
+                    "{}: row {} of tab `{tab}` is not bankfeed's, and its cells under `{fields}` were written over: they are emptied, and what stood in them is lost",
+                    self.names.destination,
+                    row + 1
+                );
+            }
+            let Some(item) = items.iter().find(|item| item.transaction.row.id == touch.id) else { continue };
+            let written = |field: &Field| (field.clone(), body::cell(&field.value(&item.transaction)));
+            let cells = touch.fields.iter().map(written).collect();
+            self.litter.push(Litter { row: *row, cells, at: Instant::now() });
+        }
+        self.astray.rows.extend(strays.rows.keys().cloned());
+        self.astray.gone.extend(strays.gone);
+        for (id, touched) in strays.rows {
+            let known = self.memory.astray.entry(id).or_default();
+            known.fields.extend(touched.fields);
+            known.struck |= touched.struck;
+            known.deleted |= touched.deleted;
+        }
+    }
+
+    /// The requests that write rows once more that were hit in place of others, or missed.
+    pub(super) async fn straighten(&mut self, layout: &Layout, items: &[Item]) -> Result<(Work, Landing), Error> {
+        let litter = std::mem::take(&mut self.litter);
+        let litter: Vec<Litter> = litter.into_iter().filter(|litter| litter.at.elapsed() < PLACES_GOOD).collect();
+        let fields: HashSet<Field> =
+            litter.iter().flat_map(|litter| litter.cells.iter().map(|(field, _)| field.clone())).collect();
+        let (column, beside) = self.columns_of(layout, fields).await?;
+        let (mut out, mut touches, mut deleted) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for Litter { row, cells, at } in litter {
+            if column.get(row as usize).and_then(|cells| cells.first()).and_then(id_text).is_some() {
+                continue;
+            }
+            let is_ours = |place: &&Place| {
+                let written = cells.iter().find(|(field, _)| *field == place.field);
+                let found = beside.get(&place.field).and_then(|column| column.get(row as usize)?.first());
+                let found = found.map_or(Cell::Empty, Cell::from_json);
+                written.is_some_and(|(field, written)| agrees(field, written, &found))
+            };
+            let places: Vec<Place> = layout.places.iter().filter(is_ours).cloned().collect();
+            write_nothing(&mut out, layout.sheet, &places, row);
+            strike(&mut out, layout, false, row);
+            touches.push(Touch { struck: true, ..Touch::cells(row, "", &places) });
+            self.litter.push(Litter { row, cells, at });
+        }
+        let rows = rows_by_id(&column);
+        let (mut verdicts, mut hash) = (Vec::new(), Xxh3::new());
+        for item in items.iter().take_while(|item| item.what == What::Astray) {
+            if out.len() > body::MOST_BYTES * 9 / 10 {
+                break;
+            }
+            let (id, transaction) = (&item.transaction.row.id, &item.transaction);
+            let touched = self.memory.astray.get(id).cloned().unwrap_or_default();
+            let places = layout.places.iter().filter(|place| touched.fields.contains(place.field.key().as_ref()));
+            let places: Vec<Place> = places.cloned().collect();
+            note(&mut hash, item, &touched, &places);
+            let Some(row) = rows.get(id.as_str()).copied() else {
+                let is_gone = touched.deleted && self.config.rows.vanished == Vanished::Delete;
+                verdicts.push(if is_gone { Verdict::Unchanged } else { Verdict::Deleted });
+                continue;
+            };
+            verdicts.push(Verdict::Unchanged);
+            let mut touch = Touch::cells(row, id, &places);
+            if touched.deleted && transaction.vanished && self.config.rows.vanished == Vanished::Delete {
+                deleted.insert(row);
+                touch.deleted = true;
+            } else {
+                write_cells(&mut out, layout.sheet, transaction, &places, row);
+                if touched.struck {
+                    strike(&mut out, layout, transaction.vanished && self.config.rows.vanished == Vanished::Mark, row);
+                    touch.struck = true;
+                }
+            }
+            touches.push(touch);
+        }
+        delete_rows(&mut out, layout.sheet, &deleted);
+        let before = if deleted.is_empty() { Vec::new() } else { Landed::column(column).ids };
+        Ok((Work { requests: out, verdicts, hash: hash.digest(), touches: Vec::new() }, Landing { touches, before }))
+    }
+
+    /// The id column, and those of these fields, all of one instant.
+    async fn columns_of(
+        &mut self,
+        layout: &Layout,
+        fields: HashSet<Field>,
+    ) -> Result<(Vec<Vec<serde_json::Value>>, HashMap<Field, Vec<Vec<serde_json::Value>>>), Error> {
+        if fields.is_empty() {
+            return Ok((self.id_column().await?, HashMap::new()));
+        }
+        let found = self.find().await?;
+        let mut entries = HashMap::new();
+        for field in fields.into_iter().chain([Field::Id]) {
+            let bound = found.column(layout.sheet, &field);
+            entries.extend(bound.map(|bound| (field.clone(), bound.entry)));
+        }
+        let wanted: Vec<i32> = entries.values().copied().collect();
+        let mut columns = self.transport().await?.columns_by_entry(&wanted, "UNFORMATTED_VALUE").await?;
+        let mut beside: HashMap<Field, Vec<Vec<serde_json::Value>>> =
+            entries.into_iter().filter_map(|(field, entry)| Some((field, columns.remove(&entry)?))).collect();
+        match beside.remove(&Field::Id) {
+            Some(ids) => Ok((ids, beside)),
+            None => Err(self.moved()),
+        }
+    }
+
+    /// These rows were written once more.
+    pub(super) fn straightened(&mut self, items: &[Item]) {
+        if items.first().is_some_and(|item| item.what == What::Astray) {
+            self.litter.clear();
+        }
+        for item in items.iter().filter(|item| item.what == What::Astray) {
+            self.memory.astray.remove(&item.transaction.row.id);
+        }
+    }
+}
+
+/// What is written, wherever the row is.
+fn note(hash: &mut Xxh3, item: &Item, touched: &Touched, places: &[Place]) {
+    hash.update(b"astray\0");
+    hash.update(item.transaction.row.id.as_bytes());
+    let mut cells = vec![u8::from(touched.struck), u8::from(touched.deleted), u8::from(item.transaction.vanished)];
+    for place in places {
+        body::write_cell(&mut cells, &place.field, &place.field.value(&item.transaction), false);
+    }
+    hash.update(&cells);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(text: &str) -> Vec<Option<String>> {
+        text.chars().map(|c| (c != '.').then(|| c.to_string())).collect()
+    }
+
+    fn landed(first: usize, text: &str) -> Landed {
+        Landed { first, ids: ids(text) }
+    }
+
+    fn cells(row: u32, id: &str) -> Touch {
+        Touch { row, id: id.into(), fields: vec![Field::Amount], struck: false, deleted: false }
+    }
+
+    fn deleting(before: &str, gone: &str) -> Landing {
+        let touches = gone.chars().map(|c| {
+            let row = before.find(c).unwrap() as u32;
+            Touch { fields: vec![], deleted: true, ..cells(row, &c.to_string()) }
+        });
+        Landing { touches: touches.collect(), before: ids(before) }
+    }
+
+    #[test]
+    fn what_landed_where_it_should_is_left_alone() {
+        let landing = Landing { touches: vec![cells(2, "b"), cells(5, "e")], before: vec![] };
+        assert_eq!(landing.first(), 2);
+        assert_eq!(landing.compare(&landed(2, "bcde")), Strays::default());
+        assert_eq!(deleting(".abcde", "bd").compare(&landed(0, ".ace")), Strays::default());
+        // The owner deletes another in that instant, further down.
+        assert_eq!(deleting(".abcdef", "bd").compare(&landed(0, ".ace")), Strays::default());
+    }
+
+    #[test]
+    fn rows_hit_and_rows_missed_are_told() {
+        let landing = Landing { touches: vec![cells(2, "b"), cells(4, "d")], before: vec![] };
+        let strays = landing.compare(&landed(2, "abc"));
+        assert_eq!(strays.rows.keys().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+        assert!(strays.rows["a"].fields.contains("amount"));
+        let strays = landing.compare(&landed(2, ".bcd"));
+        assert_eq!((strays.blank, strays.rows.len()), (vec![(2, 0)], 3));
+    }
+
+    #[test]
+    fn rows_deleted_in_place_of_others_are_told_from_the_owners_own_deletions() {
+        let gone = |before: &str, asked: &str, after: &str| {
+            let strays = deleting(before, asked).compare(&landed(0, after));
+            (strays.gone.concat(), strays.rows.into_keys().collect::<String>())
+        };
+        assert_eq!(gone(".abcdef", "c", ".bcef"), ("d".into(), "c".into()), "the owner has deleted a");
+        assert_eq!(gone(".abcdef", "c", ".facde"), ("b".into(), "c".into()), "one was dragged to the top");
+        assert_eq!(gone(".abcdef", "c", ".fedba").1, "", "sorted, and c was hit by chance");
+        assert_eq!(gone(".abcdef", "bc", ".abdef").1, "b", "half of it");
+        assert_eq!(gone(".abcd", "b", ".abcd"), (String::new(), "b".into()), "a blank row went instead");
+        assert_eq!(gone(".abcd", "b", ".cb"), ("ad".into(), "b".into()), "unclear: rather a row too many");
+        assert_eq!(gone(".abcd", "b", ".ad"), ("c".into(), String::new()), "the owner has deleted b, or c");
+    }
+}

@@ -1,0 +1,262 @@
+//! Writes that went astray: rows that the owner moved in the very instant in which a batch was written by position.
+//!
+//! A destination tells what a batch hit and what it missed; those rows are offered once more, in batches that are watched
+//! in the same way. What is to be offered is stored together with the watermark that passes the batch. Where a batch is
+//! known to have been applied and its answer is not known, nothing tells where it landed: then the place is read back, and
+//! whatever says what the batch wrote elsewhere, or still says what it was to replace, counts as hit or missed.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::put_right::{add, item};
+use super::{Delivery, Stop};
+use crate::config::{self, Vanished};
+use crate::destination::readback::{Cell, FoundRow, Reader, Shown, agrees};
+use crate::destination::{Destination, Item, What};
+use crate::model::{Field, Transaction, id_hash};
+use crate::remote::Error;
+use crate::store::{self, DestinationState, Doubt, Numbers, Store};
+use crate::sync::verify::Versions;
+
+/// How often in one delivery rows are written once more before the rest is put off to the next cycle.
+const TRIES: u32 = 4;
+
+impl Delivery<'_> {
+    /// Takes over what a batch is known to have hit or missed; stored with the watermark that passes it.
+    pub(super) fn note_astray(&mut self, destination: &mut dyn Destination, items: &[Item]) {
+        let astray = destination.astray();
+        self.state.astray.extend(astray.rows);
+        add(&mut self.state.restoring, astray.gone.into_iter());
+        if astray.unsure {
+            self.note_doubt(self.state.watermark, by_position(destination, items));
+        }
+    }
+
+    /// A batch was applied, and where is not known.
+    pub(super) fn note_doubt(&mut self, since: u64, ids: Vec<String>) {
+        if !ids.is_empty() {
+            self.state.doubts.push(Doubt { since, ids });
+        }
+    }
+
+    /// Writes once more what went astray, until nothing does.
+    pub(super) async fn straighten(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
+        for _ in 0..TRIES {
+            self.investigate(destination).await?;
+            if self.state.astray.is_empty() && self.state.restoring.is_empty() {
+                return Ok(());
+            }
+            let numbers = self.engine.store.numbers()?;
+            self.put_back(destination, &numbers).await?;
+            let ids = self.state.astray.clone();
+            let items = self.once_more(&ids, &numbers)?;
+            self.send_all(destination, &items).await?;
+            // What went astray again stands behind.
+            self.state.astray.drain(..ids.len());
+            self.state.set_memory(&destination.memory());
+            self.save()?;
+        }
+        if self.state.astray.is_empty() && self.state.doubts.is_empty() {
+            return Ok(());
+        }
+        let name = &self.config.name;
+        let what = format!("`{name}`: rows keep being moved while they are written; the next run sets the rest right");
+        Err(Error::unavailable(what).into())
+    }
+
+    /// The rows as they should be by now.
+    fn once_more(&self, ids: &[String], numbers: &Numbers) -> Result<Vec<Item>, store::Error> {
+        let versions = Versions::new(&self.engine.store, self.config, &self.state)?;
+        let (mut items, mut seen) = (Vec::new(), HashSet::new());
+        for id in ids.iter().filter(|id| seen.insert(*id)) {
+            let Some(number) = numbers.get(&id_hash(id)) else {
+                let name = &self.config.name;
+                tracing::warn!(
+                    "{name}: a row with the id `{id}`, which is none of bankfeed's, was moved while it was written to, and some of its cells hold what belongs elsewhere"
+                );
+                continue;
+            };
+            let present = self.engine.store.transaction(*number)?;
+            items.extend(versions.of(*number, present).into_iter().next().map(|version| item(What::Astray, version)));
+        }
+        Ok(items)
+    }
+
+    /// Finds out by reading back where batches have landed of which that is not known.
+    async fn investigate(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
+        if self.state.doubts.is_empty() {
+            return Ok(());
+        }
+        let doubts = self.state.doubts.clone();
+        let mut suspects = Suspects::new(&self.engine.store, self.config, &self.state, &doubts)?;
+        destination.read_back(&mut suspects).await?;
+        let found = suspects.conclude()?;
+        for (id, touched) in found.rows {
+            destination.note_astray(&id, &touched.fields, touched.struck, touched.deleted);
+            self.state.astray.push(id);
+        }
+        add(&mut self.state.restoring, found.gone.into_iter());
+        self.state.doubts.drain(..doubts.len());
+        self.state.set_memory(&destination.memory());
+        self.save()?;
+        Ok(())
+    }
+}
+
+/// The ids of the rows that a batch of these items writes to by position.
+pub(super) fn by_position(destination: &dyn Destination, items: &[Item]) -> Vec<String> {
+    let items = items.iter().filter(|item| destination.writes_by_position() && item.what != What::New);
+    items.map(|item| item.transaction.row.id.clone()).collect()
+}
+
+#[derive(Default)]
+struct Touched {
+    fields: Vec<Field>,
+    struck: bool,
+    deleted: bool,
+}
+
+#[derive(Default)]
+struct Found {
+    rows: BTreeMap<String, Touched>,
+    gone: Vec<String>,
+}
+
+/// Listens to a read-back for traces of batches that may have landed elsewhere.
+struct Suspects<'a> {
+    store: &'a Store,
+    config: &'a config::Destination,
+    state: &'a DestinationState,
+    numbers: Numbers,
+    /// As the rows should be by now.
+    versions: Versions,
+    /// As rows were before those batches.
+    former: HashMap<u64, Vec<Transaction>>,
+    /// The rows that those batches wrote to.
+    written: HashMap<String, Transaction>,
+    shown: Option<Shown>,
+    /// What those rows say, by column.
+    said: Vec<Vec<(String, Cell)>>,
+    seen: HashSet<u64>,
+    found: Found,
+    failed: Option<store::Error>,
+}
+
+impl<'a> Suspects<'a> {
+    fn new(
+        store: &'a Store,
+        config: &'a config::Destination,
+        state: &'a DestinationState,
+        doubts: &[Doubt],
+    ) -> Result<Suspects<'a>, store::Error> {
+        let numbers = store.numbers()?;
+        let versions = Versions::new(store, config, state)?;
+        let since = doubts.iter().map(|doubt| doubt.since).min().unwrap_or_default();
+        let mut written: HashMap<String, Transaction> = HashMap::new();
+        for id in doubts.iter().flat_map(|doubt| &doubt.ids) {
+            if let Some(number) = numbers.get(&id_hash(id)) {
+                let version = versions.of(*number, store.transaction(*number)?).into_iter().next();
+                written.extend(version.map(|version| (id.clone(), version)));
+            }
+        }
+        Ok(Suspects {
+            store,
+            config,
+            state,
+            numbers,
+            versions,
+            former: store.replaced_after(since)?,
+            written,
+            shown: None,
+            said: Vec::new(),
+            seen: HashSet::new(),
+            found: Found::default(),
+            failed: None,
+        })
+    }
+
+    fn look(&mut self, row: &FoundRow) -> Result<(), store::Error> {
+        let hash = id_hash(&row.id);
+        let (Some(shown), Some(number)) = (&self.shown, self.numbers.get(&hash)) else { return Ok(()) };
+        if !self.seen.insert(hash) {
+            return Ok(());
+        }
+        let present = self.store.transaction(*number)?;
+        let Some(version) = self.versions.of(*number, present).into_iter().next() else { return Ok(()) };
+        let (id, is_written) = (&version.row.id, self.written.contains_key(&version.row.id));
+        let former = self.former.get(number).map(Vec::as_slice).unwrap_or_default();
+        let mut touched = Touched::default();
+        for at in shown.differences(&version, &row.cells) {
+            let (field, found) = (&shown.fields[at], row.cells.get(at).unwrap_or(&Cell::Empty));
+            let is_missed = is_written && former.iter().any(|old| agrees(field, &shown.expected(at, old), found));
+            let is_hit = || self.said[at].iter().any(|(of, said)| of != id && agrees(field, said, found));
+            // Anything else is an edit of the owner's.
+            if is_missed || is_hit() {
+                touched.fields.push(field.clone());
+            }
+        }
+        let policy = self.config.rows().vanished;
+        touched.struck = is_written && policy == Vanished::Mark;
+        touched.deleted = is_written && version.vanished && policy == Vanished::Delete;
+        if touched.struck || touched.deleted || !touched.fields.is_empty() {
+            self.found.rows.insert(id.clone(), touched);
+        }
+        Ok(())
+    }
+
+    /// Where a row that was to be deleted is still there another may have gone in its place. An absent one is known not to
+    /// be the owner's deletion only where no more are absent than that.
+    fn conclude(mut self) -> Result<Found, store::Error> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let missed = self.found.rows.values().filter(|touched| touched.deleted).count();
+        if missed == 0 {
+            return Ok(self.found);
+        }
+        let set_aside = |id: &String| {
+            self.state.deleted.contains(id)
+                || self.state.withheld.contains(id)
+                || self.state.rejected.contains_key(id)
+                || self.state.restoring.contains(id)
+        };
+        let mut absent = Vec::new();
+        for (hash, number) in &self.numbers {
+            if *number <= self.state.watermark && !self.seen.contains(hash) {
+                let transaction = self.store.transaction(*number)?;
+                let id = transaction.row.id.clone();
+                if !transaction.vanished && self.config.filter.accepts(&transaction) && !set_aside(&id) {
+                    absent.push(id);
+                }
+            }
+        }
+        if absent.len() <= missed {
+            self.found.gone = absent;
+        } else {
+            let name = &self.config.name;
+            tracing::warn!(
+                "{name}: a row may have been deleted in place of another while rows were moved: `bankfeed verify {name}` lists what is missing, and with `--repair` puts it back"
+            );
+        }
+        Ok(self.found)
+    }
+}
+
+impl Reader for Suspects<'_> {
+    fn begin(&mut self, shown: Shown) {
+        let said = |at: usize| {
+            let each = self.written.iter().map(|(id, version)| (id.clone(), shown.expected(at, version)));
+            each.filter(|(_, cell)| *cell != Cell::Empty).collect()
+        };
+        self.said = (0..shown.fields.len()).map(said).collect();
+        self.shown = Some(shown);
+        self.seen.clear();
+        self.found = Found::default();
+        self.failed = None;
+    }
+
+    fn row(&mut self, found: FoundRow) {
+        if self.failed.is_none() {
+            self.failed = self.look(&found).err();
+        }
+    }
+}
