@@ -255,6 +255,11 @@ pub trait Destination: Send {
         Astray::default()
     }
 
+    /// The ids of rows that are struck through, or ticked, as taken back. Asked for where it is not known which were.
+    async fn struck(&mut self) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
+
     /// Notes what a row has to be written once more of, when it is offered as [`What::Astray`]: cells of fields, whether
     /// it is struck through, and that it should be gone.
     fn note_astray(&mut self, _id: &str, _fields: &[Field], _struck: bool, _deleted: bool) {}

@@ -109,6 +109,8 @@ struct Prepared {
     first_blank: Option<u64>,
     at: Instant,
     sent: bool,
+    /// It was sent before with other positions.
+    resent: bool,
     /// The rows it writes to by position.
     landing: Landing,
     /// The balances it carries: where they stand in the body, and the state of their tab once they are written.
@@ -224,6 +226,7 @@ impl Prepared {
             first_blank: None,
             at: Instant::now(),
             sent: false,
+            resent: false,
             landing: Landing::default(),
             beside: None,
         }
@@ -310,8 +313,7 @@ impl Destination for GoogleSheets {
             }
             Sent::Now(landed) => {
                 self.applied(batch);
-                self.straightened(items);
-                self.look_where_it_landed(batch, landed, items).await;
+                self.look_where_it_landed(batch.number, batch.hash, landed).await;
             }
             // When, and so where, is not known.
             Sent::Before | Sent::Refused(_) => {
@@ -328,6 +330,17 @@ impl Destination for GoogleSheets {
 
     fn astray(&mut self) -> Astray {
         std::mem::take(&mut self.astray)
+    }
+
+    async fn struck(&mut self) -> Result<Vec<String>, Error> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.struck_once().await {
+                Err(error) => self.pause(tried, error).await?,
+                done => return done,
+            }
+        }
     }
 
     fn note_astray(&mut self, id: &str, fields: &[Field], struck: bool, deleted: bool) {

@@ -181,9 +181,9 @@ pub struct Intent {
     /// Ids of its rows that had been set aside, as refused or as vanished: once it has arrived they are there.
     #[serde(default)]
     pub returning: Vec<String>,
-    /// Ids of its rows that are written to where they are.
+    /// Its rows that are written to where they are.
     #[serde(default)]
-    pub by_position: Vec<String>,
+    pub by_position: Option<Doubt>,
 }
 
 /// A batch that was applied to rows where they were thought to be.
@@ -193,6 +193,8 @@ pub struct Doubt {
     pub since: u64,
     /// Its rows.
     pub ids: Vec<String>,
+    /// Some of them are struck through, or no longer.
+    pub strikes: bool,
 }
 
 /// When a destination was last told how things stand.

@@ -167,7 +167,12 @@ impl Delivery<'_> {
             let through = if taken == ahead.items.len() { ahead.examined } else { ahead.items[taken - 1].seq };
             self.state.set_memory(&destination.memory());
             self.pass(through, &ahead.withheld)?;
+            let rivals = self.superseded;
             self.straighten(destination).await?;
+            if self.superseded > rivals {
+                self.take_stock(destination).await?;
+                continue;
+            }
             if ahead.items.is_empty() {
                 break;
             }

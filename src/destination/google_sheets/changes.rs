@@ -174,7 +174,7 @@ impl<'a> Changes<'a> {
 
 /// The row that an item writes to.
 fn touch(item: &Item, intent: &Intent, row: u32) -> Option<Touch> {
-    let touch = |places: &[Place]| Touch::cells(row, &item.transaction.row.id, places);
+    let touch = |places: &[Place]| Touch::cells(row, &item.transaction, places);
     match intent {
         Intent::Leave | Intent::Refuse(_) => None,
         Intent::Restore(places) if places.is_empty() => None,

@@ -100,7 +100,7 @@ impl GoogleSheets {
         } else if first == Some(What::Enriched) {
             let mut work = self.enrich(&layout, items).await?;
             let touches = std::mem::take(&mut work.touches);
-            (work, Landing { touches, before: Vec::new() })
+            (work, Landing { touches, ..Landing::default() })
         } else {
             let policy = self.config.rows.clone();
             let changes = Changes::new(&layout, &policy, items);
@@ -109,7 +109,7 @@ impl GoogleSheets {
             let appends = changes.may_append(&rows);
             let owner = if appends { self.owner_formats(&layout).await? } else { OwnerFormats::default() };
             let mut work = changes.work(&rows, &owner);
-            let mut landing = Landing { touches: std::mem::take(&mut work.touches), before: Vec::new() };
+            let mut landing = Landing { touches: std::mem::take(&mut work.touches), ..Landing::default() };
             if landing.deletes() {
                 landing.before = Landed::column(column).ids;
             }
@@ -193,7 +193,11 @@ impl GoogleSheets {
             return Ok(batch.body.clone());
         }
         // Even where no row is left to write to, the number is used up: an earlier try that arrives late must not apply.
+        let resent = prepared.is_none_or(|prepared| prepared.sent);
         let again = self.cut_changes(batch.number, items, true).await?;
+        if let Some(prepared) = &mut self.prepared {
+            prepared.resent = resent;
+        }
         if (again.hash, again.taken) != (batch.hash, items.len()) {
             // The columns changed meanwhile; the engine cuts anew.
             return Err(Error::unavailable(self.names.say("the layout changed while a batch was under way")));

@@ -112,7 +112,7 @@ fn work(layout: &Layout, items: &[Item], rows: &HashMap<&str, u32>, seen: &Seen)
                 if open.is_empty() {
                     Verdict::Unchanged
                 } else {
-                    touches.push(Touch::cells(*row, &item.transaction.row.id, &open));
+                    touches.push(Touch::cells(*row, &item.transaction, &open));
                     Verdict::Updated
                 }
             }

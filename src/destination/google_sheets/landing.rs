@@ -18,22 +18,22 @@ use super::changes::{Work, delete_rows, rows_by_id, strike, write_cells, write_n
 use super::layout::{Layout, Place};
 use crate::config::Vanished;
 use crate::destination::readback::{Cell, agrees, id_text};
-use crate::destination::{Batch, Item, Verdict, What};
-use crate::model::Field;
+use crate::destination::{Item, Verdict, What};
+use crate::model::{Field, Transaction};
 use crate::remote::Error;
 
 /// How long the place of a row without an id is believed.
 const PLACES_GOOD: Duration = Duration::from_secs(60);
 
 /// A row that a batch writes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Touch {
     /// Where it is expected before anything of the batch is carried out.
     pub row: u32,
     /// The id there, once it is carried out; empty: none.
     pub id: String,
-    /// Whose cells are written.
-    pub fields: Vec<Field>,
+    /// What is written.
+    pub cells: Vec<(Field, Cell)>,
     /// It is struck through, or no longer.
     pub struck: bool,
     /// It is deleted.
@@ -42,9 +42,10 @@ pub(super) struct Touch {
 
 impl Touch {
     /// Cells of a row are written.
-    pub fn cells(row: u32, id: &str, places: &[Place]) -> Touch {
-        let fields = places.iter().map(|place| place.field.clone()).collect();
-        Touch { row, id: id.to_owned(), fields, struck: false, deleted: false }
+    pub fn cells(row: u32, transaction: &Transaction, places: &[Place]) -> Touch {
+        let cell = |place: &Place| (place.field.clone(), body::cell(&place.field.value(transaction)));
+        let cells = places.iter().map(cell).collect();
+        Touch { row, id: transaction.row.id.clone(), cells, struck: false, deleted: false }
     }
 }
 
@@ -125,6 +126,8 @@ pub(super) struct Landing {
     pub touches: Vec<Touch>,
     /// The id column before, where rows are deleted.
     pub before: Vec<Option<String>>,
+    /// Rows are written once more.
+    pub again: bool,
 }
 
 /// What is noted of a row that has to be written once more.
@@ -161,7 +164,7 @@ struct Strays {
 impl Strays {
     fn touch(&mut self, id: &str, touch: &Touch) {
         let touched = self.rows.entry(id.to_owned()).or_default();
-        touched.fields.extend(touch.fields.iter().map(|field| field.key().into_owned()));
+        touched.fields.extend(touch.cells.iter().map(|(field, _)| field.key().into_owned()));
         touched.struck |= touch.struck;
     }
 }
@@ -262,9 +265,13 @@ impl Landing {
 
 impl GoogleSheets {
     /// Where a batch that writes by position has landed: as its answer says, or, where that does not, by another look.
-    pub(super) async fn look_where_it_landed(&mut self, batch: &Batch, landed: Option<Landed>, items: &[Item]) {
-        let prepared = self.prepared.as_mut().filter(|prepared| prepared.is(batch.number, batch.hash));
-        let landing = prepared.map(|prepared| std::mem::take(&mut prepared.landing)).unwrap_or_default();
+    pub(super) async fn look_where_it_landed(&mut self, number: u64, hash: u64, landed: Option<Landed>) {
+        let prepared = self.prepared.as_mut().filter(|prepared| prepared.is(number, hash));
+        let landing = prepared.filter(|prepared| landed.is_some() || !prepared.resent);
+        let Some(landing) = landing.map(|prepared| std::mem::take(&mut prepared.landing)) else {
+            self.astray.unsure = true;
+            return;
+        };
         if landing.touches.is_empty() {
             return;
         }
@@ -273,14 +280,18 @@ impl GoogleSheets {
             None => self.id_column().await.map(Landed::column),
         };
         match landed {
-            Ok(landed) => self.compare(&landing, &landed, items),
+            Ok(landed) => self.compare(&landing, &landed),
             // It was applied, whatever becomes of this.
             Err(_) => self.astray.unsure = true,
         }
     }
 
     /// Compares where a batch has landed with where it should have.
-    fn compare(&mut self, landing: &Landing, landed: &Landed, items: &[Item]) {
+    fn compare(&mut self, landing: &Landing, landed: &Landed) {
+        if landing.again {
+            self.litter.clear();
+            landing.touches.iter().for_each(|touch| drop(self.memory.astray.remove(&touch.id)));
+        }
         let strays = landing.compare(landed);
         if strays == Strays::default() {
             return;
@@ -298,7 +309,7 @@ impl GoogleSheets {
         }
         for (row, at) in &strays.blank {
             let touch = &landing.touches[*at];
-            let fields = touch.fields.iter().map(Field::to_string).collect::<Vec<_>>().join("`, `");
+            let fields = touch.cells.iter().map(|(field, _)| field.to_string()).collect::<Vec<_>>().join("`, `");
             if !fields.is_empty() {
                 tracing::warn!(
                     "{}: row {} of tab `{tab}` is not bankfeed's, and its cells under `{fields}` were written over: they are emptied, and what stood in them is lost",
@@ -306,10 +317,7 @@ impl GoogleSheets {
                     row + 1
                 );
             }
-            let Some(item) = items.iter().find(|item| item.transaction.row.id == touch.id) else { continue };
-            let written = |field: &Field| (field.clone(), body::cell(&field.value(&item.transaction)));
-            let cells = touch.fields.iter().map(written).collect();
-            self.litter.push(Litter { row: *row, cells, at: Instant::now() });
+            self.litter.push(Litter { row: *row, cells: touch.cells.clone(), at: Instant::now() });
         }
         self.astray.rows.extend(strays.rows.keys().cloned());
         self.astray.gone.extend(strays.gone);
@@ -319,6 +327,17 @@ impl GoogleSheets {
             known.struck |= touched.struck;
             known.deleted |= touched.deleted;
         }
+    }
+
+    /// The ids that are struck through.
+    pub(super) async fn struck_once(&mut self) -> Result<Vec<String>, Error> {
+        let (layout, ..) = self.ready().await?;
+        let Some(id) = layout.places.iter().find(|place| place.field == Field::Id) else { return Ok(Vec::new()) };
+        let cells = self.transport().await?.strikes(layout.sheet, id.index).await?;
+        Ok(cells
+            .into_iter()
+            .filter_map(|cell| cell["effectiveValue"]["stringValue"].as_str().map(str::to_owned))
+            .collect())
     }
 
     /// The requests that write rows once more that were hit in place of others, or missed.
@@ -342,7 +361,8 @@ impl GoogleSheets {
             let places: Vec<Place> = layout.places.iter().filter(is_ours).cloned().collect();
             write_nothing(&mut out, layout.sheet, &places, row);
             strike(&mut out, layout, false, row);
-            touches.push(Touch { struck: true, ..Touch::cells(row, "", &places) });
+            let emptied = places.into_iter().map(|place| (place.field, Cell::Empty)).collect();
+            touches.push(Touch { row, id: String::new(), cells: emptied, struck: true, deleted: false });
             self.litter.push(Litter { row, cells, at });
         }
         let rows = rows_by_id(&column);
@@ -362,7 +382,7 @@ impl GoogleSheets {
                 continue;
             };
             verdicts.push(Verdict::Unchanged);
-            let mut touch = Touch::cells(row, id, &places);
+            let mut touch = Touch::cells(row, transaction, &places);
             if touched.deleted && transaction.vanished && self.config.rows.vanished == Vanished::Delete {
                 deleted.insert(row);
                 touch.deleted = true;
@@ -377,7 +397,8 @@ impl GoogleSheets {
         }
         delete_rows(&mut out, layout.sheet, &deleted);
         let before = if deleted.is_empty() { Vec::new() } else { Landed::column(column).ids };
-        Ok((Work { requests: out, verdicts, hash: hash.digest(), touches: Vec::new() }, Landing { touches, before }))
+        let landing = Landing { touches, before, again: true };
+        Ok((Work { requests: out, verdicts, hash: hash.digest(), touches: Vec::new() }, landing))
     }
 
     /// The id column, and those of these fields, all of one instant.
@@ -402,16 +423,6 @@ impl GoogleSheets {
         match beside.remove(&Field::Id) {
             Some(ids) => Ok((ids, beside)),
             None => Err(self.moved()),
-        }
-    }
-
-    /// These rows were written once more.
-    pub(super) fn straightened(&mut self, items: &[Item]) {
-        if items.first().is_some_and(|item| item.what == What::Astray) {
-            self.litter.clear();
-        }
-        for item in items.iter().filter(|item| item.what == What::Astray) {
-            self.memory.astray.remove(&item.transaction.row.id);
         }
     }
 }
@@ -440,20 +451,20 @@ mod tests {
     }
 
     fn cells(row: u32, id: &str) -> Touch {
-        Touch { row, id: id.into(), fields: vec![Field::Amount], struck: false, deleted: false }
+        Touch { row, id: id.into(), cells: vec![(Field::Amount, Cell::Empty)], struck: false, deleted: false }
     }
 
     fn deleting(before: &str, gone: &str) -> Landing {
         let touches = gone.chars().map(|c| {
             let row = before.find(c).unwrap() as u32;
-            Touch { fields: vec![], deleted: true, ..cells(row, &c.to_string()) }
+            Touch { cells: vec![], deleted: true, ..cells(row, &c.to_string()) }
         });
-        Landing { touches: touches.collect(), before: ids(before) }
+        Landing { touches: touches.collect(), before: ids(before), again: false }
     }
 
     #[test]
     fn what_landed_where_it_should_is_left_alone() {
-        let landing = Landing { touches: vec![cells(2, "b"), cells(5, "e")], before: vec![] };
+        let landing = Landing { touches: vec![cells(2, "b"), cells(5, "e")], before: vec![], again: false };
         assert_eq!(landing.first(), 2);
         assert_eq!(landing.compare(&landed(2, "bcde")), Strays::default());
         assert_eq!(deleting(".abcde", "bd").compare(&landed(0, ".ace")), Strays::default());
@@ -463,7 +474,7 @@ mod tests {
 
     #[test]
     fn rows_hit_and_rows_missed_are_told() {
-        let landing = Landing { touches: vec![cells(2, "b"), cells(4, "d")], before: vec![] };
+        let landing = Landing { touches: vec![cells(2, "b"), cells(4, "d")], before: vec![], again: false };
         let strays = landing.compare(&landed(2, "abc"));
         assert_eq!(strays.rows.keys().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
         assert!(strays.rows["a"].fields.contains("amount"));

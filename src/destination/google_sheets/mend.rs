@@ -43,7 +43,7 @@ impl GoogleSheets {
         if !touches.iter().any(|touch| touch.deleted) {
             before.clear();
         }
-        Ok((work, Landing { touches, before }))
+        Ok((work, Landing { touches, before, again: false }))
     }
 }
 
@@ -78,11 +78,11 @@ fn work(layout: &Layout, shown: &Shown, items: &[Item], mut rows: Rows) -> Work 
             .collect();
         write_cells(&mut out, layout.sheet, &item.transaction, &places, *row);
         if !places.is_empty() {
-            touches.push(Touch::cells(*row, id, &places));
+            touches.push(Touch::cells(*row, &item.transaction, &places));
         }
         for (row, _) in &found[1..] {
             surplus.insert(*row);
-            touches.push(Touch { deleted: true, ..Touch::cells(*row, id, &[]) });
+            touches.push(Touch { deleted: true, ..Touch::cells(*row, &item.transaction, &[]) });
         }
         let idle = places.is_empty() && found.len() == 1;
         verdicts.push(if idle { Verdict::Unchanged } else { Verdict::Updated });

@@ -196,6 +196,7 @@ impl GoogleSheets {
         }
         if settled == Settled::Applied {
             self.balances_written(number, hash);
+            self.look_where_it_landed(number, hash, None).await;
         }
         // Whether the lost batch has written rows is not known any more.
         if let Some(layout) = &mut self.layout {

@@ -286,6 +286,19 @@ impl Transport {
         Ok((first..).zip(cells).filter_map(|(at, cell)| Some((at, format(cell)?))).collect())
     }
 
+    /// The cells of a column that are struck through.
+    pub async fn strikes(&self, sheet: i32, column: u32) -> Result<Vec<serde_json::Value>, Error> {
+        let range = serde_json::json!({ "sheetId": sheet, "startColumnIndex": column, "endColumnIndex": column + 1 });
+        let request = serde_json::json!({ "dataFilters": [{ "gridRange": range }], "includeGridData": true });
+        let method = ":getByDataFilter?alt=json&prettyPrint=false&fields=sheets.data.rowData.values(effectiveValue.stringValue,userEnteredFormat.textFormat.strikethrough)";
+        let answer = self.post(Asked::Read, method, Bytes::from(request.to_string())).await?;
+        let answer: serde_json::Value = serde_json::from_slice(&answer)
+            .map_err(|_| Error::unavailable(self.names.say("Google's answer cannot be read")))?;
+        let rows = answer["sheets"][0]["data"][0]["rowData"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let cells = rows.iter().map(|row| row["values"][0].clone());
+        Ok(cells.filter(|cell| cell["userEnteredFormat"]["textFormat"]["strikethrough"] == true).collect())
+    }
+
     /// Posts a body that is written already and gives the answer's bytes.
     async fn post(&self, asked: Asked, method: &str, body: Bytes) -> Result<Bytes, Failure> {
         self.pause().await?;

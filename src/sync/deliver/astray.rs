@@ -24,18 +24,25 @@ impl Delivery<'_> {
     /// Takes over what a batch is known to have hit or missed; stored with the watermark that passes it.
     pub(super) fn note_astray(&mut self, destination: &mut dyn Destination, items: &[Item]) {
         let astray = destination.astray();
+        if !astray.rows.is_empty() {
+            // What is to be written of them is the destination's to remember.
+            self.state.set_memory(&destination.memory());
+        }
         self.state.astray.extend(astray.rows);
         add(&mut self.state.restoring, astray.gone.into_iter());
         if astray.unsure {
-            self.note_doubt(self.state.watermark, by_position(destination, items));
+            self.state.doubts.extend(self.by_position(destination, items));
         }
     }
 
-    /// A batch was applied, and where is not known.
-    pub(super) fn note_doubt(&mut self, since: u64, ids: Vec<String>) {
-        if !ids.is_empty() {
-            self.state.doubts.push(Doubt { since, ids });
+    /// The rows that a batch of these items writes to by position.
+    pub(super) fn by_position(&self, destination: &dyn Destination, items: &[Item]) -> Option<Doubt> {
+        if !destination.writes_by_position() || items.first().is_none_or(|item| item.what == What::New) {
+            return None;
         }
+        let ids = items.iter().map(|item| item.transaction.row.id.clone()).collect();
+        let strikes = items.iter().any(|item| matches!(item.what, What::Vanished | What::Reappeared | What::Astray));
+        Some(Doubt { since: self.state.watermark, ids, strikes })
     }
 
     /// Writes once more what went astray, until nothing does.
@@ -89,6 +96,11 @@ impl Delivery<'_> {
         let doubts = self.state.doubts.clone();
         let mut suspects = Suspects::new(&self.engine.store, self.config, &self.state, &doubts)?;
         destination.read_back(&mut suspects).await?;
+        let strikes = suspects.strikes && self.config.rows().vanished == Vanished::Mark;
+        let struck = if strikes { Some(destination.struck().await?) } else { None };
+        if let Some(struck) = struck {
+            suspects.compare_strikes(&struck)?;
+        }
         let found = suspects.conclude()?;
         for (id, touched) in found.rows {
             destination.note_astray(&id, &touched.fields, touched.struck, touched.deleted);
@@ -100,12 +112,6 @@ impl Delivery<'_> {
         self.save()?;
         Ok(())
     }
-}
-
-/// The ids of the rows that a batch of these items writes to by position.
-pub(super) fn by_position(destination: &dyn Destination, items: &[Item]) -> Vec<String> {
-    let items = items.iter().filter(|item| destination.writes_by_position() && item.what != What::New);
-    items.map(|item| item.transaction.row.id.clone()).collect()
 }
 
 #[derive(Default)]
@@ -134,6 +140,8 @@ struct Suspects<'a> {
     /// The rows that those batches wrote to.
     written: HashMap<String, Transaction>,
     shown: Option<Shown>,
+    /// Some of them are struck through, or no longer.
+    strikes: bool,
     /// What those rows say, by column.
     said: Vec<Vec<(String, Cell)>>,
     seen: HashSet<u64>,
@@ -166,6 +174,7 @@ impl<'a> Suspects<'a> {
             versions,
             former: store.replaced_after(since)?,
             written,
+            strikes: doubts.iter().any(|doubt| doubt.strikes),
             shown: None,
             said: Vec::new(),
             seen: HashSet::new(),
@@ -194,11 +203,37 @@ impl<'a> Suspects<'a> {
                 touched.fields.push(field.clone());
             }
         }
-        let policy = self.config.rows().vanished;
-        touched.struck = is_written && policy == Vanished::Mark;
-        touched.deleted = is_written && version.vanished && policy == Vanished::Delete;
-        if touched.struck || touched.deleted || !touched.fields.is_empty() {
+        touched.deleted = is_written && version.vanished && self.config.rows().vanished == Vanished::Delete;
+        if touched.deleted || !touched.fields.is_empty() {
             self.found.rows.insert(id.clone(), touched);
+        }
+        Ok(())
+    }
+
+    /// Where a row that was to be struck through is not, or the other way round, another is in its place; no more than that
+    /// are, for the owner strikes through, too.
+    fn compare_strikes(&mut self, struck: &[String]) -> Result<(), store::Error> {
+        let struck: HashSet<u64> = struck.iter().map(|id| id_hash(id)).collect();
+        let (mut missed, mut others) = (Vec::new(), Vec::new());
+        for hash in &self.seen {
+            let Some(number) = self.numbers.get(hash) else { continue };
+            let Some(version) = self.versions.of(*number, self.store.transaction(*number)?).into_iter().next() else {
+                continue;
+            };
+            if version.vanished != struck.contains(hash) {
+                let is_written = self.written.contains_key(&version.row.id);
+                if is_written { &mut missed } else { &mut others }.push(version.row.id);
+            }
+        }
+        if others.len() > missed.len() {
+            if !missed.is_empty() {
+                let (name, others) = (&self.config.name, others.join(", "));
+                tracing::warn!("{name}: of {others} some may be struck through, or not, in place of another row");
+            }
+            others.clear();
+        }
+        for id in missed.into_iter().chain(others) {
+            self.found.rows.entry(id).or_default().struck = true;
         }
         Ok(())
     }

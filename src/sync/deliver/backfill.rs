@@ -63,6 +63,7 @@ impl Delivery<'_> {
             let items: Vec<Item> =
                 delivered.filter_map(|(_, transaction)| self.item_to_fill(transaction, &fields)).collect();
             self.send_all(destination, &items).await?;
+            self.straighten(destination).await?;
         }
         self.engine.store.rest();
         destination.filled();

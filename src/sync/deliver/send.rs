@@ -1,10 +1,9 @@
 //! A batch on its way: noted before it is sent, settled after a lost answer, and what becomes of its rows.
 
-use super::astray::by_position;
 use super::{Delivery, Stop};
 use crate::destination::{self, Batch, Destination, Item, Settled, Verdict, What};
 use crate::remote::{Error, Kind};
-use crate::store::{self, Intent};
+use crate::store::{self, Doubt, Intent};
 
 impl Delivery<'_> {
     /// Cuts a batch, sends it and stays with it until its outcome is known. Returns how many items it covered; 0: another
@@ -57,7 +56,7 @@ impl Delivery<'_> {
         self.note_outgrown(items);
         if !batch.body.is_empty() {
             self.state.intents.retain(|old| old.number == batch.number && old.hash != batch.hash);
-            self.state.intents.push(self.intent(batch, items, by_position(destination, items)));
+            self.state.intents.push(self.intent(batch, items, self.by_position(destination, items)));
             // What the destination found or made must be known to whoever finds the batch.
             self.state.set_memory(&destination.memory());
             self.save()?;
@@ -85,7 +84,7 @@ impl Delivery<'_> {
             match destination.settle(batch.number, batch.hash).await {
                 Ok(Settled::Applied) => {
                     self.acknowledge(batch);
-                    self.note_doubt(self.state.watermark, by_position(destination, items));
+                    self.note_astray(destination, items);
                     return Ok(Some(items.iter().map(applied).collect()));
                 }
                 Ok(Settled::NotApplied) => {}
@@ -112,7 +111,7 @@ impl Delivery<'_> {
         }
     }
 
-    fn intent(&self, batch: &Batch, items: &[Item], by_position: Vec<String>) -> Intent {
+    fn intent(&self, batch: &Batch, items: &[Item], by_position: Option<Doubt>) -> Intent {
         let set_aside = |id: &&String| self.state.rejected.contains_key(*id) || self.state.withheld.contains(*id);
         let returning = items.iter().map(|item| &item.transaction.row.id).filter(set_aside).cloned().collect();
         let through = items.last().map_or(0, |item| item.seq);
@@ -132,7 +131,10 @@ impl Delivery<'_> {
     /// Finds out what became of batches whose answers a former cycle never got.
     pub(super) async fn settle(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
         for intent in self.state.intents.clone() {
-            match destination.settle(intent.number, intent.hash).await? {
+            let settled = destination.settle(intent.number, intent.hash).await?;
+            // What is noted with the batch says more.
+            destination.astray();
+            match settled {
                 Settled::Applied => {
                     return Ok(self.superseded(intent.number, intent.hash)?);
                 }
@@ -174,7 +176,7 @@ impl Delivery<'_> {
         let ours = self.state.intents.iter().find(|intent| intent.number == number && intent.hash == hash).cloned();
         match ours {
             Some(ours) => {
-                self.note_doubt(self.state.watermark, ours.by_position);
+                self.state.doubts.extend(ours.by_position);
                 self.state.watermark = self.state.watermark.max(ours.through);
                 self.state.rejected.retain(|id, _| !ours.returning.contains(id));
                 self.state.withheld.retain(|id| !ours.returning.contains(id));
