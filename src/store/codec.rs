@@ -109,7 +109,13 @@ impl Amount1 {
 #[derive(Default)]
 pub struct Codec {
     compressor: Mutex<Option<zstd::bulk::Compressor<'static>>>,
-    decompressor: Mutex<Option<zstd::bulk::Decompressor<'static>>>,
+    decompressor: Mutex<Option<Decompressor>>,
+}
+
+struct Decompressor {
+    zstd: zstd::bulk::Decompressor<'static>,
+    /// What was decompressed last; its room serves the next one.
+    plain: Vec<u8>,
 }
 
 impl Codec {
@@ -156,12 +162,14 @@ impl Codec {
         let size = size.ok_or_else(|| broken("a record of impossible size"))?;
         let mut slot = lock(&self.decompressor);
         if slot.is_none() {
-            *slot = Some(zstd::bulk::Decompressor::with_dictionary(DICTIONARY_1).map_err(broken)?);
+            let zstd = zstd::bulk::Decompressor::with_dictionary(DICTIONARY_1).map_err(broken)?;
+            *slot = Some(Decompressor { zstd, plain: Vec::new() });
         }
-        let decompressor = slot.as_mut().ok_or_else(|| broken("no decompressor"))?;
-        let plain = decompressor.decompress(payload, size).map_err(broken)?;
-        drop(slot);
-        let shape: Row1<'_> = postcard::from_bytes(&plain).map_err(broken)?;
+        let Decompressor { zstd, plain } = slot.as_mut().ok_or_else(|| broken("no decompressor"))?;
+        plain.clear();
+        plain.reserve(size);
+        zstd.decompress_to_buffer(payload, plain).map_err(broken)?;
+        let shape: Row1<'_> = postcard::from_bytes(plain).map_err(broken)?;
         shape.into_row(part, prefix_of)
     }
 
