@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use super::{Error, Result};
 
 /// Page cache; more costs resident memory (several times as much as is asked for) and gains nothing here.
-const CACHE_BYTES: u64 = 4 * 1024 * 1024;
+const CACHE_BYTES: u64 = 2 * 1024 * 1024;
 
 /// How long a lock is waited for: sled gives its own up in the background.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(2);
