@@ -302,7 +302,10 @@ impl Filter {
     /// Whether a transaction passes.
     pub fn accepts(&self, transaction: &crate::model::Transaction) -> bool {
         self.since.is_none_or(|since| transaction.row.date >= since)
-            && self.accounts.as_ref().is_none_or(|accounts| accounts.contains(&transaction.account))
+            && self
+                .accounts
+                .as_ref()
+                .is_none_or(|accounts| accounts.iter().any(|account| **account == *transaction.account))
             && self.direction.is_none_or(|direction| transaction.row.direction() == direction)
             && self.min_amount.is_none_or(|least| transaction.row.amount.abs() >= least)
             && self.types.as_ref().is_none_or(|types| {

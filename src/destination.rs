@@ -58,7 +58,7 @@ pub struct Item {
     /// The transaction as it is now.
     pub transaction: Transaction,
     /// For `Changed`, `Reappeared` and `Enriched`: as it was before.
-    pub previous: Option<Transaction>,
+    pub previous: Option<Box<Transaction>>,
 }
 
 /// A batch ready to be sent. The engine makes number and hash durable before the first byte leaves.

@@ -70,9 +70,9 @@ pub fn plain(value: &Value<'_>) -> Option<String> {
 /// Whether account and text of a selection match; its dates and limit are the caller's affair.
 pub fn fits(selection: &Selection, transaction: &Transaction) -> bool {
     let of_account = selection.account.as_ref().is_none_or(|account| {
-        *account == transaction.account
-            || account.replace(' ', "") == transaction.account
-            || *account == transaction.account_name
+        **account == *transaction.account
+            || *account.replace(' ', "") == *transaction.account
+            || **account == *transaction.account_name
     });
     of_account && selection.search.as_ref().is_none_or(|text| contains(transaction, &text.to_lowercase()))
 }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset, NaiveDate};
 use rust_decimal::{Decimal, RoundingStrategy};
@@ -108,13 +109,13 @@ pub struct Enrichment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
     /// Name of the source it came from.
-    pub source: String,
+    pub source: Arc<str>,
     /// IBAN of the account.
-    pub account: String,
+    pub account: Arc<str>,
     /// The account's name today.
-    pub account_name: String,
+    pub account_name: Arc<str>,
     /// The account's customer.
-    pub customer: String,
+    pub customer: Arc<str>,
     /// What the bank says.
     pub row: Row,
     /// What rules say.

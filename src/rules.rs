@@ -322,7 +322,7 @@ mod tests {
             source: "fibank".into(),
             account: "BG32FINV91501000000001".into(),
             account_name: "Семейна".into(),
-            customer: String::new(),
+            customer: "".into(),
             row,
             enrichment: Enrichment::default(),
             vanished: false,

@@ -19,7 +19,7 @@ use std::fs::File;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use chrono::NaiveDate;
@@ -101,6 +101,33 @@ type Result<T> = std::result::Result<T, Error>;
 /// Numbers of transactions by the hash of their id.
 pub type Numbers = HashMap<u64, u64, std::hash::BuildHasherDefault<IdentityHasher>>;
 
+/// The accounts, and of each the texts that all its transactions share.
+#[derive(Default)]
+struct Accounts {
+    stored: Vec<StoredAccount>,
+    texts: Vec<Texts>,
+}
+
+#[derive(Clone, Default)]
+struct Texts {
+    source: Arc<str>,
+    account: Arc<str>,
+    account_name: Arc<str>,
+    customer: Arc<str>,
+}
+
+impl From<Vec<StoredAccount>> for Accounts {
+    fn from(stored: Vec<StoredAccount>) -> Accounts {
+        let texts = stored.iter().map(|stored| Texts {
+            source: stored.source.as_str().into(),
+            account: stored.account.account.as_str().into(),
+            account_name: stored.account.name.as_str().into(),
+            customer: stored.account.customer.as_str().into(),
+        });
+        Accounts { texts: texts.collect(), stored }
+    }
+}
+
 /// An open store. One process owns it at a time.
 pub struct Store {
     disk: disk::Disk,
@@ -110,7 +137,7 @@ pub struct Store {
     dir: PathBuf,
     codec: codec::Codec,
     meta: Mutex<Meta>,
-    accounts: RwLock<Vec<StoredAccount>>,
+    accounts: RwLock<Accounts>,
     /// What was found damaged, in words.
     damage: Mutex<Option<String>>,
     /// When everything was read and found whole.
@@ -174,7 +201,7 @@ impl Store {
 
     /// Accounts in the order they were first seen.
     pub fn accounts(&self) -> Vec<StoredAccount> {
-        self.accounts.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.accounts.read().unwrap_or_else(PoisonError::into_inner).stored.clone()
     }
 
     /// The account of a source, if it was seen before.
@@ -418,24 +445,16 @@ impl Store {
 
     fn decode(&self, value: &[u8], part: Part) -> Result<StoredRow> {
         let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
-        let prefix =
-            |number: u16| accounts.get(usize::from(number)).map_or(String::new(), |account| account.id_prefix.clone());
+        let prefix = |number: u16| accounts.stored.get(usize::from(number)).map_or("", |account| &account.id_prefix);
         Ok(self.codec.decode_row(value, part, prefix)?)
     }
 
     fn in_context(&self, stored: StoredRow) -> Transaction {
         let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
-        let account = accounts.get(usize::from(stored.account));
-        let of = |get: fn(&StoredAccount) -> &String| account.map_or(String::new(), |account| get(account).clone());
-        Transaction {
-            source: of(|account| &account.source),
-            account: of(|account| &account.account.account),
-            account_name: of(|account| &account.account.name),
-            customer: of(|account| &account.account.customer),
-            row: stored.row,
-            enrichment: stored.enrichment,
-            vanished: stored.vanished,
-        }
+        let texts = accounts.texts.get(usize::from(stored.account)).cloned().unwrap_or_default();
+        let Texts { source, account, account_name, customer } = texts;
+        let StoredRow { row, enrichment, vanished, .. } = stored;
+        Transaction { source, account, account_name, customer, row, enrichment, vanished }
     }
 }
 

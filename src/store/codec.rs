@@ -109,7 +109,13 @@ impl Amount1 {
 #[derive(Default)]
 pub struct Codec {
     compressor: Mutex<Option<zstd::bulk::Compressor<'static>>>,
-    decompressor: Mutex<Option<zstd::bulk::Decompressor<'static>>>,
+    decompressor: Mutex<Option<Decompressor>>,
+}
+
+struct Decompressor {
+    zstd: zstd::bulk::Decompressor<'static>,
+    /// What was decompressed last; its room serves the next one.
+    plain: Vec<u8>,
 }
 
 impl Codec {
@@ -149,19 +155,26 @@ impl Codec {
     }
 
     /// A row from a value.
-    pub fn decode_row(&self, value: &[u8], part: Part, prefix_of: impl Fn(u16) -> String) -> Result<StoredRow, Broken> {
+    pub fn decode_row<'p>(
+        &self,
+        value: &[u8],
+        part: Part,
+        prefix_of: impl Fn(u16) -> &'p str,
+    ) -> Result<StoredRow, Broken> {
         let payload = unseal(ROW_1, value)?;
         let size = zstd::zstd_safe::get_frame_content_size(payload).map_err(|_| broken("not a compressed record"))?;
         let size = size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= MAX_ROW_BYTES);
         let size = size.ok_or_else(|| broken("a record of impossible size"))?;
         let mut slot = lock(&self.decompressor);
         if slot.is_none() {
-            *slot = Some(zstd::bulk::Decompressor::with_dictionary(DICTIONARY_1).map_err(broken)?);
+            let zstd = zstd::bulk::Decompressor::with_dictionary(DICTIONARY_1).map_err(broken)?;
+            *slot = Some(Decompressor { zstd, plain: Vec::new() });
         }
-        let decompressor = slot.as_mut().ok_or_else(|| broken("no decompressor"))?;
-        let plain = decompressor.decompress(payload, size).map_err(broken)?;
-        drop(slot);
-        let shape: Row1<'_> = postcard::from_bytes(&plain).map_err(broken)?;
+        let Decompressor { zstd, plain } = slot.as_mut().ok_or_else(|| broken("no decompressor"))?;
+        plain.clear();
+        plain.reserve(size);
+        zstd.decompress_to_buffer(payload, plain).map_err(broken)?;
+        let shape: Row1<'_> = postcard::from_bytes(plain).map_err(broken)?;
         shape.into_row(part, prefix_of)
     }
 
@@ -173,10 +186,10 @@ impl Codec {
 }
 
 impl Row1<'_> {
-    fn into_row(self, part: Part, prefix_of: impl Fn(u16) -> String) -> Result<StoredRow, Broken> {
+    fn into_row<'p>(self, part: Part, prefix_of: impl Fn(u16) -> &'p str) -> Result<StoredRow, Broken> {
         let offset = FixedOffset::east_opt(self.offset_seconds).ok_or_else(|| broken("impossible offset"))?;
         let time = DateTime::from_timestamp(self.seconds, 0).ok_or_else(|| broken("impossible time"))?;
-        let id = if self.id_is_suffix { prefix_of(self.account) + self.id } else { self.id.to_owned() };
+        let id = if self.id_is_suffix { [prefix_of(self.account), self.id].concat() } else { self.id.to_owned() };
         let date = |days| NaiveDate::from_num_days_from_ce_opt(days).ok_or_else(|| broken("impossible date"));
         let row = Row {
             id,
@@ -281,7 +294,7 @@ mod tests {
         let codec = Codec::default();
         let prefix = "fibank:BG32FINV91501000000001:";
         let value = codec.encode_row(&sample(), prefix).unwrap();
-        assert_eq!(codec.decode_row(&value, Part::Whole, |_| prefix.to_owned()), Ok(sample()));
+        assert_eq!(codec.decode_row(&value, Part::Whole, |_| prefix), Ok(sample()));
         assert!(value.len() < 260, "{} bytes for a payload of {}", value.len(), sample().row.raw.len());
     }
 
@@ -292,8 +305,8 @@ mod tests {
         for at in 0..value.len() {
             let mut damaged = value.clone();
             damaged[at] ^= 1 << (at % 8);
-            assert!(codec.decode_row(&damaged, Part::Whole, |_| String::new()).is_err(), "byte {at}");
+            assert!(codec.decode_row(&damaged, Part::Whole, |_| "").is_err(), "byte {at}");
         }
-        assert!(codec.decode_row(&[], Part::Whole, |_| String::new()).is_err());
+        assert!(codec.decode_row(&[], Part::Whole, |_| "").is_err());
     }
 }

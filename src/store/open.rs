@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::disk::Disk;
@@ -62,7 +62,7 @@ impl Store {
             dir: data_dir.to_owned(),
             codec: codec::Codec::default(),
             meta: Mutex::new(meta),
-            accounts: accounts.into(),
+            accounts: RwLock::new(accounts.into()),
             damage: Mutex::default(),
             proven: Mutex::default(),
             _lock: None,
@@ -93,7 +93,7 @@ impl Store {
         self.disk.reopen()?;
         let (meta, accounts) = load(&self.disk, lock(&self.witness).noted())?;
         *lock(&self.meta) = meta;
-        *self.accounts.write().unwrap_or_else(PoisonError::into_inner) = accounts;
+        *self.accounts.write().unwrap_or_else(PoisonError::into_inner) = accounts.into();
         *lock(&self.damage) = None;
         *lock(&self.proven) = None;
         Ok(())

@@ -110,7 +110,7 @@ fn rows_are_there_after_reopening_in_every_order() {
     let log: Vec<u64> = store.changes_after(0, 10).unwrap().iter().map(|change| change.number).collect();
     assert_eq!(log, [1, 2, 3], "the change log is in the order of arrival");
     assert_eq!(store.transaction(2).unwrap().row, rows[1]);
-    assert_eq!(store.transaction(2).unwrap().account_name, "Тестова");
+    assert_eq!(&*store.transaction(2).unwrap().account_name, "Тестова");
     assert_eq!(store.find(&rows[2].id).unwrap(), Some(3));
     assert_eq!(store.find("fibank:BG32FINV91501000000001:9").unwrap(), None);
     let since = store.chronological(NaiveDate::from_ymd_opt(2026, 2, 4), NaiveDate::from_ymd_opt(2026, 2, 4));

@@ -198,7 +198,7 @@ impl Writer<'_> {
             // What every batch moves on is newer there.
             *meta = Meta { generation: meta.generation, sums: meta.sums, ..counted };
         })?;
-        *self.store.accounts.write().unwrap_or_else(PoisonError::into_inner) = self.accounts;
+        *self.store.accounts.write().unwrap_or_else(PoisonError::into_inner) = self.accounts.into();
         Ok(())
     }
 

@@ -464,10 +464,10 @@ impl Arrival {
     /// A new row of this account in its context.
     fn transaction(&self, source: &config::Source, row: Row) -> Transaction {
         Transaction {
-            source: source.name.clone(),
-            account: self.account.account.clone(),
-            account_name: self.account.name.clone(),
-            customer: self.account.customer.clone(),
+            source: source.name.as_str().into(),
+            account: self.account.account.as_str().into(),
+            account_name: self.account.name.as_str().into(),
+            customer: self.account.customer.as_str().into(),
             row,
             enrichment: Default::default(),
             vanished: false,

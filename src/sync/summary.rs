@@ -232,7 +232,7 @@ impl Engine {
                 continue;
             }
             let same =
-                |entry: &&mut AccountSummary| entry.account == transaction.account && entry.currency == row.currency;
+                |entry: &&mut AccountSummary| *entry.account == *transaction.account && entry.currency == row.currency;
             if let Some(sum) = accounts.iter_mut().find(same).and_then(|entry| entry.sum.as_mut()) {
                 *sum += row.amount;
             }

@@ -115,8 +115,8 @@ impl Gather {
         let row = &transaction.row;
         let Some(balance) = row.balance.filter(|_| !transaction.vanished) else { return };
         let balance = if row.currency == "BGN" { bgn_to_eur(balance) } else { balance };
-        let account = self.unit(transaction).0.balances.entry(transaction.account.clone());
-        let (_, days) = account.or_insert_with(|| (transaction.account_name.clone(), BTreeMap::new()));
+        let account = self.unit(transaction).0.balances.entry(transaction.account.to_string());
+        let (_, days) = account.or_insert_with(|| (transaction.account_name.to_string(), BTreeMap::new()));
         days.insert(row.date, balance);
     }
 
@@ -124,7 +124,7 @@ impl Gather {
     pub(super) fn add(&mut self, transaction: &Transaction) {
         let row = &transaction.row;
         let other = row.counterparty_account.replace(' ', "");
-        let is_own = other != transaction.account && self.own.contains(&other);
+        let is_own = *other != *transaction.account && self.own.contains(&other);
         let (unit, amount) = self.unit(transaction);
         unit.rows += 1;
         if transaction.vanished {

@@ -254,7 +254,7 @@ fn row(view: &View, transaction: &Transaction) -> String {
     let party = [&enrichment.vendor, &row.counterparty, &row.kind].into_iter().find(|text| !text.is_empty());
     let account = if transaction.account_name.is_empty() { &transaction.account } else { &transaction.account_name };
     let category = if view.figures.by_rules { &enrichment.category } else { &row.kind };
-    let told = [account, category].into_iter().filter(|text| !text.is_empty());
+    let told = [&**account, category.as_str()].into_iter().filter(|text| !text.is_empty());
     let told: Vec<String> = told.map(|text| format!("<bdi>{}</bdi>", E(text))).collect();
     let description = match row.description.as_str() {
         "" => String::new(),

@@ -123,7 +123,7 @@ fn deed(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
 
 fn correction(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
     // Only what the bank has changed: the owner may have put words of his own into the others.
-    let cells = cells::corrected(columns, &layout.columns, item.previous.as_ref(), &item.transaction);
+    let cells = cells::corrected(columns, &layout.columns, item.previous.as_deref(), &item.transaction);
     if rows.updates == Updates::Ignore || cells.is_empty() {
         return Deed::Nothing;
     }
@@ -131,6 +131,6 @@ fn correction(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> 
 }
 
 fn enrichment(item: &Item, columns: &[Column], layout: &Layout) -> Deed {
-    let (empty, over) = cells::enriched(columns, &layout.columns, item.previous.as_ref(), &item.transaction);
+    let (empty, over) = cells::enriched(columns, &layout.columns, item.previous.as_deref(), &item.transaction);
     if empty.is_empty() && over.is_empty() { Deed::Nothing } else { Deed::Fill { empty, over } }
 }

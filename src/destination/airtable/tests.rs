@@ -195,7 +195,7 @@ fn transaction(n: usize) -> Transaction {
 
 fn item(what: What, transaction: Transaction) -> Item {
     let previous = (what == What::Reappeared).then(|| transaction.clone());
-    Item { seq: 1, what, transaction, previous }
+    Item { seq: 1, what, transaction, previous: previous.map(Box::new) }
 }
 
 fn new(n: usize) -> Item {
@@ -206,7 +206,7 @@ fn new(n: usize) -> Item {
 fn changed(n: usize, change: impl FnOnce(&mut Transaction)) -> Item {
     let mut now = transaction(n);
     change(&mut now);
-    Item { previous: Some(transaction(n)), ..item(What::Changed, now) }
+    Item { previous: Some(transaction(n).into()), ..item(What::Changed, now) }
 }
 
 fn attention(result: Result<Vec<Verdict>, Error>, cause: Cause) -> String {

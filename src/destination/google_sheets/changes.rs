@@ -307,12 +307,12 @@ mod tests {
 
     fn item(n: u32, what: What) -> Item {
         let previous = (what == What::Reappeared).then(|| transaction(n));
-        Item { seq: n.into(), what, transaction: transaction(n), previous }
+        Item { seq: n.into(), what, transaction: transaction(n), previous: previous.map(Box::new) }
     }
 
     fn corrected(n: u32) -> Item {
         let mut item = item(n, What::Changed);
-        item.previous = Some(item.transaction.clone());
+        item.previous = Some(item.transaction.clone().into());
         item.transaction.row.description = "поправка".into();
         item.transaction.row.balance = None;
         item.transaction.enrichment.category = "never sent".into();

@@ -119,11 +119,11 @@ impl Ledger {
             self.ids = self.ids.wrapping_add(id_hash(&transaction.row.id));
             let time = transaction.row.time.timestamp();
             let is_full = self.through.len() >= MOST_ACCOUNTS;
-            match self.through.get_mut(&transaction.account) {
+            match self.through.get_mut(&*transaction.account) {
                 Some(through) => *through = time.max(*through),
                 // More would crowd out the rest; without them an absent row counts as never delivered.
                 None if is_full => {}
-                None => drop(self.through.insert(transaction.account.clone(), time)),
+                None => drop(self.through.insert(transaction.account.to_string(), time)),
             }
         }
     }

@@ -136,12 +136,12 @@ fn new(numbers: std::ops::RangeInclusive<u32>) -> Vec<Item> {
 
 fn late(n: u32, what: What) -> Item {
     let previous = (what == What::Reappeared).then(|| transaction(n));
-    Item { seq: 1_000 + u64::from(n), what, transaction: transaction(n), previous }
+    Item { seq: 1_000 + u64::from(n), what, transaction: transaction(n), previous: previous.map(Box::new) }
 }
 
 fn corrected(n: u32) -> Item {
     let mut item = late(n, What::Changed);
-    item.previous = Some(item.transaction.clone());
+    item.previous = Some(item.transaction.clone().into());
     item.transaction.row.description = "corrected".into();
     item
 }

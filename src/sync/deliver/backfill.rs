@@ -83,6 +83,6 @@ impl Delivery<'_> {
         }
         let mut previous = transaction.clone();
         fields.iter().for_each(|field| put(&mut previous.enrichment, field, ""));
-        Some(Item { seq: 0, what: What::Enriched, transaction, previous: Some(previous) })
+        Some(Item { seq: 0, what: What::Enriched, transaction, previous: Some(previous.into()) })
     }
 }

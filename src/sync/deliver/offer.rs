@@ -116,7 +116,7 @@ impl Engine {
             }
             what => (what, previous),
         };
-        Ok(Offer::Item(Box::new(Item { seq: change.seq, what, transaction, previous })))
+        Ok(Offer::Item(Box::new(Item { seq: change.seq, what, transaction, previous: previous.map(Box::new) })))
     }
 }
 

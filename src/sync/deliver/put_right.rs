@@ -220,7 +220,8 @@ impl Delivery<'_> {
             let (_, transaction) = entry?;
             let id = &transaction.row.id;
             let there = |id: &String| self.adopted.contains(&id_hash(id));
-            let past = past.through.get(&transaction.account).is_some_and(|at| transaction.row.time.timestamp() <= *at);
+            let past =
+                past.through.get(&*transaction.account).is_some_and(|at| transaction.row.time.timestamp() <= *at);
             if past && self.config.filter.accepts(&transaction) && !there(id) && !aliases(id).iter().any(there) {
                 absent.push(id.clone());
             }

@@ -317,7 +317,7 @@ async fn ids_with_quotes_and_very_long_ones_are_found() {
         .map(|id| {
             let mut now = odd(0, id.clone());
             now.row.reference = "corrected".into();
-            Item { previous: Some(odd(0, id.clone())), ..item(What::Changed, now) }
+            Item { previous: Some(odd(0, id.clone()).into()), ..item(What::Changed, now) }
         })
         .collect();
     assert_eq!(world.deliver(&corrections).await.unwrap(), vec![Verdict::Updated; 7]);
