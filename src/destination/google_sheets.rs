@@ -302,7 +302,9 @@ impl Destination for GoogleSheets {
             self.astray.unsure |= !batch.body.is_empty() && is_by_position(items);
             return Ok(Outcome::Done(self.verdicts(batch, items)));
         }
-        let body = self.present_body(batch, items).await?;
+        let Some(body) = self.present_body(batch, items).await? else {
+            return self.leave(batch).await;
+        };
         if let Some(prepared) = &mut self.prepared {
             prepared.sent = true;
         }

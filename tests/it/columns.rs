@@ -1,9 +1,12 @@
 //! Which rows a destination gets, in which columns, in which language: each destination as its own section says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use bankfeed::simulator::Fault;
 use bankfeed::simulator::fibank::{Bank, Entry};
-use bankfeed::simulator::google::CellValue;
+use bankfeed::simulator::google::{CellValue, Spreadsheet};
+use bankfeed::sync::{Verification, Watcher};
 use serde_json::Value;
 
 use crate::world::World;
@@ -321,4 +324,71 @@ async fn a_row_that_crosses_the_line_more_than_once_stays_one_row_and_right() {
     });
     world.cycle().await;
     assert!(!in_base(&world).contains(&id));
+}
+
+/// What an owner does to columns while a write waits for its second try.
+const MOVES: [(&str, fn(&mut Spreadsheet)); 4] = [
+    ("inserts one at the left", |book| {
+        book.insert_column(TAB, 0);
+        book.set_cell(TAB, 0, 0, CellValue::Text("Mine".into()));
+        book.set_cell(TAB, 1, 0, CellValue::Text("mine".into()));
+    }),
+    ("moves the amount", |book| book.move_column(TAB, 1, 6)),
+    ("moves the id to the left", |book| book.move_column(TAB, 11, 0)),
+    ("deletes one of ours", |book| book.delete_column(TAB, 3)),
+];
+
+const TAB: &str = "Transactions";
+
+#[tokio::test]
+async fn columns_moved_between_two_tries_are_followed() {
+    let busy = r#"{"error": {"code": 429, "message": "Quota exceeded", "status": "RESOURCE_EXHAUSTED"}}"#;
+    let faults = [
+        Fault::Status(429, busy.into()),
+        Fault::Status(503, String::new()),
+        Fault::ApplyThenStatus(503, String::new()),
+        Fault::Drop,
+        Fault::ApplyThenDrop,
+        // It arrives when its number is taken.
+        Fault::Held(6),
+    ];
+    for (what, act) in MOVES {
+        for fault in &faults {
+            for late in [false, true] {
+                let what = format!("{what}, {fault:?}, late {late}");
+                let world = world("balances_tab = false\ndashboard_tab = false", "").await;
+                assert_eq!(world.cycle().await.exit_status(), 0, "{what}");
+                let entry = world.bank.edit(|bank| {
+                    let account = &mut bank.customers[0].accounts[0];
+                    let last = account.entries.last().unwrap().clone();
+                    let (time, number) = (chrono::Utc::now().with_timezone(last.time.offset()), 999_999_999);
+                    account.entries.push(Entry { number, time, ..last });
+                    number
+                });
+                if late {
+                    let before = world
+                        .bank
+                        .edit(|bank| bank.customers[0].accounts[0].entries.iter().rev().nth(1).unwrap().number);
+                    change(&world, before, |entry| entry.counterparty = "поправено".into());
+                }
+                world.google.server.fail_next(":batchUpdate", fault.clone());
+                let (google, id) = (world.google.clone(), world.spreadsheet.clone());
+                world.google.server.meanwhile(":batchUpdate", move || google.edit(&id, act));
+                let report = world.cycle().await;
+                assert_eq!(report.exit_status(), 0, "{what}: {report:?}");
+                assert!(!world.google.server.faults_left(), "{what}");
+                world.google.server.land().await;
+                assert!(in_sheet(&world).iter().any(|id| id.ends_with(&entry.to_string())), "{what}");
+                world.assert_delivered();
+                let verified =
+                    world.engine().verify(&Verification::default(), &(Arc::new(|_| {}) as Watcher)).await.unwrap();
+                assert!(verified[0].is_clean() && verified[0].error.is_none(), "{what}: {verified:?}");
+                if what.starts_with("inserts") {
+                    let mine: Vec<CellValue> =
+                        world.column("Mine").into_iter().filter(|cell| *cell != CellValue::Empty).collect();
+                    assert_eq!(mine, [CellValue::Text("mine".into())], "{what}");
+                }
+            }
+        }
+    }
 }

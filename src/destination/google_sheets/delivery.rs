@@ -184,25 +184,43 @@ impl GoogleSheets {
     }
 
     /// The body to send now. Rows may have moved since their positions were read: then they are read again. Number and
-    /// hash stay, so whichever version arrives first is the only one.
-    pub(super) async fn present_body(&mut self, batch: &Batch, items: &[Item]) -> Result<Vec<u8>, Error> {
+    /// hash stay, so whichever version arrives first is the only one. `None`: it was cut for columns that have moved since.
+    pub(super) async fn present_body(&mut self, batch: &Batch, items: &[Item]) -> Result<Option<Vec<u8>>, Error> {
         let by_position = is_by_position(items);
         let prepared = self.prepared.as_ref().filter(|prepared| prepared.is(batch.number, batch.hash));
         let good = prepared.is_some_and(|prepared| !prepared.sent && prepared.at.elapsed() < POSITIONS_GOOD);
+        // Between two tries lie seconds, or minutes.
+        if prepared.is_some_and(|prepared| prepared.sent) && self.columns_moved().await? {
+            return Ok(None);
+        }
         if !by_position || good {
-            return Ok(batch.body.clone());
+            return Ok(Some(batch.body.clone()));
         }
         // Even where no row is left to write to, the number is used up: an earlier try that arrives late must not apply.
+        let prepared = self.prepared.as_ref().filter(|prepared| prepared.is(batch.number, batch.hash));
         let resent = prepared.is_none_or(|prepared| prepared.sent);
         let again = self.cut_changes(batch.number, items, true).await?;
         if let Some(prepared) = &mut self.prepared {
             prepared.resent = resent;
         }
-        if (again.hash, again.taken) != (batch.hash, items.len()) {
-            // The columns changed meanwhile; the engine cuts anew.
-            return Err(Error::unavailable(self.names.say("the layout changed while a batch was under way")));
+        let same = (again.hash, again.taken) == (batch.hash, items.len());
+        Ok(same.then_some(again.body))
+    }
+
+    /// Whether columns are elsewhere than they were when the batch under way was cut.
+    async fn columns_moved(&mut self) -> Result<bool, Error> {
+        if self.opened_at.is_none_or(|at| at.elapsed() > POSITIONS_GOOD) {
+            let found = self.find().await?;
+            self.look_for_moves(&found);
         }
-        Ok(again.body)
+        Ok(self.layout.is_none())
+    }
+
+    /// Gives a batch up whose columns have moved, so that the engine cuts its rows anew. An earlier try may still arrive:
+    /// its number is taken first.
+    pub(super) async fn leave(&mut self, batch: &Batch) -> Result<Outcome, Error> {
+        let taken_by = self.close_once(batch.number).await?;
+        Ok(Outcome::Superseded { hash: taken_by.unwrap_or(NOTHING) })
     }
 
     /// Sends a guarded body. Should it be refused, the ledger says whether the guard was the reason: its sentence is

@@ -22,7 +22,7 @@ use crate::remote::{Cause, Error, Kind};
 const TRIES: u32 = 3;
 
 /// How long positions of columns are relied on.
-const LAYOUT_GOOD: Duration = Duration::from_secs(60);
+const LAYOUT_GOOD: Duration = Duration::from_secs(20);
 
 impl GoogleSheets {
     /// The way to Google, set up when first needed.
@@ -131,11 +131,26 @@ impl GoogleSheets {
     pub(super) async fn read_ledger(&mut self) -> Result<Ledger, Error> {
         let entries = self.transport().await?.search(&[LEDGER_KEY]).await?;
         let found = Found::sort(entries, &self.names.spreadsheet, &self.names.destination, &self.config.tab);
+        self.take_ledger(found)
+    }
+
+    fn take_ledger(&mut self, found: Found) -> Result<Ledger, Error> {
         self.ledger = found.ledger;
         let ledger = self.ledger.as_ref().map(|(_, ledger)| ledger.clone());
         ledger.ok_or_else(|| {
             Error::unavailable(self.names.say("the ledger was removed from the spreadsheet's developer metadata"))
         })
+    }
+
+    /// Forgets the layout where columns of ours are elsewhere by now.
+    pub(super) fn look_for_moves(&mut self, found: &Found) {
+        let Some(known) = &self.layout else { return };
+        let now = found.complete(&self.config.rows.columns, &self.config.tab, &self.memory.gone);
+        if now.is_some_and(|now| (now.sheet, &now.places) == (known.sheet, &known.places)) {
+            self.opened_at = Some(Instant::now());
+        } else {
+            self.layout = None;
+        }
     }
 
     pub(super) async fn ready(&mut self) -> Result<(Layout, i32, Ledger), Error> {
@@ -190,7 +205,9 @@ impl GoogleSheets {
     }
 
     pub(super) async fn settle_once(&mut self, number: u64, hash: u64) -> Result<Settled, Error> {
-        let settled = self.read_ledger().await?.settle(number, hash);
+        let found = self.find().await?;
+        self.look_for_moves(&found);
+        let settled = self.take_ledger(found)?.settle(number, hash);
         if settled != Settled::NotApplied {
             self.memory.floor = self.memory.floor.max(number);
         }
