@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Account;
@@ -86,6 +86,9 @@ fn hash(key: &[u8], value: &[u8]) -> u64 {
 /// Breaks remembered by account: each is one long pull spared.
 const UNMENDABLE_KEPT: usize = 16;
 
+/// Most days between two long pulls for a break that none has closed.
+const MENDING_REST: u32 = 32;
+
 /// An account and how well its history is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredAccount {
@@ -102,10 +105,16 @@ pub struct StoredAccount {
     /// Why its history may be incomplete; `None`: the chain of balances is whole.
     #[serde(default)]
     pub problem: Option<String>,
-    /// Breaks of the chain, as `problem` words them, that were still there after the whole history was fetched: no reason
-    /// to fetch it all again. Another break is one.
+    /// Breaks of the chain, as `problem` words them, that were still there after the whole history was fetched for their
+    /// sake: no reason to fetch it all again before [`StoredAccount::again`]. Another break is one.
     #[serde(default)]
     pub unmendable: Vec<String>,
+    /// The day from which on the whole history is fetched once more for a break that was still there the last time.
+    #[serde(default)]
+    pub again: Option<NaiveDate>,
+    /// How many days were waited for that day.
+    #[serde(default)]
+    pub waited: u32,
     /// Currencies it had before, with the day of the change.
     #[serde(default)]
     pub former_currencies: Vec<(NaiveDate, String)>,
@@ -113,25 +122,31 @@ pub struct StoredAccount {
 
 impl StoredAccount {
     /// Whether fetching the whole history again may close a gap.
-    pub fn wants_mending(&self) -> bool {
-        self.problem.as_ref().is_some_and(|problem| !self.unmendable.contains(problem))
+    pub fn wants_mending(&self, today: NaiveDate) -> bool {
+        let is_due = self.again.is_none_or(|day| day <= today);
+        self.problem.as_ref().is_some_and(|problem| is_due || !self.unmendable.contains(problem))
     }
 
     /// Notes what a pull has found of the chain, of the whole history or of its latest part.
-    pub fn note_problem(&mut self, found: Option<String>, everything: bool) {
+    pub fn note_problem(&mut self, found: Option<String>, everything: bool, today: NaiveDate) {
         if !everything {
             // What a small window shows to be whole says nothing about a break outside of it.
             self.problem = found.or(self.problem.take());
             return;
         }
         let former = std::mem::replace(&mut self.problem, found);
-        if self.problem.is_none() {
+        let (Some(former), Some(problem)) = (former, self.problem.clone()) else {
+            // Whole; or a first look, which may have met the bank in the middle of something.
             self.unmendable.clear();
-        }
-        for problem in former.into_iter().chain(self.problem.clone()).filter(|_| self.problem.is_some()) {
+            (self.again, self.waited) = (None, 0);
+            return;
+        };
+        for problem in [former, problem] {
             self.unmendable.retain(|known| *known != problem);
             self.unmendable.push(problem);
         }
+        self.waited = (self.waited * 2).clamp(1, MENDING_REST);
+        self.again = today.checked_add_days(Days::new(self.waited.into()));
         self.unmendable.drain(..self.unmendable.len().saturating_sub(UNMENDABLE_KEPT));
     }
 
@@ -341,5 +356,55 @@ impl Default for DestinationState {
             notes: Vec::new(),
             memory: String::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_break_that_nothing_closes_is_looked_at_ever_more_seldom() {
+        let account = Account {
+            account: "A".into(),
+            name: "".into(),
+            customer: "".into(),
+            currency: "EUR".into(),
+            balance: None,
+        };
+        let mut known = StoredAccount {
+            number: 0,
+            source: "bank".into(),
+            id_prefix: String::new(),
+            account,
+            fetched_until: None,
+            problem: None,
+            unmendable: Vec::new(),
+            again: None,
+            waited: 0,
+            former_currencies: Vec::new(),
+        };
+        let first = NaiveDate::from_ymd_opt(2026, 1, 1).unwrap();
+        let mut long = Vec::new();
+        known.note_problem(Some("broken".into()), true, first);
+        for day in 0..100 {
+            let today = first + Days::new(day);
+            // Two pulls a day.
+            for _ in 0..2 {
+                if known.wants_mending(today) {
+                    long.push(day);
+                    known.note_problem(Some("broken".into()), true, today);
+                } else {
+                    known.note_problem(None, false, today);
+                }
+            }
+        }
+        assert_eq!(long, [0, 1, 3, 7, 15, 31, 63, 95]);
+        assert!(!known.is_complete());
+        // Another break is another matter.
+        known.note_problem(Some("another".into()), false, first);
+        assert!(known.wants_mending(first));
+        known.note_problem(None, true, first);
+        assert_eq!((known.problem, known.again), (None, None));
     }
 }

@@ -110,6 +110,8 @@ impl Writer<'_> {
                 fetched_until: None,
                 problem: None,
                 unmendable: Vec::new(),
+                again: None,
+                waited: 0,
                 former_currencies: Vec::new(),
             });
         }

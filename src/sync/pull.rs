@@ -69,7 +69,7 @@ impl Engine {
         let context = Context::new(self.shutdown.clone(), self.backoff.clone());
         state.unfinished_sign_ins += 1;
         self.store.put_source(&source.name, &state)?;
-        let fetched = self.fetch(source, context.clone(), watcher, &mut report).await;
+        let fetched = self.fetch(source, context.clone(), watcher, &mut report, now).await;
         report.requests = context.requests.get();
         state.unfinished_sign_ins = 0;
         let failure = match fetched {
@@ -96,7 +96,9 @@ impl Engine {
         context: Context,
         watcher: &Watcher,
         report: &mut SourceReport,
+        now: DateTime<Utc>,
     ) -> Result<Vec<Result<Page, Error>>, Error> {
+        let today = now.with_timezone(&self.config.timezone).date_naive();
         let step = |label: String, done, total| watcher(Step { label, done, total });
         step(format!("{}: signing in", source.name), 0, 0);
         let mut session = source::build(source, context)?.open().await?;
@@ -106,7 +108,7 @@ impl Engine {
             let mut pages = Vec::new();
             for (at, account) in accounts.iter().enumerate() {
                 step(format!("{}: fetching {}", source.name, account.account), at as u64, accounts.len() as u64);
-                let from = self.window_start(source, account);
+                let from = self.window_start(source, account, today);
                 match session.fetch(account, from).await {
                     Err(error) if matches!(error.kind, Kind::Attention(_) | Kind::Stopped) => return Err(error),
                     other => pages.push(other),
@@ -120,10 +122,10 @@ impl Engine {
     }
 
     /// The first day to ask for: the last known one less the overlap, or everything where the chain needs mending.
-    fn window_start(&self, source: &config::Source, account: &Account) -> Option<NaiveDate> {
+    fn window_start(&self, source: &config::Source, account: &Account, today: NaiveDate) -> Option<NaiveDate> {
         let SourceKind::Fibank(fibank) = &source.kind;
         let known = self.store.account(&source.name, &account.account);
-        let mending = known.as_ref().is_some_and(StoredAccount::wants_mending);
+        let mending = known.as_ref().is_some_and(|known| known.wants_mending(today));
         let last = known.and_then(|known| known.fetched_until).filter(|_| !mending);
         let overlapping = last.and_then(|last| last.checked_sub_days(Days::new(fibank.overlap_days.into())));
         match (overlapping, fibank.history_from) {
@@ -450,8 +452,9 @@ impl Engine {
             1 => first.to_string(),
             more => format!("{first} (and {} more)", more - 1),
         });
+        let today = now.with_timezone(&self.config.timezone).date_naive();
         writer.put_account(&source.name, &arrival.account, |stored| {
-            stored.note_problem(problem, everything);
+            stored.note_problem(problem, everything, today);
             if arrival.whole {
                 stored.fetched_until = stored.fetched_until.max(Some(arrival.until));
             }

@@ -327,7 +327,9 @@ async fn a_row_that_crosses_the_line_more_than_once_stays_one_row_and_right() {
 }
 
 /// What an owner does to columns while a write waits for its second try.
-const MOVES: [(&str, fn(&mut Spreadsheet)); 4] = [
+type Move = (&'static str, fn(&mut Spreadsheet));
+
+const MOVES: [Move; 4] = [
     ("inserts one at the left", |book| {
         book.insert_column(TAB, 0);
         book.set_cell(TAB, 0, 0, CellValue::Text("Mine".into()));

@@ -612,6 +612,41 @@ async fn a_gap_that_cannot_be_mended_does_not_hide_one_that_can() {
     assert!(fetched[3..].iter().all(|rows| *rows < whole), "{fetched:?} of {whole}");
 }
 
+/// The first look at an account finds the bank in the middle of something: no row may be lost by that, nor a gap be
+/// complained of for ever.
+#[tokio::test]
+async fn a_gap_of_the_first_pull_is_looked_at_again() {
+    for days in [1, 60] {
+        let world = World::new(Bank::small()).await;
+        let at = |days| (Utc::now() - chrono::TimeDelta::days(days)).with_timezone(&chrono_tz::Europe::Sofia);
+        let (late, after) = world.bank.edit(|bank| {
+            bank.options.balances_by_time = true;
+            let (iban, number) = (bank.customers[0].accounts[0].iban.clone(), bank.last_number() + 1);
+            for (number, days) in [(number, days + 1), (number + 1, days)] {
+                let time = at(days).fixed_offset();
+                bank.add(&iban, Entry { time, value_date: time.date_naive(), ..entry(number, -700, "КЪСНА") });
+            }
+            let booked = bank.transactions();
+            let balance = booked.iter().find(|(_, entry, _)| entry.number == number + 1).unwrap().2;
+            (number, balance)
+        });
+        let held_back = take_back(&world, late);
+        correct(&world, late + 1, |entry| entry.balance = Some(after));
+        let complete = || world.engine().store.accounts().iter().all(|account| account.is_complete());
+        world.cycle().await;
+        assert!(!complete(), "{days}");
+        world.bank.edit(|bank| {
+            let iban = bank.customers[0].accounts[0].iban.clone();
+            bank.add(&iban, held_back);
+        });
+        let report = world.cycle().await;
+        assert!(complete(), "{days}: {report:?}");
+        world.assert_delivered();
+        let whole = world.booked().len() as u64;
+        assert!(world.cycle().await.sources[0].fetched < whole, "{days}");
+    }
+}
+
 #[tokio::test]
 async fn what_the_payload_says_can_be_a_column() {
     let mut world = World::new(Bank::small()).await;
