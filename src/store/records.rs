@@ -260,6 +260,10 @@ pub struct DestinationState {
     pub error: Option<String>,
     /// Rows the service refuses, with the reason.
     pub rejected: BTreeMap<String, String>,
+    /// The day from which on they are tried once more: whatever the service did not like may be over.
+    pub retry_on: Option<NaiveDate>,
+    /// How many days were waited for that day.
+    pub retry_waited: u32,
     /// Rows that had vanished before they were ever delivered.
     pub withheld: Vec<String>,
     /// Rows that are there, though what they say now would not be let through: they are kept right all the same.
@@ -343,6 +347,8 @@ impl Default for DestinationState {
             attention: None,
             error: None,
             rejected: BTreeMap::new(),
+            retry_on: None,
+            retry_waited: 0,
             withheld: Vec::new(),
             outgrown: Vec::new(),
             deleted: Vec::new(),

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{NaiveDate, Utc};
+use chrono::{Days, NaiveDate, Utc};
 
 use super::pull::Preview;
 use super::{DestinationReport, Engine, Step, Watcher, outcome_of};
@@ -28,6 +28,9 @@ pub use put_right::Restored;
 
 /// How often in one delivery another writer may be first before it is put off to the next cycle.
 const SUPERSEDED_AT_MOST: u32 = 8;
+
+/// Most days until a refused row is tried again.
+const RETRY_REST: u32 = 32;
 
 /// Why a delivery stops: the service's failure is data, the store's is not.
 enum Stop {
@@ -112,6 +115,7 @@ impl<'a> Delivery<'a> {
 
 impl Delivery<'_> {
     async fn run(&mut self, context: Context) -> Result<(), Stop> {
+        self.retry_refused()?;
         let first = self.look(1)?;
         let repairs = !self.state.restoring.is_empty()
             || !self.state.mending.is_empty()
@@ -187,6 +191,40 @@ impl Delivery<'_> {
         }
         self.state.published = published;
         read
+    }
+
+    /// Rows that the service refuses are tried again ever more seldom: their cause may be gone.
+    fn retry_refused(&mut self) -> Result<(), store::Error> {
+        let today = self.today();
+        if self.state.retry_on.is_none_or(|day| day > today) {
+            return Ok(());
+        }
+        let mut again = Vec::new();
+        for id in self.state.rejected.keys() {
+            let Some(number) = self.engine.store.find(id)? else { continue };
+            let transaction = self.engine.store.transaction(number)?;
+            if !transaction.vanished && self.config.filter.accepts(&transaction) {
+                again.push(id.clone());
+            }
+        }
+        put_right::add(&mut self.state.restoring, again.into_iter());
+        self.state.retry_on = None;
+        Ok(())
+    }
+
+    fn today(&self) -> NaiveDate {
+        Utc::now().with_timezone(&self.engine.config.timezone).date_naive()
+    }
+
+    /// When refused rows are tried again.
+    fn plan_retry(&mut self) {
+        if self.state.rejected.is_empty() {
+            (self.state.retry_on, self.state.retry_waited) = (None, 0);
+        } else if self.state.retry_on.is_none() {
+            let days = (self.state.retry_waited * 2).clamp(1, RETRY_REST);
+            self.state.retry_waited = days;
+            self.state.retry_on = self.today().checked_add_days(Days::new(days.into()));
+        }
     }
 
     /// Reads the rules that the owner keeps there, after the rows: neither waits for the other's trouble.
@@ -303,6 +341,7 @@ impl Delivery<'_> {
                 }
             }
         }
+        self.plan_retry();
         self.report.notes = self.state.notes.clone();
         self.report.waiting = self.engine.waiting(self.config, &self.state)?;
         self.save()?;

@@ -152,6 +152,8 @@ pub(super) struct Verdict {
     pub missing: Vec<String>,
     pub doubled: Vec<String>,
     pub different: Vec<Different>,
+    /// Not there because the service refuses them.
+    pub refused: Vec<String>,
     /// Known to be deleted, and not there.
     pub deleted: Vec<String>,
     /// Known to be deleted, and there again.
@@ -228,7 +230,8 @@ impl<'a> Findings<'a> {
     fn is_wanted(&self, transaction: &Transaction, withheld: &HashSet<&str>) -> bool {
         let id = transaction.row.id.as_str();
         let taken_away = transaction.vanished && self.config.rows().vanished == Vanished::Delete;
-        self.config.filter.accepts(transaction) && !self.rejected.contains(id) && !withheld.contains(id) && !taken_away
+        let never = transaction.vanished && self.rejected.contains(id);
+        self.config.filter.accepts(transaction) && !never && !withheld.contains(id) && !taken_away
     }
 
     /// The verdict, once every row was heard.
@@ -263,7 +266,7 @@ impl<'a> Findings<'a> {
             } else if deleted.contains(id.as_str()) {
                 verdict.deleted.push(id);
             } else if self.is_wanted(&transaction, &withheld) {
-                verdict.missing.push(id);
+                if self.rejected.contains(id.as_str()) { &mut verdict.refused } else { &mut verdict.missing }.push(id);
             }
         }
         verdict.emptied = self.seen.is_empty();

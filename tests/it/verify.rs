@@ -645,3 +645,78 @@ async fn a_repair_over_an_older_store_does_not_hide_that_the_sheet_is_ahead() {
     assert_eq!((report.exit_status(), report.destinations[0].appended), (0, 0), "{report:?}");
     world.assert_delivered();
 }
+
+/// A service refuses a row for a reason that goes away again, which nobody tells bankfeed.
+#[tokio::test]
+async fn a_refused_row_is_missing_and_is_tried_again() {
+    let refusals = [
+        (
+            ":batchUpdate",
+            r#"{"error": {"code": 400, "message": "Invalid requests[1].appendCells: no", "status": "INVALID_ARGUMENT"}}"#,
+            400,
+        ),
+        (
+            "PATCH",
+            r#"{"error": {"type": "INVALID_VALUE_FOR_COLUMN", "message": "Field \"Amount\" cannot accept the provided value"}}"#,
+            422,
+        ),
+    ];
+    for (which, (target, body, status)) in refusals.into_iter().enumerate() {
+        for way in ["repair", "restore", "another day", "a later day"] {
+            let world = World::new(Bank::small()).await;
+            world.cycle().await;
+            let late = world.bank.edit(|bank| {
+                let (number, account) = (bank.last_number() + 1, &mut bank.customers[0].accounts[0]);
+                let last = account.entries.last().unwrap().clone();
+                let time = chrono::Utc::now().with_timezone(last.time.offset());
+                account.entries.push(bankfeed::simulator::fibank::Entry { number, time, ..last });
+                format!("fibank:{}:{number}", account.iban)
+            });
+            let server = if which == 0 { &world.google.server } else { &world.airtable.server };
+            let refuse = |times| server.fail(target, 0, times, Fault::Status(status, body.into()));
+            refuse(u32::MAX);
+            let report = world.cycle().await;
+            assert_eq!(report.destinations[which].rejected, 1, "{way}: {report:?}");
+            server.heal();
+            // It is missing, and not because the owner has deleted it.
+            for _ in 0..2 {
+                let found = read_back(&world, false).await.swap_remove(which);
+                assert_eq!((found.missing, found.open), (vec![late.clone()], true), "{way}");
+                assert_eq!(state(&world, which).deleted, Vec::<String>::new(), "{way}");
+            }
+            world.clear_logs();
+            world.cycle().await;
+            assert_eq!(server.requests(), 0, "it is not tried again as it is");
+            let pass = |days: u64| {
+                let engine = world.engine();
+                let config = &engine.config.destinations[which];
+                let mut state = engine.store.destination(&config.name, &config.target()).unwrap();
+                state.retry_on = state.retry_on.map(|day| day - chrono::Days::new(days));
+                engine.store.put_destination(&config.name, &config.target(), &state).unwrap();
+            };
+            match way {
+                "repair" => drop(read_back(&world, true).await),
+                "restore" => assert!(matches!(restore(&world, which, &[&late]).await, Restored::Done { .. })),
+                "another day" => {
+                    pass(1);
+                    assert_eq!(world.cycle().await.destinations[which].appended, 1);
+                }
+                _ => {
+                    refuse(u32::MAX);
+                    pass(1);
+                    assert_eq!(world.cycle().await.destinations[which].rejected, 1);
+                    server.heal();
+                    world.clear_logs();
+                    pass(1);
+                    world.cycle().await;
+                    assert_eq!(server.requests(), 0, "the second wait is longer");
+                    pass(1);
+                    assert_eq!(world.cycle().await.destinations[which].appended, 1);
+                }
+            }
+            world.assert_delivered();
+            assert_clean(&world).await;
+            assert!(state(&world, which).rejected.is_empty() && state(&world, which).retry_on.is_none(), "{way}");
+        }
+    }
+}

@@ -18,7 +18,7 @@ use crate::sync::{DestinationReport, Engine, Outcome, Watcher, outcome_of};
 
 /// What became of a wish to have rows back.
 pub enum Restored {
-    /// These are not among the rows known to be deleted there; nothing was done.
+    /// These are not among the rows known to be deleted or refused there; nothing was done.
     Unknown(Vec<String>),
     /// The delivery that put them back, or tried to.
     Done {
@@ -39,7 +39,8 @@ impl Engine {
     ) -> Result<Restored, store::Error> {
         self.make_ready().await?;
         let mut delivery = Delivery::new(self, config, watcher)?;
-        let unknown: Vec<String> = ids.iter().filter(|id| !delivery.state.deleted.contains(id)).cloned().collect();
+        let is_absent = |id: &String| delivery.state.deleted.contains(id) || delivery.state.rejected.contains_key(id);
+        let unknown: Vec<String> = ids.iter().filter(|id| !is_absent(id)).cloned().collect();
         if !unknown.is_empty() {
             return Ok(Restored::Unknown(unknown));
         }
@@ -85,6 +86,7 @@ impl Delivery<'_> {
         let result = self.inspect_with(destination.as_mut(), repair, verified).await;
         // Budgets and caches count even where it failed.
         self.state.set_memory(&destination.memory());
+        self.plan_retry();
         self.save()?;
         result
     }
@@ -104,20 +106,23 @@ impl Delivery<'_> {
         let found = findings.conclude()?;
         (verified.missing, verified.doubled, verified.different) = (found.missing, found.doubled, found.different);
         verified.deleted = found.deleted;
+        let deleted = verified.missing.len();
+        verified.missing.extend(found.refused);
         verified.open = !verified.is_clean();
         // The owner has thought better of it.
         self.forget_deletion(&found.returned);
         if repair {
             return self.repair(destination, verified).await;
         }
-        if found.emptied && verified.missing.len() > 1 {
+        let deleted = &verified.missing[..deleted];
+        if found.emptied && deleted.len() > 1 {
             // Nobody deletes rows one by one until none is left; more likely the tab or table was emptied or replaced.
             let note = "not one delivered row is there, so their absence is not remembered as deletion of each";
             verified.notes.push(format!("{note}: `bankfeed verify {} --repair` puts them back", self.config.name));
             return Ok(());
         }
-        add(&mut self.state.deleted, verified.missing.iter().cloned());
-        add(&mut self.state.noticed, verified.missing.iter().cloned());
+        add(&mut self.state.deleted, deleted.iter().cloned());
+        add(&mut self.state.noticed, deleted.iter().cloned());
         Ok(())
     }
 
