@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::GoogleSheets;
@@ -110,7 +111,7 @@ pub(super) fn read_ids(answer: &[u8]) -> Result<Option<Landed>, serde_json::Erro
 
 impl Landed {
     /// From the id column as it is read.
-    pub fn column(column: Vec<Vec<serde_json::Value>>) -> Landed {
+    pub fn column(column: Vec<Vec<Json>>) -> Landed {
         let id = |cells: Vec<serde_json::Value>| cells.first().and_then(id_text);
         Landed { first: 0, ids: column.into_iter().map(id).collect() }
     }
@@ -179,9 +180,17 @@ impl Landing {
         self.touches.iter().any(|touch| touch.deleted)
     }
 
+    fn deleted(&self) -> BTreeSet<u32> {
+        self.touches.iter().filter(|touch| touch.deleted).map(|touch| touch.row).collect()
+    }
+
+    /// Where a row is once rows above it are deleted.
+    fn place(&self, touch: &Touch) -> u32 {
+        touch.row - self.deleted().range(..touch.row).count() as u32
+    }
+
     fn compare(&self, landed: &Landed) -> Strays {
-        let deleted: Vec<u32> = self.touches.iter().filter(|touch| touch.deleted).map(|touch| touch.row).collect();
-        let deleted: BTreeSet<u32> = deleted.into_iter().collect();
+        let deleted = self.deleted();
         let mut strays = Strays::default();
         // What is written to a row that then goes leaves no trace.
         for (at, touch) in self.touches.iter().enumerate().filter(|(_, touch)| !deleted.contains(&touch.row)) {
@@ -289,7 +298,10 @@ impl GoogleSheets {
     /// Compares where a batch has landed with where it should have.
     fn compare(&mut self, landing: &Landing, landed: &Landed) {
         if landing.again {
-            self.litter.clear();
+            let missed = |touch: &Touch| landed.at(landing.place(touch)).is_some();
+            let kept = landing.touches.iter().filter(|touch| touch.id.is_empty()).map(missed);
+            let mut kept = kept.collect::<Vec<_>>().into_iter();
+            self.litter.retain(|_| kept.next().unwrap_or_default());
             landing.touches.iter().for_each(|touch| drop(self.memory.astray.remove(&touch.id)));
         }
         let strays = landing.compare(landed);
@@ -349,15 +361,8 @@ impl GoogleSheets {
         let (column, beside) = self.columns_of(layout, fields).await?;
         let (mut out, mut touches, mut deleted) = (Vec::new(), Vec::new(), BTreeSet::new());
         for Litter { row, cells, at } in litter {
-            if column.get(row as usize).and_then(|cells| cells.first()).and_then(id_text).is_some() {
-                continue;
-            }
-            let is_ours = |place: &&Place| {
-                let written = cells.iter().find(|(field, _)| *field == place.field);
-                let found = beside.get(&place.field).and_then(|column| column.get(row as usize)?.first());
-                let found = found.map_or(Cell::Empty, Cell::from_json);
-                written.is_some_and(|(field, written)| agrees(field, written, &found))
-            };
+            let Some(row) = find_litter(row, &cells, &column, &beside) else { continue };
+            let is_ours = |place: &&Place| cells.iter().any(|(field, _)| *field == place.field);
             let places: Vec<Place> = layout.places.iter().filter(is_ours).cloned().collect();
             write_nothing(&mut out, layout.sheet, &places, row);
             strike(&mut out, layout, false, row);
@@ -406,7 +411,7 @@ impl GoogleSheets {
         &mut self,
         layout: &Layout,
         fields: HashSet<Field>,
-    ) -> Result<(Vec<Vec<serde_json::Value>>, HashMap<Field, Vec<Vec<serde_json::Value>>>), Error> {
+    ) -> Result<(Vec<Vec<Json>>, HashMap<Field, Vec<Vec<Json>>>), Error> {
         if fields.is_empty() {
             return Ok((self.id_column().await?, HashMap::new()));
         }
@@ -418,13 +423,40 @@ impl GoogleSheets {
         }
         let wanted: Vec<i32> = entries.values().copied().collect();
         let mut columns = self.transport().await?.columns_by_entry(&wanted, "UNFORMATTED_VALUE").await?;
-        let mut beside: HashMap<Field, Vec<Vec<serde_json::Value>>> =
+        let mut beside: HashMap<Field, Vec<Vec<Json>>> =
             entries.into_iter().filter_map(|(field, entry)| Some((field, columns.remove(&entry)?))).collect();
         match beside.remove(&Field::Id) {
             Some(ids) => Ok((ids, beside)),
             None => Err(self.moved()),
         }
     }
+}
+
+/// The row without an id that holds what was written there by mistake: where it was, or, where that row has been moved
+/// since, the only one that does.
+fn find_litter(
+    row: u32,
+    written: &[(Field, Cell)],
+    ids: &[Vec<Json>],
+    beside: &HashMap<Field, Vec<Vec<Json>>>,
+) -> Option<u32> {
+    let value = |column: &[Vec<Json>], row: u32| column.get(row as usize).and_then(|cells| cells.first().cloned());
+    let holds = |row: u32| {
+        let holds = |(field, written): &(Field, Cell)| {
+            let found = beside.get(field).and_then(|column| value(column, row)).unwrap_or_default();
+            agrees(field, written, &Cell::from_json(&found))
+        };
+        value(ids, row).and_then(|id| id_text(&id)).is_none() && written.iter().all(holds)
+    };
+    if holds(row) {
+        return Some(row);
+    }
+    if written.iter().all(|(_, cell)| *cell == Cell::Empty) {
+        return None;
+    }
+    let longest = beside.values().map(Vec::len).max().unwrap_or_default() as u32;
+    let mut found = (1..longest).filter(|row| holds(*row));
+    found.next().filter(|_| found.next().is_none())
 }
 
 /// What is written, wherever the row is.
