@@ -180,17 +180,9 @@ impl Landing {
         self.touches.iter().any(|touch| touch.deleted)
     }
 
-    fn deleted(&self) -> BTreeSet<u32> {
-        self.touches.iter().filter(|touch| touch.deleted).map(|touch| touch.row).collect()
-    }
-
-    /// Where a row is once rows above it are deleted.
-    fn place(&self, touch: &Touch) -> u32 {
-        touch.row - self.deleted().range(..touch.row).count() as u32
-    }
-
     fn compare(&self, landed: &Landed) -> Strays {
-        let deleted = self.deleted();
+        let deleted = self.touches.iter().filter(|touch| touch.deleted).map(|touch| touch.row);
+        let deleted: BTreeSet<u32> = deleted.collect();
         let mut strays = Strays::default();
         // What is written to a row that then goes leaves no trace.
         for (at, touch) in self.touches.iter().enumerate().filter(|(_, touch)| !deleted.contains(&touch.row)) {
@@ -298,14 +290,13 @@ impl GoogleSheets {
     /// Compares where a batch has landed with where it should have.
     fn compare(&mut self, landing: &Landing, landed: &Landed) {
         if landing.again {
-            let missed = |touch: &Touch| landed.at(landing.place(touch)).is_some();
-            let kept = landing.touches.iter().filter(|touch| touch.id.is_empty()).map(missed);
-            let mut kept = kept.collect::<Vec<_>>().into_iter();
-            self.litter.retain(|_| kept.next().unwrap_or_default());
             landing.touches.iter().for_each(|touch| drop(self.memory.astray.remove(&touch.id)));
         }
         let strays = landing.compare(landed);
         if strays == Strays::default() {
+            if landing.again {
+                self.litter.clear();
+            }
             return;
         }
         let (tab, count) = (&self.config.tab, strays.rows.len() + strays.gone.len());
@@ -369,6 +360,12 @@ impl GoogleSheets {
             let emptied = places.into_iter().map(|place| (place.field, Cell::Empty)).collect();
             touches.push(Touch { row, id: String::new(), cells: emptied, struck: true, deleted: false });
             self.litter.push(Litter { row, cells, at });
+            // One row without an id is like another: whether it was this one is seen by its neighbours.
+            let id = |row: u32| column.get(row as usize).and_then(|cells| cells.first()).and_then(id_text);
+            let above = (1..row).rev().find_map(|row| Some((row, id(row)?)));
+            let witness = |(row, id)| Touch { row, id, cells: Vec::new(), struck: false, deleted: false };
+            let below = (row + 1..column.len() as u32).find_map(|row| Some((row, id(row)?)));
+            touches.extend(above.into_iter().chain(below).map(witness));
         }
         let rows = rows_by_id(&column);
         let (mut verdicts, mut hash) = (Vec::new(), Xxh3::new());
