@@ -351,8 +351,8 @@ impl GoogleSheets {
             litter.iter().flat_map(|litter| litter.cells.iter().map(|(field, _)| field.clone())).collect();
         let (column, beside) = self.columns_of(layout, fields).await?;
         let (mut out, mut touches, mut deleted) = (Vec::new(), Vec::new(), BTreeSet::new());
-        for Litter { row, cells, at } in litter {
-            let Some(row) = find_litter(row, &cells, &column, &beside) else { continue };
+        for Litter { row, cells, at } in litter.clone() {
+            let Some(row) = find_litter(row, &cells, &litter, &column, &beside) else { continue };
             let is_ours = |place: &&Place| cells.iter().any(|(field, _)| *field == place.field);
             let places: Vec<Place> = layout.places.iter().filter(is_ours).cloned().collect();
             write_nothing(&mut out, layout.sheet, &places, row);
@@ -434,14 +434,17 @@ impl GoogleSheets {
 fn find_litter(
     row: u32,
     written: &[(Field, Cell)],
+    all: &[Litter],
     ids: &[Vec<Json>],
     beside: &HashMap<Field, Vec<Vec<Json>>>,
 ) -> Option<u32> {
     let value = |column: &[Vec<Json>], row: u32| column.get(row as usize).and_then(|cells| cells.first().cloned());
     let holds = |row: u32| {
-        let holds = |(field, written): &(Field, Cell)| {
+        // It may have been hit more than once.
+        let holds = |(field, _): &(Field, Cell)| {
             let found = beside.get(field).and_then(|column| value(column, row)).unwrap_or_default();
-            agrees(field, written, &Cell::from_json(&found))
+            let found = Cell::from_json(&found);
+            all.iter().flat_map(|one| &one.cells).any(|(of, written)| of == field && agrees(field, written, &found))
         };
         value(ids, row).and_then(|id| id_text(&id)).is_none() && written.iter().all(holds)
     };
@@ -452,7 +455,11 @@ fn find_litter(
         return None;
     }
     let longest = beside.values().map(Vec::len).max().unwrap_or_default() as u32;
-    let mut found = (1..longest).filter(|row| holds(*row));
+    let is_empty = |row: u32| {
+        let found = written.iter().filter_map(|(field, _)| value(beside.get(field)?, row));
+        found.map(|found| Cell::from_json(&found)).all(|cell| cell == Cell::Empty)
+    };
+    let mut found = (1..longest).filter(|row| holds(*row) && !is_empty(*row));
     found.next().filter(|_| found.next().is_none())
 }
 
