@@ -40,6 +40,7 @@ mod requests;
 mod rule_lines;
 mod rules_tab;
 mod setup;
+mod straighten;
 mod tabs;
 #[cfg(test)]
 mod tests;
@@ -49,11 +50,12 @@ pub mod user;
 use balances::{Balances, TabState};
 use delivery::Sent;
 use errors::Names;
-use landing::{Landing, Litter, Touched};
+use landing::{Landing, Touched};
 use layout::Layout;
 use ledger::{Guards, Ledger};
 use rules_tab::RulesTab;
 use setup::{Book, fullness, is_nearly_full};
+use straighten::Litter;
 use transport::{Limits, Transport};
 
 /// Most items looked at for one batch.

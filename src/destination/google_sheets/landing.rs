@@ -5,25 +5,20 @@
 //! rows that were hit or missed are written once more, found by their ids ([`What::Astray`]), in a batch that is compared
 //! like any other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
+use serde_json::Value as Json;
 
 use super::GoogleSheets;
 use super::body;
-use super::changes::{Work, delete_rows, rows_by_id, strike, write_cells, write_nothing};
-use super::layout::{Layout, Place};
-use crate::config::Vanished;
-use crate::destination::readback::{Cell, agrees, id_text};
-use crate::destination::{Item, Verdict, What};
+use super::layout::Place;
+use super::straighten::Litter;
+use crate::destination::readback::{Cell, id_text};
 use crate::model::{Field, Transaction};
 use crate::remote::Error;
-
-/// How long the place of a row without an id is believed.
-const PLACES_GOOD: Duration = Duration::from_secs(60);
 
 /// A row that a batch writes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,7 +105,7 @@ pub(super) fn read_ids(answer: &[u8]) -> Result<Option<Landed>, serde_json::Erro
 
 impl Landed {
     /// From the id column as it is read.
-    pub fn column(column: Vec<Vec<serde_json::Value>>) -> Landed {
+    pub fn column(column: Vec<Vec<Json>>) -> Landed {
         let id = |cells: Vec<serde_json::Value>| cells.first().and_then(id_text);
         Landed { first: 0, ids: column.into_iter().map(id).collect() }
     }
@@ -143,14 +138,6 @@ pub(super) struct Touched {
     pub deleted: bool,
 }
 
-/// A row without an id that was written to.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Litter {
-    row: u32,
-    cells: Vec<(Field, Cell)>,
-    at: Instant,
-}
-
 /// Where a batch went instead.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Strays {
@@ -180,8 +167,8 @@ impl Landing {
     }
 
     fn compare(&self, landed: &Landed) -> Strays {
-        let deleted: Vec<u32> = self.touches.iter().filter(|touch| touch.deleted).map(|touch| touch.row).collect();
-        let deleted: BTreeSet<u32> = deleted.into_iter().collect();
+        let deleted = self.touches.iter().filter(|touch| touch.deleted).map(|touch| touch.row);
+        let deleted: BTreeSet<u32> = deleted.collect();
         let mut strays = Strays::default();
         // What is written to a row that then goes leaves no trace.
         for (at, touch) in self.touches.iter().enumerate().filter(|(_, touch)| !deleted.contains(&touch.row)) {
@@ -289,11 +276,13 @@ impl GoogleSheets {
     /// Compares where a batch has landed with where it should have.
     fn compare(&mut self, landing: &Landing, landed: &Landed) {
         if landing.again {
-            self.litter.clear();
             landing.touches.iter().for_each(|touch| drop(self.memory.astray.remove(&touch.id)));
         }
         let strays = landing.compare(landed);
         if strays == Strays::default() {
+            if landing.again {
+                self.litter.clear();
+            }
             return;
         }
         let (tab, count) = (&self.config.tab, strays.rows.len() + strays.gone.len());
@@ -339,103 +328,6 @@ impl GoogleSheets {
             .filter_map(|cell| cell["effectiveValue"]["stringValue"].as_str().map(str::to_owned))
             .collect())
     }
-
-    /// The requests that write rows once more that were hit in place of others, or missed.
-    pub(super) async fn straighten(&mut self, layout: &Layout, items: &[Item]) -> Result<(Work, Landing), Error> {
-        let litter = std::mem::take(&mut self.litter);
-        let litter: Vec<Litter> = litter.into_iter().filter(|litter| litter.at.elapsed() < PLACES_GOOD).collect();
-        let fields: HashSet<Field> =
-            litter.iter().flat_map(|litter| litter.cells.iter().map(|(field, _)| field.clone())).collect();
-        let (column, beside) = self.columns_of(layout, fields).await?;
-        let (mut out, mut touches, mut deleted) = (Vec::new(), Vec::new(), BTreeSet::new());
-        for Litter { row, cells, at } in litter {
-            if column.get(row as usize).and_then(|cells| cells.first()).and_then(id_text).is_some() {
-                continue;
-            }
-            let is_ours = |place: &&Place| {
-                let written = cells.iter().find(|(field, _)| *field == place.field);
-                let found = beside.get(&place.field).and_then(|column| column.get(row as usize)?.first());
-                let found = found.map_or(Cell::Empty, Cell::from_json);
-                written.is_some_and(|(field, written)| agrees(field, written, &found))
-            };
-            let places: Vec<Place> = layout.places.iter().filter(is_ours).cloned().collect();
-            write_nothing(&mut out, layout.sheet, &places, row);
-            strike(&mut out, layout, false, row);
-            let emptied = places.into_iter().map(|place| (place.field, Cell::Empty)).collect();
-            touches.push(Touch { row, id: String::new(), cells: emptied, struck: true, deleted: false });
-            self.litter.push(Litter { row, cells, at });
-        }
-        let rows = rows_by_id(&column);
-        let (mut verdicts, mut hash) = (Vec::new(), Xxh3::new());
-        for item in items.iter().take_while(|item| item.what == What::Astray) {
-            if out.len() > body::MOST_BYTES * 9 / 10 {
-                break;
-            }
-            let (id, transaction) = (&item.transaction.row.id, &item.transaction);
-            let touched = self.memory.astray.get(id).cloned().unwrap_or_default();
-            let places = layout.places.iter().filter(|place| touched.fields.contains(place.field.key().as_ref()));
-            let places: Vec<Place> = places.cloned().collect();
-            note(&mut hash, item, &touched, &places);
-            let Some(row) = rows.get(id.as_str()).copied() else {
-                let is_gone = touched.deleted && self.config.rows.vanished == Vanished::Delete;
-                verdicts.push(if is_gone { Verdict::Unchanged } else { Verdict::Deleted });
-                continue;
-            };
-            verdicts.push(Verdict::Unchanged);
-            let mut touch = Touch::cells(row, transaction, &places);
-            if touched.deleted && transaction.vanished && self.config.rows.vanished == Vanished::Delete {
-                deleted.insert(row);
-                touch.deleted = true;
-            } else {
-                write_cells(&mut out, layout.sheet, transaction, &places, row);
-                if touched.struck {
-                    strike(&mut out, layout, transaction.vanished && self.config.rows.vanished == Vanished::Mark, row);
-                    touch.struck = true;
-                }
-            }
-            touches.push(touch);
-        }
-        delete_rows(&mut out, layout.sheet, &deleted);
-        let before = if deleted.is_empty() { Vec::new() } else { Landed::column(column).ids };
-        let landing = Landing { touches, before, again: true };
-        Ok((Work { requests: out, verdicts, hash: hash.digest(), touches: Vec::new() }, landing))
-    }
-
-    /// The id column, and those of these fields, all of one instant.
-    async fn columns_of(
-        &mut self,
-        layout: &Layout,
-        fields: HashSet<Field>,
-    ) -> Result<(Vec<Vec<serde_json::Value>>, HashMap<Field, Vec<Vec<serde_json::Value>>>), Error> {
-        if fields.is_empty() {
-            return Ok((self.id_column().await?, HashMap::new()));
-        }
-        let found = self.find().await?;
-        let mut entries = HashMap::new();
-        for field in fields.into_iter().chain([Field::Id]) {
-            let bound = found.column(layout.sheet, &field);
-            entries.extend(bound.map(|bound| (field.clone(), bound.entry)));
-        }
-        let wanted: Vec<i32> = entries.values().copied().collect();
-        let mut columns = self.transport().await?.columns_by_entry(&wanted, "UNFORMATTED_VALUE").await?;
-        let mut beside: HashMap<Field, Vec<Vec<serde_json::Value>>> =
-            entries.into_iter().filter_map(|(field, entry)| Some((field, columns.remove(&entry)?))).collect();
-        match beside.remove(&Field::Id) {
-            Some(ids) => Ok((ids, beside)),
-            None => Err(self.moved()),
-        }
-    }
-}
-
-/// What is written, wherever the row is.
-fn note(hash: &mut Xxh3, item: &Item, touched: &Touched, places: &[Place]) {
-    hash.update(b"astray\0");
-    hash.update(item.transaction.row.id.as_bytes());
-    let mut cells = vec![u8::from(touched.struck), u8::from(touched.deleted), u8::from(item.transaction.vanished)];
-    for place in places {
-        body::write_cell(&mut cells, &place.field, &place.field.value(&item.transaction), false);
-    }
-    hash.update(&cells);
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ impl Delivery<'_> {
 
     /// The rows as they should be by now.
     fn once_more(&self, ids: &[String], numbers: &Numbers) -> Result<Vec<Item>, store::Error> {
-        let versions = Versions::new(&self.engine.store, self.config, &self.state)?;
+        let versions = Delivered::new(&self.engine.store, self.config, &self.state)?;
         let (mut items, mut seen) = (Vec::new(), HashSet::new());
         for id in ids.iter().filter(|id| seen.insert(*id)) {
             let Some(number) = numbers.get(&id_hash(id)) else {
@@ -83,7 +83,7 @@ impl Delivery<'_> {
                 continue;
             };
             let present = self.engine.store.transaction(*number)?;
-            items.extend(versions.of(*number, present).into_iter().next().map(|version| item(What::Astray, version)));
+            items.push(item(What::Astray, versions.of(*number, present)));
         }
         Ok(items)
     }
@@ -114,6 +114,26 @@ impl Delivery<'_> {
     }
 }
 
+/// Rows as they were delivered: with what they said then, and standing as the bank had them at the watermark.
+struct Delivered {
+    words: Versions,
+    standing: HashMap<u64, Vec<Transaction>>,
+}
+
+impl Delivered {
+    fn new(store: &Store, config: &config::Destination, state: &DestinationState) -> Result<Delivered, store::Error> {
+        let standing = store.replaced_after(state.watermark)?;
+        Ok(Delivered { words: Versions::new(store, config, state)?, standing })
+    }
+
+    fn of(&self, number: u64, present: Transaction) -> Transaction {
+        let standing = self.standing.get(&number).and_then(|versions| versions.first()).unwrap_or(&present).clone();
+        let words = self.words.of(number, present).into_iter().next().unwrap_or_else(|| standing.clone());
+        // Where corrections are not written the bank's words are old ones, but not what rules gave.
+        Transaction { vanished: standing.vanished, enrichment: standing.enrichment, ..words }
+    }
+}
+
 #[derive(Default)]
 struct Touched {
     fields: Vec<Field>,
@@ -134,7 +154,7 @@ struct Suspects<'a> {
     state: &'a DestinationState,
     numbers: Numbers,
     /// As the rows should be by now.
-    versions: Versions,
+    versions: Delivered,
     /// As rows were before those batches.
     former: HashMap<u64, Vec<Transaction>>,
     /// The rows that those batches wrote to.
@@ -157,13 +177,12 @@ impl<'a> Suspects<'a> {
         doubts: &[Doubt],
     ) -> Result<Suspects<'a>, store::Error> {
         let numbers = store.numbers()?;
-        let versions = Versions::new(store, config, state)?;
+        let versions = Delivered::new(store, config, state)?;
         let since = doubts.iter().map(|doubt| doubt.since).min().unwrap_or_default();
         let mut written: HashMap<String, Transaction> = HashMap::new();
         for id in doubts.iter().flat_map(|doubt| &doubt.ids) {
             if let Some(number) = numbers.get(&id_hash(id)) {
-                let version = versions.of(*number, store.transaction(*number)?).into_iter().next();
-                written.extend(version.map(|version| (id.clone(), version)));
+                written.insert(id.clone(), versions.of(*number, store.transaction(*number)?));
             }
         }
         Ok(Suspects {
@@ -190,7 +209,7 @@ impl<'a> Suspects<'a> {
             return Ok(());
         }
         let present = self.store.transaction(*number)?;
-        let Some(version) = self.versions.of(*number, present).into_iter().next() else { return Ok(()) };
+        let version = self.versions.of(*number, present);
         let (id, is_written) = (&version.row.id, self.written.contains_key(&version.row.id));
         let former = self.former.get(number).map(Vec::as_slice).unwrap_or_default();
         let mut touched = Touched::default();
@@ -217,9 +236,7 @@ impl<'a> Suspects<'a> {
         let (mut missed, mut others) = (Vec::new(), Vec::new());
         for hash in &self.seen {
             let Some(number) = self.numbers.get(hash) else { continue };
-            let Some(version) = self.versions.of(*number, self.store.transaction(*number)?).into_iter().next() else {
-                continue;
-            };
+            let version = self.versions.of(*number, self.store.transaction(*number)?);
             if version.vanished != struck.contains(hash) {
                 let is_written = self.written.contains_key(&version.row.id);
                 if is_written { &mut missed } else { &mut others }.push(version.row.id);

@@ -33,6 +33,10 @@ pub struct Life<'a> {
     pub engine: Engine,
     /// What the owner calls the fields of the base now, by the key of ours.
     pub names: BTreeMap<String, String>,
+    /// The owner moves rows in the very instant in which they are written to, and leaves it at moving things.
+    pub hasty: bool,
+    /// Rows that he has deleted in such an instant.
+    deleted: Arc<Mutex<Vec<String>>>,
     /// Counts what the owner writes, so that no two words are alike.
     pub words: u32,
     _dir: tempfile::TempDir,
@@ -90,6 +94,13 @@ impl<'a> Life<'a> {
         };
         let mut config = config::load(&world.config_path()).unwrap();
         config.destinations.iter_mut().for_each(|destination| vary(destination, &mut rng));
+        if let DestinationKind::GoogleSheets(sheets) = &mut config.destinations[0].kind
+            && seed % 4 == 2
+            && sheets.rows.vanished == Vanished::Delete
+        {
+            // A row that is put back says what the bank says now.
+            sheets.rows.updates = Updates::Apply;
+        }
         let names = config.destinations[1].rows().columns.iter();
         let names = names.map(|column| (column.field.key().into_owned(), column.header.clone())).collect();
         let engine = Engine {
@@ -100,7 +111,9 @@ impl<'a> Life<'a> {
         };
         let books = Books::new(&mut rng);
         let (sheet, base) = (Model::default(), Model::default());
-        let mut life = Life { rng, world, books, sheet, base, engine, names, words: 0, _dir: dir, trail };
+        let (hasty, deleted) = (seed % 4 == 2, Arc::default());
+        let mut life =
+            Life { rng, world, books, sheet, base, engine, names, hasty, deleted, words: 0, _dir: dir, trail };
         for _ in 0..life.rng.usize(..12) {
             life.book();
         }
@@ -155,8 +168,26 @@ impl<'a> Life<'a> {
             .collect()
     }
 
+    /// What the owner does in the instants after the next looks at rows.
+    fn meanwhile(&mut self) {
+        let keeps = self.engine.config.destinations[0].rows().vanished != Vanished::Delete;
+        for _ in 0..self.rng.u8(..3) {
+            let (deed, at, to) = (self.rng.u8(..if keeps { 5 } else { 4 }), self.rng.usize(..), self.rng.usize(..));
+            self.say(format!("in an instant to come: {deed} {at} {to}"));
+            let (google, id, deleted) =
+                (self.world.google.clone(), self.world.spreadsheet.clone(), self.deleted.clone());
+            let act = move || {
+                google.edit(&id, |book| deleted.lock().unwrap().extend(super::sheet::haste(book, deed, at, to)))
+            };
+            self.world.google.server.meanwhile("values:batchGetByDataFilter", act);
+        }
+    }
+
     async fn cycle(&mut self) -> Result<(), String> {
         let frame = self.frame();
+        if self.hasty {
+            self.meanwhile();
+        }
         let nobody: Watcher = Arc::new(|_| {});
         let request = Request { by_hand: true, ..Request::default() };
         let report = self.engine.cycle(&request, &nobody).await.unwrap();
@@ -173,6 +204,10 @@ impl<'a> Life<'a> {
             if destination.outcome != Outcome::Ok || destination.waiting > 0 || destination.rejected > 0 {
                 return Err(format!("{destination:?}"));
             }
+        }
+        for id in std::mem::take(&mut *self.deleted.lock().unwrap()) {
+            self.say(format!("in that instant {id} was deleted"));
+            self.sheet.delete(&id);
         }
         self.check_sheet(frame)?;
         self.check_base()
