@@ -397,7 +397,10 @@ impl Destination for GoogleSheets {
         self.publish_balances().await?;
         self.publish_dashboard().await?;
         if std::mem::take(&mut self.memory.id_made_again) {
-            let what = format!("tab `{}`: {ID_MADE_AGAIN}", self.config.tab);
+            let (tab, name) = (&self.config.tab, &self.names.destination);
+            let what = format!(
+                "tab `{tab}`: {ID_MADE_AGAIN}; `bankfeed verify {name} --repair` gives rows that are as they were written their ids again"
+            );
             return Err(Error::attention(Cause::Layout, self.names.say(what)));
         }
         Ok(Some(self.memory.floor).filter(|floor| *floor != before))

@@ -26,12 +26,19 @@ pub enum Cell {
 /// A row as it was found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FoundRow {
-    /// What its id cell holds; never empty.
+    /// What its id cell holds; empty: nothing.
     pub id: String,
     /// Where it is, in the service's own way. Of two rows with one id the lesser place is the one that stays.
     pub place: String,
     /// Its cells, in the order of [`Shown::fields`].
     pub cells: Vec<Cell>,
+}
+
+impl FoundRow {
+    /// Nothing of ours is in it.
+    pub fn is_blank(&self) -> bool {
+        self.id.is_empty() && self.cells.iter().all(|cell| *cell == Cell::Empty)
+    }
 }
 
 /// What the cell of a field should hold.
@@ -86,6 +93,11 @@ impl Cell {
             other => Cell::Text(other.to_string()),
         }
     }
+}
+
+/// Whether this is an id of ours rather than, say, a header.
+pub fn is_id(text: &str) -> bool {
+    text.is_ascii() && !text.contains(' ') && text.matches(':').count() >= 2
 }
 
 /// The id that a cell holds; a bare number, as people's imports leave it, counts as its digits.

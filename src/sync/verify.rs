@@ -4,13 +4,13 @@
 //! store and rows. What becomes of the verdict (remembered, or mended) is decided beside the delivery, with which it
 //! shares everything that keeps a write from applying twice.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Engine, Outcome, Step, Watcher, selected};
 use crate::config::{self, Updates, Vanished};
-use crate::destination::readback::{FoundRow, Reader, Shown, in_words};
+use crate::destination::readback::{Cell, FoundRow, Reader, Shown, in_words};
 use crate::model::{Transaction, aliases, id_hash};
 use crate::store::{self, DestinationState, Numbers, Store};
 
@@ -143,6 +143,8 @@ pub(super) struct Findings<'a> {
     seen: HashMap<u64, Seen>,
     /// Rows under ids the store does not know.
     strangers: BTreeMap<String, FoundRow>,
+    /// Rows that have lost their ids, by their numbers.
+    nameless: HashMap<String, VecDeque<FoundRow>>,
     failed: Option<store::Error>,
 }
 
@@ -179,6 +181,7 @@ impl<'a> Findings<'a> {
             shown: None,
             seen: HashMap::new(),
             strangers: BTreeMap::new(),
+            nameless: HashMap::new(),
             failed: None,
         })
     }
@@ -226,6 +229,16 @@ impl<'a> Findings<'a> {
         Ok(different.collect())
     }
 
+    /// A row that has lost its id, as it was last written; each serves once.
+    fn take_nameless(&mut self, number: u64, transaction: &Transaction) -> Option<FoundRow> {
+        let shown = self.shown.as_ref().filter(|_| !self.nameless.is_empty())?;
+        let version = self.versions.of(number, transaction.clone()).into_iter().next()?;
+        let expected: Vec<Cell> = (0..shown.fields.len()).map(|at| shown.expected(at, &version)).collect();
+        let alike = self.nameless.get_mut(&numbers_in(&expected))?;
+        let at = alike.iter().position(|found| shown.differences(&version, &found.cells).is_empty())?;
+        alike.remove(at)
+    }
+
     /// Whether a delivered row ought to be there.
     fn is_wanted(&self, transaction: &Transaction, withheld: &HashSet<&str>) -> bool {
         let id = transaction.row.id.as_str();
@@ -254,13 +267,14 @@ impl<'a> Findings<'a> {
         {
             let transaction = self.store.transaction(number)?;
             let id = transaction.row.id.clone();
-            if let Some(old) = aliases(&id).iter().find_map(|alias| self.strangers.remove(alias)) {
+            let old = aliases(&id).iter().find_map(|alias| self.strangers.remove(alias));
+            if let Some(old) = old.or_else(|| self.take_nameless(number, &transaction)) {
                 let mut different = self.compare(number, &old)?;
                 different.push(Different {
                     id: id.clone(),
                     column: "id".into(),
                     expected: Some(id),
-                    found: Some(old.id),
+                    found: Some(old.id).filter(|id| !id.is_empty()),
                 });
                 self.seen.insert(hash, Seen { place: old.place, doubled: false, different });
             } else if deleted.contains(id.as_str()) {
@@ -289,16 +303,27 @@ impl<'a> Findings<'a> {
     }
 }
 
+/// What rows can be told apart by without comparing each with each.
+fn numbers_in(cells: &[Cell]) -> String {
+    let number = |cell: &Cell| if let Cell::Number(number) = cell { format!("{number:.2} ") } else { String::new() };
+    cells.iter().map(number).collect()
+}
+
 impl Reader for Findings<'_> {
     fn begin(&mut self, shown: Shown) {
         self.shown = Some(shown);
         self.seen.clear();
         self.strangers.clear();
+        self.nameless.clear();
         self.failed = None;
     }
 
     fn row(&mut self, found: FoundRow) {
         if self.failed.is_some() {
+            return;
+        }
+        if found.id.is_empty() {
+            self.nameless.entry(numbers_in(&found.cells)).or_default().push_back(found);
             return;
         }
         let hash = id_hash(&found.id);

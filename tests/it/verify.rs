@@ -720,3 +720,74 @@ async fn a_refused_row_is_missing_and_is_tried_again() {
         }
     }
 }
+
+/// Ids and texts of the rows that have an id, wherever a header may be.
+fn in_tab(world: &World) -> Vec<String> {
+    let said = |cell: &CellValue| matches!(cell, CellValue::Text(text) if text.starts_with("fibank:"));
+    world.sheet().iter().filter(|row| row.iter().any(said)).map(|row| format!("{row:?}")).collect()
+}
+
+#[tokio::test]
+async fn without_a_header_the_first_row_is_a_row() {
+    let acts: [fn(&mut bankfeed::simulator::google::Spreadsheet); 2] =
+        [|book| book.delete_row(TAB, 0), |book| book.move_row(TAB, 0, 3)];
+    for act in acts {
+        let world = World::new(Bank::small()).await;
+        world.cycle().await;
+        let (first, count) = (id(&world, 0), in_tab(&world).len());
+        world.google.edit(&world.spreadsheet, act);
+        assert_clean(&world).await;
+        world.bank.edit(|bank| {
+            for entry in bank.customers[0].accounts.iter_mut().flat_map(|account| &mut account.entries) {
+                // Into the window that is looked at again.
+                entry.time += chrono::Utc::now().fixed_offset() - entry.time - chrono::TimeDelta::hours(1);
+                entry.counterparty = format!("ПОПРАВЕН {}", entry.number);
+            }
+        });
+        let report = world.cycle().await;
+        assert_eq!(report.destinations[0].updated, count as u64, "{report:?}");
+        for one in read_back(&world, true).await {
+            assert!(one.is_clean() && one.put_back.is_empty(), "{one:?}");
+        }
+        let rows = in_tab(&world);
+        assert_eq!(rows.len(), count);
+        assert!(rows.iter().all(|row| row.contains("ПОПРАВЕН")), "{rows:?}");
+        assert!(rows.iter().any(|row| row.contains(&first)));
+    }
+}
+
+#[tokio::test]
+async fn rows_that_lost_their_ids_get_them_again_and_are_not_doubled() {
+    let world = World::new(Bank::small()).await;
+    world.cycle().await;
+    // Two that are alike but for their ids, and a line of the owner's.
+    let at = column(&world, "Transaction ID");
+    world.google.edit(&world.spreadsheet, |book| {
+        let below = book.rows(TAB).len();
+        book.set_cell(TAB, below, 3, CellValue::Text("cash".into()));
+        book.set_cell(TAB, below, 1, CellValue::Number(-5.0));
+        book.delete_column(TAB, at);
+    });
+    assert_eq!(world.cycle().await.exit_status(), 0, "nothing is sent, so nothing is noticed");
+    let late = world.bank.edit(|bank| {
+        let (number, account) = (bank.last_number() + 1, &mut bank.customers[0].accounts[0]);
+        let last = account.entries.last().unwrap().clone();
+        let time = chrono::Utc::now().with_timezone(last.time.offset());
+        account.entries.push(bankfeed::simulator::fibank::Entry { number, time, ..last });
+        number
+    });
+    let report = world.cycle().await;
+    assert_eq!(report.exit_status(), 3, "{report:?}");
+    assert!(report.destinations[0].error.as_ref().unwrap().contains("verify household --repair"), "{report:?}");
+    let found = read_back(&world, false).await.swap_remove(0);
+    let booked = world.booked().len();
+    assert_eq!((found.missing.len(), found.doubled.len(), found.different.len()), (0, 0, booked - 1), "{found:?}");
+    assert!(found.different.iter().all(|one| one.column == "id" && one.found.is_none()), "{found:?}");
+    let repaired = read_back(&world, true).await.swap_remove(0);
+    assert_eq!((repaired.mended.len(), repaired.put_back.len()), (booked - 1, 0), "{repaired:?}");
+    assert_clean(&world).await;
+    let rows = in_tab(&world);
+    assert_eq!(rows.len(), booked, "late {late}: {rows:?}");
+    // Header, rows and the owner's line.
+    assert_eq!(world.sheet().len(), booked + 2);
+}

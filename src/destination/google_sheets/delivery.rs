@@ -10,7 +10,7 @@ use super::changes::{Changes, rows_by_id};
 use super::landing::{Landed, Landing};
 use super::layout::Layout;
 use super::{GoogleSheets, MOST_ITEMS, Measuring, Prepared, is_by_position};
-use crate::destination::readback::id_text;
+use crate::destination::readback::{id_text, is_id};
 use crate::destination::{Batch, Item, Outcome, Settled, Verdict, What};
 use crate::model::Field;
 use crate::remote::{Error, Kind};
@@ -339,9 +339,15 @@ impl GoogleSheets {
     }
 }
 
-/// The ids in the id column; the first row is the header.
+/// How many rows at the top of a column of ids are its header: none where the owner has deleted it, or sorted it away.
+pub(super) fn headers(first: Option<&serde_json::Value>) -> usize {
+    usize::from(!first.and_then(serde_json::Value::as_str).is_some_and(is_id))
+}
+
+/// The ids in the id column.
 pub(super) fn ids(column: Vec<Vec<serde_json::Value>>) -> Vec<String> {
-    let cells = column.into_iter().skip(1).filter_map(|cells| cells.into_iter().next());
+    let headers = headers(column.first().and_then(|cells| cells.first()));
+    let cells = column.into_iter().skip(headers).filter_map(|cells| cells.into_iter().next());
     cells.filter_map(|cell| id_text(&cell)).collect()
 }
 

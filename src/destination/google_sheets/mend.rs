@@ -15,10 +15,10 @@ use super::landing::{Landing, Touch};
 use super::layout::{Layout, Place};
 use crate::destination::readback::{Cell, Shown};
 use crate::destination::{Item, Verdict, What};
-use crate::model::{Field, aliases};
+use crate::model::{Field, Transaction, aliases};
 use crate::remote::Error;
 
-/// Rows by what their id cell holds: position and cells, topmost first.
+/// Rows by what their id cell holds, if anything: position and cells, topmost first.
 type Rows = HashMap<String, Vec<(u32, Vec<Cell>)>>;
 
 impl GoogleSheets {
@@ -34,7 +34,7 @@ impl GoogleSheets {
         self.each_row(&columns, &values, |row, id, cells| {
             before.resize(before.len().max(row as usize + 1), None);
             before[row as usize] = Some(id.clone());
-            if wanted.contains(&id) {
+            if id.is_empty() || wanted.contains(&id) {
                 rows.entry(id).or_default().push((row, cells()));
             }
         })?;
@@ -63,7 +63,10 @@ fn work(layout: &Layout, shown: &Shown, items: &[Item], mut rows: Rows) -> Work 
         }
         let (found, is_old) = match rows.remove(id) {
             Some(found) => (found, false),
-            None => (take_alias(&mut rows, id).into_iter().collect(), true),
+            None => {
+                let found = take_alias(&mut rows, id).or_else(|| take_nameless(&mut rows, shown, &item.transaction));
+                (found.into_iter().collect(), true)
+            }
         };
         let Some((row, cells)) = found.first() else {
             verdicts.push(Verdict::Deleted);
@@ -95,6 +98,13 @@ fn work(layout: &Layout, shown: &Shown, items: &[Item], mut rows: Rows) -> Work 
 fn take_alias(rows: &mut Rows, id: &str) -> Option<(u32, Vec<Cell>)> {
     let alias = aliases(id).into_iter().find(|alias| rows.get(alias).is_some_and(|found| !found.is_empty()))?;
     rows.get_mut(&alias).map(|found| found.remove(0))
+}
+
+/// The topmost row that has lost its id and is otherwise just as this one should be. Each serves once.
+fn take_nameless(rows: &mut Rows, shown: &Shown, transaction: &Transaction) -> Option<(u32, Vec<Cell>)> {
+    let nameless = rows.get_mut("")?;
+    let at = nameless.iter().position(|(_, cells)| shown.differences(transaction, cells).is_empty())?;
+    Some(nameless.remove(at))
 }
 
 /// What the item asks for, wherever its row is and whatever is in it.

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::GoogleSheets;
 use super::body;
+use super::delivery::headers;
 use super::layout::{Layout, Place};
 use crate::destination::readback::{Cell, FoundRow, Reader, Shown, id_text};
 use crate::model::Field;
@@ -86,7 +87,10 @@ impl GoogleSheets {
         let values = self.column_values(&columns).await?;
         reader.begin(columns.shown());
         self.each_row(&columns, &values, |row, id, cells| {
-            reader.row(FoundRow { id, place: format!("{row:010}"), cells: cells() });
+            let found = FoundRow { id, place: format!("{row:010}"), cells: cells() };
+            if !found.is_blank() {
+                reader.row(found);
+            }
         })
     }
 
@@ -129,7 +133,8 @@ impl GoogleSheets {
         Ok(Values(self.transport().await?.columns(&columns.entries).await?))
     }
 
-    /// Calls `each` with the position, the id and (made when asked for) the other cells of every row that has an id.
+    /// Calls `each` with the position, the id (empty where there is none) and (made when asked for) the other cells of
+    /// every row below the header.
     pub(super) fn each_row(
         &self,
         columns: &Columns,
@@ -147,9 +152,11 @@ impl GoogleSheets {
         let cells: Option<Vec<Vec<&RawValue>>> = cells.into_iter().collect();
         let cells = cells
             .ok_or_else(|| Error::unavailable(self.names.say("a column of ours was removed while it was in use")))?;
-        // The first row is the header.
-        for (row, id) in (0..).zip(&cells[columns.id]).skip(1) {
-            let Some(id) = id_text(&json(id)) else { continue };
+        let ids = &cells[columns.id];
+        let rows = cells.iter().map(Vec::len).max().unwrap_or(0) as u32;
+        let top = headers(ids.first().map(|first| json(first)).as_ref()) as u32;
+        for row in top..rows {
+            let id = ids.get(row as usize).and_then(|id| id_text(&json(id))).unwrap_or_default();
             each(row, id, &|| {
                 let others = cells.iter().enumerate().filter(|(at, _)| *at != columns.id);
                 others

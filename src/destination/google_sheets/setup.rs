@@ -14,6 +14,7 @@ use super::requests::{
     header, insert_columns, number_format, on_sheet, update_note,
 };
 use crate::config::Column;
+use crate::destination::readback::is_id;
 use crate::model::{Field, Language};
 use crate::remote::{Cause, Error};
 
@@ -333,9 +334,7 @@ impl<'a> Draft<'a> {
     /// row in the tab look unknown.
     fn is_nameless_id(&self, index: u32) -> bool {
         let cell = |row: &'a Vec<serde_json::Value>| row.get(index as usize);
-        let is_id = |value: &serde_json::Value| {
-            value.as_str().is_some_and(|text| text.is_ascii() && !text.contains(' ') && text.matches(':').count() >= 2)
-        };
+        let is_id = |value: &serde_json::Value| value.as_str().is_some_and(is_id);
         let header_blank = self.cells.first().and_then(cell).is_none_or(is_blank);
         header_blank && self.cells.iter().skip(1).filter_map(cell).any(is_id)
     }
