@@ -152,9 +152,11 @@ impl Server {
         self.shared().meanwhile.push((matching.to_owned(), Box::new(act)));
     }
 
-    /// Takes all faults back.
+    /// Takes all faults back, and what was to happen meanwhile.
     pub fn heal(&self) {
-        self.shared().rules.clear();
+        let mut shared = self.shared();
+        shared.rules.clear();
+        shared.meanwhile.clear();
     }
 
     /// Whether a scripted fault has not struck yet.

@@ -191,23 +191,31 @@ impl Engine {
         }
         let mut preview = pull::Preview::default();
         for source in &self.config.sources {
-            let pulled = if selected(request.sources.as_deref(), &source.name) && !self.shutdown.requested() {
+            let pulled = if !selected(request.sources.as_deref(), &source.name) {
+                SourceReport { name: source.name.clone(), outcome: Outcome::Skipped, ..SourceReport::default() }
+            } else if self.shutdown.requested() {
+                let error = Some(Error::stopped().message);
+                let outcome = Outcome::Failed;
+                SourceReport { name: source.name.clone(), outcome, error, ..SourceReport::default() }
+            } else {
                 let pulled = match &full {
                     Some(full) => Err(full.clone()),
                     None => self.pull(source, request, started, watcher, &mut preview).await,
                 };
                 upkeep::unless_full(&source.name, pulled)?
-            } else {
-                SourceReport { name: source.name.clone(), outcome: Outcome::Skipped, ..SourceReport::default() }
             };
             report.sources.push(pulled);
         }
         let full = full.or(self.store.room().err().filter(|error| *error == store::Error::Full));
         // All at once, so that a slow or broken one delays nobody.
         let deliveries = self.config.destinations.iter().map(|destination| async {
-            if !selected(request.destinations.as_deref(), &destination.name) || self.shutdown.requested() {
-                let name = destination.name.clone();
+            let name = destination.name.clone();
+            if !selected(request.destinations.as_deref(), &destination.name) {
                 return Ok(DestinationReport { name, outcome: Outcome::Skipped, ..DestinationReport::default() });
+            }
+            if self.shutdown.requested() {
+                let (outcome, error) = (Outcome::Failed, Some(Error::stopped().message));
+                return Ok(DestinationReport { name, outcome, error, ..DestinationReport::default() });
             }
             let delivered = match &full {
                 Some(full) => Err(full.clone()),

@@ -119,7 +119,10 @@ pub fn agrees(field: &Field, expected: &Cell, found: &Cell) -> bool {
     match (expected, found) {
         // A day has 86,400 seconds.
         (Cell::Number(expected), Cell::Number(found)) if *field == Field::Time => (expected - found).abs() < 1e-5,
-        (Cell::Number(expected), Cell::Number(found)) => (expected - found).abs() < 0.005,
+        // A double holds some fifteen digits: what is further apart than it can tell is another number.
+        (Cell::Number(expected), Cell::Number(found)) => {
+            (expected - found).abs() < expected.abs().mul_add(4.0 * f64::EPSILON, 0.005)
+        }
         (Cell::Text(expected), Cell::Text(found)) if *field == Field::Time => {
             let instant = |text: &str| DateTime::parse_from_rfc3339(text).ok();
             expected == found || (instant(expected).is_some() && instant(expected) == instant(found))
@@ -167,6 +170,8 @@ mod tests {
         let number = Cell::Number;
         assert!(agrees(&Field::Amount, &number(0.3), &number(0.1 + 0.2)));
         assert!(!agrees(&Field::Amount, &number(12.3), &number(12.31)));
+        assert!(!agrees(&Field::Amount, &number(12_345_678_901.3), &number(12_345_678_901.31)));
+        assert!(agrees(&Field::Balance, &number(123_556_789_013_343.7), &number(123_556_789_013_343.69)));
         assert!(!agrees(&Field::Amount, &number(12.3), &text("12.3")));
         assert!(!agrees(&Field::Amount, &number(0.0), &Cell::Empty));
         assert!(agrees(&Field::Time, &number(46027.43090277778), &number(46027.430902777)));

@@ -126,7 +126,8 @@ impl Engine {
         let SourceKind::Fibank(fibank) = &source.kind;
         let known = self.store.account(&source.name, &account.account);
         let mending = known.as_ref().is_some_and(|known| known.wants_mending(today));
-        let last = known.and_then(|known| known.fetched_until).filter(|_| !mending);
+        // A clock that once went ahead must not make this window empty.
+        let last = known.and_then(|known| known.fetched_until).filter(|_| !mending).map(|last| last.min(today));
         let overlapping = last.and_then(|last| last.checked_sub_days(Days::new(fibank.overlap_days.into())));
         match (overlapping, fibank.history_from) {
             (Some(from), Some(first)) => Some(from.max(first)),

@@ -663,3 +663,39 @@ async fn what_the_payload_says_can_be_a_column() {
     let records = world.airtable.read(&world.base, |base| base.records("Transactions"));
     assert!(records.iter().any(|record| record.get("As received").is_some_and(|text| text == "FT2632900001")));
 }
+
+/// A cycle whose turn comes when the program is being stopped has done nothing, and says so.
+#[tokio::test]
+async fn a_cycle_that_is_stopped_before_it_begins_has_not_been_done() {
+    let world = World::new(Bank::small()).await;
+    let (stop, shutdown) = bankfeed::remote::Shutdown::new();
+    stop.send(true).unwrap();
+    let engine = bankfeed::sync::Engine { shutdown, ..world.engine() };
+    let report = engine.cycle(&Request::default(), &nobody()).await.unwrap();
+    assert_eq!((report.exit_status(), world.bank.server.requests()), (1, 0), "{report:?}");
+    let request = Request { destinations: Some(vec!["base".into()]), ..Request::default() };
+    let report = engine.cycle(&request, &nobody()).await.unwrap();
+    assert_eq!(report.destinations[0].outcome, bankfeed::sync::Outcome::Skipped, "it was not asked for");
+}
+
+/// The machine's clock was ahead for a while: late rows of these days are looked for all the same.
+#[tokio::test]
+async fn a_day_in_the_future_does_not_narrow_the_window() {
+    let world = World::new(Bank::small()).await;
+    world.cycle().await;
+    {
+        let engine = world.engine();
+        let account = engine.store.accounts()[0].clone();
+        let mut writer = engine.store.writer();
+        let ahead = Utc::now().date_naive() + chrono::Days::new(400);
+        writer.put_account(&account.source, &account.account, |stored| stored.fetched_until = Some(ahead)).unwrap();
+        writer.commit().unwrap();
+    }
+    book(&world, -300, "КЪСНА");
+    world.bank.edit(|bank| {
+        let late = bank.customers[0].accounts[0].entries.last_mut().unwrap();
+        late.time -= chrono::TimeDelta::days(5);
+    });
+    world.cycle().await;
+    world.assert_delivered();
+}

@@ -168,10 +168,10 @@ impl<'a> Life<'a> {
             .collect()
     }
 
-    /// What the owner does in the instants after the next looks at rows.
+    /// What the owner does in the instant after the next look at rows: one thing, as people do.
     fn meanwhile(&mut self) {
         let keeps = self.engine.config.destinations[0].rows().vanished != Vanished::Delete;
-        for _ in 0..self.rng.u8(..3) {
+        if self.rng.u8(..3) > 0 {
             let (deed, at, to) = (self.rng.u8(..if keeps { 5 } else { 4 }), self.rng.usize(..), self.rng.usize(..));
             self.say(format!("in an instant to come: {deed} {at} {to}"));
             let (google, id, deleted) =
@@ -191,6 +191,7 @@ impl<'a> Life<'a> {
         let nobody: Watcher = Arc::new(|_| {});
         let request = Request { by_hand: true, ..Request::default() };
         let report = self.engine.cycle(&request, &nobody).await.unwrap();
+        self.world.google.server.heal();
         for (which, destination) in report.destinations.iter().enumerate() {
             let (added, updated, error) = (destination.appended, destination.updated, &destination.error);
             self.say(format!("cycle: {} added {added}, updated {updated}, {error:?}", destination.name));
