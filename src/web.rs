@@ -137,6 +137,7 @@ pub fn open<B: Send + 'static>(
     let listener = listener.map_or_else(bind, Ok)?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
+    rustix::net::sockopt::set_socket_send_buffer_size(&listener, serve::IN_FLIGHT)?;
     let serving = serve::serve(TcpListener::from_std(listener.try_clone()?)?, state.clone(), begin);
     Ok(Page { address, listener, state, serving: tokio::spawn(serving) })
 }

@@ -29,6 +29,9 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 /// How long whoever asked may take no byte of an answer.
 const STALL: Duration = Duration::from_secs(30);
 
+/// Bytes of an answer that the system keeps for whoever asked: few, so that a slow one is seen to take some.
+pub(super) const IN_FLIGHT: usize = 128 * 1024;
+
 /// Largest head of a request.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
