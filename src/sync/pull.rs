@@ -8,7 +8,7 @@ use super::{Engine, Outcome, Request, SourceReport, Step, Watcher, outcome_of};
 use crate::config::{self, SourceKind};
 use crate::destination::What;
 use crate::model::{Account, Row, Transaction, id_hash};
-use crate::reconcile::{Break, Chain, Difference, KnownRows, Look, Reconciler, compare};
+use crate::reconcile::{Break, Chain, Difference, KnownRows, Look, Reconciler, as_first_seen, compare};
 use crate::remote::{Cause, Context, Error, Kind};
 use crate::rules::Enricher;
 use crate::source::{self, Page};
@@ -369,7 +369,7 @@ impl Engine {
             Judgement::Again(known, former, what) => {
                 counts.changed += 1;
                 arrival.touched.push(known.number);
-                writer.change(known, &former, row, what, now.timestamp())?;
+                writer.change(known, &former, as_first_seen(&former.row, row), what, now.timestamp())?;
             }
         }
         Ok(())
