@@ -30,7 +30,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use by_hand::{Question, SignedIn, sign_in};
+pub use by_hand::{Question, SignedIn, prove, sign_in};
 pub use kept::{Kept, Life};
 
 /// The bank's page is made for browsers, and what else it would serve is not known.
@@ -138,14 +138,7 @@ impl Session for Pull {
 
 impl Pull {
     async fn customers(&mut self) -> Result<Vec<Customer>, Error> {
-        let call = Call {
-            path: "sywsquery/sywsquery/getCustQuery",
-            query: Vec::new(),
-            customer: None,
-            route: "dashboard",
-            what: "the customers of this login".into(),
-            refused_at: u32::MAX,
-        };
+        let call = whose();
         let reply = match self.api.call(&call).await? {
             Answer::Json(text) => self.parse(&call.what, &text)?,
             Answer::Refused(why) => {
@@ -303,6 +296,18 @@ impl Pull {
 
     fn malformed(&self, what: String) -> Error {
         Error::malformed(format!("{}: {what}; the bank's interface may have changed", self.name))
+    }
+}
+
+/// Asks whom the login may act for.
+fn whose() -> Call<'static> {
+    Call {
+        path: "sywsquery/sywsquery/getCustQuery",
+        query: Vec::new(),
+        customer: None,
+        route: "dashboard",
+        what: "the customers of this login".into(),
+        refused_at: u32::MAX,
     }
 }
 
