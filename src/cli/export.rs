@@ -76,7 +76,10 @@ pub(super) fn make(config: &Config, selection: Selection, format: Format, output
         _ => {
             let mut receiver = Receiver::new(Book::new()?);
             let status = in_turn(config, &command, &mut receiver)?;
-            receiver.finish()?.save(File::options().write(true).open(&building.path)?)?;
+            let book = receiver.finish()?;
+            let note = book.note().filter(|_| status == 0);
+            book.save(File::options().write(true).open(&building.path)?)?;
+            note.iter().for_each(|note| complain(note));
             status
         }
     };
