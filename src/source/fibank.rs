@@ -145,10 +145,7 @@ impl Pull {
                 return Err(Error::unavailable(format!("{}: the bank refuses {}: {why}", self.name, call.what)));
             }
         };
-        let mut listed: Vec<&Value> = reply["customer"].as_array().into_iter().flatten().collect();
-        if listed.is_empty() && reply["mainCustomer"].is_object() {
-            listed.push(&reply["mainCustomer"]);
-        }
+        let listed = named_in(&reply);
         if listed.is_empty() {
             return Err(self.malformed("the bank names no customer for this login".into()));
         }
@@ -309,6 +306,13 @@ fn whose() -> Call<'static> {
         what: "the customers of this login".into(),
         refused_at: u32::MAX,
     }
+}
+
+/// The customers in the answer.
+fn named_in(reply: &Value) -> Vec<&Value> {
+    let listed: Vec<&Value> = reply["customer"].as_array().into_iter().flatten().collect();
+    let main = reply.get("mainCustomer").filter(|main| main.is_object());
+    if listed.is_empty() { main.into_iter().collect() } else { listed }
 }
 
 /// The first day asked for where no other is given: the bank's page was seen to be asked from here on.

@@ -47,9 +47,9 @@ fn set(world: &World, change: impl FnOnce(&mut Options)) {
     world.bank.edit(|bank| change(&mut bank.options));
 }
 
-fn book(world: &World, cents: i64) {
+fn book(world: &World, account: usize, cents: i64) {
     world.bank.edit(|bank| {
-        let (iban, number) = (bank.customers[0].accounts[0].iban.clone(), bank.last_number() + 1);
+        let (iban, number) = (bank.customers[0].accounts[account].iban.clone(), bank.last_number() + 1);
         let time = Utc::now().with_timezone(&chrono_tz::Europe::Sofia).fixed_offset();
         let (value_date, amount) = (time.date_naive(), Decimal::new(cents, 2));
         bank.add(&iban, Entry { number, time, value_date, amount, ..Entry::default() });
@@ -78,6 +78,17 @@ async fn an_account_without_a_list_of_rows_is_complete_where_nothing_speaks_agai
     let report = world.cycle().await;
     assert_eq!((report.sources[0].vanished, report.exit_status()), (0, 0), "{report:?}");
     assert_eq!(standing(&world).await, vec![(true, String::new()); 3]);
+    // A balance that was nought and moves is no reason to believe that nothing was booked.
+    book(&world, 2, 500);
+    for _ in 0..2 {
+        world.cycle().await;
+        let said = standing(&world).await;
+        assert!(said[0].0 && !said[2].0 && said[2].1.contains("its balance of 5.00 EUR does not follow"), "{said:?}");
+    }
+    set(&world, |options| options.stmt = Stmt::Present);
+    world.cycle().await;
+    assert_eq!(standing(&world).await, vec![(true, String::new()); 3]);
+    world.assert_delivered();
 }
 
 #[tokio::test]
@@ -101,7 +112,7 @@ async fn an_account_whose_balance_speaks_of_rows_that_have_not_come_says_so_unti
         assert_eq!(standing(&world).await, vec![(true, String::new()); 2]);
         world.assert_delivered();
         assert!(shown(&world).0.starts_with("All is well"));
-        book(&world, -240);
+        book(&world, 0, -240);
         set(&world, |options| options.stmt = Stmt::Omitted);
     }
 }
@@ -123,7 +134,7 @@ async fn an_account_the_reply_does_not_hold_says_so() {
 #[tokio::test]
 async fn an_account_with_a_row_that_cannot_be_read_names_it() {
     let world = World::new(Bank::small()).await;
-    book(&world, -240);
+    book(&world, 0, -240);
     let number = world.bank.edit(|bank| {
         let entry = bank.customers[0].accounts[0].entries.last_mut().unwrap();
         entry.extra.insert("dtkt".into(), "?".into());

@@ -310,6 +310,9 @@ async fn a_pasted_token_is_kept_only_if_the_bank_takes_it() {
     assert!(last.contains("the bank answers 503") && last.contains("was not kept; try again later"), "{said}");
     assert!(!kept.exists() && !last.contains("next run"), "{said}");
     world.bank.server.heal();
+    world.bank.server.fail_next("getCustQuery", Fault::Status(200, "{}".into()));
+    let (status, said) = paste(&world, &token).await;
+    assert!(status == 1 && said.contains("names no customer") && !kept.exists(), "{said}");
     world.clear_logs();
     let (status, said) = paste(&world, &token).await;
     assert_eq!((status, world.bank.server.requests()), (0, 1), "{said}");

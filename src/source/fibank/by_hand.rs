@@ -1,7 +1,8 @@
 //! Signing in with a person beside: the code that the bank asks for after the password is asked of them.
 //!
 //! Promises: the password is sent once; a code goes only to the bank, only in a form that leaves no doubt, and at most
-//! [`TRIES`] are sent. A session opened elsewhere is proved before it is believed. What the page says is shown as plain words. Who the person is and where they sit it does not know.
+//! [`TRIES`] are sent. A session opened elsewhere is proved before it is believed. What the page says is shown as plain
+//! words. Who the person is and where they sit it does not know.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -9,7 +10,7 @@ use super::api::{Api, connect};
 use super::html::WebPage;
 use super::kept::Kept;
 use super::sign_in::{Door, Landed, Landing, random_uuid};
-use super::whose;
+use super::{named_in, whose};
 use crate::config;
 use crate::remote::{Cause, Context, Error};
 
@@ -102,7 +103,7 @@ pub async fn prove(name: &str, config: &config::Fibank, context: &Context, token
         format!("{why}; whether the token is good is not known, so it was not kept; try again later")
     };
     match api.call_once(&whose()).await {
-        Ok(Ok(text)) if text.trim_start().starts_with('{') => Ok(()),
+        Ok(Ok(text)) if serde_json::from_str(&text).is_ok_and(|reply| !named_in(&reply).is_empty()) => Ok(()),
         Ok(Ok(_)) => Err(Error::malformed(unproved(&format!("{name}: the bank's reply names no customer")))),
         Ok(Err(how)) => Err(refused(how)),
         Err(error) => Err(Error { message: unproved(&error.message), ..error }),

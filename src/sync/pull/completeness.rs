@@ -53,8 +53,9 @@ impl Engine {
         let follows = |row: &Row| {
             row.balance.is_none_or(|last| last == balance || (row.currency == "BGN" && bgn_to_eur(last) == balance))
         };
-        // Where history begins later than the account does, nobody knows the balance it begins with.
-        let begins = rows.is_empty() && (balance.is_zero() || arrival.from.is_some());
+        // Where history begins later than the account does, nobody knows the balance it begins with, the first time.
+        let fetched = arrival.known_before.as_ref().is_some_and(|known| known.fetched_until.is_some());
+        let begins = rows.is_empty() && (balance.is_zero() || (arrival.from.is_some() && !fetched));
         let agrees = unmoved || begins || rows.iter().any(follows);
         Ok((!agrees).then(|| {
             let (balance, currency) = (money_text(balance), &account.currency);
