@@ -23,10 +23,13 @@ mod locate;
 mod notifier;
 mod oauth;
 mod parse;
+mod place;
 mod reader;
 mod secret;
 mod values;
 mod words;
+
+use place::Place;
 
 pub use keys::known_keys;
 pub use locate::{Environment, find};
@@ -324,60 +327,66 @@ impl Config {
     /// Every secret that cannot be read, one line each.
     pub fn missing_secrets(&self) -> Vec<Error> {
         let revealed = self.secrets().into_iter().map(|(place, secret)| (place, secret.reveal()));
-        let missing = revealed.filter_map(|(place, secret)| Some(Error(format!("{place}: {}", secret.err()?))));
+        let missing =
+            revealed.filter_map(|(place, secret)| Some(self.error_at(&place, format!(": {}", secret.err()?))));
         let mut missing: Vec<Error> = missing.collect();
         if missing.is_empty() {
-            missing.extend(self.http.as_ref().and_then(|http| http.check_tokens().err()));
+            missing.extend(self.http.as_ref().and_then(|http| self.check_tokens(http).err()));
         }
-        for notifier in &self.notifiers {
-            missing.extend(notifier.address().err().map(|why| Error(format!("notify `{}`: {why}", notifier.name))));
+        for (at, notifier) in self.notifiers.iter().enumerate() {
+            // An address that is not there has been told.
+            let is_there = notifier.secrets().first().is_some_and(|(_, address)| address.reveal().is_ok());
+            if let Some(why) = notifier.address().err().filter(|_| is_there) {
+                let place = Place { list: "notify", entry: Some((at, notifier.name.clone())), key: "url" };
+                missing.push(self.error_at(&place, why.strip_prefix("url").unwrap_or(&why)));
+            }
         }
         missing
     }
 
-    /// Every secret with the place it has in the file, e.g. source `fibank`: password.
-    fn secrets(&self) -> Vec<(String, &Secret)> {
-        let sources = self.sources.iter().map(|source| match &source.kind {
-            SourceKind::Fibank(fibank) => (format!("source `{}`: password", source.name), &fibank.password),
+    /// Every secret with the place it has in the file.
+    fn secrets(&self) -> Vec<(Place, &Secret)> {
+        let place = |list, at, name: &String, key| Place { list, entry: Some((at, name.clone())), key };
+        let sources = self.sources.iter().enumerate().map(|(at, source)| match &source.kind {
+            SourceKind::Fibank(fibank) => (place("source", at, &source.name, "password"), &fibank.password),
         });
-        let destinations = self.destinations.iter().map(|destination| {
+        let destinations = self.destinations.iter().enumerate().map(|(at, destination)| {
             let (key, secret) = match &destination.kind {
                 DestinationKind::GoogleSheets(sheets) if sheets.login.is_some() => ("oauth", &sheets.service_account),
                 DestinationKind::GoogleSheets(sheets) => ("service_account", &sheets.service_account),
                 DestinationKind::Airtable(airtable) => ("token", &airtable.token),
             };
-            (format!("destination `{}`: {key}", destination.name), secret)
+            (place("destination", at, &destination.name, key), secret)
         });
         let http = self.http.iter().flat_map(|http| {
             let tokens = [("token", &http.token), ("import_token", &http.import_token)];
-            tokens.into_iter().filter_map(|(key, secret)| Some((format!("http: {key}"), secret.as_ref()?)))
+            tokens.into_iter().filter_map(|(key, secret)| Some((Place::http(key), secret.as_ref()?)))
         });
-        let notifiers = self.notifiers.iter().flat_map(|notifier| {
-            let name = &notifier.name;
-            notifier.secrets().into_iter().map(move |(key, secret)| (format!("notify `{name}`: {key}"), secret))
+        let notifiers = self.notifiers.iter().enumerate().flat_map(|(at, notifier)| {
+            let secrets = notifier.secrets().into_iter();
+            secrets.map(move |(key, secret)| (place("notify", at, &notifier.name, key), secret))
         });
         sources.chain(destinations).chain(http).chain(notifiers).collect()
     }
-}
 
-impl Http {
     /// Both tokens must fit into a request, and the one that stands in addresses must not open everything.
-    fn check_tokens(&self) -> Result<(), Error> {
-        let reveal = |key: &str, secret: &Option<Secret>| {
+    fn check_tokens(&self, http: &Http) -> Result<(), Error> {
+        let reveal = |key: &'static str, secret: &Option<Secret>| {
             let revealed = secret.as_ref().map(Secret::reveal).transpose();
-            let token = revealed.map_err(|error| Error(format!("http: {key}: {error}")))?;
+            let token = revealed.map_err(|error| self.http_error(key, format!(": {error}")))?;
             match &token {
-                Some(token) if !token.expose_secret().chars().all(|c| c.is_ascii_graphic()) => Err(Error(format!(
-                    "http: {key}: must consist of ASCII letters, digits and signs without spaces, to fit into a request"
-                ))),
+                Some(token) if !token.expose_secret().chars().all(|c| c.is_ascii_graphic()) => Err(self.http_error(
+                    key,
+                    ": must consist of ASCII letters, digits and signs without spaces, to fit into a request",
+                )),
                 _ => Ok(token),
             }
         };
-        let (token, import) = (reveal("token", &self.token)?, reveal("import_token", &self.import_token)?);
+        let (token, import) = (reveal("token", &http.token)?, reveal("import_token", &http.import_token)?);
         match (token, import) {
-            (Some(token), Some(import)) if token.expose_secret() == import.expose_secret() => Err(Error(
-                "http: import_token: is the same as token; it stands in addresses and must open nothing but the CSV"
-                    .into(),
+            (Some(token), Some(import)) if token.expose_secret() == import.expose_secret() => Err(self.http_error(
+                "import_token",
+                ": is the same as token; it stands in addresses and must open nothing but the CSV",
             )),
             _ => Ok(()),
         }

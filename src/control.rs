@@ -157,9 +157,10 @@ pub enum Format {
     Csv,
     /// One JSON object a line.
     Jsonl,
-    /// An Excel workbook with charts; made by whoever asks, of an [`Command::Extract`].
+    // The owner of the store only sends what this is made of: `Command::Extract`. These comments are part of the help.
+    /// An Excel workbook with charts.
     Xlsx,
-    /// An SQLite database; made by whoever asks, of an [`Command::Extract`].
+    /// An SQLite database with the tables of `bankfeed sql`.
     Sqlite,
 }
 

@@ -180,7 +180,7 @@ pub struct AccountSummary {
     pub deleted: u64,
     /// Rows that the service refuses.
     pub rejected: u64,
-    /// Why the history may be incomplete; `None`: the chain of balances is whole.
+    /// Why the history may be incomplete; `None`: it is whole.
     pub problem: Option<String>,
     /// Date of the first row here.
     pub first: Option<NaiveDate>,

@@ -114,9 +114,16 @@ pub fn compare(stored: &Row, fetched: &Row) -> Difference {
     if same_words(stored, fetched) && same_money(stored, fetched) && same_payload(&stored.raw, &fetched.raw) {
         return Difference::None;
     }
-    let restated = (stored.currency == "BGN" && fetched.currency == "EUR" && is_restated(stored, fetched))
-        || (stored.currency == "EUR" && fetched.currency == "BGN" && is_restated(fetched, stored));
-    if restated && same_words(stored, fetched) { Difference::Restated } else { Difference::Changed }
+    if is_restated(stored, fetched) && same_words(stored, fetched) { Difference::Restated } else { Difference::Changed }
+}
+
+/// What to keep of a fetched row that differs from the stored one: an entry keeps the currency it was first seen in, and
+/// with it its figures. The payload stays as received.
+pub fn as_first_seen(stored: &Row, fetched: Row) -> Row {
+    if !is_restated(stored, &fetched) {
+        return fetched;
+    }
+    Row { currency: stored.currency.clone(), amount: stored.amount, balance: stored.balance, ..fetched }
 }
 
 fn same_words(a: &Row, b: &Row) -> bool {
@@ -135,14 +142,17 @@ fn same_money(a: &Row, b: &Row) -> bool {
     a.currency == b.currency && a.amount == b.amount && a.balance == b.balance
 }
 
-/// One cent of play: a bank may convert each figure or carry the rounding along the chain.
-fn is_restated(leva: &Row, euros: &Row) -> bool {
-    let near = |leva: Decimal, euros: Decimal| (bgn_to_eur(leva) - euros).abs() <= Decimal::new(1, 2);
-    let balances = match (leva.balance, euros.balance) {
-        (Some(leva), Some(euros)) => near(leva, euros),
-        (leva, euros) => leva.is_none() && euros.is_none(),
-    };
-    near(leva.amount, euros.amount) && balances
+/// Whether it is the same entry, restated at the fixed rate. The amount decides: a balance in euros may be off by every cent
+/// that rounding has lost along the chain, or moved by a late entry that is itself in euros, and the one in leva still
+/// follows from the rows in leva.
+fn is_restated(stored: &Row, fetched: &Row) -> bool {
+    // One cent of play, for whatever way of rounding the bank has.
+    let near = |leva: &Row, euros: &Row| (bgn_to_eur(leva.amount) - euros.amount).abs() <= Decimal::new(1, 2);
+    match (stored.currency.as_str(), fetched.currency.as_str()) {
+        ("BGN", "EUR") => near(stored, fetched),
+        ("EUR", "BGN") => near(fetched, stored),
+        _ => false,
+    }
 }
 
 /// Whether two payloads say the same: key order, white space, the spelling of a number (100, 100.00, "100") and
@@ -385,6 +395,26 @@ mod tests {
         assert_eq!(compare(&stored, &fetched), Difference::Restated);
         fetched.amount = "-51.20".parse().unwrap();
         assert_eq!(compare(&stored, &fetched), Difference::Changed);
+        assert_eq!(as_first_seen(&stored, fetched.clone()), fetched, "another amount is the bank's word");
+    }
+
+    #[test]
+    fn a_restated_row_keeps_its_first_currency_and_takes_every_other_change() {
+        let (mut leva, mut euros) = (row(1, 1, "-100", "1955.83"), row(1, 1, "-51.13", "1000.01"));
+        leva.currency = "BGN".into();
+        euros.description = "поправка".into();
+        for (stored, fetched) in [(&leva, &euros), (&euros, &leva)] {
+            assert_eq!(compare(stored, fetched), Difference::Changed);
+            let kept = as_first_seen(stored, fetched.clone());
+            let figures = |row: &Row| (row.currency.clone(), row.amount, row.balance);
+            assert_eq!(figures(&kept), figures(stored));
+            assert_eq!((&kept.description, &kept.raw), (&fetched.description, &fetched.raw));
+        }
+        // A late entry before this one has moved its balance, or rounding has.
+        euros.balance = Some("1010".parse().unwrap());
+        euros.description = String::new();
+        assert_eq!(compare(&leva, &euros), Difference::Restated);
+        assert_eq!(as_first_seen(&leva, euros).balance, leva.balance);
     }
 
     #[test]

@@ -50,8 +50,21 @@ pub struct Page {
     /// The rows, oldest first, made one by one so that a long history is not held twice. Rows that are no transactions
     /// are left out already. An `Err` is a row that cannot be read: the page is then not whole.
     pub rows: Box<dyn Iterator<Item = Result<Row, Error>> + Send>,
+    /// What the source has said of the rows.
+    pub told: Told,
     /// Oddities worth a line in the report, e.g. a reply without the list of rows.
     pub notes: Vec<String>,
+}
+
+/// What a source has said of the rows of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// These are all.
+    Rows,
+    /// Nothing, which may mean that there are none.
+    Nothing,
+    /// It does not speak of the account at all.
+    NoAccount,
 }
 
 /// Makes the connector that a configuration entry asks for.

@@ -59,7 +59,7 @@ pub struct State {
 impl State {
     /// Reads the tokens; where none is configured, the one in the data directory, making it if there is none.
     pub fn new(http: &Http, engine: Arc<Engine>, execute: Execute) -> io::Result<Arc<State>> {
-        let access = Access::new(http, engine.store.data_dir())?;
+        let access = Access::new(&engine.config, http, engine.store.data_dir())?;
         let (readers, cycle) = (Arc::new(Semaphore::new(READERS)), Arc::new(Semaphore::new(1)));
         Ok(Arc::new(State { engine, execute, access, readers, cycle }))
     }

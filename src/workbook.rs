@@ -5,6 +5,7 @@
 //! temporary file as they come, so a large store needs little memory. Each formula carries its result, for programs
 //! that calculate nothing.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -17,15 +18,14 @@ use rust_xlsxwriter::{Format, Workbook, Worksheet, XlsxError};
 use crate::extract::{Account, Line, Row};
 use crate::model::{Field, Language};
 
+mod cut;
 mod figures;
 
+use cut::{Cuts, fitting};
 use figures::Figures;
 
 /// Rows of a sheet, the header among them.
 const MOST_ROWS: u32 = 1_048_576;
-
-/// Letters of a cell.
-const MOST_LETTERS: usize = 32_767;
 
 /// Excel counts days from here.
 const EPOCH: NaiveDate = match NaiveDate::from_ymd_opt(1899, 12, 30) {
@@ -45,6 +45,7 @@ pub struct Book {
     rows: u32,
     accounts: Vec<Account>,
     figures: Figures,
+    cuts: Cuts,
 }
 
 /// How cells look.
@@ -72,8 +73,8 @@ impl Book {
         let ordered = usual.iter().cloned().chain(rest);
         let columns =
             ordered.filter_map(|field| Some((all.iter().position(|known| *known == field)?, field))).collect();
-        let figures = Figures::default();
-        let mut book = Book { workbook, transactions, formats, columns, rows: 0, accounts: Vec::new(), figures };
+        let (figures, cuts) = (Figures::default(), Cuts::default());
+        let mut book = Book { workbook, transactions, formats, columns, rows: 0, accounts: Vec::new(), figures, cuts };
         book.begin().map_err(failed)?;
         Ok(book)
     }
@@ -135,13 +136,24 @@ impl Book {
                 Typed::Money(amount) => sheet.write_number_with_format(at_row, at, amount, &formats.money)?,
                 Typed::Date(serial) => sheet.write_number_with_format(at_row, at, serial, &formats.date)?,
                 Typed::Time(serial) => sheet.write_number_with_format(at_row, at, serial, &formats.time)?,
-                Typed::Text(text) => sheet.write_string(at_row, at, text)?,
+                Typed::Text(text) => {
+                    let fitting = fitting(text);
+                    if matches!(fitting, Cow::Owned(_)) {
+                        self.cuts.add(id(row));
+                    }
+                    sheet.write_string(at_row, at, fitting)?
+                }
             };
         }
         if row.vanished {
             sheet.write_string(at_row, taken_back, "yes")?;
         }
         Ok(())
+    }
+
+    /// What did not fit into it; `None`: it holds everything.
+    pub fn note(&self) -> Option<String> {
+        self.cuts.note()
     }
 
     /// Writes the workbook into this file.
@@ -186,14 +198,14 @@ impl Book {
         }
         for (at, account) in (1..).zip(&self.accounts) {
             sheet.write_string(at, 0, &account.account)?;
-            sheet.write_string(at, 1, &account.account_name)?;
-            sheet.write_string(at, 2, &account.customer)?;
+            sheet.write_string(at, 1, fitting(&account.account_name))?;
+            sheet.write_string(at, 2, fitting(&account.customer))?;
             sheet.write_string(at, 3, &account.currency)?;
             if let Some(balance) = account.balance.as_deref().and_then(money) {
                 sheet.write_number_with_format(at, 4, balance, &self.formats.money)?;
             }
             sheet.write_string(at, 5, if account.complete { "yes" } else { "no" })?;
-            sheet.write_string(at, 6, account.problem.as_deref().unwrap_or_default())?;
+            sheet.write_string(at, 6, fitting(account.problem.as_deref().unwrap_or_default()))?;
         }
         Ok(sheet)
     }
@@ -216,10 +228,12 @@ fn typed<'a>(field: &Field, text: &'a str) -> Typed<'a> {
         Field::Time => DateTime::parse_from_rfc3339(text).ok().map(|time| Typed::Time(instant(time.naive_local()))),
         _ => None,
     };
-    found.unwrap_or_else(|| {
-        let end = text.char_indices().nth(MOST_LETTERS).map_or(text.len(), |(at, _)| at);
-        Typed::Text(&text[..end])
-    })
+    found.unwrap_or(Typed::Text(text))
+}
+
+fn id(row: &Row) -> &str {
+    let at = Field::all().position(|field| field == Field::Id);
+    at.and_then(|at| row.fields.get(at)?.as_deref()).unwrap_or_default()
 }
 
 fn money(text: &str) -> Option<f64> {

@@ -35,7 +35,7 @@ impl<'a> Shown<'a> {
             source: &stored.source,
             fetched_until: stored.fetched_until.map(|day| day.to_string()),
             complete: stored.is_complete(),
-            problem: stored.problem.as_deref(),
+            problem: stored.why_incomplete(),
             former_currencies: stored
                 .former_currencies
                 .iter()
@@ -57,7 +57,7 @@ pub(super) fn line(stored: &StoredAccount) -> crate::extract::Account {
         balance: account.balance.map(money_text),
         fetched_until: stored.fetched_until.map(|day| day.to_string()),
         complete: stored.is_complete(),
-        problem: stored.problem.clone(),
+        problem: stored.why_incomplete().map(str::to_owned),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! CSV is opened in spreadsheets, which take text that begins with `=`, `+`, `-`, `@`, a tab or a return for a formula.
 //! Such text gets one apostrophe in front, and so does text that begins with an apostrophe itself: taking one leading
-//! apostrophe away gives back exactly what the bank sent. Numbers and dates are left as they are.
+//! apostrophe away gives the text back letter by letter. Numbers and dates are left as they are.
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -76,7 +76,10 @@ pub(super) fn make(config: &Config, selection: Selection, format: Format, output
         _ => {
             let mut receiver = Receiver::new(Book::new()?);
             let status = in_turn(config, &command, &mut receiver)?;
-            receiver.finish()?.save(File::options().write(true).open(&building.path)?)?;
+            let book = receiver.finish()?;
+            let note = book.note().filter(|_| status == 0);
+            book.save(File::options().write(true).open(&building.path)?)?;
+            note.iter().for_each(|note| complain(note));
             status
         }
     };

@@ -69,10 +69,15 @@ pub(super) fn keep(owner: &Owner, name: &str, session: &Hidden, output: &mut dyn
         let kept = user::keep(path, &session.0);
         return tell_kept(name, path, kept, output);
     }
-    if bank(config, name).is_some() {
-        return keep_bank(owner, name, &Kept::pasted(&session.0, Utc::now()), output);
+    let Some(source) = config.sources.iter().find(|source| source.name == name) else {
+        return another_configuration(output);
+    };
+    let kept = Kept::pasted(&session.0, Utc::now());
+    // Kept unproved, a wrong one would only be found out by a run at night.
+    match tokio::runtime::Handle::current().block_on(owner.engine.prove_token(source, &kept.token)) {
+        Ok(()) => keep_bank(owner, name, &kept, output),
+        Err((outcome, why)) => stopped(outcome, &why, output),
     }
-    another_configuration(output)
 }
 
 /// Signs in to a bank; runs in the process that owns the data directory, and asks whoever wants it for the code.
@@ -109,11 +114,13 @@ pub(super) fn sign_in(owner: &Owner, name: &str, output: &mut dyn Output) -> Don
             Ok(0)
         }
         ByHand::Session(kept) => keep_bank(owner, name, &kept, output),
-        ByHand::Stopped(outcome, why) => {
-            output.talk(&format!("bankfeed: {why}\n"))?;
-            Ok(if outcome == Outcome::Attention { ATTENTION } else { FAILED })
-        }
+        ByHand::Stopped(outcome, why) => stopped(outcome, &why, output),
     }
+}
+
+fn stopped(outcome: Outcome, why: &str, output: &mut dyn Output) -> Done {
+    output.talk(&format!("bankfeed: {why}\n"))?;
+    Ok(if outcome == Outcome::Attention { ATTENTION } else { FAILED })
 }
 
 fn another_configuration(output: &mut dyn Output) -> Done {

@@ -89,10 +89,10 @@ fn gather(owner: &Owner) -> Result<Status, store::Error> {
     let message = |attention: Option<Attention>| attention.map(|attention| attention.message);
     let accounts = store.accounts().into_iter().map(|stored| Account {
         complete: stored.is_complete(),
+        problem: stored.why_incomplete().map(str::to_owned),
         account: stored.account.account,
         currency: stored.account.currency,
         balance: stored.account.balance.map(money_text),
-        problem: stored.problem,
     });
     let mut status = Status {
         daemon: owner.is_daemon,

@@ -11,6 +11,7 @@ use toml::de::DeTable;
 
 use super::keys::{self, Kind};
 use super::locate::{self, Environment};
+use super::place::Place;
 use super::reader::{File, Table, Value};
 use super::words::{did_you_mean, one_of, quote};
 use super::{
@@ -223,8 +224,9 @@ fn short_tokens(http: &Http, file: &File<'_>) -> Vec<String> {
     );
     short
         .map(|(key, _)| {
-            let name = &file.name;
-            format!("{name}: http: {key} is short and could be guessed; `openssl rand -hex 20` makes a good one")
+            let place = Place::http(key);
+            let at = place.line(file.text).map_or(file.name.clone(), |line| format!("{}:{line}", file.name));
+            format!("{at}: {place} is short and could be guessed; `openssl rand -hex 20` makes a good one")
         })
         .collect()
 }
@@ -239,10 +241,10 @@ pub fn machine_timezone(environment: &Environment) -> Option<Tz> {
 /// One warning for all secrets that stand in the file itself.
 fn plain_secrets(config: &Config, file: &str) -> Option<String> {
     let secrets = config.secrets();
-    let plain: Vec<&str> = secrets
+    let plain: Vec<String> = secrets
         .iter()
         .filter(|(_, secret)| matches!(secret, Secret::Plain(_)))
-        .map(|(place, _)| place.as_str())
+        .map(|(place, _)| place.to_string())
         .collect();
     let places = plain.join(" and ");
     (!plain.is_empty()).then(|| format!("{file}: others can read {places}; run chmod 600 {file}"))

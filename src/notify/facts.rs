@@ -229,16 +229,17 @@ impl Facts {
             if !engine.config.sources.iter().any(|source| source.name == stored.source) {
                 continue;
             }
-            match stored.problem {
-                None => self.be_well(&subject),
-                Some(_) => {
-                    let text = format!(
-                        "{}: {subject}: the chain of balances is broken, a row may be missing; `bankfeed status` says where",
-                        stored.source
-                    );
-                    self.add(On::Failure, &subject, "chain", &text);
+            let (cause, what) = match (&stored.problem, &stored.doubt) {
+                (None, None) => {
+                    self.be_well(&subject);
+                    continue;
                 }
-            }
+                (Some(_), _) => {
+                    ("chain", "the chain of balances is broken, a row may be missing; `bankfeed status` says where")
+                }
+                (None, Some(_)) => ("doubt", "not every row may have come; `bankfeed status` says why"),
+            };
+            self.add(On::Failure, &subject, cause, &format!("{}: {subject}: {what}", stored.source));
         }
     }
 }

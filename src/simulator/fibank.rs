@@ -184,6 +184,11 @@ impl Fibank {
         lock(&self.state).issue_token()
     }
 
+    /// Takes this token from now on, as if the bank had issued it.
+    pub fn take_token(&self, token: &str) {
+        lock(&self.state).tokens.insert(token.to_owned(), 0);
+    }
+
     /// Ends every session and token, as a restart of the bank's servers does.
     pub fn forget_sessions(&self) {
         let mut state = lock(&self.state);

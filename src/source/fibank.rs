@@ -30,7 +30,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use by_hand::{Question, SignedIn, sign_in};
+pub use by_hand::{Question, SignedIn, prove, sign_in};
 pub use kept::{Kept, Life};
 
 /// The bank's page is made for browsers, and what else it would serve is not known.
@@ -138,24 +138,14 @@ impl Session for Pull {
 
 impl Pull {
     async fn customers(&mut self) -> Result<Vec<Customer>, Error> {
-        let call = Call {
-            path: "sywsquery/sywsquery/getCustQuery",
-            query: Vec::new(),
-            customer: None,
-            route: "dashboard",
-            what: "the customers of this login".into(),
-            refused_at: u32::MAX,
-        };
+        let call = whose();
         let reply = match self.api.call(&call).await? {
             Answer::Json(text) => self.parse(&call.what, &text)?,
             Answer::Refused(why) => {
                 return Err(Error::unavailable(format!("{}: the bank refuses {}: {why}", self.name, call.what)));
             }
         };
-        let mut listed: Vec<&Value> = reply["customer"].as_array().into_iter().flatten().collect();
-        if listed.is_empty() && reply["mainCustomer"].is_object() {
-            listed.push(&reply["mainCustomer"]);
-        }
+        let listed = named_in(&reply);
         if listed.is_empty() {
             return Err(self.malformed("the bank names no customer for this login".into()));
         }
@@ -304,6 +294,25 @@ impl Pull {
     fn malformed(&self, what: String) -> Error {
         Error::malformed(format!("{}: {what}; the bank's interface may have changed", self.name))
     }
+}
+
+/// Asks whom the login may act for.
+fn whose() -> Call<'static> {
+    Call {
+        path: "sywsquery/sywsquery/getCustQuery",
+        query: Vec::new(),
+        customer: None,
+        route: "dashboard",
+        what: "the customers of this login".into(),
+        refused_at: u32::MAX,
+    }
+}
+
+/// The customers in the answer.
+fn named_in(reply: &Value) -> Vec<&Value> {
+    let listed: Vec<&Value> = reply["customer"].as_array().into_iter().flatten().collect();
+    let main = reply.get("mainCustomer").filter(|main| main.is_object());
+    if listed.is_empty() { main.into_iter().collect() } else { listed }
 }
 
 /// The first day asked for where no other is given: the bank's page was seen to be asked from here on.

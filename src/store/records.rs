@@ -105,6 +105,9 @@ pub struct StoredAccount {
     /// Why its history may be incomplete; `None`: the chain of balances is whole.
     #[serde(default)]
     pub problem: Option<String>,
+    /// Why the last fetch may not have given every row; `None`: it has. The next fetch answers it anew.
+    #[serde(default)]
+    pub doubt: Option<String>,
     /// Breaks of the chain, as `problem` words them, that were still there after the whole history was fetched for their
     /// sake: no reason to fetch it all again before [`StoredAccount::again`]. Another break is one.
     #[serde(default)]
@@ -152,7 +155,13 @@ impl StoredAccount {
 
     /// The whole history is known and its chain of balances holds.
     pub fn is_complete(&self) -> bool {
-        self.problem.is_none() && self.fetched_until.is_some()
+        self.why_incomplete().is_none()
+    }
+
+    /// Why its history may be incomplete; `None`: it is whole.
+    pub fn why_incomplete(&self) -> Option<&str> {
+        let unread = || self.fetched_until.is_none().then_some("its history has not been read whole yet");
+        self.doubt.as_deref().or(self.problem.as_deref()).or_else(unread)
     }
 }
 
@@ -385,6 +394,7 @@ mod tests {
             account,
             fetched_until: None,
             problem: None,
+            doubt: None,
             unmendable: Vec::new(),
             again: None,
             waited: 0,

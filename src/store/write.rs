@@ -109,6 +109,7 @@ impl Writer<'_> {
                 account: account.clone(),
                 fetched_until: None,
                 problem: None,
+                doubt: None,
                 unmendable: Vec::new(),
                 again: None,
                 waited: 0,

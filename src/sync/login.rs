@@ -41,6 +41,14 @@ impl Engine {
         lives.map(|life| life.notice()).filter(|due| *due > looked).min()
     }
 
+    /// Whether the bank takes a token that the owner has copied out of a browser; if not, how that counts and the sentence.
+    pub async fn prove_token(&self, source: &config::Source, token: &SecretString) -> Result<(), (Outcome, String)> {
+        let SourceKind::Fibank(fibank) = &source.kind;
+        let context = Context::new(self.shutdown.clone(), self.backoff.clone());
+        let proved = fibank::prove(&source.name, fibank, &context, token).await;
+        proved.map_err(|error| (outcome_of(&error), error.message))
+    }
+
     /// Signs in once. A refusal counts like one of a cycle: it is not tried again.
     pub async fn sign_in_by_hand(
         &self,

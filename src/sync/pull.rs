@@ -1,18 +1,19 @@
 //! The first half of a cycle: one session per source, every account fetched, what came reconciled into the store.
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
-use rust_decimal::Decimal;
 use secrecy::ExposeSecret;
 
 use super::{Engine, Outcome, Request, SourceReport, Step, Watcher, outcome_of};
 use crate::config::{self, SourceKind};
 use crate::destination::What;
 use crate::model::{Account, Row, Transaction, id_hash};
-use crate::reconcile::{Break, Chain, Difference, KnownRows, Look, Reconciler, compare};
+use crate::reconcile::{Break, Chain, Difference, KnownRows, Look, Reconciler, as_first_seen, compare};
 use crate::remote::{Cause, Context, Error, Kind};
 use crate::rules::Enricher;
-use crate::source::{self, Page};
+use crate::source::{self, Page, Told};
 use crate::store::{self, Attention, SourceState, StoredAccount, StoredRow, Writer};
+
+mod completeness;
 
 /// Rows per batch of writes: large enough to be quick, small enough to stay out of the way of memory.
 const ROWS_PER_BATCH: usize = 1000;
@@ -37,8 +38,11 @@ struct Arrival {
     opening: Option<rust_decimal::Decimal>,
     closing: Option<rust_decimal::Decimal>,
     rows: std::iter::Peekable<Box<dyn Iterator<Item = Result<Row, Error>> + Send>>,
-    /// Nothing was left out: what is missing has vanished.
-    whole: bool,
+    told: Told,
+    /// What is missing has vanished.
+    proof: bool,
+    /// Why rows may be missing that the bank has.
+    doubt: Option<String>,
     reconciler: Reconciler,
     /// Known rows of the account outside the window; read when a row is not in it.
     elsewhere: Option<KnownRows>,
@@ -46,6 +50,14 @@ struct Arrival {
     fetched: u64,
     /// Numbers of known rows whose bank data changed: rules may have something to say to what is new in them.
     touched: Vec<u64>,
+}
+
+/// What the bank has given.
+struct Fetched {
+    /// The accounts it lists.
+    listed: Vec<String>,
+    /// What it has of them.
+    pages: Vec<Result<Page, Error>>,
 }
 
 impl Engine {
@@ -73,13 +85,16 @@ impl Engine {
         report.requests = context.requests.get();
         state.unfinished_sign_ins = 0;
         let failure = match fetched {
-            Ok(pages) => {
+            Ok(Fetched { listed, pages }) => {
                 let (counts, failures) =
                     self.absorb(source, pages, now, request.dry_run, preview, &mut report.notes)?;
                 report.fetched = counts.fetched;
                 report.new = counts.new;
                 report.changed = counts.changed;
                 report.vanished = counts.vanished;
+                if !request.dry_run {
+                    self.note_unlisted(source, &listed, &mut report.notes)?;
+                }
                 failures
             }
             Err(error) => vec![error],
@@ -97,7 +112,7 @@ impl Engine {
         watcher: &Watcher,
         report: &mut SourceReport,
         now: DateTime<Utc>,
-    ) -> Result<Vec<Result<Page, Error>>, Error> {
+    ) -> Result<Fetched, Error> {
         let today = now.with_timezone(&self.config.timezone).date_naive();
         let step = |label: String, done, total| watcher(Step { label, done, total });
         step(format!("{}: signing in", source.name), 0, 0);
@@ -114,7 +129,8 @@ impl Engine {
                     other => pages.push(other),
                 }
             }
-            Ok(pages)
+            let listed = accounts.into_iter().map(|account| account.account).collect();
+            Ok(Fetched { listed, pages })
         }
         .await;
         session.close().await;
@@ -240,8 +256,9 @@ impl Engine {
             let row = match arrival.rows.next() {
                 Some(Ok(row)) => row,
                 Some(Err(error)) => {
+                    arrival.proof = false;
+                    arrival.doubt.get_or_insert_with(|| error.message.clone());
                     failures.push(error);
-                    arrival.whole = false;
                     continue;
                 }
                 None => continue,
@@ -312,7 +329,9 @@ impl Engine {
             opening: page.opening,
             closing: page.closing,
             rows: page.rows.peekable(),
-            whole: !suspicious,
+            told: page.told,
+            proof: !suspicious,
+            doubt: None,
             reconciler: Reconciler::new(window),
             elsewhere: None,
             chain: Chain::default(),
@@ -372,7 +391,7 @@ impl Engine {
             Judgement::Again(known, former, what) => {
                 counts.changed += 1;
                 arrival.touched.push(known.number);
-                writer.change(known, &former, row, what, now.timestamp())?;
+                writer.change(known, &former, as_first_seen(&former.row, row), what, now.timestamp())?;
             }
         }
         Ok(())
@@ -397,53 +416,36 @@ impl Engine {
         Ok(())
     }
 
-    /// Where the chain of balances does not hold, inside the window and at its border to what was known before.
-    fn breaks(&self, arrival: &Arrival) -> Result<Vec<Break>, store::Error> {
-        let mut breaks = Vec::new();
-        if let (Some(from), Some(opening), Some(_)) = (arrival.from, arrival.opening, &arrival.known_before) {
-            let before = self.store.last_before(arrival.number, from)?;
-            let carried = |row: &Row| {
-                let Some(balance) = row.balance else { return true };
-                // The bank may round what it restates in euros otherwise than we do.
-                let in_euros = (crate::model::bgn_to_eur(balance) - opening).abs() <= Decimal::new(1, 2);
-                balance == opening || (row.currency == "BGN" && in_euros)
-            };
-            // Several rows of that day may share its last instant: any of them may be the last.
-            if !before.is_empty() && !before.iter().any(carried) {
-                let last = before.iter().max_by_key(|row| row.time);
-                breaks.extend(
-                    last.and_then(|row| Some(Break { date: row.date, expected: row.balance?, found: opening })),
-                );
-            }
-        }
-        breaks.extend(arrival.chain.breaks(arrival.opening, arrival.closing));
-        Ok(breaks)
-    }
-
     /// Marks what vanished and notes how far the account is known now.
     #[allow(clippy::too_many_arguments)]
     fn finish(
         &self,
         source: &config::Source,
-        arrival: &Arrival,
+        arrival: &mut Arrival,
         breaks: &[Break],
         writer: &mut Writer<'_>,
         counts: &mut Counts,
         now: DateTime<Utc>,
         notes: &mut Vec<String>,
     ) -> Result<(), store::Error> {
-        if !arrival.whole {
-            notes.push(format!(
-                "{}: not everything could be read; nothing is taken as vanished",
-                arrival.account.account
-            ));
-        } else {
-            for known in arrival.reconciler.vanished() {
+        let gone = arrival.reconciler.vanished();
+        if arrival.proof {
+            for known in gone {
                 let former: StoredRow = self.store.stored(known.number)?;
                 let row = former.row.clone();
                 counts.vanished += 1;
                 writer.change(known, &former, row, What::Vanished, now.timestamp())?;
             }
+        } else if !gone.is_empty() {
+            let (account, count) = (&arrival.account.account, gone.len());
+            notes.push(format!("{account}: {count} known rows have not come again; none is taken as vanished"));
+        }
+        if arrival.doubt.is_none() {
+            arrival.doubt = self.doubt(arrival)?;
+            let noted = arrival.told == Told::NoAccount;
+            notes.extend(
+                arrival.doubt.iter().filter(|_| !noted).map(|doubt| format!("{}: {doubt}", arrival.account.account)),
+            );
         }
         let everything = arrival.from.is_none_or(|from| {
             let SourceKind::Fibank(fibank) = &source.kind;
@@ -456,7 +458,8 @@ impl Engine {
         let today = now.with_timezone(&self.config.timezone).date_naive();
         writer.put_account(&source.name, &arrival.account, |stored| {
             stored.note_problem(problem, everything, today);
-            if arrival.whole {
+            stored.doubt = arrival.doubt.clone();
+            if arrival.doubt.is_none() && !arrival.is_emptied() {
                 stored.fetched_until = stored.fetched_until.max(Some(arrival.until));
             }
         })?;

@@ -118,7 +118,7 @@ impl Engine {
             customer: account.customer.clone(),
             currency: account.currency.clone(),
             balance: account.balance,
-            problem: stored.problem.clone(),
+            problem: stored.why_incomplete().map(str::to_owned),
             deleted: count(&mut state.deleted.iter()),
             rejected: count(&mut state.rejected.keys()),
             last_success,

@@ -23,7 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::refused::Refused;
 use super::{Peer, State, sign_in};
-use crate::config::{Http, Secret};
+use crate::config::{Config, Http, Secret};
 
 /// Name of the file with the token that was made up for want of a configured one.
 pub const TOKEN_FILE: &str = "http-token";
@@ -78,15 +78,16 @@ struct Session {
 
 impl Access {
     /// Reads the tokens and forgets all of them but their hashes.
-    pub(super) fn new(http: &Http, data_dir: &Path) -> io::Result<Access> {
+    pub(super) fn new(config: &Config, http: &Http, data_dir: &Path) -> io::Result<Access> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())
             .map_err(|_| io::Error::other("the system gives no random numbers"))?;
-        let reveal = |name: &str, secret: &Secret| {
-            let token =
-                secret.reveal().map_err(|error| io::Error::other(format!("http: {name}: {error}; then restart")))?;
+        let reveal = |name: &'static str, secret: &Secret| {
+            let unread = |error| io::Error::other(config.http_error(name, format!(": {error}; then restart")));
+            let token = secret.reveal().map_err(unread)?;
             // A plain one was warned of when the configuration was read.
             if token.expose_secret().len() < SHORTEST_TOKEN && !matches!(secret, Secret::Plain(_)) {
-                tracing::warn!("http: {name} is short and could be guessed; use at least {SHORTEST_TOKEN} characters");
+                let short = format!(" is short and could be guessed; use at least {SHORTEST_TOKEN} characters");
+                tracing::warn!("{}", config.http_error(name, short));
             }
             Ok::<_, io::Error>(token)
         };

@@ -165,7 +165,16 @@ async fn every_secret_that_is_missing_is_named_before_anything_is_asked() {
     std::fs::remove_file(&key).unwrap();
     let (status, lines) = check(&world).await;
     assert_eq!((status, lines.len()), (2, 2), "{lines:?}");
-    assert!(lines[0].contains("source `fibank`: password: the environment variable `NOT_THERE_4711` is not set"));
-    assert!(lines[1].contains("destination `household`: service_account: cannot read"), "{lines:?}");
+    // As every other mistake in the file: with the file and the line.
+    let text = std::fs::read_to_string(world.config_path()).unwrap();
+    let line = |key: &str| 1 + text.lines().position(|line| line.starts_with(key)).unwrap();
+    let file = world.config_path().display().to_string();
+    let (password, key) = (line("password"), line("service_account"));
+    let unset = "source `fibank`: password: the environment variable `NOT_THERE_4711` is not set";
+    assert!(lines[0].contains(&format!("{file}:{password}: {unset}")), "{lines:?}");
+    assert!(
+        lines[1].contains(&format!("{file}:{key}: destination `household`: service_account: cannot read")),
+        "{lines:?}"
+    );
     assert_eq!(world.bank.server.requests() + world.google.server.requests(), 0);
 }

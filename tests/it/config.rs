@@ -328,10 +328,37 @@ fn a_mistake_in_a_rule_is_told_with_its_line() {
 }
 
 #[test]
+fn every_missing_secret_is_told_once_with_its_line() {
+    let text = format!(
+        "{SOURCE}{SHEET}{BASE}[http]\nlisten = \"127.0.0.1:1\"\nimport_token = {{ file = \"nowhere\" }}\n\
+         [[notify]]\nkind = \"ntfy\"\nurl = \"https://ntfy.sh/x\"\n\
+         [[notify]]\nkind = \"webhook\"\non = \"failure\"\n[notify.url]\nenv = \"NO_SUCH_4711\"\n"
+    );
+    let text = text.replace("TOKEN", "NO_SUCH_4711").replace("PASSWORD", "NO_SUCH_4711");
+    let config = valid(&text);
+    let missing: Vec<String> = config.missing_secrets().iter().map(ToString::to_string).collect();
+    let places: Vec<&str> = missing.iter().map(|error| error.split("config.toml:").nth(1).unwrap()).collect();
+    let expected = [
+        "4: source `fibank`: password: the environment variable",
+        "9: destination `household`: service_account: cannot read",
+        "14: destination `base`: token: the environment variable",
+        "17: http: import_token: cannot read",
+        "24: notify `webhook`: url: the environment variable",
+    ];
+    assert_eq!(places.len(), expected.len(), "{missing:?}");
+    for (place, expected) in places.iter().zip(expected) {
+        assert!(place.starts_with(expected), "{place}");
+    }
+    let same = valid(format!("{SOURCE}[[notify]]\nkind = \"ntfy\"\nurl = {{ env = \"PATH\" }}\n"));
+    let error = same.missing_secrets().pop().unwrap().to_string();
+    assert!(error.contains("config.toml:7: notify `ntfy`: url: "), "{error}");
+}
+
+#[test]
 fn a_missing_secret_is_told_only_when_it_is_needed() {
     let config = valid(SOURCE.replace("env = \"PASSWORD\"", "file = \"nowhere\""));
     let error = config.check_secrets().unwrap_err().to_string();
-    assert!(error.starts_with("source `fibank`: password: cannot read /"), "{error}");
+    assert!(error.contains("config.toml:4: source `fibank`: password: cannot read /"), "{error}");
     assert!(
         error
             .ends_with("/nowhere: No such file or directory (os error 2); put the secret there, readable for bankfeed"),
@@ -865,7 +892,7 @@ fn tokens_that_could_be_guessed_or_open_too_much() {
     let page = |tokens: &str| valid(format!("{SOURCE}{SHEET}[http]\nlisten = \"127.0.0.1:1\"\n{tokens}"));
     let warnings = page("token = \"hunter2\"").warnings;
     assert_eq!(warnings.len(), 1);
-    assert!(warnings[0].contains("http: token is short and could be guessed"), "{warnings:?}");
+    assert!(warnings[0].contains("config.toml:12: http: token is short and could be guessed"), "{warnings:?}");
     assert!(!warnings[0].contains("hunter2"));
     let http = |tokens: &str| {
         let mut config = page(tokens);
@@ -876,9 +903,12 @@ fn tokens_that_could_be_guessed_or_open_too_much() {
     let long = "0123456789abcdefghij";
     assert_eq!(http(&format!("token = \"{long}\"")), Ok(()));
     let same = http(&format!("token = \"{long}\"\nimport_token = \"{long}\"")).unwrap_err();
-    assert!(same.starts_with("http: import_token: is the same as token") && !same.contains(long), "{same}");
+    assert!(
+        same.contains("config.toml:13: http: import_token: is the same as token") && !same.contains(long),
+        "{same}"
+    );
     let spaced = http("token = \"a token of many words\"").unwrap_err();
-    assert!(spaced.starts_with("http: token: must consist of ASCII"), "{spaced}");
+    assert!(spaced.contains("config.toml:12: http: token: must consist of ASCII"), "{spaced}");
 }
 
 #[test]

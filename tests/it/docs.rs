@@ -109,3 +109,29 @@ fn the_readme_begins_with_two_commands_and_names_every_command_there_is() {
         assert!(named, "the README does not name `{name}`");
     }
 }
+
+/// What a comment links to inside the program is nothing to whoever asks for help.
+#[test]
+fn help_speaks_to_people() {
+    let help = |arguments: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_bankfeed")).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let mut asked: Vec<Vec<String>> = vec![Vec::new()];
+    let mut seen = 0;
+    while let Some(command) = asked.pop() {
+        let mut arguments: Vec<&str> = command.iter().map(String::as_str).collect();
+        arguments.push("--help");
+        let text = help(&arguments);
+        assert!(!text.contains("[`") && !text.contains("::"), "{command:?}: {text}");
+        seen += 1;
+        let commands = text.split("Commands:").nth(1).map_or("", |rest| rest.split("Options:").next().unwrap());
+        // A description may go over several lines; a command stands two spaces in.
+        let names = commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+        for name in names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help") {
+            asked.push(command.iter().cloned().chain([name.to_owned()]).collect());
+        }
+    }
+    assert!(seen >= 20, "{seen} pages of help");
+}

@@ -105,3 +105,42 @@ async fn a_workbook_has_typed_cells_and_charts_fed_by_formulas() {
     assert_eq!(ended.status.code(), Some(0));
     assert_eq!(part(&one, "xl/worksheets/sheet1.xml").matches("<row ").count(), 2);
 }
+
+/// Excel counts halves of UTF-16: 20,000 leaves are too many, and 32,767 Cyrillic letters are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_no_cell_can_hold_is_cut_with_a_mark_and_a_warning() {
+    let world = World::new(Bank::small()).await;
+    let now = chrono::Utc::now().with_timezone(&chrono_tz::Europe::Sofia).fixed_offset();
+    let texts = [("x".repeat(40_000), "🌿".repeat(20_000)), ("я".repeat(32_767), String::new())];
+    let first = world.bank.edit(|bank| {
+        let (iban, first) = (bank.customers[0].accounts[0].iban.clone(), bank.last_number() + 1);
+        for (number, (counterparty, line)) in (first..).zip(texts.clone()) {
+            let (amount, remittance) = (rust_decimal::Decimal::new(-100, 2), [line, String::new(), String::new()]);
+            let value_date = now.date_naive();
+            bank.add(
+                &iban,
+                Entry { number, time: now, value_date, amount, counterparty, remittance, ..Entry::default() },
+            );
+        }
+        format!("fibank:{iban}:{first}")
+    });
+    let synced = run(&world, &["sync", "--source", "fibank", "--destination", "base"]).await;
+    assert!(matches!(synced.status.code(), Some(0 | 1)), "{synced:?}");
+    let file = world.dir.path().join("long.xlsx");
+    let ended = run(&world, &["export", "--format", "xlsx", "--output", file.to_str().unwrap()]).await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("2 texts are longer") && said.contains(&first), "{said}");
+    assert!(said.contains("csv, jsonl and sqlite") && said.lines().count() == 1, "{said}");
+    let rows = part(&file, "xl/worksheets/sheet1.xml");
+    assert_eq!(rows.matches("xxx… [cut by bankfeed]<").count(), 1);
+    assert_eq!(rows.matches("🌿🌿… [cut by bankfeed]<").count(), 1);
+    assert!(rows.contains(&texts[1].0) && rows.matches("[cut by").count() == 2);
+    // Elsewhere it is whole, and nothing is said.
+    let whole = run(&world, &["export", "--format", "jsonl"]).await;
+    assert!(String::from_utf8(whole.stdout).unwrap().contains(&texts[0].0));
+    let usual =
+        run(&world, &["export", "--format", "xlsx", "--limit", "1", "--since", "2026-03-01", "--until", "2026-04-02"])
+            .await;
+    assert!(usual.stderr.is_empty(), "{usual:?}");
+}

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 
 use bankfeed::simulator::Fault;
-use bankfeed::simulator::fibank::{Bank, Door};
+use bankfeed::simulator::fibank::{Bank, Door, Expired};
 use url::Url;
 
 use crate::cli::{Daemon, run};
@@ -279,6 +279,48 @@ async fn a_session_opened_in_the_browser_serves_until_it_ends() {
     assert_eq!(ended.status.code(), Some(3), "the ordinary sign-in is tried, once, and says what it needs");
     assert_eq!(world.bank.login_attempts(), before + 1);
     assert!(!kept.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pasted_token_is_kept_only_if_the_bank_takes_it() {
+    let world = World::new(Bank::small()).await;
+    let kept = world.data_dir().join("logins/fibank-fibank.json");
+    for expired in [Expired::Unauthorized, Expired::Redirect, Expired::Page] {
+        world.bank.edit(|bank| bank.options.expired = expired);
+        world.clear_logs();
+        for wrong in ["not-a-token", "0b1c2d3e-1111-4222-8333-444455556666"] {
+            let (status, said) = paste(&world, wrong).await;
+            assert_eq!(status, 3, "{expired:?}: {said}");
+            let last = said.lines().last().unwrap();
+            assert!(last.contains("fibank: the bank does not take this token") && last.contains("--paste"), "{said}");
+            assert!(!said.contains(wrong), "{said}");
+            assert!(!kept.exists());
+        }
+        assert_eq!((world.bank.server.requests(), world.bank.login_attempts()), (2, 0), "one request each");
+    }
+    let token = world.bank.issue_token();
+    door(&world, Door::Maintenance);
+    let (status, said) = paste(&world, &token).await;
+    assert!(status == 3 && said.contains("closed for maintenance") && !said.contains("next run"), "{said}");
+    door(&world, Door::Open);
+    world.bank.server.fail("", 0, u32::MAX, Fault::Status(503, String::new()));
+    let (status, said) = paste(&world, &token).await;
+    let last = said.lines().last().unwrap();
+    assert_eq!(status, 1, "{said}");
+    assert!(last.contains("the bank answers 503") && last.contains("was not kept; try again later"), "{said}");
+    assert!(!kept.exists() && !last.contains("next run"), "{said}");
+    world.bank.server.heal();
+    world.bank.server.fail_next("getCustQuery", Fault::Status(200, "{}".into()));
+    let (status, said) = paste(&world, &token).await;
+    assert!(status == 1 && said.contains("names no customer") && !kept.exists(), "{said}");
+    world.clear_logs();
+    let (status, said) = paste(&world, &token).await;
+    assert_eq!((status, world.bank.server.requests()), (0, 1), "{said}");
+    // A wrong one does not take the place of a good one.
+    assert_eq!(paste(&world, "not-a-token").await.0, 3);
+    assert!(std::fs::read_to_string(&kept).unwrap().contains(&token));
+    assert_eq!(run(&world, &["sync"]).await.status.code(), Some(0));
+    assert_eq!(world.bank.login_attempts(), 0);
 }
 
 fn door(world: &World, door: Door) {

@@ -6,6 +6,7 @@ mod causes;
 mod check;
 mod cli;
 mod columns;
+mod complete;
 mod config;
 mod conformance;
 mod copies;

@@ -313,6 +313,55 @@ async fn history_restated_in_euros_is_no_correction() {
     assert_eq!(account.former_currencies[0].1, "BGN");
 }
 
+/// Restated and corrected at once; and one whose balance another row has moved, for a late one was booked before it.
+#[tokio::test]
+async fn a_row_corrected_while_history_is_restated_keeps_its_currency_and_gets_only_the_correction() {
+    let world = World::new(Bank::small()).await;
+    world.bank.edit(|bank| bank.customers[0].accounts[0].currency = "BGN".into());
+    let (corrected, moved) = (book(&world, 5555, "СТАРО ИМЕ"), book(&world, -1956, "ПО-КЪСЕН"));
+    world.cycle().await;
+    let cells = |number: u64| {
+        let sheet = world.sheet();
+        let row = sheet.iter().position(|row| {
+            row.iter().any(|cell| matches!(cell, CellValue::Text(id) if id.ends_with(&format!(":{number}"))))
+        });
+        let at = |header: &str| sheet[0].iter().position(|cell| *cell == CellValue::Text(header.into())).unwrap();
+        ["Amount", "Currency", "Balance", "Counterparty"].map(|header| sheet[row.unwrap()][at(header)].clone())
+    };
+    let (before, before_moved) = (cells(corrected), cells(moved));
+    assert_eq!(before[..2], [CellValue::Number(55.55), CellValue::Text("BGN".into())]);
+    let account = world.bank.edit(|bank| {
+        let euro = |amount: rust_decimal::Decimal| bankfeed::model::bgn_to_eur(amount);
+        let account = &mut bank.customers[0].accounts[0];
+        account.currency = "EUR".into();
+        account.opening = euro(account.opening);
+        account.entries.iter_mut().for_each(|entry| entry.amount = euro(entry.amount));
+        let at = account.entries.iter().position(|entry| entry.number == corrected).unwrap();
+        account.entries[at].counterparty = "НОВО ИМЕ".into();
+        let mut late = entry(moved + 1, 1000, "ЗАКЪСНЯЛ");
+        late.time = account.entries[at + 1].time;
+        account.entries.insert(at + 1, late);
+        account.iban.clone()
+    });
+    let report = world.cycle().await;
+    assert_eq!((report.sources[0].new, report.sources[0].changed, report.sources[0].vanished), (1, 1, 0), "{report:?}");
+    let [amount, currency, balance, name] = cells(corrected);
+    assert_eq!([amount, currency, balance], before[..3], "amounts stay as first seen");
+    assert_eq!(name, CellValue::Text("НОВО ИМЕ".into()));
+    assert_eq!(cells(moved), before_moved, "a balance that the late row has moved is no other entry");
+    let payload = |transaction: bankfeed::model::Transaction| {
+        serde_json::from_str::<serde_json::Value>(&transaction.row.raw).unwrap()
+    };
+    let engine = world.engine();
+    let number = engine.store.find(&format!("fibank:{account}:{corrected}")).unwrap().unwrap();
+    assert_eq!(payload(engine.store.transaction(number).unwrap())["amount"], 28.4, "the payload is the one received");
+    drop(engine);
+    world.clear_logs();
+    let report = world.cycle().await;
+    assert_eq!((report.sources[0].changed, report.exit_status()), (0, 0), "{report:?}");
+    assert_eq!((world.google.server.requests(), world.airtable.server.requests()), (0, 0));
+}
+
 /// What the first store did not live to see: rows that are in the sheet, found by a store put back to an older state.
 #[tokio::test]
 async fn a_store_put_back_to_an_older_state_doubles_nothing() {

@@ -94,6 +94,35 @@ impl Api {
         })
     }
 
+    /// A connection with a token that somebody hands over. No password goes with it, so that none can be sent.
+    pub fn with_token(
+        service: &str,
+        base: &Url,
+        context: &Context,
+        username: &str,
+        token: &SecretString,
+    ) -> Result<Api, Error> {
+        Ok(Api {
+            service: service.to_owned(),
+            base: base.clone(),
+            context: context.clone(),
+            username: username.to_owned(),
+            password: SecretString::default(),
+            client: connect(service, base, context)?,
+            token: Token { secret: token.clone(), lasts: None },
+            renewed: true,
+            kept: None,
+        })
+    }
+
+    /// Makes a call with this very token; `Err`: how the bank shows that it does not let it in.
+    pub async fn call_once(&self, call: &Call<'_>) -> Result<Result<String, String>, Error> {
+        Ok(match self.ask(call).await? {
+            Seen::Answer(Answer::Json(text)) => Ok(text),
+            Seen::Answer(Answer::Refused(how)) | Seen::SignedOut(how) => Err(how),
+        })
+    }
+
     /// Makes a call, signing in again once if the session has ended.
     pub async fn call(&mut self, call: &Call<'_>) -> Result<Answer, Error> {
         loop {

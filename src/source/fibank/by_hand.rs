@@ -1,14 +1,16 @@
 //! Signing in with a person beside: the code that the bank asks for after the password is asked of them.
 //!
 //! Promises: the password is sent once; a code goes only to the bank, only in a form that leaves no doubt, and at most
-//! [`TRIES`] are sent. What the page says is shown as plain words. Who the person is and where they sit it does not know.
+//! [`TRIES`] are sent. A session opened elsewhere is proved before it is believed. What the page says is shown as plain
+//! words. Who the person is and where they sit it does not know.
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::api::connect;
+use super::api::{Api, connect};
 use super::html::WebPage;
 use super::kept::Kept;
 use super::sign_in::{Door, Landed, Landing, random_uuid};
+use super::{named_in, whose};
 use crate::config;
 use crate::remote::{Cause, Context, Error};
 
@@ -83,6 +85,29 @@ pub async fn sign_in(
         landing = past_the_page(&door, landing, &state).await?;
     }
     Err(Error::attention(Cause::SecondFactor, format!("{name}: the bank has taken none of {TRIES} codes")))
+}
+
+/// Asks the bank once whether it takes a token that was copied out of a browser. Nothing is kept, and no password is sent.
+pub async fn prove(name: &str, config: &config::Fibank, context: &Context, token: &SecretString) -> Result<(), Error> {
+    let api = Api::with_token(name, &config.base_url, context, &config.username, token)?;
+    let refused = |how: String| {
+        let message = format!(
+            "{name}: the bank does not take this token ({how}), so it was not kept; sign in again in the browser, copy the token \
+             while that page is open, and run `bankfeed login {name} --paste`"
+        );
+        Error::attention(Cause::Token, message)
+    };
+    let unproved = |why: &str| {
+        // No run will: the token is gone with this command.
+        let why = why.replace("; the next run tries again", "");
+        format!("{why}; whether the token is good is not known, so it was not kept; try again later")
+    };
+    match api.call_once(&whose()).await {
+        Ok(Ok(text)) if serde_json::from_str(&text).is_ok_and(|reply| !named_in(&reply).is_empty()) => Ok(()),
+        Ok(Ok(_)) => Err(Error::malformed(unproved(&format!("{name}: the bank's reply names no customer")))),
+        Ok(Err(how)) => Err(refused(how)),
+        Err(error) => Err(Error { message: unproved(&error.message), ..error }),
+    }
 }
 
 /// A code as it is sent; people write them in groups. `None`: it cannot be one.

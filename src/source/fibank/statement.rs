@@ -15,7 +15,7 @@ use super::euro::{self, Before};
 use super::wire::{self, Acc, Balances, Entry, Head};
 use crate::model::{Account, Row};
 use crate::remote::Error;
-use crate::source::Page;
+use crate::source::{Page, Told};
 
 /// Where a statement belongs, for ids and messages.
 #[derive(Clone)]
@@ -174,7 +174,13 @@ pub(super) fn page(
         account.currency = first_of(described.currency, account.currency);
         account.balance = described.balance;
     }
-    let notes = oddities(owner, &replies, shown);
+    let told = match shown {
+        false => Told::NoAccount,
+        // A reply without a list of rows is how a bank may say "none", so beside replies that have one it is not odd.
+        true if replies.iter().any(|reply| reply.listed) => Told::Rows,
+        true => Told::Nothing,
+    };
+    let notes = oddities(owner, &replies, told);
     let (opening, closing) = (replies.last().and_then(|reply| reply.opening), replies.first().and_then(|r| r.closing));
     let places = order(&mut replies);
     if account.currency.is_empty() && !places.is_empty() {
@@ -191,18 +197,22 @@ pub(super) fn page(
         next: 0,
     };
     rows.settle_currency(account.balance, closing)?;
-    Ok(Page { account, from, until, opening, closing, count: rows.places.len(), rows: Box::new(rows), notes })
+    let count = rows.places.len();
+    Ok(Page { account, from, until, opening, closing, count, rows: Box::new(rows), told, notes })
 }
 
-/// What makes a page doubtful. A reply without a list of rows is how a bank may say "none", so beside replies that have
-/// one it is not odd.
-fn oddities(owner: &Owner, replies: &[Reply], shown: bool) -> Vec<String> {
+/// What is odd about a page.
+fn oddities(owner: &Owner, replies: &[Reply], told: Told) -> Vec<String> {
     let iban = &owner.iban;
     let mut notes = Vec::new();
-    if !shown {
-        notes.push(format!("the bank's reply does not hold account {iban}; nothing is known of its rows"));
-    } else if !replies.iter().any(|reply| reply.listed) {
-        notes.push(format!("the bank's reply for account {iban} has no list of rows; taken as no rows"));
+    match told {
+        Told::Rows => {}
+        Told::Nothing => {
+            notes.push(format!("the bank's reply for account {iban} has no list of rows; taken as no rows"))
+        }
+        Told::NoAccount => {
+            notes.push(format!("the bank's reply does not hold account {iban}; nothing is known of its rows"));
+        }
     }
     let doubled: usize = replies.iter().map(|reply| reply.doubled).sum();
     if doubled > 0 {

@@ -1,0 +1,106 @@
+//! Whether an account's history is known whole: the chain of its balances, and what a fetch without rows may be taken for.
+
+use rust_decimal::Decimal;
+
+use super::Arrival;
+use crate::config::{self, SourceKind};
+use crate::model::{Row, bgn_to_eur, money_text};
+use crate::reconcile::Break;
+use crate::source::Told;
+use crate::store;
+use crate::sync::Engine;
+
+/// What is said of an account that the bank lists no more.
+const UNLISTED: &str = "the bank does not list it any more: it was closed, or this login is not shown it; name the other accounts under `accounts` to leave it out";
+
+impl Engine {
+    /// Where the chain of balances does not hold, inside the window and at its border to what was known before.
+    pub(super) fn breaks(&self, arrival: &Arrival) -> Result<Vec<Break>, store::Error> {
+        let mut breaks = Vec::new();
+        if let (Some(from), Some(opening), Some(_)) = (arrival.from, arrival.opening, &arrival.known_before) {
+            let before = self.store.last_before(arrival.number, from)?;
+            let carried = |row: &Row| {
+                let Some(balance) = row.balance else { return true };
+                // The bank may round what it restates in euros otherwise than we do.
+                let in_euros = (bgn_to_eur(balance) - opening).abs() <= Decimal::new(1, 2);
+                balance == opening || (row.currency == "BGN" && in_euros)
+            };
+            // Several rows of that day may share its last instant: any of them may be the last.
+            if !before.is_empty() && !before.iter().any(carried) {
+                let last = before.iter().max_by_key(|row| row.time);
+                breaks.extend(
+                    last.and_then(|row| Some(Break { date: row.date, expected: row.balance?, found: opening })),
+                );
+            }
+        }
+        breaks.extend(arrival.chain.breaks(arrival.opening, arrival.closing));
+        Ok(breaks)
+    }
+
+    /// An account that the bank does not list any more gets no rows, and nobody would notice.
+    pub(super) fn note_unlisted(
+        &self,
+        source: &config::Source,
+        listed: &[String],
+        notes: &mut Vec<String>,
+    ) -> Result<(), store::Error> {
+        let SourceKind::Fibank(fibank) = &source.kind;
+        let is_wanted = |account: &String| fibank.accounts.as_ref().is_none_or(|wanted| wanted.contains(account));
+        if listed.is_empty() {
+            notes.push("the bank lists no account for this login".into());
+        }
+        let mut writer = self.store.writer();
+        let mut noted = false;
+        for known in self.store.accounts().into_iter().filter(|known| known.source == source.name) {
+            let name = &known.account.account;
+            if listed.contains(name) {
+                continue;
+            }
+            let doubt = is_wanted(name).then(|| UNLISTED.to_owned());
+            notes.extend(doubt.iter().map(|doubt| format!("{name}: {doubt}")));
+            if known.doubt != doubt {
+                noted = true;
+                writer.put_account(&source.name, &known.account, |stored| stored.doubt = doubt)?;
+            }
+        }
+        if noted { writer.commit() } else { Ok(()) }
+    }
+
+    /// Why a fetch without a list of rows may hide some; `None`: nothing speaks against there being none.
+    pub(super) fn doubt(&self, arrival: &Arrival) -> Result<Option<String>, store::Error> {
+        match arrival.told {
+            Told::Rows => return Ok(None),
+            Told::NoAccount => {
+                return Ok(Some("the bank's reply does not hold it; nothing is known of its rows".into()));
+            }
+            Told::Nothing => {}
+        }
+        let account = &arrival.account;
+        let Some(balance) = account.balance else {
+            let missing = !arrival.reconciler.vanished().is_empty();
+            return Ok(missing.then(|| "the bank's reply has neither the rows known before nor a balance".into()));
+        };
+        let before = arrival.known_before.as_ref().filter(|known| known.is_complete());
+        let unmoved = before.is_some_and(|known| known.account.balance == Some(balance));
+        let rows = self.store.last_before(arrival.number, arrival.until.succ_opt().unwrap_or(arrival.until))?;
+        let follows = |row: &Row| {
+            row.balance.is_none_or(|last| last == balance || (row.currency == "BGN" && bgn_to_eur(last) == balance))
+        };
+        // Where history begins later than the account does, nobody knows the balance it begins with, the first time.
+        let fetched = arrival.known_before.as_ref().is_some_and(|known| known.fetched_until.is_some());
+        let begins = rows.is_empty() && (balance.is_zero() || (arrival.from.is_some() && !fetched));
+        let agrees = unmoved || begins || rows.iter().any(follows);
+        Ok((!agrees).then(|| {
+            let (balance, currency) = (money_text(balance), &account.currency);
+            format!("the bank's reply has no list of rows, and its balance of {balance} {currency} does not follow from the rows known")
+        }))
+    }
+}
+
+impl Arrival {
+    /// Whether a reply with an empty list stands against several known rows: no reason yet to doubt them, and none to go on
+    /// from there.
+    pub(super) fn is_emptied(&self) -> bool {
+        self.told == Told::Rows && !self.proof && self.fetched == 0
+    }
+}
