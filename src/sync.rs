@@ -194,7 +194,7 @@ impl Engine {
             let pulled = if !selected(request.sources.as_deref(), &source.name) {
                 SourceReport { name: source.name.clone(), outcome: Outcome::Skipped, ..SourceReport::default() }
             } else if self.shutdown.requested() {
-                let error = Some(Error::stopped().message);
+                let error = Some(format!("{}: {}", source.name, Error::stopped().message));
                 let outcome = Outcome::Failed;
                 SourceReport { name: source.name.clone(), outcome, error, ..SourceReport::default() }
             } else {
@@ -214,7 +214,7 @@ impl Engine {
                 return Ok(DestinationReport { name, outcome: Outcome::Skipped, ..DestinationReport::default() });
             }
             if self.shutdown.requested() {
-                let (outcome, error) = (Outcome::Failed, Some(Error::stopped().message));
+                let (outcome, error) = (Outcome::Failed, Some(format!("{name}: {}", Error::stopped().message)));
                 return Ok(DestinationReport { name, outcome, error, ..DestinationReport::default() });
             }
             let delivered = match &full {
