@@ -216,7 +216,7 @@ const LOCKED_NOW: [&str; 8] = [
     " is blocked",
     " been blocked",
 ];
-const CHANGE: [&str; 11] = [
+const CHANGE: [&str; 16] = [
     "смяна на парола",
     "смяна на паролата",
     "смените парола",
@@ -226,7 +226,12 @@ const CHANGE: [&str; 11] = [
     "промяна на парола",
     "нова парола",
     "изтекла парола",
+    "паролата ви е изтекла",
+    "паролата ви изтече",
+    "паролата е изтекла",
+    "срокът на паролата",
     "password has expired",
+    "password expired",
     "change your password",
 ];
 const MAINTENANCE: [&str; 6] =
@@ -355,6 +360,8 @@ mod tests {
         assert_eq!(obstacle("Enter the verification code <input name=x>"), Cause::SecondFactor);
         assert_eq!(obstacle("<input type=password name=a><input type=password name=b>"), Cause::PasswordChange);
         assert_eq!(obstacle("<input type=password name=newPassword>"), Cause::PasswordChange);
+        assert_eq!(obstacle("<p>Паролата Ви е изтекла. Изберете друга.</p>"), Cause::PasswordChange);
+        assert_eq!(obstacle("<p>Вашата сесия е изтекла</p>"), Cause::UnknownPage);
         assert_eq!(obstacle("Моля, сменете я. Необходима е смяна на парола."), Cause::PasswordChange);
         assert_eq!(obstacle("Вашият потребител е заключен"), Cause::Locked);
         assert_eq!(obstacle("Your account has been LOCKED"), Cause::Locked);
