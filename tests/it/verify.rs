@@ -791,3 +791,36 @@ async fn rows_that_lost_their_ids_get_them_again_and_are_not_doubled() {
     // Header, rows and the owner's line.
     assert_eq!(world.sheet().len(), booked + 2);
 }
+
+/// What was refused may have been a correction of a row that is there: trying again must not leave it as it was.
+#[tokio::test]
+async fn a_refused_correction_is_tried_again_too() {
+    let world = World::new(Bank::small()).await;
+    world.cycle().await;
+    let late = world.bank.edit(|bank| {
+        let account = &mut bank.customers[0].accounts[0];
+        let last = account.entries.last_mut().unwrap();
+        last.time = chrono::Utc::now().with_timezone(last.time.offset());
+        format!("fibank:{}:{}", account.iban, account.entries.last().unwrap().number)
+    });
+    world.cycle().await;
+    world.bank.edit(|bank| bank.customers[0].accounts[0].entries.last_mut().unwrap().counterparty = "ПОПРАВЕН".into());
+    let body = r#"{"error": {"type": "INVALID_VALUE_FOR_COLUMN", "message": "no"}}"#;
+    world.airtable.server.fail("PATCH", 0, u32::MAX, Fault::Status(422, body.into()));
+    let report = world.cycle().await;
+    assert_eq!(report.destinations[1].rejected, 1, "{report:?}");
+    world.airtable.server.heal();
+    {
+        let engine = world.engine();
+        let config = &engine.config.destinations[1];
+        let mut state = engine.store.destination(&config.name, &config.target()).unwrap();
+        assert!(state.rejected.contains_key(&late));
+        state.retry_on = state.retry_on.map(|day| day - chrono::Days::new(1));
+        engine.store.put_destination(&config.name, &config.target(), &state).unwrap();
+    }
+    world.cycle().await;
+    let records = world.airtable.read(&world.base, |base| base.records("Transactions"));
+    let record = records.iter().find(|record| record["Transaction ID"] == late).unwrap();
+    assert_eq!(record["Counterparty"], "ПОПРАВЕН");
+    assert_clean(&world).await;
+}

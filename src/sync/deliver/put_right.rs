@@ -181,7 +181,11 @@ impl Delivery<'_> {
                     items.push(item(What::PutBack, transaction));
                 }
             }
+            let refused: Vec<String> = ids.iter().filter(|id| self.state.rejected.contains_key(*id)).cloned().collect();
             self.send_all(destination, &items).await?;
+            // Where it was a correction that was refused, the row was there all the time, and still says the old words.
+            let taken = refused.into_iter().filter(|id| !self.state.rejected.contains_key(id));
+            add(&mut self.state.mending, taken);
             if policy == Vanished::Mark {
                 let there = |item: &Item| {
                     item.transaction.vanished && !self.state.rejected.contains_key(&item.transaction.row.id)
