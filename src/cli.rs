@@ -93,6 +93,10 @@ enum Sub {
         /// Deliver only to this destination (may be repeated)
         #[arg(long, value_name = "NAME")]
         destination: Vec<String>,
+        /// Say that you have acted: also try sources that are left alone until you have (on a terminal that is taken as
+        /// said)
+        #[arg(long)]
+        retry: bool,
         /// Say what would happen and write nothing
         #[arg(long)]
         dry_run: bool,
@@ -278,9 +282,10 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         Sub::Check { trace: Some(file), .. } => {
             return with_config(cli.config.as_deref(), |config| check::record(config, &file));
         }
-        Sub::Sync { source, destination, dry_run, json } => {
+        Sub::Sync { source, destination, retry, dry_run, json } => {
             let some = |names: Vec<String>| Some(names).filter(|names| !names.is_empty());
-            let request = Request { sources: some(source), destinations: some(destination), dry_run, by_hand: true };
+            let by_hand = retry || terminal::is_attended();
+            let request = Request { sources: some(source), destinations: some(destination), dry_run, by_hand };
             (Command::Sync { request, json }, None)
         }
         Sub::Status { json } => (Command::Status { json }, None),
@@ -376,7 +381,7 @@ fn own(config: Config, command: Command, mut output: impl Output + 'static) -> i
         Command::Sync { .. }
             | Command::Check
             | Command::CheckNotify
-            | Command::Trace
+            | Command::Trace { .. }
             | Command::Verify { .. }
             | Command::Restore { .. }
             | Command::RulesApply { .. }
@@ -472,8 +477,8 @@ pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io:
         Command::Sync { request, json } => sync::execute(owner, request, *json, output),
         Command::Check => check::execute(owner, output),
         Command::CheckNotify => check::execute_and_notify(owner, output),
-        Command::Trace => check::trace(owner, output),
-        Command::SignIn { name } => login::sign_in(owner, name, output),
+        Command::Trace { at_terminal } => check::trace(owner, *at_terminal, output),
+        Command::SignIn { name, at_terminal } => login::sign_in(owner, name, *at_terminal, output),
         Command::KeepLogin { name, session } => login::keep(owner, name, session, output),
         Command::Status { json } => status::execute(owner, *json, output),
         Command::Accounts { json } => accounts::execute(owner, *json, output),

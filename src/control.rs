@@ -44,11 +44,16 @@ pub enum Command {
     /// The same, and a test notice to each notifier.
     CheckNotify,
     /// What the sources really answer, values replaced.
-    Trace,
+    Trace {
+        /// A person sits at a terminal.
+        at_terminal: bool,
+    },
     /// Signs in to a bank, asking whoever calls for the code that the bank asks for.
     SignIn {
         /// Name of the source.
         name: String,
+        /// A person sits at a terminal.
+        at_terminal: bool,
     },
     /// Keeps a sign-in where the connector looks for it.
     KeepLogin {

@@ -45,7 +45,7 @@ const GRACE: Duration = Duration::from_secs(5);
 enum Job {
     Cycle(Request, Watcher, oneshot::Sender<Result<Report, store::Error>>),
     Check(Watcher, oneshot::Sender<Result<Vec<Checked>, store::Error>>),
-    Trace(Watcher, oneshot::Sender<Result<(Vec<Checked>, String), store::Error>>),
+    Trace(bool, Watcher, oneshot::Sender<Result<(Vec<Checked>, String), store::Error>>),
     Rules(bool, Watcher, oneshot::Sender<Result<(Applied, Report), store::Error>>),
     Verify(Verification, Watcher, oneshot::Sender<Result<Vec<Verified>, store::Error>>),
     Restore(Box<config::Destination>, Vec<String>, Watcher, oneshot::Sender<Result<Restored, store::Error>>),
@@ -79,9 +79,13 @@ impl Owner {
     }
 
     /// Asks for a recording of the sources and waits for its end. Blocks: not for async code.
-    pub fn trace(&self, output: &mut dyn Output) -> io::Result<Result<(Vec<Checked>, String), store::Error>> {
+    pub fn trace(
+        &self,
+        at_terminal: bool,
+        output: &mut dyn Output,
+    ) -> io::Result<Result<(Vec<Checked>, String), store::Error>> {
         let (reply, answer) = oneshot::channel();
-        self.ask(answer, |watcher| Job::Trace(watcher, reply), output)
+        self.ask(answer, |watcher| Job::Trace(at_terminal, watcher, reply), output)
     }
 
     /// Asks for the rules to be applied and waits for the end. Blocks: not for async code.
@@ -242,8 +246,8 @@ async fn worker(
                 let checked = engine.check(&watcher).await;
                 drop(reply.send(checked));
             }
-            Job::Trace(watcher, reply) => {
-                let traced = engine.trace(&watcher).await;
+            Job::Trace(at_terminal, watcher, reply) => {
+                let traced = engine.trace(at_terminal, &watcher).await;
                 drop(reply.send(traced));
             }
             Job::Rules(overwrite, watcher, reply) => {

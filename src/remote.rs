@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub mod attempts;
 pub mod trace;
 
 use trace::Trace;
@@ -34,6 +35,8 @@ pub enum Cause {
     Maintenance,
     /// A page nobody has seen before stands where the sign-in should go on.
     UnknownPage,
+    /// Passwords or codes were sent, and nobody learnt what became of them.
+    OutcomeUnknown,
     /// A token or key is refused, revoked or lacks a scope.
     Token,
     /// The sheet or base is missing, or not shared with this login.
@@ -49,11 +52,11 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Whether scheduled cycles leave the service alone until the owner asks (`bankfeed sync`) or the configuration
-    /// changes: everything that another sign-in could make worse.
+    /// Whether the service is left alone until the owner says that he has acted (`bankfeed sync --retry`) or the
+    /// configuration changes: everything that another sign-in could make worse.
     pub fn blocks_schedule(self) -> bool {
         use Cause::*;
-        matches!(self, PasswordRefused | Locked | PasswordChange | SecondFactor | UnknownPage)
+        matches!(self, PasswordRefused | Locked | PasswordChange | SecondFactor | UnknownPage | OutcomeUnknown)
     }
 
     /// Whether nothing but a changed configuration lifts it.

@@ -3,11 +3,14 @@
 //! A [`Source`] signs in and gives a [`Session`]; a session lists accounts and fetches what was booked on one of them.
 //! It reads only: fetching the same window twice is harmless. A source knows nothing of the store or of destinations.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use rust_decimal::Decimal;
 
 use crate::model::{Account, Row};
+use crate::remote::attempts::Attempts;
 use crate::remote::{Context, Error};
 
 pub mod fibank;
@@ -15,7 +18,7 @@ pub mod fibank;
 /// A place transactions come from.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// Signs in. One session serves one pull. A refused password is tried exactly once.
+    /// Signs in. One session serves one pull. A password whose outcome is not known is not sent again.
     async fn open(&self) -> Result<Box<dyn Session>, Error>;
 }
 
@@ -67,9 +70,15 @@ pub enum Told {
     NoAccount,
 }
 
-/// Makes the connector that a configuration entry asks for.
-pub fn build(config: &crate::config::Source, context: Context) -> Result<Box<dyn Source>, Error> {
+/// Makes the connector that a configuration entry asks for. What it sends that a service counts goes through `attempts`.
+pub fn build(
+    config: &crate::config::Source,
+    context: Context,
+    attempts: Arc<dyn Attempts>,
+) -> Result<Box<dyn Source>, Error> {
     match &config.kind {
-        crate::config::SourceKind::Fibank(fibank) => Ok(Box::new(fibank::Fibank::new(&config.name, fibank, context)?)),
+        crate::config::SourceKind::Fibank(fibank) => {
+            Ok(Box::new(fibank::Fibank::new(&config.name, fibank, context, attempts)?))
+        }
     }
 }

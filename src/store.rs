@@ -42,6 +42,7 @@ mod records;
 mod recover;
 #[cfg(test)]
 mod tests;
+mod unsettled;
 mod witness;
 mod write;
 
@@ -54,6 +55,7 @@ pub use records::{
     Told,
 };
 pub use recover::{Recovered, recover};
+pub use unsettled::Unsettled;
 use write::Batch;
 pub use write::Writer;
 
@@ -134,6 +136,8 @@ pub struct Store {
     witness: Mutex<witness::Witness>,
     /// Held while a batch is applied, and while everything is read: the sum over all records must fit what is read.
     writing: Mutex<()>,
+    /// Held while what is remembered of a source is read, changed and written.
+    changing: Mutex<()>,
     dir: PathBuf,
     codec: codec::Codec,
     meta: Mutex<Meta>,
@@ -223,6 +227,15 @@ impl Store {
     /// Stores what is remembered of a source, durably.
     pub fn put_source(&self, name: &str, state: &SourceState) -> Result<()> {
         self.put(named(b's', name), codec::encode_json(state)?)
+    }
+
+    /// Changes what is remembered of a source, durably. A cycle and a `login` may do so at the same time.
+    pub fn change_source(&self, name: &str, change: impl FnOnce(&mut SourceState)) -> Result<SourceState> {
+        let _changing = lock(&self.changing);
+        let mut state = self.source(name)?;
+        change(&mut state);
+        self.put_source(name, &state)?;
+        Ok(state)
     }
 
     /// Stores what is remembered of a destination, durably.

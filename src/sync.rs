@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::remote::{Backoff, Error, Kind, Shutdown};
 use crate::store::{self, Store};
 
+mod attempts;
 mod check;
 mod deliver;
 mod enrich;
@@ -49,7 +50,8 @@ pub struct Request {
     pub destinations: Option<Vec<String>>,
     /// Look and say, write nothing anywhere.
     pub dry_run: bool,
-    /// The owner asked for it: what is left alone on schedule is tried, except a password that was refused.
+    /// The owner is there or says that he has acted: a source in attention is tried, except with a password that was
+    /// refused.
     pub by_hand: bool,
 }
 

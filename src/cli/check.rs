@@ -5,7 +5,7 @@ use std::path::Path;
 
 use chrono::Utc;
 
-use super::terminal::{Terminal, complain};
+use super::terminal::{Terminal, complain, is_attended};
 use super::{Done, FAILED, USAGE, in_turn};
 use crate::config::Config;
 use crate::control::{Command, Output};
@@ -43,8 +43,8 @@ pub(super) fn execute_and_notify(owner: &Owner, output: &mut dyn Output) -> Done
 }
 
 /// Records: the recording is data, the findings are talk.
-pub(super) fn trace(owner: &Owner, output: &mut dyn Output) -> Done {
-    let (checked, text) = owner.trace(output)??;
+pub(super) fn trace(owner: &Owner, at_terminal: bool, output: &mut dyn Output) -> Done {
+    let (checked, text) = owner.trace(at_terminal, output)??;
     output.data(&text)?;
     output.talk(&findings(&checked))?;
     Ok(status(&checked))
@@ -63,7 +63,8 @@ pub(super) fn record(config: Config, path: &Path) -> io::Result<u8> {
             return Ok(USAGE);
         }
     };
-    let status = in_turn(&config, &Command::Trace, &mut file)?;
+    let command = Command::Trace { at_terminal: is_attended() };
+    let status = in_turn(&config, &command, &mut file)?;
     file.finish()?;
     if path.metadata()?.len() == 0 {
         std::fs::remove_file(path)?;

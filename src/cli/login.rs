@@ -11,7 +11,7 @@ use chrono::Utc;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::init::ask::{Asker, Stop};
-use super::terminal::{Terminal, complain};
+use super::terminal::{Terminal, complain, is_attended};
 use super::{ATTENTION, Done, FAILED, Failure, USAGE, in_turn, runtime};
 use crate::config::{Config, DestinationKind, GoogleSheets, SourceKind};
 use crate::control::{Command, Hidden, Output};
@@ -19,7 +19,6 @@ use crate::daemon::Owner;
 use crate::destination::google_sheets::user::{self, Login, OAuthClient};
 use crate::remote::write_private;
 use crate::source::fibank::{Kept, Question};
-use crate::store::SourceState;
 use crate::sync::{ByHand, Outcome};
 
 /// How long a person may take in the browser.
@@ -33,7 +32,8 @@ pub(super) fn run(config: Config, name: Option<String>, pastes: bool) -> io::Res
             return if pastes {
                 paste(&config, name)
             } else {
-                in_turn(&config, &Command::SignIn { name }, &mut Terminal::stdout())
+                let at_terminal = is_attended();
+                in_turn(&config, &Command::SignIn { name, at_terminal }, &mut Terminal::stdout())
             };
         }
         let known = names(&config).join(", ");
@@ -81,7 +81,7 @@ pub(super) fn keep(owner: &Owner, name: &str, session: &Hidden, output: &mut dyn
 }
 
 /// Signs in to a bank; runs in the process that owns the data directory, and asks whoever wants it for the code.
-pub(super) fn sign_in(owner: &Owner, name: &str, output: &mut dyn Output) -> Done {
+pub(super) fn sign_in(owner: &Owner, name: &str, at_terminal: bool, output: &mut dyn Output) -> Done {
     let engine = &owner.engine;
     let Some(source) = engine.config.sources.iter().find(|source| source.name == name) else {
         return another_configuration(output);
@@ -101,7 +101,7 @@ pub(super) fn sign_in(owner: &Owner, name: &str, output: &mut dyn Output) -> Don
             }
         }
     };
-    let came = tokio::runtime::Handle::current().block_on(engine.sign_in_by_hand(source, &mut ask))?;
+    let came = tokio::runtime::Handle::current().block_on(engine.sign_in_by_hand(source, at_terminal, &mut ask))?;
     if let Some(error) = gone {
         return Err(error.into());
     }
@@ -141,12 +141,12 @@ fn keep_bank(owner: &Owner, name: &str, session: &Kept, output: &mut dyn Output)
 /// What the bank wanted of the owner has been done: scheduled runs may go on. Not with a password that was refused, which
 /// would be sent again once this session has ended.
 fn release(owner: &Owner, name: &str, output: &mut dyn Output) -> Result<(), Failure> {
-    let store = &owner.engine.store;
-    let state = store.source(name)?;
-    let attention = state.attention.filter(|attention| attention.cause.needs_new_config());
-    attention.iter().try_for_each(|attention| output.talk(&format!("still: {}\n", attention.message)))?;
-    store.put_source(name, &SourceState { attention, unfinished_sign_ins: 0, ..state })?;
-    Ok(())
+    let state = owner.engine.store.change_source(name, |state| {
+        state.attention = state.attention.take().filter(|attention| attention.cause.needs_new_config());
+        state.unsettled.lift();
+    })?;
+    let attention = state.attention.iter();
+    Ok(attention.into_iter().try_for_each(|attention| output.talk(&format!("still: {}\n", attention.message)))?)
 }
 
 fn tell_kept(name: &str, path: &Path, kept: io::Result<()>, output: &mut dyn Output) -> Done {

@@ -17,6 +17,12 @@ pub fn complain(what: &dyn std::fmt::Display) {
     let _ = writeln!(io::stderr(), "bankfeed: {what}");
 }
 
+/// Whether a person runs this command: one who can type, and who reads what is said. A timer has neither; a pipe behind
+/// the command (`bankfeed sync --json | jq`) takes only the data away.
+pub fn is_attended() -> bool {
+    io::stdin().is_terminal() && (io::stderr().is_terminal() || io::stdout().is_terminal())
+}
+
 /// Standard output or a file, and a progress bar where stderr is a terminal.
 #[derive(Clone)]
 pub struct Terminal {

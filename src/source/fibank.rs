@@ -5,6 +5,8 @@
 //! as the bank gave it. A pull of two accounts of one customer takes nine requests.
 //! Nothing here is documented by the bank: what is unclear is reported, never guessed at where money is concerned.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chrono::{NaiveDate, TimeDelta};
 use secrecy::SecretString;
@@ -15,6 +17,7 @@ use self::statement::{Owner, Reply};
 use super::{Page, Session, Source};
 use crate::config;
 use crate::model::Account;
+use crate::remote::attempts::Attempts;
 use crate::remote::{Cause, Context, Error};
 
 mod api;
@@ -45,12 +48,18 @@ pub struct Fibank {
     name: String,
     config: config::Fibank,
     context: Context,
+    attempts: Arc<dyn Attempts>,
 }
 
 impl Fibank {
     /// Prepares the connector; nothing is sent.
-    pub fn new(name: &str, config: &config::Fibank, context: Context) -> Result<Fibank, Error> {
-        Ok(Fibank { name: name.to_owned(), config: config.clone(), context })
+    pub fn new(
+        name: &str,
+        config: &config::Fibank,
+        context: Context,
+        attempts: Arc<dyn Attempts>,
+    ) -> Result<Fibank, Error> {
+        Ok(Fibank { name: name.to_owned(), config: config.clone(), context, attempts })
     }
 }
 
@@ -64,7 +73,8 @@ impl Source for Fibank {
             .map_err(|why| Error::attention(Cause::Machine, format!("{}: password: {why}", self.name)))?;
         let who = (self.config.username.as_str(), password);
         let login = self.config.login.as_deref();
-        let api = Api::open(&self.name, &self.config.base_url, &self.context, who, login).await?;
+        let attempts = self.attempts.clone();
+        let api = Api::open(&self.name, &self.config.base_url, &self.context, attempts, who, login).await?;
         Ok(Box::new(Pull { name: self.name.clone(), config: self.config.clone(), api, known: None }))
     }
 }

@@ -59,6 +59,7 @@ impl Store {
             disk,
             witness: Mutex::new(witness),
             writing: Mutex::default(),
+            changing: Mutex::default(),
             dir: data_dir.to_owned(),
             codec: codec::Codec::default(),
             meta: Mutex::new(meta),

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::unsettled::Unsettled;
 use crate::model::Account;
 use crate::remote::Cause;
 
@@ -189,8 +190,9 @@ pub struct SourceState {
     pub attention: Option<Attention>,
     /// Why the last pull failed.
     pub error: Option<String>,
-    /// Sign-ins begun whose end was never recorded: the process died in the middle.
-    pub unfinished_sign_ins: u32,
+    /// What was sent and not answered.
+    #[serde(flatten)]
+    pub unsettled: Unsettled,
 }
 
 /// A batch that has been or is about to be sent.

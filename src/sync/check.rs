@@ -3,6 +3,7 @@
 use chrono::{TimeDelta, Utc};
 use secrecy::ExposeSecret;
 
+use super::attempts::Asking;
 use super::{Engine, Outcome, SourceReport, Step, Watcher, outcome_of};
 use crate::remote::trace::Trace;
 use crate::remote::{Context, Error};
@@ -28,7 +29,7 @@ impl Engine {
         let mut checked = Vec::new();
         for source in &self.config.sources {
             watcher(Step { label: format!("{}: checking", source.name), done: 0, total: 0 });
-            checked.push(self.check_source(source, None).await?);
+            checked.push(self.check_source(source, None, Asking::Nobody).await?);
         }
         for destination in &self.config.destinations {
             watcher(Step { label: format!("{}: checking", destination.name), done: 0, total: 0 });
@@ -39,7 +40,8 @@ impl Engine {
 
     /// As the check of every source, with a small fetch on top, and everything that was said written down, every value
     /// replaced. Also where the sign-in fails.
-    pub async fn trace(&self, watcher: &Watcher) -> Result<(Vec<Checked>, String), store::Error> {
+    pub async fn trace(&self, at_terminal: bool, watcher: &Watcher) -> Result<(Vec<Checked>, String), store::Error> {
+        let asking = if at_terminal { Asking::Owner } else { Asking::Nobody };
         let (mut checked, mut text) = (Vec::new(), String::new());
         for source in &self.config.sources {
             watcher(Step { label: format!("{}: recording", source.name), done: 0, total: 0 });
@@ -48,7 +50,7 @@ impl Engine {
             let password = password.as_ref().map_or("", |password| password.expose_secret());
             let trace = Trace::new(&[password, &fibank.username]);
             trace.note("what a source of kind fibank answered; values are replaced, equal ones alike");
-            let found = self.check_source(source, Some(trace.clone())).await?;
+            let found = self.check_source(source, Some(trace.clone()), asking).await?;
             trace.note(&format!("it ended as: {:?}", found.outcome));
             text += &trace.text();
             checked.push(found);
@@ -56,17 +58,23 @@ impl Engine {
         Ok((checked, text))
     }
 
-    /// Signs in once and lists the accounts. A refusal counts like one of a cycle: it is not tried again.
-    async fn check_source(&self, source: &config::Source, trace: Option<Trace>) -> Result<Checked, store::Error> {
+    /// Signs in once and lists the accounts. A refusal counts like one of a cycle: it is not tried again; nor is a source in
+    /// attention.
+    async fn check_source(
+        &self,
+        source: &config::Source,
+        trace: Option<Trace>,
+        asking: Asking,
+    ) -> Result<Checked, store::Error> {
         let what = format!("source {}", source.name);
-        let mut state = self.store.source(&source.name)?;
-        if let Some(attention) = self.left_alone(source, &state, true) {
+        if let Some(attention) = self.left_alone(source, &self.store.source(&source.name)?, asking) {
             return Ok(Checked { what, outcome: Outcome::Attention, lines: vec![attention] });
         }
         let is_traced = trace.is_some();
         let context = Context { trace, ..Context::new(self.shutdown.clone(), self.backoff.clone()) };
+        let ledger = self.ledger(source, asking);
         let found = async {
-            let mut session = source::build(source, context)?.open().await?;
+            let mut session = source::build(source, context, ledger.clone())?.open().await?;
             let found = async {
                 let accounts = session.accounts().await?;
                 if let Some(first) = accounts.first().filter(|_| is_traced) {
@@ -80,6 +88,7 @@ impl Engine {
             found
         }
         .await;
+        ledger.failure()?;
         Ok(match found {
             Ok(accounts) => {
                 let list = accounts.iter().map(|account| format!("{} {}", account.account, account.currency));
@@ -88,10 +97,9 @@ impl Engine {
                 Checked { what, outcome: Outcome::Ok, lines: vec![line] }
             }
             Err(error) => {
-                let (outcome, message) = (outcome_of(&error), error.message.clone());
                 let mut report = SourceReport { name: source.name.clone(), ..SourceReport::default() };
-                self.conclude(source, &mut state, &mut report, vec![error], Utc::now())?;
-                Checked { what, outcome, lines: vec![message] }
+                self.conclude(source, &mut report, vec![error], Utc::now())?;
+                Checked { what, outcome: report.outcome, lines: report.error.into_iter().collect() }
             }
         })
     }

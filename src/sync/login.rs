@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
+use super::attempts::Asking;
 use super::{Engine, Outcome, SourceReport, outcome_of};
 use crate::config::{self, SourceKind};
 use crate::remote::Context;
@@ -49,28 +50,31 @@ impl Engine {
         proved.map_err(|error| (outcome_of(&error), error.message))
     }
 
-    /// Signs in once. A refusal counts like one of a cycle: it is not tried again.
+    /// Signs in once. A refusal counts like one of a cycle: it is not tried again. Without a person `at_terminal` a sign-in
+    /// whose like has ended in the dark before is not made.
     pub async fn sign_in_by_hand(
         &self,
         source: &config::Source,
+        at_terminal: bool,
         ask: &mut dyn FnMut(&Question) -> Option<SecretString>,
     ) -> Result<ByHand, store::Error> {
-        let state = self.store.source(&source.name)?;
-        if let Some(attention) = self.left_alone(source, &state, true) {
+        let asking = if at_terminal { Asking::Owner } else { Asking::Login };
+        if let Some(attention) = self.left_alone(source, &self.store.source(&source.name)?, asking) {
             return Ok(ByHand::Stopped(Outcome::Attention, attention));
         }
         let SourceKind::Fibank(fibank) = &source.kind;
         let context = Context::new(self.shutdown.clone(), self.backoff.clone());
-        match fibank::sign_in(&source.name, fibank, &context, ask).await {
+        // Whoever sits at a terminal or not: what is left open now was left open by a `login`.
+        let ledger = self.ledger(source, Asking::Login);
+        let came = fibank::sign_in(&source.name, fibank, &context, &*ledger, ask).await;
+        ledger.failure()?;
+        match came {
             Ok(SignedIn::WithoutCode) => Ok(ByHand::WithoutCode),
             Ok(SignedIn::WithCode(kept)) => Ok(ByHand::Session(kept)),
             Err(error) => {
-                let (outcome, message) = (outcome_of(&error), error.message.clone());
                 let mut report = SourceReport { name: source.name.clone(), ..SourceReport::default() };
-                // Read again: a person may have taken minutes, and a cycle may have run.
-                let mut state = self.store.source(&source.name)?;
-                self.conclude(source, &mut state, &mut report, vec![error], Utc::now())?;
-                Ok(ByHand::Stopped(outcome, message))
+                self.conclude(source, &mut report, vec![error], Utc::now())?;
+                Ok(ByHand::Stopped(report.outcome, report.error.unwrap_or_default()))
             }
         }
     }

@@ -1,8 +1,10 @@
 //! The first half of a cycle: one session per source, every account fetched, what came reconciled into the store.
 
-use chrono::{DateTime, Days, NaiveDate, Utc};
-use secrecy::ExposeSecret;
+use std::sync::Arc;
 
+use chrono::{DateTime, Days, NaiveDate, Utc};
+
+use super::attempts::{Asking, Ledger, fingerprint};
 use super::{Engine, Outcome, Request, SourceReport, Step, Watcher, outcome_of};
 use crate::config::{self, SourceKind};
 use crate::destination::What;
@@ -11,15 +13,12 @@ use crate::reconcile::{Break, Chain, Difference, KnownRows, Look, Reconciler, as
 use crate::remote::{Cause, Context, Error, Kind};
 use crate::rules::Enricher;
 use crate::source::{self, Page, Told};
-use crate::store::{self, Attention, SourceState, StoredAccount, StoredRow, Writer};
+use crate::store::{self, Attention, StoredAccount, StoredRow, Writer};
 
 mod completeness;
 
 /// Rows per batch of writes: large enough to be quick, small enough to stay out of the way of memory.
 const ROWS_PER_BATCH: usize = 1000;
-
-/// Sign-ins that died in the middle before the owner is asked: a password might have been counted as wrong each time.
-const UNFINISHED_SIGN_INS: u32 = 3;
 
 /// What a dry run would have added, for the destinations' preview.
 #[derive(Default)]
@@ -71,19 +70,18 @@ impl Engine {
         preview: &mut Preview,
     ) -> Result<SourceReport, store::Error> {
         let mut report = SourceReport { name: source.name.clone(), ..SourceReport::default() };
-        let mut state = self.store.source(&source.name)?;
-        if let Some(attention) = self.left_alone(source, &state, request.by_hand) {
-            self.note_left_alone(source, state, &attention, now)?;
+        let asking = if request.by_hand { Asking::Owner } else { Asking::Nobody };
+        if let Some(attention) = self.left_alone(source, &self.store.source(&source.name)?, asking) {
+            self.note_left_alone(source, &attention, now)?;
             report.outcome = Outcome::Attention;
             report.error = Some(attention);
             return Ok(report);
         }
         let context = Context::new(self.shutdown.clone(), self.backoff.clone());
-        state.unfinished_sign_ins += 1;
-        self.store.put_source(&source.name, &state)?;
-        let fetched = self.fetch(source, context.clone(), watcher, &mut report, now).await;
+        let ledger = self.ledger(source, asking);
+        let fetched = self.fetch(source, context.clone(), ledger.clone(), watcher, &mut report, now).await;
         report.requests = context.requests.get();
-        state.unfinished_sign_ins = 0;
+        ledger.failure()?;
         let failure = match fetched {
             Ok(Fetched { listed, pages }) => {
                 let (counts, failures) =
@@ -99,7 +97,7 @@ impl Engine {
             }
             Err(error) => vec![error],
         };
-        self.conclude(source, &mut state, &mut report, failure, now)?;
+        self.conclude(source, &mut report, failure, now)?;
         report.notes.extend(self.session_note(source, now));
         Ok(report)
     }
@@ -109,6 +107,7 @@ impl Engine {
         &self,
         source: &config::Source,
         context: Context,
+        ledger: Arc<Ledger>,
         watcher: &Watcher,
         report: &mut SourceReport,
         now: DateTime<Utc>,
@@ -116,7 +115,7 @@ impl Engine {
         let today = now.with_timezone(&self.config.timezone).date_naive();
         let step = |label: String, done, total| watcher(Step { label, done, total });
         step(format!("{}: signing in", source.name), 0, 0);
-        let mut session = source::build(source, context)?.open().await?;
+        let mut session = source::build(source, context, ledger)?.open().await?;
         let fetched = async {
             let accounts = session.accounts().await?;
             report.accounts = accounts.len() as u64;
@@ -151,83 +150,53 @@ impl Engine {
         }
     }
 
-    /// The sentence to repeat, where this source must not be tried now.
-    pub(super) fn left_alone(&self, source: &config::Source, state: &SourceState, by_hand: bool) -> Option<String> {
-        if let Some(attention) = &state.attention {
-            let blocks = if by_hand { attention.cause.needs_new_config() } else { attention.cause.blocks_schedule() };
-            if blocks && attention.config == self.source_fingerprint(source) {
-                return Some(attention.message.clone());
-            }
-        }
-        let unfinished = state.unfinished_sign_ins >= UNFINISHED_SIGN_INS && !by_hand;
-        unfinished.then(|| {
-            format!(
-                "{}: {} sign-ins in a row were cut off before the bank's answer was known; run `bankfeed sync` to try once more",
-                source.name, state.unfinished_sign_ins
-            )
-        })
-    }
-
-    /// Sign-ins that were cut off have told nobody: status and page get to know of them here.
-    fn note_left_alone(
-        &self,
-        source: &config::Source,
-        mut state: SourceState,
-        message: &str,
-        now: DateTime<Utc>,
-    ) -> Result<(), store::Error> {
-        if state.attention.as_ref().is_some_and(|known| known.message == message) {
+    /// Attempts that a crash cut off have told nobody: status and page get to know of them here.
+    fn note_left_alone(&self, source: &config::Source, message: &str, now: DateTime<Utc>) -> Result<(), store::Error> {
+        let state = self.store.source(&source.name)?;
+        if state.attention.is_some_and(|known| known.message == message) {
             return Ok(());
         }
-        let (message, config) = (message.to_owned(), self.source_fingerprint(source));
-        state.attention = Some(Attention { cause: Cause::UnknownPage, message, since: now, config });
-        self.store.put_source(&source.name, &state)
-    }
-
-    /// Tells one configuration from another without giving the password away: a slow, salted hash cut to 32 bits, so
-    /// that whoever steals the store cannot test guesses against it with any certainty.
-    fn source_fingerprint(&self, source: &config::Source) -> String {
-        let SourceKind::Fibank(fibank) = &source.kind;
-        let Ok(password) = fibank.password.reveal() else { return String::new() };
-        let text = format!("{}\0{}\0{}", fibank.base_url, fibank.username, password.expose_secret());
-        let mut hash = [0; 4];
-        let iterations = std::num::NonZeroU32::MIN.saturating_add(99_999);
-        let salt = self.store.meta().salt;
-        ring::pbkdf2::derive(ring::pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt.as_bytes(), text.as_bytes(), &mut hash);
-        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        let (message, config) = (message.to_owned(), fingerprint(&self.store, source));
+        let attention = Attention { cause: Cause::OutcomeUnknown, message, since: now, config };
+        self.store.change_source(&source.name, |state| state.attention = Some(attention)).map(drop)
     }
 
     /// Remembers how the pull ended.
     pub(super) fn conclude(
         &self,
         source: &config::Source,
-        state: &mut SourceState,
         report: &mut SourceReport,
-        failures: Vec<Error>,
+        mut failures: Vec<Error>,
         now: DateTime<Utc>,
     ) -> Result<(), store::Error> {
-        let worst = failures.iter().find(|error| error.cause().is_some()).or(failures.first());
-        report.outcome = worst.map_or(Outcome::Ok, outcome_of);
-        report.error = worst.map(|worst| match failures.len() {
-            1 => worst.message.clone(),
-            more => format!("{} (and {} more)", worst.message, more - 1),
-        });
-        match worst {
-            None => {
-                state.last_success = Some(now);
-                state.attention = None;
-            }
-            Some(Error { kind: Kind::Attention(cause), message }) => {
-                let since = state.attention.as_ref().filter(|old| old.cause == *cause).map_or(now, |old| old.since);
-                let config = self.source_fingerprint(source);
-                state.attention = Some(Attention { cause: *cause, message: message.clone(), since, config });
-            }
+        let worst = failures.iter().position(|error| error.cause().is_some()).unwrap_or_default();
+        let more = failures.len().saturating_sub(1);
+        let worst = (!failures.is_empty()).then(|| failures.swap_remove(worst));
+        let changed = self.store.change_source(&source.name, |state| {
             // The bank let us in: whatever it wanted of the owner is over. Of other failures nothing is known.
-            Some(_) if report.accounts > 0 => state.attention = None,
-            Some(_) => {}
-        }
-        state.error = report.error.clone().filter(|_| report.outcome == Outcome::Failed);
-        self.store.put_source(&source.name, state)
+            let is_in = worst.is_none() || report.accounts > 0;
+            if is_in {
+                state.unsettled.lift();
+            }
+            let worst = worst.map(|error| self.weighed(source, &state.unsettled, error));
+            report.outcome = worst.as_ref().map_or(Outcome::Ok, outcome_of);
+            report.error = worst.as_ref().map(|worst| match more {
+                0 => worst.message.clone(),
+                more => format!("{} (and {more} more)", worst.message),
+            });
+            match worst {
+                None => (state.last_success, state.attention) = (Some(now), None),
+                Some(Error { kind: Kind::Attention(cause), message }) => {
+                    let since = state.attention.as_ref().filter(|old| old.cause == cause).map_or(now, |old| old.since);
+                    let config = fingerprint(&self.store, source);
+                    state.attention = Some(Attention { cause, message, since, config });
+                }
+                Some(_) if is_in => state.attention = None,
+                Some(_) => {}
+            }
+            state.error = report.error.clone().filter(|_| report.outcome == Outcome::Failed);
+        });
+        changed.map(drop)
     }
 
     /// Reconciles pages into the store, the rows of all accounts in the order of their times.

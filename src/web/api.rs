@@ -119,7 +119,8 @@ pub(super) async fn csv(Of(state): Of<Arc<State>>, RawQuery(query): RawQuery) ->
     Ok(answer)
 }
 
-/// `POST /api/sync`: a cycle now. A program gets the report; the page's button leads back to the page.
+/// `POST /api/sync`: a cycle now. A program gets the report; the page's button leads back to the page. `retry=true`, in the
+/// address or the body, says that the owner has acted; without it a source in attention is left alone.
 pub(super) async fn sync(
     Of(state): Of<Arc<State>>,
     Extension(caller): Extension<Caller>,
@@ -128,6 +129,7 @@ pub(super) async fn sync(
     let (parts, body) = request.into_parts();
     let form = sign_in::read_form(body).await?;
     let by_button = form.contains_key("form_proof");
+    let by_hand = says_retry(parts.uri.query().unwrap_or_default(), &form).map_err(Refused::bad)?;
     if !is_on_purpose(&caller, &parts.headers, form.get("form_proof").map(String::as_str)) {
         return Err(Refused::foreign());
     }
@@ -140,7 +142,7 @@ pub(super) async fn sync(
     let running = state.clone();
     // It goes on by itself if whoever asked goes away.
     let cycle = tokio::task::spawn_blocking(move || {
-        let request = Cycle { by_hand: true, ..Cycle::default() };
+        let request = Cycle { by_hand, ..Cycle::default() };
         let report = say(&running, &Command::Sync { request, json: true });
         drop(turn);
         report
@@ -151,6 +153,16 @@ pub(super) async fn sync(
         return Ok(back(&form));
     }
     cycle.await.unwrap_or_else(|_| Err(Refused::failed("the cycle ended without a report"))).map(as_json)
+}
+
+/// Whether the caller says that the owner has acted.
+fn says_retry(query: &str, form: &HashMap<String, String>) -> Result<bool, String> {
+    let said = query::parameter(query, "retry").or_else(|| form.get("retry").cloned());
+    match said.as_deref() {
+        None | Some("" | "false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err("retry: expected true or false".into()),
+    }
 }
 
 /// Back to the page in its language.

@@ -10,6 +10,7 @@ use super::html::{E, count, date, moment, money};
 use super::page::View;
 use super::standing::Party;
 use crate::model::{Direction, Transaction};
+use crate::remote::Cause;
 use crate::sync::{Outcome, Report};
 
 mod charts;
@@ -72,7 +73,9 @@ fn notices(view: &View) -> String {
                 words.remedy(*is_source, attention.cause)
             );
         }
-        html += "</ul></section>";
+        html += "</ul>";
+        html += &try_again(view);
+        html += "</section>";
     }
     let failing: Vec<String> = parties_of(view)
         .filter(|(_, party)| party.attention.is_none())
@@ -90,6 +93,22 @@ fn notices(view: &View) -> String {
         );
     }
     html + &run_now(view)
+}
+
+/// The button that says that the owner has acted, where a source waits for that.
+fn try_again(view: &View) -> String {
+    let waits = |cause: Cause| cause.blocks_schedule() && !cause.needs_new_config();
+    if !view.attentions.iter().any(|(is_source, _, attention)| *is_source && waits(attention.cause)) {
+        return String::new();
+    }
+    let disabled = if view.is_running { " disabled" } else { "" };
+    format!(
+        "<form method=\"post\" action=\"/api/sync\">{}<input type=\"hidden\" name=\"lang\" value=\"{}\">\
+         <input type=\"hidden\" name=\"retry\" value=\"true\"><button{disabled}>{}</button></form>",
+        proof(view),
+        E(view.asked.language.as_deref().unwrap_or_default()),
+        view.words.try_again
+    )
 }
 
 fn run_now(view: &View) -> String {

@@ -32,6 +32,7 @@ pub(super) struct Words {
     pub incomplete: &'static str,
     pub no_accounts: &'static str,
     pub sync_now: &'static str,
+    pub try_again: &'static str,
     pub running: &'static str,
     pub last_run: &'static str,
     pub next_run: &'static str,
@@ -150,24 +151,28 @@ fn remedy(is_source: bool, cause: Cause) -> (&'static str, &'static str) {
             "Поправете паролата в конфигурацията и рестартирайте bankfeed. Дотогава към банката не се изпраща нищо.",
         ),
         Cause::Locked => (
-            "Have the bank unlock the login, then press “Sync now”.",
-            "Помолете банката да отключи достъпа и натиснете „Синхронизирай сега“.",
+            "Have the bank unlock the login, then press “It is done: try again”.",
+            "Помолете банката да отключи достъпа и натиснете „Готово: опитай отново“.",
         ),
         Cause::PasswordChange => (
             "Set a new password on the bank's own page, put it into the configuration and restart bankfeed.",
             "Задайте нова парола в страницата на банката, впишете я в конфигурацията и рестартирайте bankfeed.",
         ),
         Cause::SecondFactor => (
-            "Run “bankfeed login” with this source's name and give it the code, or sign in once on the bank's own page; then press “Sync now”.",
-            "Изпълнете „bankfeed login“ с името на този източник и въведете кода, или влезте веднъж в страницата на банката; после натиснете „Синхронизирай сега“.",
+            "Run “bankfeed login” with this source's name and give it the code, or sign in once on the bank's own page; then press “It is done: try again”.",
+            "Изпълнете „bankfeed login“ с името на този източник и въведете кода, или влезте веднъж в страницата на банката; после натиснете „Готово: опитай отново“.",
         ),
         Cause::Maintenance => (
             "Nothing to do: the next scheduled run tries again.",
             "Нищо не е нужно: следващото изпълнение по график ще опита отново.",
         ),
         Cause::UnknownPage => (
-            "Sign in on the bank's own page and do what it asks for, then press “Sync now”.",
-            "Влезте в страницата на банката, направете каквото иска тя и натиснете „Синхронизирай сега“.",
+            "Sign in on the bank's own page and do what it asks for, then press “It is done: try again”.",
+            "Влезте в страницата на банката, направете каквото иска тя и натиснете „Готово: опитай отново“.",
+        ),
+        Cause::OutcomeUnknown => (
+            "Sign in on the bank's own page to see that the login is not locked, then press “It is done: try again”: it tries once.",
+            "Влезте в страницата на банката и се уверете, че достъпът не е блокиран, после натиснете „Готово: опитай отново“: прави се един опит.",
         ),
         Cause::Token => (
             "Make a new token or key, put it into the configuration and restart bankfeed; or run “bankfeed login” where that is named here.",
@@ -222,6 +227,7 @@ static ENGLISH: Words = Words {
     incomplete: "incomplete",
     no_accounts: "No account is known yet. The first run brings them.",
     sync_now: "Sync now",
+    try_again: "It is done: try again",
     running: "A cycle is running. This page looks again every few seconds.",
     last_run: "Last run",
     next_run: "Next run",
@@ -312,6 +318,7 @@ static BULGARIAN: Words = Words {
     incomplete: "непълна",
     no_accounts: "Още няма известна сметка. Първото изпълнение ще ги донесе.",
     sync_now: "Синхронизирай сега",
+    try_again: "Готово: опитай отново",
     running: "В момента тече синхронизация. Страницата се обновява на няколко секунди.",
     last_run: "Последно изпълнение",
     next_run: "Следващо изпълнение",

@@ -9,7 +9,6 @@ use bankfeed::simulator::Fault;
 use bankfeed::simulator::airtable::{Role, SCOPES};
 use bankfeed::simulator::fibank::Door;
 use bankfeed::simulator::google::{Access, CellValue};
-use bankfeed::store::SourceState;
 use bankfeed::sync::Report;
 
 use crate::notify::{NEEDS_YOU, Stage, TOKEN, door, message, open};
@@ -157,14 +156,13 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "sign-ins cut off again and again",
-        cause: Some(Cause::UnknownPage),
+        cause: Some(Cause::OutcomeUnknown),
         begins: |stage| {
             let store = stage.world.engine().store;
-            let state = store.source("fibank").unwrap();
-            store.put_source("fibank", &SourceState { unfinished_sign_ins: 3, ..state }).unwrap();
+            store.change_source("fibank", |state| state.unsettled.passwords = 3).unwrap();
         },
-        says: &["needs you: fibank: 3 sign-ins in a row were cut off", "run `bankfeed sync`"],
-        remedy: "Sign in on the bank's own page",
+        says: &["needs you: fibank: 3 passwords in a row were sent to the bank", "run `bankfeed sync --retry`"],
+        remedy: "see that the login is not locked",
         ..AT_THE_BANK
     },
     Case {
@@ -630,6 +628,7 @@ fn every_cause_there_is_has_a_row() {
         SecondFactor,
         Maintenance,
         UnknownPage,
+        OutcomeUnknown,
         Token,
         NotFound,
         NotPermitted,
@@ -639,8 +638,8 @@ fn every_cause_there_is_has_a_row() {
     ];
     for cause in all {
         match cause {
-            PasswordRefused | Locked | PasswordChange | SecondFactor | Maintenance | UnknownPage | Token | NotFound
-            | NotPermitted | Layout | Quota | Machine => {}
+            PasswordRefused | Locked | PasswordChange | SecondFactor | Maintenance | UnknownPage | OutcomeUnknown
+            | Token | NotFound | NotPermitted | Layout | Quota | Machine => {}
         }
         assert!(CASES.iter().any(|case| case.cause == Some(cause)), "{cause:?}");
     }

@@ -23,9 +23,10 @@ fn kills() -> u64 {
     std::env::var("BANKFEED_KILLS").map_or(40, |text| text.parse().expect("BANKFEED_KILLS is a number"))
 }
 
+/// Each says that the owner has acted: two that die in a row while the password is on its way are an affair of his.
 fn sync(world: &World) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bankfeed"));
-    command.arg("--config").arg(world.config_path()).args(["sync", "--json"]);
+    command.arg("--config").arg(world.config_path()).args(["sync", "--json", "--retry"]);
     command.env_remove("BANKFEED_CONFIG").env("NO_COLOR", "1");
     command
 }

@@ -46,7 +46,7 @@ async fn a_cycle_is_one_line_and_a_problem_is_said_once() {
         [(Door::Open, 0), (Door::Open, 0), (Door::Locked, 3), (Door::Locked, 3), (Door::Open, 0), (Door::Open, 0)]
     {
         world.bank.edit(|bank| bank.door = door);
-        assert_eq!(run(&world, &["sync"]).await.status.code(), Some(status));
+        assert_eq!(run(&world, &["sync", "--retry"]).await.status.code(), Some(status));
     }
     stop(running).await;
     let lines = read(&log);

@@ -232,7 +232,7 @@ pub async fn paste(world: &World, answer: &str) -> (i32, String) {
 }
 
 /// `login fibank` with these codes on a pipe, one a line.
-async fn code(world: &World, answers: &str) -> (i32, String) {
+pub async fn code(world: &World, answers: &str) -> (i32, String) {
     answer_to(world, &["login", "fibank"], answers).await
 }
 
@@ -323,7 +323,7 @@ async fn a_pasted_token_is_kept_only_if_the_bank_takes_it() {
     assert_eq!(world.bank.login_attempts(), 0);
 }
 
-fn door(world: &World, door: Door) {
+pub fn door(world: &World, door: Door) {
     world.bank.edit(|bank| bank.door = door);
 }
 

@@ -1,6 +1,7 @@
 //! The integration tests: one crate, one module per subject.
 #![allow(clippy::unwrap_used)]
 
+mod attempts;
 mod balances;
 mod causes;
 mod check;

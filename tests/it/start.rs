@@ -165,7 +165,7 @@ async fn answers_that_end_early_or_are_no_good_write_nothing() {
 }
 
 /// A terminal with a program at it.
-struct Terminal {
+pub struct Terminal {
     master: std::fs::File,
     child: Child,
     seen: String,
@@ -174,7 +174,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(mut command: Command) -> Terminal {
+    pub fn start(mut command: Command) -> Terminal {
         use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
@@ -201,7 +201,7 @@ impl Terminal {
     }
 
     /// Everything that was on the screen, and the exit status.
-    fn end(mut self) -> (String, Option<i32>) {
+    pub fn end(mut self) -> (String, Option<i32>) {
         let mut buffer = [0; 4096];
         // Once the other side is closed, reading fails.
         while let Ok(read) = self.master.read(&mut buffer) {

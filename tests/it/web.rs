@@ -14,12 +14,12 @@ use serde_json::Value;
 
 use crate::world::World;
 
-const TOKEN: &str = "a-token-that-opens-everything";
+pub const TOKEN: &str = "a-token-that-opens-everything";
 const IMPORT_TOKEN: &str = "a-token-for-the-csv-alone";
 
 /// A daemon with a page, and a browser.
-struct Site {
-    world: World,
+pub struct Site {
+    pub world: World,
     address: String,
     client: Client,
     daemon: Child,
@@ -34,7 +34,7 @@ impl Drop for Site {
 }
 
 impl Site {
-    async fn open(bank: Bank) -> Site {
+    pub async fn open(bank: Bank) -> Site {
         Site::open_with(bank, &format!("token = \"{TOKEN}\"\nimport_token = \"{IMPORT_TOKEN}\"\n")).await
     }
 
@@ -54,7 +54,7 @@ impl Site {
         Site { world, address, client, daemon, log }
     }
 
-    fn ask(&self, method: Method, path: &str) -> RequestBuilder {
+    pub fn ask(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("http://{}{path}", self.address))
     }
 
@@ -69,7 +69,7 @@ impl Site {
         answer.json().await.unwrap()
     }
 
-    async fn sync(&self) -> Response {
+    pub async fn sync(&self) -> Response {
         self.ask(Method::POST, "/api/sync").bearer_auth(TOKEN).send().await.unwrap()
     }
 
@@ -82,7 +82,7 @@ impl Site {
     }
 
     /// Signs in and returns the cookie.
-    async fn sign_in(&self) -> String {
+    pub async fn sign_in(&self) -> String {
         let answer = self.ask(Method::POST, "/sign-in").form(&[("token", TOKEN)]).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::SEE_OTHER);
         assert_eq!(answer.headers()["location"], "/");
@@ -93,7 +93,7 @@ impl Site {
         cookie.split(';').next().unwrap().to_owned()
     }
 
-    async fn page(&self, cookie: &str, path: &str) -> String {
+    pub async fn page(&self, cookie: &str, path: &str) -> String {
         let answer = self.ask(Method::GET, path).header("cookie", cookie).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         answer.text().await.unwrap()

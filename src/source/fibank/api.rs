@@ -5,6 +5,7 @@
 //! an error. It knows nothing of what the replies mean.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::html::{WebPage, quote};
 use super::kept::Kept;
 use super::sign_in::{Door, Token};
 use super::{USER_AGENT, wire};
+use crate::remote::attempts::Attempts;
 use crate::remote::{Client, Context, Error, Response};
 
 /// The longest reply (a whole history, some 45 MB) over a slow line.
@@ -30,8 +32,8 @@ pub(super) struct Api {
     password: SecretString,
     client: Client,
     token: Token,
-    /// The one new sign-in of this pull has been used.
-    renewed: bool,
+    /// What the one new sign-in of this pull is noted with; `None` once it has been used.
+    renewal: Option<Arc<dyn Attempts>>,
     /// Where the token comes from, if the owner has opened the session by hand.
     kept: Option<PathBuf>,
 }
@@ -73,13 +75,14 @@ impl Api {
         service: &str,
         base: &Url,
         context: &Context,
+        attempts: Arc<dyn Attempts>,
         (username, password): (&str, SecretString),
         login: Option<&Path>,
     ) -> Result<Api, Error> {
         let kept = login.and_then(|path| Some((path.to_owned(), kept(service, path)?)));
         let (kept, (client, token)) = match kept {
             Some((path, secret)) => (Some(path), (connect(service, base, context)?, Token { secret, lasts: None })),
-            None => (None, enter(service, base, context, username, &password).await?),
+            None => (None, enter(service, base, context, &*attempts, (username, &password)).await?),
         };
         Ok(Api {
             service: service.to_owned(),
@@ -89,7 +92,7 @@ impl Api {
             password,
             client,
             token,
-            renewed: false,
+            renewal: Some(attempts),
             kept,
         })
     }
@@ -110,7 +113,7 @@ impl Api {
             password: SecretString::default(),
             client: connect(service, base, context)?,
             token: Token { secret: token.clone(), lasts: None },
-            renewed: true,
+            renewal: None,
             kept: None,
         })
     }
@@ -130,23 +133,22 @@ impl Api {
                 Seen::Answer(answer) => return Ok(answer),
                 Seen::SignedOut(how) => how,
             };
-            if self.renewed {
+            let Some(attempts) = self.renewal.take() else {
                 return Err(Error::unavailable(format!(
                     "{}: the bank ended the session a second time while asked for {} ({how}); the next run tries again",
                     self.service, call.what
                 )));
-            }
+            };
             tracing::debug!(
                 "{}: the session has ended ({how}, {:?}); signing in again",
                 self.service,
                 self.token.lasts
             );
-            self.renewed = true;
             if let Some(path) = self.kept.take() {
                 forget(&self.service, &path);
             }
-            (self.client, self.token) =
-                enter(&self.service, &self.base, &self.context, &self.username, &self.password).await?;
+            let who = (self.username.as_str(), &self.password);
+            (self.client, self.token) = enter(&self.service, &self.base, &self.context, &*attempts, who).await?;
         }
     }
 
@@ -289,11 +291,11 @@ async fn enter(
     service: &str,
     base: &Url,
     context: &Context,
-    username: &str,
-    password: &SecretString,
+    attempts: &dyn Attempts,
+    (username, password): (&str, &SecretString),
 ) -> Result<(Client, Token), Error> {
     let client = connect(service, base, context)?;
-    let door = Door { service, base, client: &client, context, username, password };
+    let door = Door { service, base, client: &client, context, attempts, username, password };
     let token = door.enter().await?;
     Ok((client, token))
 }

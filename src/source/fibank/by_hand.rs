@@ -12,6 +12,7 @@ use super::kept::Kept;
 use super::sign_in::{Door, Landed, Landing, random_uuid};
 use super::{named_in, whose};
 use crate::config;
+use crate::remote::attempts::{Attempt, Attempts};
 use crate::remote::{Cause, Context, Error};
 
 /// Codes sent at most: a bank counts them, as it counts passwords.
@@ -43,6 +44,7 @@ pub async fn sign_in(
     name: &str,
     config: &config::Fibank,
     context: &Context,
+    attempts: &dyn Attempts,
     ask: &mut dyn FnMut(&Question) -> Option<SecretString>,
 ) -> Result<SignedIn, Error> {
     let password =
@@ -53,6 +55,7 @@ pub async fn sign_in(
         base: &config.base_url,
         client: &client,
         context,
+        attempts,
         username: &config.username,
         password: &password,
     };
@@ -81,7 +84,7 @@ pub async fn sign_in(
                 format!("{name}: no code was given; to begin anew: `bankfeed login {name}`"),
             ));
         };
-        landing = door.give(target, &form.filled(code.expose_secret()), "code", &state).await?;
+        landing = door.give(target, &form.filled(code.expose_secret()), Attempt::Code, &state).await?;
         landing = past_the_page(&door, landing, &state).await?;
     }
     Err(Error::attention(Cause::SecondFactor, format!("{name}: the bank has taken none of {TRIES} codes")))

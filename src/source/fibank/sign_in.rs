@@ -1,7 +1,7 @@
 //! The bank's door: from a user name and a password to an access token.
 //!
-//! Promises: the password leaves exactly once per call of [`Door::enter`], and only for the configured origin; reads
-//! before and after it are repeated when the bank is down, the password never is. Whatever stands in the way is told
+//! Promises: the password leaves exactly once per call of [`Door::enter`], only for the configured origin, and not before
+//! it is noted ([`Attempts`]); reads before and after it are repeated when the bank is down, the password never is. Whatever stands in the way is told
 //! apart ([`Cause`]) and reported with the page's own words, without user name and password.
 //!
 //! The token arrives in the fragment of a redirect, so redirects are followed by hand. Every request of the short way
@@ -16,6 +16,7 @@ use url::Url;
 
 use super::html::{WebPage, quote};
 use super::{USER_AGENT, wire};
+use crate::remote::attempts::{Attempt, Attempts};
 use crate::remote::{Cause, Client, Context, Error, Response};
 
 /// Longest chain of redirects followed; the bank needs two.
@@ -32,6 +33,8 @@ pub(super) struct Door<'a> {
     pub client: &'a Client,
     /// Patience and stop signal.
     pub context: &'a Context,
+    /// Where passwords and codes are noted.
+    pub attempts: &'a dyn Attempts,
     /// Login name.
     pub username: &'a str,
     /// Password.
@@ -126,16 +129,42 @@ impl Door<'_> {
             ("_csrf", csrf),
             ("sig", ""),
         ];
-        self.give(self.at(LOGIN), &form, "password", state).await
+        self.give(self.at(LOGIN), &form, Attempt::Password, state).await
     }
 
     /// Posts a form with something that counts, once.
-    pub(super) async fn give(&self, to: Url, form: &[(&str, &str)], what: &str, state: &str) -> Result<Landing, Error> {
-        let request = self.client.request(Method::POST, to).header("User-Agent", USER_AGENT).form(form);
-        let response = self.send(request).await.map_err(|error| Error {
-            message: format!("{} (after the {what} was sent; it is not sent again in this run)", error.message),
-            ..error
+    pub(super) async fn give(
+        &self,
+        to: Url,
+        form: &[(&str, &str)],
+        what: Attempt,
+        state: &str,
+    ) -> Result<Landing, Error> {
+        if self.context.shutdown.requested() {
+            return Err(Error::stopped());
+        }
+        self.attempts.begin(what)?;
+        let landing = self.post(to, form, what, state).await.map_err(|error| match error.cause() {
+            Some(_) => error,
+            None => Error {
+                message: format!("{} (after the {what} was sent; it is not sent again in this run)", error.message),
+                ..error
+            },
         })?;
+        match &landing {
+            Landing::Token(_) => self.attempts.admitted()?,
+            // A page that is none of the bank's answers leaves open whether the bank has looked at what was sent.
+            Landing::Page(landed) if self.turned_away(landed).cause().is_some_and(Cause::blocks_schedule) => {
+                self.attempts.answered(what)?;
+            }
+            Landing::Page(_) => {}
+        }
+        Ok(landing)
+    }
+
+    async fn post(&self, to: Url, form: &[(&str, &str)], what: Attempt, state: &str) -> Result<Landing, Error> {
+        let request = self.client.request(Method::POST, to).header("User-Agent", USER_AGENT).form(form);
+        let response = self.send(request).await?;
         if let Some(error) = self.down(&response) {
             return Err(error);
         }
@@ -222,7 +251,10 @@ impl Door<'_> {
         }
         let location = response.header("location").and_then(|location| response.url.join(location).ok());
         let Some(location) = location.map(|location| self.secured(location)) else {
-            return Err(self.unknown("the bank redirects nowhere"));
+            return Err(Error::unavailable(format!(
+                "{}: the bank redirects to an address that cannot be read; the next run tries again",
+                self.service
+            )));
         };
         if location.origin() != self.base.origin() {
             let host = location.host_str().unwrap_or("nowhere").to_owned();
@@ -289,7 +321,7 @@ impl Door<'_> {
         };
         let code = format!(
             "the bank asks for a second factor; give its code to `bankfeed login {}`, or sign in to My Fibank by hand, then \
-             run `bankfeed sync`",
+             run `bankfeed sync --retry`",
             self.service
         );
         let what = match cause {
@@ -297,20 +329,23 @@ impl Door<'_> {
                 "the bank refuses the user name or password; correct them in the configuration (until then bankfeed does \
                  not try again, because a few more refusals would lock the login)"
             }
-            Cause::Locked => "the login is locked; have the bank unlock it, then run `bankfeed sync`",
+            Cause::Locked => "the login is locked; have the bank unlock it, then run `bankfeed sync --retry`",
             Cause::PasswordChange => {
                 "the bank demands a new password; change it in My Fibank, then put the new one into the configuration"
             }
             Cause::SecondFactor => &code,
             Cause::Maintenance => "the bank is closed for maintenance; the next run tries again",
-            _ => "a page bankfeed does not know stands in the way of the sign-in; look at My Fibank in a browser",
+            _ => {
+                "a page bankfeed does not know stands in the way of the sign-in; look at My Fibank in a browser, then run \
+                 `bankfeed sync --retry`"
+            }
         };
         let words = page.quote(&self.secrets());
         Error::attention(cause, format!("{}: {what} (status {status}); the page says: {words}", self.service))
     }
 
     fn unknown(&self, what: &str) -> Error {
-        let remedy = "sign in to My Fibank in a browser to see what has changed";
+        let remedy = "sign in to My Fibank in a browser to see what has changed, then run `bankfeed sync --retry`";
         Error::attention(Cause::UnknownPage, format!("{}: {what}; {remedy}", self.service))
     }
 
@@ -373,6 +408,7 @@ pub(super) fn random_uuid() -> String {
 mod tests {
     use super::*;
     use crate::remote::{Backoff, Kind, Shutdown};
+    use crate::source::fibank::tests::Unnoted;
 
     /// Runs `check` on a door at this address; nothing is sent.
     fn at_door<T>(base: &str, check: impl FnOnce(&Door) -> T) -> T {
@@ -385,6 +421,7 @@ mod tests {
             base: &base,
             client: &client,
             context: &context,
+            attempts: &Unnoted,
             username: "ivan",
             password: &password,
         };

@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 
 use super::*;
 use crate::model::Row;
+use crate::remote::attempts::{Attempt, Attempts};
 use crate::remote::{Backoff, Kind, Shutdown};
 use crate::simulator::Fault;
 use crate::simulator::fibank::{
@@ -14,6 +15,21 @@ use crate::simulator::fibank::{
 use crate::simulator::world::{History, iban};
 
 const POST: &str = "POST /oauth2-server/login";
+
+/// Nobody keeps account.
+pub(super) struct Unnoted;
+
+impl Attempts for Unnoted {
+    fn begin(&self, _: Attempt) -> Result<(), Error> {
+        Ok(())
+    }
+    fn answered(&self, _: Attempt) -> Result<(), Error> {
+        Ok(())
+    }
+    fn admitted(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
 
 /// A running bank and a connector to it.
 struct Stage {
@@ -48,7 +64,7 @@ impl Stage {
         config.base_url = bank.server.url().parse().unwrap();
         change(&mut config);
         let context = Context::new(Shutdown::never(), Backoff::immediate());
-        let source = Fibank::new("bank", &config, context.clone()).unwrap();
+        let source = Fibank::new("bank", &config, context.clone(), Arc::new(Unnoted)).unwrap();
         Stage { bank, source, context }
     }
 
@@ -549,7 +565,7 @@ async fn a_stop_ends_a_pull_that_waits() {
     let stage = Stage::small().await;
     let (stop, shutdown) = Shutdown::new();
     let context = Context::new(shutdown, Backoff::immediate());
-    let source = Fibank::new("bank", &stage.source.config, context).unwrap();
+    let source = Fibank::new("bank", &stage.source.config, context, Arc::new(Unnoted)).unwrap();
     stage.bank.server.fail_next("authorize", Fault::Hang);
     let (opened, _) = tokio::join!(source.open(), async {
         while stage.bank.server.requests() == 0 {
