@@ -1,7 +1,6 @@
 """Checks the dependency tree: every licence on the list, one TLS stack, one crypto provider, the store's crate pinned.
 
-Advisories need a database from the network and are not looked at here; the known one (fxhash, unmaintained, through
-sled) is written down in README.md.
+Advisories are advisories.py's work.
 """
 
 import json
