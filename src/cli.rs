@@ -111,6 +111,9 @@ enum Sub {
         /// As JSON
         #[arg(long)]
         json: bool,
+        /// End with status 3 while you must act, 1 while something else fails
+        #[arg(long)]
+        exit_code: bool,
     },
     /// List the accounts in the store
     Accounts {
@@ -288,7 +291,7 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
             let request = Request { sources: some(source), destinations: some(destination), dry_run, by_hand };
             (Command::Sync { request, json }, None)
         }
-        Sub::Status { json } => (Command::Status { json }, None),
+        Sub::Status { json, exit_code } => (Command::Status { json, exit_code }, None),
         Sub::Accounts { json } => (Command::Accounts { json }, None),
         Sub::Transactions { selection, json } => (Command::Transactions { selection: selection.into(), json }, None),
         Sub::Sql { question, format } => {
@@ -324,7 +327,10 @@ fn with_config(path: Option<&Path>, then: impl FnOnce(Config) -> io::Result<u8>)
     let lookup = || config::find(&config::Environment::process(), Path::new(""));
     let found = path.map_or_else(lookup, |path| Ok(path.to_owned()));
     match found.and_then(|path| config::load(&path)) {
-        Ok(config) => then(config),
+        Ok(config) => {
+            log::use_zone(config.timezone);
+            then(config)
+        }
         Err(error) => {
             terminal::complain(&error);
             Ok(USAGE)
@@ -480,7 +486,7 @@ pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io:
         Command::Trace { at_terminal } => check::trace(owner, *at_terminal, output),
         Command::SignIn { name, at_terminal } => login::sign_in(owner, name, *at_terminal, output),
         Command::KeepLogin { name, session } => login::keep(owner, name, session, output),
-        Command::Status { json } => status::execute(owner, *json, output),
+        Command::Status { json, exit_code } => status::execute(owner, *json, *exit_code, output),
         Command::Accounts { json } => accounts::execute(owner, *json, output),
         Command::Transactions { selection, json } => transactions::execute(owner, selection, *json, output),
         Command::RulesTest { rules, json } => rules::test(owner, rules, *json, output),

@@ -66,6 +66,9 @@ pub enum Command {
     Status {
         /// As JSON.
         json: bool,
+        /// Exit status 3 while the owner must act.
+        #[serde(default)]
+        exit_code: bool,
     },
     /// Accounts in the store.
     Accounts {

@@ -15,6 +15,7 @@ use tracing::Level;
 
 use crate::config::{self, Config};
 use crate::control::{self, Command, Output};
+use crate::listing::with_names;
 use crate::notify::{Teller, Told};
 use crate::remote::{Backoff, Shutdown};
 use crate::schedule;
@@ -237,7 +238,7 @@ async fn worker(
                 let report = engine.cycle(&request, &watcher).await;
                 // Of a cycle by hand the command itself says everything.
                 if is_daemon {
-                    log(&mut journal, &report, began.elapsed(), &engine.config);
+                    log(&mut journal, &report, began.elapsed(), &engine);
                 }
                 tell(&mut teller, &report, &engine.config).await;
                 drop(reply.send(report));
@@ -278,9 +279,11 @@ async fn tell(teller: &mut Teller, report: &Result<Report, store::Error>, config
 }
 
 /// Says in the log how the cycle went.
-fn log(journal: &mut Journal, report: &Result<Report, store::Error>, took: Duration, config: &Config) {
+fn log(journal: &mut Journal, report: &Result<Report, store::Error>, took: Duration, engine: &Engine) {
+    let (config, accounts) = (&engine.config, engine.store.accounts());
     let why = report.as_ref().map_err(|error| crate::cli::explain(error, config));
     for (level, line) in journal.lines(why.as_ref().map(|report| *report).map_err(String::as_str), took) {
+        let line = with_names(&line, &accounts);
         match level {
             Level::ERROR => tracing::error!("{line}"),
             Level::WARN => tracing::warn!("{line}"),

@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use crate::control::Selection;
 use crate::destination::What;
-use crate::model::{Field, Transaction, Value, money_text};
-use crate::store::Former;
+use crate::model::{Field, Transaction, Value, money_text, shortened};
+use crate::store::{Former, StoredAccount};
 
 /// A transaction as JSON: the fields of the contract by name, decimals as text, then the payload and the history.
 pub struct Json<'a> {
@@ -67,6 +67,20 @@ pub fn plain(value: &Value<'_>) -> Option<String> {
     }
 }
 
+/// A line for people: account numbers that stand alone become `Everyday (BG32…0001)` where the store knows a name.
+/// Ids, which hold account numbers too, stay fit to be copied.
+pub fn with_names(line: &str, accounts: &[StoredAccount]) -> String {
+    let spell = |word: &str| {
+        let bare = word.trim_start_matches('(').trim_end_matches([':', ';', ',', '.', ')']);
+        let known = accounts.iter().map(|stored| &stored.account).find(|account| account.account == bare);
+        match known.filter(|account| !account.name.is_empty()) {
+            Some(account) => word.replacen(bare, &format!("{} ({})", account.name, shortened(bare)), 1),
+            None => word.to_owned(),
+        }
+    };
+    line.split(' ').map(spell).collect::<Vec<_>>().join(" ")
+}
+
 /// Whether account and text of a selection match; its dates and limit are the caller's affair.
 pub fn fits(selection: &Selection, transaction: &Transaction) -> bool {
     let of_account = selection.account.as_ref().is_none_or(|account| {
@@ -79,4 +93,28 @@ pub fn fits(selection: &Selection, transaction: &Transaction) -> bool {
 
 fn contains(transaction: &Transaction, text: &str) -> bool {
     Field::all().any(|field| plain(&field.value(transaction)).is_some_and(|value| value.to_lowercase().contains(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn account_numbers_for_people_become_names() {
+        let known: Vec<StoredAccount> = serde_json::from_value(serde_json::json!([{
+            "number": 1, "source": "fibank", "id_prefix": "", "fetched_until": null,
+            "account": {
+                "account": "BG32FINV91501000000001", "name": "Everyday", "customer": "", "currency": "EUR", "balance": null
+            },
+        }]))
+        .unwrap();
+        for (line, expected) in [
+            ("fibank: account BG32FINV91501000000001: no rows", "fibank: account Everyday (BG32…0001): no rows"),
+            ("BG32FINV91501000000001: odd", "Everyday (BG32…0001): odd"),
+            ("refused: fibank:BG32FINV91501000000001:7: no", "refused: fibank:BG32FINV91501000000001:7: no"),
+            ("BG05FINV91501000000002: odd", "BG05FINV91501000000002: odd"),
+        ] {
+            assert_eq!(with_names(line, &known), expected);
+        }
+    }
 }

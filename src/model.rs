@@ -381,6 +381,15 @@ impl Row {
     }
 }
 
+/// An account number shortened to `BG32…0001`; any other word as it is.
+pub fn shortened(word: &str) -> String {
+    let bytes = word.as_bytes();
+    let iban = (15..=34).contains(&bytes.len())
+        && bytes[..2].iter().all(u8::is_ascii_uppercase)
+        && bytes[2..4].iter().all(u8::is_ascii_digit);
+    if iban { format!("{}…{}", &word[..4], &word[word.len() - 4..]) } else { word.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

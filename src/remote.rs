@@ -59,6 +59,12 @@ impl Cause {
         matches!(self, PasswordRefused | Locked | PasswordChange | SecondFactor | UnknownPage | OutcomeUnknown)
     }
 
+    /// The word for it in reports and notices, e.g. `password-refused`.
+    pub fn word(self) -> String {
+        let word = serde_json::to_value(self).ok();
+        word.and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
     /// Whether nothing but a changed configuration lifts it.
     pub fn needs_new_config(self) -> bool {
         self == Cause::PasswordRefused
@@ -124,6 +130,18 @@ impl Error {
     /// The program is being stopped.
     pub fn stopped() -> Error {
         Error { kind: Kind::Stopped, message: "stopped before it was done".into() }
+    }
+
+    /// The word for the cause in reports: that of [`Cause`], or of the kind of failure.
+    pub fn word(&self) -> String {
+        match self.kind {
+            Kind::Attention(cause) => cause.word(),
+            Kind::Throttled { .. } => "throttled".to_owned(),
+            Kind::Unavailable => "unavailable".to_owned(),
+            Kind::Rejected => "rejected".to_owned(),
+            Kind::Malformed => "malformed".to_owned(),
+            Kind::Stopped => "stopped".to_owned(),
+        }
     }
 
     /// The cause, where the owner must act.

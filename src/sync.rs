@@ -79,6 +79,9 @@ pub struct SourceReport {
     pub outcome: Outcome,
     /// Why not, if so.
     pub error: Option<String>,
+    /// The word for the cause, e.g. `password-refused` or `unavailable`.
+    #[serde(default)]
+    pub cause: Option<String>,
     /// Accounts seen.
     pub accounts: u64,
     /// Transactions fetched.
@@ -105,6 +108,9 @@ pub struct DestinationReport {
     pub outcome: Outcome,
     /// Why not, if so.
     pub error: Option<String>,
+    /// The word for the cause, e.g. `password-refused` or `unavailable`.
+    #[serde(default)]
+    pub cause: Option<String>,
     /// Rows written for the first time (in a dry run: that would be).
     pub appended: u64,
     /// Rows corrected in place.
@@ -139,6 +145,15 @@ pub struct Report {
 }
 
 impl Report {
+    /// Everything that went wrong: the name, the sentence, and the word for its cause.
+    pub fn errors(&self) -> impl Iterator<Item = (&str, &str, Option<&str>)> {
+        let sources = self.sources.iter().map(|source| (&source.name, &source.error, &source.cause));
+        let destinations = self.destinations.iter().map(|to| (&to.name, &to.error, &to.cause));
+        sources
+            .chain(destinations)
+            .filter_map(|(name, error, cause)| Some((name.as_str(), error.as_deref()?, cause.as_deref())))
+    }
+
     /// Exit status (design section 2): attention before failure before success.
     pub fn exit_status(&self) -> u8 {
         let outcomes = || self.sources.iter().map(|s| s.outcome).chain(self.destinations.iter().map(|d| d.outcome));

@@ -21,6 +21,7 @@ use crate::sync::Engine;
 
 mod access;
 mod api;
+mod causes;
 mod chart;
 mod figures;
 mod former;

@@ -6,11 +6,21 @@
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::sync::OnceLock;
 
+use chrono::Utc;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+/// The owner's time zone, known once the configuration is read.
+static ZONE: OnceLock<chrono_tz::Tz> = OnceLock::new();
+
+/// Lines from now on carry the time of this zone. The first zone stays.
+pub(super) fn use_zone(zone: chrono_tz::Tz) {
+    let _ = ZONE.set(zone);
+}
 
 /// Starts logging to stderr.
 pub(super) fn start(is_daemon: bool) {
@@ -50,7 +60,11 @@ where
         if self.journal {
             return writeln!(writer, "<{priority}>{message}");
         }
-        let time = chrono::Local::now().format("%Y-%m-%d %H:%M:%S");
+        let now = Utc::now();
+        let time = match ZONE.get() {
+            Some(zone) => now.with_timezone(zone).format("%Y-%m-%d %H:%M:%S"),
+            None => now.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S"),
+        };
         match self.colour {
             true => writeln!(writer, "\x1b[2m{time}\x1b[0m \x1b[{colour}m{word}\x1b[0m {message}"),
             false => writeln!(writer, "{time} {word} {message}"),

@@ -3,11 +3,12 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Done, print_json};
+use super::{ATTENTION, Done, FAILED, print_json};
 use crate::control::Output;
 use crate::daemon::Owner;
+use crate::listing::with_names;
 use crate::model::money_text;
-use crate::store::{self, Attention};
+use crate::store::{self, Attention, StoredAccount};
 
 /// The shape of `status --json`.
 #[derive(Serialize)]
@@ -33,6 +34,7 @@ struct Notifier {
 #[derive(Serialize)]
 struct Account {
     account: String,
+    account_name: String,
     currency: String,
     balance: Option<String>,
     complete: bool,
@@ -73,14 +75,31 @@ struct Rejected {
 }
 
 /// Prints the status.
-pub(super) fn execute(owner: &Owner, json: bool, output: &mut dyn Output) -> Done {
+pub(super) fn execute(owner: &Owner, json: bool, exit_code: bool, output: &mut dyn Output) -> Done {
     let status = gather(owner)?;
     if json {
         print_json(&status, output)?;
     } else {
-        output.data(&text(&status))?;
+        output.data(&text(&status, &owner.engine.store.accounts()))?;
     }
-    Ok(0)
+    Ok(if exit_code { status.exit_code() } else { 0 })
+}
+
+impl Status {
+    /// The exit status of a cycle that ended like this.
+    fn exit_code(&self) -> u8 {
+        let services = || {
+            let sources = self.sources.iter().map(|source| (&source.attention, &source.error));
+            sources.chain(self.destinations.iter().map(|to| (&to.attention, &to.error)))
+        };
+        if self.problem.is_some() || services().any(|(attention, _)| attention.is_some()) {
+            ATTENTION
+        } else if services().any(|(_, error)| error.is_some()) {
+            FAILED
+        } else {
+            0
+        }
+    }
 }
 
 fn gather(owner: &Owner) -> Result<Status, store::Error> {
@@ -91,6 +110,7 @@ fn gather(owner: &Owner) -> Result<Status, store::Error> {
         complete: stored.is_complete(),
         problem: stored.why_incomplete().map(str::to_owned),
         account: stored.account.account,
+        account_name: stored.account.name,
         currency: stored.account.currency,
         balance: stored.account.balance.map(money_text),
     });
@@ -145,9 +165,10 @@ fn problem(owner: &Owner) -> Option<String> {
     found.map(|error| super::explain(&error, config))
 }
 
-fn text(status: &Status) -> String {
+fn text(status: &Status, accounts: &[StoredAccount]) -> String {
+    let named = |line: &str| with_names(line, accounts);
     let mut text = match (&status.next_run, status.daemon) {
-        (Some(next), _) => format!("daemon running, next run {next}\n"),
+        (Some(next), _) => format!("daemon running, next run {}\n", clock_time(next)),
         (None, true) => "daemon running, no scheduled run\n".to_owned(),
         (None, false) => "no daemon running\n".to_owned(),
     };
@@ -157,21 +178,22 @@ fn text(status: &Status) -> String {
     for account in &status.accounts {
         let balance = account.balance.as_deref().unwrap_or("-");
         let word = if account.complete { "complete" } else { "INCOMPLETE" };
-        text += &format!("{}  {balance:>14} {}  {word}\n", account.account, account.currency);
-        account.problem.iter().for_each(|problem| text += &format!("  {problem}\n"));
+        let line = format!("{}  {balance:>14} {}  {word}  {}", account.account, account.currency, account.account_name);
+        text += &format!("{}\n", line.trim_end());
+        account.problem.iter().for_each(|problem| text += &format!("  {}\n", named(problem)));
     }
     for source in &status.sources {
-        let last = source.last_success.as_deref().unwrap_or("never");
+        let last = source.last_success.as_deref().map_or("never".to_owned(), clock_time);
         text += &format!("\nsource {}: last success {last}\n", source.name);
         match (&source.note, &source.session_until) {
             (Some(note), _) => text += &format!("  note: {note}\n"),
-            (None, Some(until)) => text += &format!("  session until {until}\n"),
+            (None, Some(until)) => text += &format!("  session until {}\n", clock_time(until)),
             (None, None) => {}
         }
-        text += &trouble(source.attention.as_deref(), source.error.as_deref());
+        text += &named(&trouble(source.attention.as_deref(), source.error.as_deref()));
     }
     for destination in &status.destinations {
-        let last = destination.last_success.as_deref().unwrap_or("never");
+        let last = destination.last_success.as_deref().map_or("never".to_owned(), clock_time);
         text += &format!("\ndestination {}: last success {last}, {} waiting\n", destination.name, destination.waiting);
         text += &trouble(destination.attention.as_deref(), destination.error.as_deref());
         destination.notes.iter().for_each(|note| text += &format!("  note: {note}\n"));
@@ -189,6 +211,12 @@ fn text(status: &Status) -> String {
         }
     }
     text
+}
+
+/// A time as a clock on the owner's wall shows it: `2026-11-22 03:00`.
+fn clock_time(time: &str) -> String {
+    DateTime::parse_from_rfc3339(time)
+        .map_or_else(|_| time.to_owned(), |time| time.format("%Y-%m-%d %H:%M").to_string())
 }
 
 fn trouble(attention: Option<&str>, error: Option<&str>) -> String {

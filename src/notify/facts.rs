@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use crate::config::{Notifier, On};
-use crate::model::money_text;
+use crate::model::{money_text, shortened};
 use crate::store::{self, Attention};
 use crate::sync::{DestinationReport, Engine, Outcome, Report, SourceReport};
 
@@ -210,13 +210,13 @@ impl Facts {
                 self.add(On::Attention, MACHINE, "full", error);
             }
             (Outcome::Attention, error) => {
-                let cause = attention.map_or("attention".into(), |attention| word(&attention));
+                let cause = attention.map_or("attention".into(), |attention| attention.cause.word());
                 self.add(On::Attention, &subject, &cause, error.unwrap_or("needs you"));
             }
             (Outcome::Failed, error) => {
                 // What the owner had to do is not done because something else fails now.
                 if let Some(attention) = attention {
-                    self.add(On::Attention, &subject, &word(&attention), &attention.message);
+                    self.add(On::Attention, &subject, &attention.cause.word(), &attention.message);
                 }
                 self.add(On::Failure, &subject, "failed", error.unwrap_or("failed"));
             }
@@ -242,11 +242,6 @@ impl Facts {
             self.add(On::Failure, &subject, cause, &format!("{}: {subject}: {what}", stored.source));
         }
     }
-}
-
-fn word(attention: &Attention) -> String {
-    let word = serde_json::to_value(attention.cause);
-    word.ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// What came after `seq`.
@@ -319,15 +314,6 @@ fn shorten_ibans(word: &str) -> String {
         rest = &tail[next..];
     }
     shown
-}
-
-/// `BG32…0001`, where it is an account number.
-fn shortened(word: &str) -> String {
-    let bytes = word.as_bytes();
-    let iban = (15..=34).contains(&bytes.len())
-        && bytes[..2].iter().all(u8::is_ascii_uppercase)
-        && bytes[2..4].iter().all(u8::is_ascii_digit);
-    if iban { format!("{}…{}", &word[..4], &word[word.len() - 4..]) } else { word.to_owned() }
 }
 
 #[cfg(test)]

@@ -330,6 +330,7 @@ impl Delivery<'_> {
             Err(Stop::Service(error)) => {
                 self.report.outcome = outcome_of(&error);
                 self.report.error = Some(error.message.clone());
+                self.report.cause = Some(error.word());
                 match error.cause() {
                     Some(cause) => {
                         let since =

@@ -74,6 +74,7 @@ impl Engine {
         if let Some(attention) = self.left_alone(source, &self.store.source(&source.name)?, asking) {
             self.note_left_alone(source, &attention, now)?;
             report.outcome = Outcome::Attention;
+            report.cause = self.store.source(&source.name)?.attention.map(|attention| attention.cause.word());
             report.error = Some(attention);
             return Ok(report);
         }
@@ -180,6 +181,7 @@ impl Engine {
             }
             let worst = worst.map(|error| self.weighed(source, &state.unsettled, error));
             report.outcome = worst.as_ref().map_or(Outcome::Ok, outcome_of);
+            report.cause = worst.as_ref().map(Error::word);
             report.error = worst.as_ref().map(|worst| match more {
                 0 => worst.message.clone(),
                 more => format!("{} (and {more} more)", worst.message),

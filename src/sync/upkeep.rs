@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{DestinationReport, Engine, Outcome, SourceReport};
+use crate::remote::Cause;
 use crate::store::{self, Proof, Store, backups};
 
 /// Records proven without a pause: a few milliseconds.
@@ -18,14 +19,16 @@ pub(super) trait Stopped {
 impl Stopped for SourceReport {
     fn stopped(name: &str, why: String) -> SourceReport {
         let (name, outcome) = (name.to_owned(), Outcome::Attention);
-        SourceReport { name, outcome, error: Some(why), ..SourceReport::default() }
+        let cause = Some(Cause::Machine.word());
+        SourceReport { name, outcome, error: Some(why), cause, ..SourceReport::default() }
     }
 }
 
 impl Stopped for DestinationReport {
     fn stopped(name: &str, why: String) -> DestinationReport {
         let (name, outcome) = (name.to_owned(), Outcome::Attention);
-        DestinationReport { name, outcome, error: Some(why), ..DestinationReport::default() }
+        let cause = Some(Cause::Machine.word());
+        DestinationReport { name, outcome, error: Some(why), cause, ..DestinationReport::default() }
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn accounts(Of(state): Of<Arc<State>>) -> Result<Response, Refu
 
 /// `GET /api/status`
 pub(super) async fn status(Of(state): Of<Arc<State>>) -> Result<Response, Refused> {
-    spoken(&state, Command::Status { json: true }).await
+    spoken(&state, Command::Status { json: true, exit_code: false }).await
 }
 
 async fn spoken(state: &Arc<State>, command: Command) -> Result<Response, Refused> {

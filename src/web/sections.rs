@@ -6,6 +6,7 @@ use std::fmt::Write;
 use chrono::DateTime;
 use rust_decimal::Decimal;
 
+use super::causes;
 use super::html::{E, count, date, moment, money};
 use super::page::View;
 use super::standing::Party;
@@ -67,10 +68,9 @@ fn notices(view: &View) -> String {
             let what = if *is_source { words.source } else { words.destination };
             let _ = write!(
                 html,
-                "<li><strong>{what} <bdi>{}</bdi></strong>: <bdi lang=\"en\">{}</bdi><br><span class=\"remedy\">{}</span></li>",
+                "<li><strong>{what} <bdi>{}</bdi></strong>: {}</li>",
                 E(name),
-                E(&attention.message),
-                words.remedy(*is_source, attention.cause)
+                causes::attention(words, *is_source, name, attention)
             );
         }
         html += "</ul>";
@@ -81,7 +81,8 @@ fn notices(view: &View) -> String {
         .filter(|(_, party)| party.attention.is_none())
         .filter_map(|(what, party)| {
             let error = party.error.as_deref()?;
-            Some(format!("<li>{what} <bdi>{}</bdi>: <bdi lang=\"en\">{}</bdi></li>", E(&party.name), E(error)))
+            let told = causes::failure(words, &party.name, error, latest_cause(view, &party.name));
+            Some(format!("<li>{what} <bdi>{}</bdi>: {told}</li>", E(&party.name)))
         })
         .collect();
     if !failing.is_empty() {
@@ -162,7 +163,7 @@ fn accounts(view: &View) -> String {
             E(customer)
         );
         if let Some(problem) = &account.problem {
-            let _ = write!(html, "<p class=\"problem\" lang=\"en\">{}</p>", E(problem));
+            let _ = write!(html, "<p class=\"problem\">{}</p>", causes::problem(words, known, problem));
         }
         html += "</li>";
     }
@@ -301,6 +302,12 @@ fn row(view: &View, transaction: &Transaction) -> String {
     )
 }
 
+/// The word for what last went wrong with a source or destination.
+fn latest_cause<'a>(view: &'a View, name: &str) -> Option<&'a str> {
+    let mut errors = view.runs.iter().flat_map(Report::errors);
+    errors.find(|(failed, ..)| *failed == name).and_then(|(.., cause)| cause)
+}
+
 /// Sources and destinations with the word for each.
 fn parties_of(view: &View) -> impl Iterator<Item = (&'static str, &Party)> {
     let words = view.words;
@@ -357,12 +364,11 @@ fn run(view: &View, report: &Report) -> String {
     let number = |number: u64| count(number, words.language);
     let time = |text: &str| DateTime::parse_from_rfc3339(text).ok();
     let took = time(&report.started).zip(time(&report.finished)).map(|(began, ended)| (ended - began).num_seconds());
-    let sources = report.sources.iter().filter_map(|source| Some((&source.name, source.error.as_ref()?)));
-    let destinations = report.destinations.iter().filter_map(|to| Some((&to.name, to.error.as_ref()?)));
-    let errors: String = sources
-        .chain(destinations)
-        .map(|(name, error)| {
-            format!("<br><span class=\"problem\"><bdi>{}</bdi>: <bdi lang=\"en\">{}</bdi></span>", E(name), E(error))
+    let errors: String = report
+        .errors()
+        .map(|(name, error, cause)| {
+            let told = causes::failure(words, name, error, cause);
+            format!("<br><span class=\"problem\"><bdi>{}</bdi>: {told}</span>", E(name))
         })
         .collect();
     format!(

@@ -42,6 +42,6 @@ pub(super) struct Party {
 
 /// Asks now.
 pub(super) fn ask(state: &State) -> Result<Standing, Refused> {
-    let text = say(state, &Command::Status { json: true })?;
+    let text = say(state, &Command::Status { json: true, exit_code: false })?;
     serde_json::from_str(&text).map_err(Refused::failed)
 }

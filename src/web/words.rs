@@ -3,7 +3,6 @@
 use axum::http::{HeaderMap, header};
 
 use crate::model::Language;
-use crate::remote::Cause;
 use crate::sync::Outcome;
 
 /// Every word of the page.
@@ -25,6 +24,9 @@ pub(super) struct Words {
     pub source: &'static str,
     pub destination: &'static str,
     pub failed_later: &'static str,
+    pub named: &'static str,
+    pub command: &'static str,
+    pub page_says: &'static str,
     pub all_well: &'static str,
     pub accounts: &'static str,
     pub balance: &'static str,
@@ -112,12 +114,6 @@ impl Words {
             Outcome::Skipped => skipped,
         }
     }
-
-    /// What the owner does about it.
-    pub(super) fn remedy(&self, is_source: bool, cause: Cause) -> &'static str {
-        let (english, bulgarian) = remedy(is_source, cause);
-        if self.language == Language::Bg { bulgarian } else { english }
-    }
 }
 
 /// The words of the language that is asked for in the address, else the one the browser prefers.
@@ -144,67 +140,6 @@ fn preferred(accepted: &str) -> &'static Words {
     weighed.reduce(|best, next| if next.0 > best.0 { next } else { best }).map_or(&ENGLISH, |(_, words)| words)
 }
 
-fn remedy(is_source: bool, cause: Cause) -> (&'static str, &'static str) {
-    match cause {
-        Cause::PasswordRefused => (
-            "Correct the password in the configuration and restart bankfeed. Until then nothing is sent to the bank.",
-            "Поправете паролата в конфигурацията и рестартирайте bankfeed. Дотогава към банката не се изпраща нищо.",
-        ),
-        Cause::Locked => (
-            "Have the bank unlock the login, then press “It is done: try again”.",
-            "Помолете банката да отключи достъпа и натиснете „Готово: опитай отново“.",
-        ),
-        Cause::PasswordChange => (
-            "Set a new password on the bank's own page, put it into the configuration and restart bankfeed.",
-            "Задайте нова парола в страницата на банката, впишете я в конфигурацията и рестартирайте bankfeed.",
-        ),
-        Cause::SecondFactor => (
-            "Run “bankfeed login” with this source's name and give it the code, or sign in once on the bank's own page; then press “It is done: try again”.",
-            "Изпълнете „bankfeed login“ с името на този източник и въведете кода, или влезте веднъж в страницата на банката; после натиснете „Готово: опитай отново“.",
-        ),
-        Cause::Maintenance => (
-            "Nothing to do: the next scheduled run tries again.",
-            "Нищо не е нужно: следващото изпълнение по график ще опита отново.",
-        ),
-        Cause::UnknownPage => (
-            "Sign in on the bank's own page and do what it asks for, then press “It is done: try again”.",
-            "Влезте в страницата на банката, направете каквото иска тя и натиснете „Готово: опитай отново“.",
-        ),
-        Cause::OutcomeUnknown => (
-            "Sign in on the bank's own page to see that the login is not locked, then press “It is done: try again”: it tries once.",
-            "Влезте в страницата на банката и се уверете, че достъпът не е блокиран, после натиснете „Готово: опитай отново“: прави се един опит.",
-        ),
-        Cause::Token => (
-            "Make a new token or key, put it into the configuration and restart bankfeed; or run “bankfeed login” where that is named here.",
-            "Създайте нов токен или ключ, впишете го в конфигурацията и рестартирайте bankfeed; или изпълнете „bankfeed login“, ако тук е посочено.",
-        ),
-        Cause::NotFound if is_source => (
-            "Name accounts of this login in the configuration, or none for all of them, and restart bankfeed.",
-            "Впишете в конфигурацията сметки на този достъп, или никакви за всички, и рестартирайте bankfeed.",
-        ),
-        Cause::NotFound => (
-            "Check that the sheet or base exists and is shared with bankfeed's account, and that its token has the rights named here; then press “Sync now”.",
-            "Проверете дали таблицата съществува и е споделена с профила на bankfeed и дали токенът му има посочените тук права; после натиснете „Синхронизирай сега“.",
-        ),
-        Cause::NotPermitted => (
-            "Give bankfeed's account the right to edit, or what else is asked for here, then press “Sync now”.",
-            "Дайте на профила на bankfeed право да редактира, или каквото друго се иска тук, и натиснете „Синхронизирай сега“.",
-        ),
-        Cause::Layout => (
-            "Put back the missing column or header, then press “Sync now”.",
-            "Върнете липсващата колона или заглавие и натиснете „Синхронизирай сега“.",
-        ),
-        Cause::Quota => (
-            "Make room or raise the plan's limit; delivery goes on by itself at the next run.",
-            "Освободете място или увеличете лимита на плана; доставката продължава сама при следващото изпълнение.",
-        ),
-        Cause::Machine => (
-            "Look at this machine: its disk may be full or its clock wrong. Then press “Sync now”.",
-            "Проверете тази машина: дискът може да е пълен или часовникът да е грешен. После натиснете „Синхронизирай сега“.",
-        ),
-    }
-}
-
 static ENGLISH: Words = Words {
     language: Language::En,
     code: "en",
@@ -220,6 +155,9 @@ static ENGLISH: Words = Words {
     source: "Source",
     destination: "Destination",
     failed_later: "Failed, will be tried again",
+    named: "Named",
+    command: "Command",
+    page_says: "The page says",
     all_well: "Everything is up to date.",
     accounts: "Accounts",
     balance: "Balance",
@@ -311,6 +249,9 @@ static BULGARIAN: Words = Words {
     source: "Източник",
     destination: "Получател",
     failed_later: "Не успя, ще се опита отново",
+    named: "Отнася се за",
+    command: "Команда",
+    page_says: "На страницата пише",
     all_well: "Всичко е актуално.",
     accounts: "Сметки",
     balance: "Салдо",

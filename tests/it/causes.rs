@@ -698,23 +698,41 @@ fn remembered(case: &Case, stage: &Stage) -> Option<Cause> {
     attention.map(|attention| attention.cause)
 }
 
-/// Who signs in to the page reads the whole sentence, as text, and what to do about it.
+/// Who signs in to the page reads the sentence without the name that stands before it anyway, and what to do about it.
 async fn is_on_the_page(case: &Case, stage: &Stage, report: &Report) {
-    let page = crate::web::front_page(&stage.world, TOKEN).await;
-    let sources = report.sources.iter().filter_map(|source| source.error.as_ref());
-    let sentence = sources.chain(report.destinations.iter().filter_map(|to| to.error.as_ref())).next().unwrap();
+    let [page, bulgarian] = crate::web::front_pages(&stage.world, TOKEN).await;
+    let (name, sentence, _) = report.errors().next().unwrap();
     let escaped = |text: &str| {
         [("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\"", "&quot;"), ("'", "&#39;")]
             .iter()
             .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     };
-    let class = if case.remedy.is_empty() { "failing" } else { "attention" };
-    let section = page.split(&format!("<section class=\"{class}\"")).nth(1);
-    let section = section.and_then(|rest| rest.split("</section>").next());
-    let section = section.unwrap_or_else(|| panic!("{}: the page says nothing of it: {page}", case.name));
-    assert!(section.contains(&escaped(sentence)), "{}: `{sentence}` is not in {section}", case.name);
+    let bare = sentence.trim_start_matches("airtable ").trim_start_matches("google-sheets ");
+    let bare = bare.trim_start_matches(&format!("`{name}`: ")).trim_start_matches(&format!("{name}: "));
+    let section = section_about(case, &page);
+    let shown = format!(": <bdi lang=\"en\">{}</bdi>", escaped(bare));
+    assert!(section.contains(&shown), "{}: `{shown}` is not in {section}", case.name);
     let remedy = section.split("<span class=\"remedy\">").nth(1).unwrap_or_default().split("</span>").next().unwrap();
     assert!(remedy.contains(case.remedy), "{}: `{}` is not in {section}", case.name, case.remedy);
     assert_eq!(remedy.is_empty(), case.remedy.is_empty(), "{}: {section}", case.name);
     assert!(!page.contains("<img src=x") && !page.contains(REFUSED_PASSWORD), "{}", case.name);
+    is_told_in_bulgarian(case, &bulgarian);
+}
+
+/// Causes on a Bulgarian page are Bulgarian sentences: of the English ones only names are left.
+fn is_told_in_bulgarian(case: &Case, page: &str) {
+    let texts = page.split_once("<main>").unwrap().1.split('<').filter_map(|part| part.split_once('>'));
+    let texts = texts.filter(|(tag, _)| *tag != "code").map(|(_, text)| text);
+    let lower = |word: &&str| word.len() > 2 && word.chars().all(|c| c.is_ascii_lowercase());
+    let english: Vec<&str> = texts.filter(|text| text.split_whitespace().filter(lower).count() > 2).collect();
+    assert_eq!(english, Vec::<&str>::new(), "{}", case.name);
+    let section = section_about(case, page);
+    assert!(!section.contains("lang=\"en\"") && !section.contains("status "), "{}: {section}", case.name);
+}
+
+fn section_about<'a>(case: &Case, page: &'a str) -> &'a str {
+    let class = if case.remedy.is_empty() { "failing" } else { "attention" };
+    let section = page.split(&format!("<section class=\"{class}\"")).nth(1);
+    let section = section.and_then(|rest| rest.split("</section>").next());
+    section.unwrap_or_else(|| panic!("{}: the page says nothing of it: {page}", case.name))
 }

@@ -29,6 +29,7 @@ mod seeds;
 mod sql;
 mod start;
 mod sync;
+mod told;
 mod trace;
 mod verify;
 mod web;

@@ -134,8 +134,8 @@ const ADDRESSES: [(&str, &str); 11] = [
     ("DELETE", "/api/status"),
 ];
 
-/// The front page of a daemon over this world, as whoever has signed in with the token sees it.
-pub async fn front_page(world: &World, token: &str) -> String {
+/// The front page of a daemon over this world in English and Bulgarian, as whoever has signed in with the token sees it.
+pub async fn front_pages(world: &World, token: &str) -> [String; 2] {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bankfeed"));
     command.arg("--config").arg(world.config_path()).arg("run").env("NO_COLOR", "1").stderr(Stdio::piped());
     let start = move || {
@@ -149,12 +149,16 @@ pub async fn front_page(world: &World, token: &str) -> String {
     let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let signed_out = client.get(format!("http://{address}/")).send().await.unwrap().text().await.unwrap();
     assert!(!signed_out.contains("class=\"attention\"") && !signed_out.contains("class=\"failing\""), "{signed_out}");
-    let answer = client.get(format!("http://{address}/?lang=en")).bearer_auth(token).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
-    let page = answer.text().await.unwrap();
+    let mut pages = [String::new(), String::new()];
+    for (page, language) in pages.iter_mut().zip(["en", "bg"]) {
+        let address = format!("http://{address}/?lang={language}");
+        let answer = client.get(address).bearer_auth(token).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        *page = answer.text().await.unwrap();
+    }
     Command::new("kill").arg("-TERM").arg(daemon.id().to_string()).status().unwrap();
     tokio::task::spawn_blocking(move || daemon.wait().unwrap()).await.unwrap();
-    page
+    pages
 }
 
 #[tokio::test(flavor = "multi_thread")]
