@@ -12,6 +12,7 @@ use crate::cli;
 use crate::config;
 use crate::control::{Command, Output};
 use crate::daemon::{self, Owner};
+use crate::model::{money_text, plus};
 use crate::remote::Shutdown;
 use crate::simulator::Fault;
 use crate::simulator::airtable::Airtable;
@@ -156,10 +157,10 @@ fn show(owner: &Owner, world: &World, output: &mut dyn Output) -> io::Result<u8>
     status = status.max(cycle(owner, output)?);
     output.data(&excerpt(&world.sheet()))?;
 
-    let (once, sum) = compare(world);
+    let (once, sums) = compare(world);
     if once {
         output.data(&format!(
-            "\nEvery one of the {} transactions is in the sheet exactly once, and the amounts agree ({sum}).\n",
+            "\nEvery one of the {} transactions is in the sheet exactly once, and the amounts agree: {sums}.\n",
             world.booked().len()
         ))?;
     } else {
@@ -205,22 +206,31 @@ fn book(world: &World) -> io::Result<()> {
     })
 }
 
-/// Whether sheet and bank hold the same ids once each, and the sum of the amounts of either.
+/// Whether sheet and bank hold the same ids once each, and the sum of the amounts in each currency.
 fn compare(world: &World) -> (bool, String) {
     let sheet = world.sheet();
     let column = |header: &str| sheet.first()?.iter().position(|cell| *cell == CellValue::Text(header.into()));
-    let (Some(id), Some(amount)) = (column("Transaction ID"), column("Amount")) else { return (false, String::new()) };
+    let columns = ["Transaction ID", "Amount", "Currency"].map(column);
+    let [Some(id), Some(amount), Some(currency)] = columns else { return (false, String::new()) };
     let rows = &sheet[1..];
-    let mut there = BTreeMap::new();
+    let (mut there, mut sums) = (BTreeMap::new(), BTreeMap::new());
     for row in rows {
-        if let (Some(CellValue::Text(id)), Some(CellValue::Number(amount))) = (row.get(id), row.get(amount)) {
+        if let (Some(CellValue::Text(id)), Some(CellValue::Number(amount)), Some(CellValue::Text(currency))) =
+            (row.get(id), row.get(amount), row.get(currency))
+        {
             let amount = Decimal::try_from(*amount).unwrap_or_default().round_dp(2);
             there.insert(id.clone(), amount);
+            let sum: &mut Decimal = sums.entry(currency.as_str()).or_default();
+            *sum = plus(*sum, amount);
         }
     }
-    let booked = world.booked();
-    let sum: Decimal = there.values().sum();
-    (there.len() == rows.len() && there == booked, sum.to_string())
+    (there.len() == rows.len() && there == world.booked(), by_currency(&sums))
+}
+
+/// `EUR 12.00, USD -3.50`: currencies are never added to one another.
+fn by_currency(sums: &BTreeMap<&str, Decimal>) -> String {
+    let sums = sums.iter().map(|(currency, sum)| format!("{currency} {}", money_text(*sum)));
+    sums.collect::<Vec<_>>().join(", ")
 }
 
 /// Header and the last rows of the sheet, cut to the width of a terminal.
