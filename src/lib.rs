@@ -25,8 +25,8 @@
 //!
 //! # Layers, downward only
 //! `main > cli > {demo, daemon} > {config, control, extract, image, listing, notify, web, workbook, sync} > {store, rules,
-//! reconcile, schedule, source, destination} > remote > model`; beside them `{demo, tests} > simulator`. A test holds the
-//! tree to this.
+//! reconcile, transfers, figures, schedule, source, destination} > remote > model`; beside them `{demo, tests} > simulator`.
+//! A test holds the tree to this.
 //!
 //! # Where to look
 //! In reading order:
@@ -42,6 +42,10 @@ pub mod destination;
 pub mod rules;
 
 pub mod reconcile;
+
+pub mod transfers;
+
+pub mod figures;
 
 pub mod store;
 

@@ -12,6 +12,10 @@ use chrono::{DateTime, FixedOffset, NaiveDate};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
+mod money;
+
+pub use money::{is_in_bounds, is_near, minus, plus, total};
+
 /// The fixed rate of 2026-01-01: one euro is 1.95583 leva (EU Council Regulation of 2025-07-08).
 pub const BGN_PER_EUR: Decimal = Decimal::from_parts(195_583, 0, 0, false, 5);
 
@@ -120,6 +124,8 @@ pub struct Transaction {
     pub row: Row,
     /// What rules say.
     pub enrichment: Enrichment,
+    /// The owner's other account, where the row is one half of a transfer, as far as that was asked for; else empty.
+    pub transfer: Arc<str>,
     /// The bank no longer shows it.
     pub vanished: bool,
 }
@@ -164,6 +170,7 @@ pub enum Field {
     Type,
     TypeCode,
     Reference,
+    Transfer,
     Category,
     Vendor,
     Tags,
@@ -184,7 +191,7 @@ pub enum Language {
 }
 
 /// Every named field with its key, its English and its Bulgarian header, in the order of the contract.
-const FIELDS: [(Field, &str, &str, &str); 25] = [
+const FIELDS: [(Field, &str, &str, &str); 26] = [
     (Field::Id, "id", "Transaction ID", "Номер на запис"),
     (Field::Source, "source", "Source", "Източник"),
     (Field::Account, "account", "Account", "Сметка"),
@@ -206,6 +213,7 @@ const FIELDS: [(Field, &str, &str, &str); 25] = [
     (Field::Type, "type", "Type", "Вид"),
     (Field::TypeCode, "type_code", "Type code", "Код на вида"),
     (Field::Reference, "reference", "Reference", "Референция"),
+    (Field::Transfer, "transfer", "Transfer", "Собствен превод"),
     (Field::Category, "category", "Category", "Категория"),
     (Field::Vendor, "vendor", "Vendor", "Търговец"),
     (Field::Tags, "tags", "Tags", "Етикети"),
@@ -285,6 +293,7 @@ impl Field {
             Field::Type => text(&row.kind),
             Field::TypeCode => text(&row.kind_code),
             Field::Reference => text(&row.reference),
+            Field::Transfer => text(&transaction.transfer),
             Field::Category => text(&transaction.enrichment.category),
             Field::Vendor => text(&transaction.enrichment.vendor),
             Field::Tags => text(&transaction.enrichment.tags),
@@ -359,6 +368,11 @@ impl Row {
     /// Which way money went; an entry of zero counts as credit.
     pub fn direction(&self) -> Direction {
         if self.amount.is_sign_negative() && !self.amount.is_zero() { Direction::Debit } else { Direction::Credit }
+    }
+
+    /// The balance before the entry, where the bank gives one after it and the two can be told apart.
+    pub fn balance_before(&self) -> Option<Decimal> {
+        self.balance?.checked_sub(self.amount)
     }
 
     /// Money out as a positive amount.

@@ -7,7 +7,7 @@ use chrono::{DateTime, FixedOffset, NaiveDate};
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use crate::model::{Row, bgn_to_eur, id_hash};
+use crate::model::{Row, bgn_to_eur, id_hash, is_near, plus};
 
 /// What the store remembers of a row without opening its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +147,7 @@ fn same_money(a: &Row, b: &Row) -> bool {
 /// follows from the rows in leva.
 fn is_restated(stored: &Row, fetched: &Row) -> bool {
     // One cent of play, for whatever way of rounding the bank has.
-    let near = |leva: &Row, euros: &Row| (bgn_to_eur(leva.amount) - euros.amount).abs() <= Decimal::new(1, 2);
+    let near = |leva: &Row, euros: &Row| is_near(bgn_to_eur(leva.amount), euros.amount, Decimal::new(1, 2));
     match (stored.currency.as_str(), fetched.currency.as_str()) {
         ("BGN", "EUR") => near(stored, fetched),
         ("EUR", "BGN") => near(fetched, stored),
@@ -205,11 +205,11 @@ pub struct Break {
 impl std::fmt::Display for Break {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Break { date, expected, found } = self;
-        write!(
-            f,
-            "balance chain broken at {date}: {expected} expected, {found} found; an entry of {} is missing",
-            found - expected
-        )
+        write!(f, "balance chain broken at {date}: {expected} expected, {found} found; ")?;
+        match found.checked_sub(*expected) {
+            Some(missing) => write!(f, "an entry of {missing} is missing"),
+            None => f.write_str("amounts so large cannot be added up"),
+        }
     }
 }
 
@@ -278,7 +278,7 @@ fn breaks(links: &[Link], opening: Option<Decimal>, closing: Option<Decimal>) ->
     }
     if let (Some((balance, leva)), Some(closing), Some(last)) = (standing, closing, links.last()) {
         let in_euros = if leva { bgn_to_eur(balance) } else { balance };
-        if (balance - closing).abs() > tolerance(last) && (in_euros - closing).abs() > Decimal::new(1, 2) {
+        if !is_near(balance, closing, tolerance(last)) && !is_near(in_euros, closing, Decimal::new(1, 2)) {
             breaks.push(Break { date: last.date, expected: balance, found: closing });
         }
     }
@@ -296,7 +296,7 @@ fn follow(instant: &[Link], mut standing: Option<Standing>, breaks: &mut Vec<Bre
         {
             breaks.push(Break {
                 date: link.date,
-                expected: carried(balance, leva, link) + link.amount,
+                expected: plus(carried(balance, leva, link), link.amount),
                 found: link.balance,
             });
         }
@@ -309,7 +309,7 @@ fn follows(link: &Link, standing: Option<Standing>) -> bool {
     let Some((balance, leva)) = standing else { return true };
     let carried = carried(balance, leva, link);
     let slack = if leva == link.leva { tolerance(link) } else { Decimal::new(1, 2) };
-    (carried + link.amount - link.balance).abs() <= slack
+    carried.checked_add(link.amount).is_some_and(|expected| is_near(expected, link.balance, slack))
 }
 
 /// The balance before, in the currency of the row that follows.

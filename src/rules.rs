@@ -325,6 +325,7 @@ mod tests {
             customer: "".into(),
             row,
             enrichment: Enrichment::default(),
+            transfer: Default::default(),
             vanished: false,
         }
     }

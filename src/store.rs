@@ -42,6 +42,7 @@ mod records;
 mod recover;
 #[cfg(test)]
 mod tests;
+mod transfers;
 mod unsettled;
 mod witness;
 mod write;
@@ -142,6 +143,7 @@ pub struct Store {
     codec: codec::Codec,
     meta: Mutex<Meta>,
     accounts: RwLock<Accounts>,
+    transfers: Mutex<transfers::Transfers>,
     /// What was found damaged, in words.
     damage: Mutex<Option<String>>,
     /// When everything was read and found whole.
@@ -347,14 +349,14 @@ impl Store {
     /// The transaction a change speaks of, as it was when the log was read. A part may be read where it is only delivered.
     pub fn transaction_of(&self, change: &Change, part: Part) -> Result<Transaction> {
         match &change.record {
-            Some(value) => Ok(self.in_context(self.decode(value, part)?)),
+            Some(value) => Ok(self.in_context(change.number, self.decode(value, part)?)),
             None => self.transaction(change.number),
         }
     }
 
     /// A transaction by number.
     pub fn transaction(&self, number: u64) -> Result<Transaction> {
-        Ok(self.in_context(self.stored(number)?))
+        Ok(self.in_context(number, self.stored(number)?))
     }
 
     /// Transactions with their numbers in the order they were first seen, after `number`, `most` of them.
@@ -363,7 +365,8 @@ impl Store {
         found
             .map(|entry| {
                 let (key, value) = entry?;
-                Ok((parse_number(&key)?, self.in_context(self.decode(&value, Part::Whole)?)))
+                let number = parse_number(&key)?;
+                Ok((number, self.in_context(number, self.decode(&value, Part::Whole)?)))
             })
             .collect()
     }
@@ -452,7 +455,7 @@ impl Store {
 
     fn parse_former(&self, value: &[u8]) -> Result<Former> {
         let change = parse_change(value)?;
-        let transaction = self.in_context(self.decode(&change.former, Part::Whole)?);
+        let transaction = self.in_context(change.number, self.decode(&change.former, Part::Whole)?);
         Ok(Former { replaced_at: change.at, what: change.what, transaction })
     }
 
@@ -462,12 +465,15 @@ impl Store {
         Ok(self.codec.decode_row(value, part, prefix)?)
     }
 
-    fn in_context(&self, stored: StoredRow) -> Transaction {
+    fn in_context(&self, number: u64, stored: StoredRow) -> Transaction {
+        let other = lock(&self.transfers).other(number);
         let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        let transfer = other.and_then(|other| accounts.texts.get(usize::from(other)));
+        let transfer = transfer.map(|texts| texts.account.clone()).unwrap_or_default();
         let texts = accounts.texts.get(usize::from(stored.account)).cloned().unwrap_or_default();
         let Texts { source, account, account_name, customer } = texts;
         let StoredRow { row, enrichment, vanished, .. } = stored;
-        Transaction { source, account, account_name, customer, row, enrichment, vanished }
+        Transaction { source, account, account_name, customer, row, enrichment, transfer, vanished }
     }
 }
 

@@ -23,7 +23,6 @@ mod access;
 mod api;
 mod causes;
 mod chart;
-mod figures;
 mod former;
 mod html;
 mod metrics;

@@ -16,7 +16,7 @@ use rust_decimal::prelude::ToPrimitive;
 use rust_xlsxwriter::{Format, Workbook, Worksheet, XlsxError};
 
 use crate::extract::{Account, Line, Row};
-use crate::model::{Field, Language};
+use crate::model::{Field, Language, is_in_bounds};
 
 mod cut;
 mod figures;
@@ -121,9 +121,7 @@ impl Book {
             return Err(io::Error::other(why));
         }
         self.write(row).map_err(failed)?;
-        if !row.vanished {
-            self.figures.add(row);
-        }
+        self.figures.add(row);
         Ok(())
     }
 
@@ -151,9 +149,10 @@ impl Book {
         Ok(())
     }
 
-    /// What did not fit into it; `None`: it holds everything.
+    /// What did not fit into it, or into its sums; `None`: they hold everything.
     pub fn note(&self) -> Option<String> {
-        self.cuts.note()
+        let notes: Vec<String> = [self.cuts.note(), self.figures.note()].into_iter().flatten().collect();
+        (!notes.is_empty()).then(|| notes.join("\n"))
     }
 
     /// Writes the workbook into this file.
@@ -174,8 +173,10 @@ impl Book {
             date: range(place(Field::Date)),
             amount: range(place(Field::Amount)),
             currency: range(place(Field::Currency)),
+            amount_eur: range(place(Field::AmountEur)),
             debit: range(place(Field::Debit)),
             credit: range(place(Field::Credit)),
+            transfer: range(place(Field::Transfer)),
             kind: range(place(Field::Type)),
             category: range(place(Field::Category)),
             counterparty: range(place(Field::Counterparty)),
@@ -201,9 +202,11 @@ impl Book {
             sheet.write_string(at, 1, fitting(&account.account_name))?;
             sheet.write_string(at, 2, fitting(&account.customer))?;
             sheet.write_string(at, 3, &account.currency)?;
-            if let Some(balance) = account.balance.as_deref().and_then(money) {
-                sheet.write_number_with_format(at, 4, balance, &self.formats.money)?;
-            }
+            match account.balance.as_deref().map(|balance| (balance, money(balance))) {
+                Some((_, Some(balance))) => sheet.write_number_with_format(at, 4, balance, &self.formats.money)?,
+                Some((text, None)) => sheet.write_string(at, 4, text)?,
+                None => &mut sheet,
+            };
             sheet.write_string(at, 5, if account.complete { "yes" } else { "no" })?;
             sheet.write_string(at, 6, fitting(account.problem.as_deref().unwrap_or_default()))?;
         }
@@ -236,8 +239,9 @@ fn id(row: &Row) -> &str {
     at.and_then(|at| row.fields.get(at)?.as_deref()).unwrap_or_default()
 }
 
+/// An amount as a number. One that no sum can hold stays text: its digits would be lost, and every sum with them.
 fn money(text: &str) -> Option<f64> {
-    text.parse::<Decimal>().ok()?.to_f64()
+    text.parse::<Decimal>().ok().filter(|amount| is_in_bounds(*amount))?.to_f64()
 }
 
 fn serial(day: NaiveDate) -> f64 {

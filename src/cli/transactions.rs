@@ -16,7 +16,7 @@ pub(super) fn select(
     mut each: impl FnMut(u64, &Transaction) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let fits = |transaction: &Transaction| fits(selection, transaction);
-    let all = store.chronological(selection.since, selection.until);
+    let all = store.chronological(selection.since, selection.until).with_transfers();
     let Some(limit) = selection.limit else {
         for found in all {
             let (number, transaction) = found?;

@@ -45,6 +45,11 @@ fn conditions(table: Table<'_>) -> Result<Vec<Condition>, Error> {
             continue;
         }
         let field = values::field_called(name).map_err(|message| table.error_at(at, message))?;
+        if field == Field::Transfer {
+            let why =
+                "`transfer` is known only once both rows are there, after the rules; look at counterparty_account";
+            return Err(table.error_at(at, why));
+        }
         let test = test(&field, &value)?;
         conditions.push(Condition { field, test });
     }

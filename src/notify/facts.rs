@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use crate::config::{Notifier, On};
-use crate::model::{money_text, shortened};
+use crate::model::{money_text, plus, shortened};
 use crate::store::{self, Attention};
 use crate::sync::{DestinationReport, Engine, Outcome, Report, SourceReport};
 
@@ -263,7 +263,7 @@ pub fn news(engine: &Engine, notifier: &Notifier, seq: u64) -> Result<News, stor
         for (_, transaction) in &rows {
             let sums = news.sums.entry(transaction.row.currency.clone()).or_default();
             let sum = &mut sums[usize::from(transaction.row.debit().is_some())];
-            *sum = (sum.0 + 1, sum.1 + transaction.row.amount.abs());
+            *sum = (sum.0 + 1, plus(sum.1, transaction.row.amount.abs()));
             news.count += 1;
         }
     }

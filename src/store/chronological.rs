@@ -13,7 +13,14 @@ impl Store {
         let first = day_key(since.unwrap_or(NaiveDate::MIN), 0);
         let last = day_key(until.unwrap_or(NaiveDate::MAX), u16::MAX);
         let days = self.disk.range(&first[..]..=&last[..]);
-        Chronological { store: self, days, newest_first: false, next: None, ready: Vec::new().into_iter() }
+        Chronological {
+            store: self,
+            days,
+            newest_first: false,
+            paired: false,
+            next: None,
+            ready: Vec::new().into_iter(),
+        }
     }
 }
 
@@ -22,6 +29,7 @@ pub struct Chronological<'a> {
     store: &'a Store,
     days: disk::Entries,
     newest_first: bool,
+    paired: bool,
     /// The first account-day of the next date, read already.
     next: Option<(NaiveDate, Vec<u64>)>,
     ready: std::vec::IntoIter<(u64, Transaction)>,
@@ -31,6 +39,12 @@ impl Chronological<'_> {
     /// The same, newest first. To be called before the first item is taken.
     pub fn newest_first(mut self) -> Self {
         self.newest_first = true;
+        self
+    }
+
+    /// The same, with every transaction that is half of a transfer saying so. To be called before the first item is taken.
+    pub fn with_transfers(mut self) -> Self {
+        self.paired = true;
         self
     }
 
@@ -50,6 +64,9 @@ impl Chronological<'_> {
             }
             date = Some(day);
             numbers.extend(of_day);
+        }
+        if let Some(day) = date.filter(|_| self.paired) {
+            self.store.know_transfers_of(day)?;
         }
         let mut rows = Vec::with_capacity(numbers.len());
         for number in numbers {

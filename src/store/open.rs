@@ -64,6 +64,7 @@ impl Store {
             codec: codec::Codec::default(),
             meta: Mutex::new(meta),
             accounts: RwLock::new(accounts.into()),
+            transfers: Mutex::default(),
             damage: Mutex::default(),
             proven: Mutex::default(),
             _lock: None,

@@ -289,6 +289,8 @@ pub struct DestinationState {
     pub restoring: Vec<String>,
     /// Rows to set right at the next delivery.
     pub mending: Vec<String>,
+    /// The last change up to which halves of transfers are known to be shown there as such.
+    pub transfers: u64,
     /// Rows to write once more at the next delivery, because a write hit them in place of others, or missed them.
     pub astray: Vec<String>,
     /// Batches that were applied, and where they landed is not known.
@@ -367,6 +369,7 @@ impl Default for DestinationState {
             noticed: Vec::new(),
             restoring: Vec::new(),
             mending: Vec::new(),
+            transfers: 0,
             astray: Vec::new(),
             doubts: Vec::new(),
             rules: TabRules::default(),

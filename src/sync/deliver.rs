@@ -13,7 +13,7 @@ use super::pull::Preview;
 use super::{DestinationReport, Engine, Step, Watcher, outcome_of};
 use crate::config;
 use crate::destination::{self, Destination};
-use crate::model::id_hash;
+use crate::model::{Field, id_hash};
 use crate::remote::{Context, Error};
 use crate::store::{self, Attention, DestinationState};
 
@@ -22,6 +22,7 @@ mod backfill;
 mod offer;
 mod put_right;
 mod send;
+mod transfers;
 
 use offer::Look;
 pub use put_right::Restored;
@@ -104,6 +105,9 @@ impl Engine {
 
 impl<'a> Delivery<'a> {
     fn new(engine: &'a Engine, config: &'a config::Destination, watcher: &'a Watcher) -> Result<Self, store::Error> {
+        if config.shows(&Field::Transfer) {
+            engine.store.know_transfers()?;
+        }
         let target = config.target();
         let state = engine.store.destination(&config.name, &target)?;
         let report = DestinationReport { name: config.name.clone(), ..DestinationReport::default() };
@@ -116,6 +120,7 @@ impl<'a> Delivery<'a> {
 impl Delivery<'_> {
     async fn run(&mut self, context: Context) -> Result<(), Stop> {
         self.retry_refused()?;
+        self.follow_transfers()?;
         let first = self.look(1)?;
         let repairs = !self.state.restoring.is_empty()
             || !self.state.mending.is_empty()

@@ -448,6 +448,7 @@ impl Arrival {
             customer: self.account.customer.as_str().into(),
             row,
             enrichment: Default::default(),
+            transfer: Default::default(),
             vanished: false,
         }
     }

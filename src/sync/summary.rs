@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Engine;
 use crate::config::{self, DestinationKind, Filter, Vanished};
 use crate::destination::{AccountSummary, Partial, Summary};
-use crate::model::Row;
+use crate::model::{Row, plus, total};
 use crate::schedule;
 use crate::store::{self, DestinationState, Outline, Published, StoredAccount};
 
@@ -139,11 +139,9 @@ impl Engine {
                 mixed,
                 balance: if at == 0 { account.balance } else { segment.closing },
                 opening: segment.opening,
-                taken_back: taken_back
-                    .iter()
-                    .filter(|(currency, _)| *currency == segment.currency)
-                    .map(|(_, amount)| *amount)
-                    .sum(),
+                taken_back: total(
+                    taken_back.iter().filter(|(currency, _)| *currency == segment.currency).map(|(_, amount)| *amount),
+                ),
                 partial: partial(&config.filter, segment.first),
                 first,
                 last,
@@ -172,7 +170,7 @@ impl Engine {
             let mut rows = self.store.rows_of_day(number, days[first_at])?;
             let shared = rows.iter().any(|row| fresh(row) && row.currency != currency);
             rows.retain(|row| row.currency == currency);
-            let opening = head(&rows).and_then(|row| Some(row.balance? - row.amount));
+            let opening = head(&rows).and_then(Row::balance_before);
             let first = days[first_at];
             days = &days[..first_at + usize::from(shared)];
             segments.push(Segment { currency, opening, closing, first, last });
@@ -234,7 +232,7 @@ impl Engine {
             let same =
                 |entry: &&mut AccountSummary| *entry.account == *transaction.account && entry.currency == row.currency;
             if let Some(sum) = accounts.iter_mut().find(same).and_then(|entry| entry.sum.as_mut()) {
-                *sum += row.amount;
+                *sum = plus(*sum, row.amount);
             }
         }
         Ok(())
@@ -269,8 +267,7 @@ fn partial(filter: &Filter, first: NaiveDate) -> Option<Partial> {
 fn head(rows: &[Row]) -> Option<&Row> {
     let first = rows.first()?;
     let instant: Vec<&Row> = rows.iter().take_while(|row| row.time == first.time).collect();
-    let before = |row: &Row| row.balance.map(|balance| balance - row.amount);
-    let leads = |row: &&&Row| !instant.iter().any(|other| other.id != row.id && other.balance == before(row));
+    let leads = |row: &&&Row| !instant.iter().any(|other| other.id != row.id && other.balance == row.balance_before());
     Some(instant.iter().find(leads).copied().unwrap_or(first))
 }
 
@@ -278,8 +275,7 @@ fn head(rows: &[Row]) -> Option<&Row> {
 fn tail(rows: &[Row]) -> Option<&Row> {
     let last = rows.last()?;
     let instant: Vec<&Row> = rows.iter().rev().take_while(|row| row.time == last.time).collect();
-    let before = |row: &Row| row.balance.map(|balance| balance - row.amount);
-    let ends = |row: &&&Row| !instant.iter().any(|other| other.id != row.id && before(other) == row.balance);
+    let ends = |row: &&&Row| !instant.iter().any(|other| other.id != row.id && other.balance_before() == row.balance);
     Some(instant.iter().find(ends).copied().unwrap_or(last))
 }
 

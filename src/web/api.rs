@@ -93,7 +93,7 @@ pub(super) fn page(
 ) -> Result<Page, store::Error> {
     let until = [selection.until, after.map(|place| place.date())].into_iter().flatten().min();
     let mut rows: Vec<(u64, Transaction)> = Vec::new();
-    for found in store.chronological(selection.since, until).newest_first() {
+    for found in store.chronological(selection.since, until).newest_first().with_transfers() {
         let (number, transaction) = found?;
         if after.is_some_and(|after| Place::of(number, &transaction) >= after) || !fits(selection, &transaction) {
             continue;

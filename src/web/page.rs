@@ -14,7 +14,6 @@ use url::form_urlencoded::Serializer;
 
 use super::access::Caller;
 use super::api::{self, Page};
-use super::figures::{Figures, Gather};
 use super::query::{self, Place, SELECTING};
 use super::reading;
 use super::refused::Refused;
@@ -22,6 +21,7 @@ use super::standing::{self, Standing};
 use super::words::{Words, choose};
 use super::{State, sections, sign_in};
 use crate::control::Selection;
+use crate::figures::{Figures, Gather};
 use crate::listing::fits;
 use crate::store::{Attention, StoredAccount};
 use crate::sync::Report;
@@ -148,12 +148,10 @@ pub(super) async fn page(
 fn look(state: &State, words: &'static Words, asked: Asked, form_proof: String) -> Result<View, Refused> {
     let (store, config) = (&state.engine.store, &state.engine.config);
     let accounts = store.accounts();
-    let own = accounts.iter().map(|stored| stored.account.account.clone());
-    // With one account chosen, what moves to and from it is what one wants to see.
-    let mut gather = Gather::new(own.filter(|_| asked.selection.account.is_none()));
+    let mut gather = Gather::default();
     let selection = &asked.selection;
     let of_accounts = Selection { search: None, ..selection.clone() };
-    for found in store.chronological(selection.since, selection.until) {
+    for found in store.chronological(selection.since, selection.until).with_transfers() {
         let (_, transaction) = found.map_err(Refused::failed)?;
         if fits(selection, &transaction) {
             gather.add(&transaction);

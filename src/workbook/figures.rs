@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Sums, serial};
 use crate::extract::Row;
-use crate::model::Field;
+use crate::figures::{Standing, standing};
+use crate::model::{Field, is_in_bounds, plus, total};
 
 /// Months shown, the latest ones.
 const MOST_MONTHS: usize = 120;
@@ -37,16 +38,18 @@ const COUNTERPARTIES: u16 = 13;
 pub(super) struct Ranges {
     pub date: String,
     pub amount: String,
+    pub amount_eur: String,
     pub currency: String,
     pub debit: String,
     pub credit: String,
+    pub transfer: String,
     pub kind: String,
     pub category: String,
     pub counterparty: String,
     pub taken_back: String,
 }
 
-/// One currency.
+/// What was spent and earned in one unit: leva and euros are one, as on the page.
 #[derive(Default)]
 struct Flow {
     rows: u64,
@@ -55,58 +58,108 @@ struct Flow {
     fees: Sums<NaiveDate>,
     categories: Sums<String>,
     counterparties: Sums<String>,
+}
+
+/// What lies on the accounts in one currency.
+#[derive(Default)]
+struct Held {
     /// Day of an account's first row and the balance before it.
     openings: BTreeMap<String, (NaiveDate, Decimal)>,
+    /// What all rows of a month come to, transfers too.
+    moved: Sums<NaiveDate>,
 }
 
 /// Everything gathered.
 #[derive(Default)]
 pub(super) struct Figures {
     flows: BTreeMap<String, Flow>,
+    held: BTreeMap<String, Held>,
+    /// Id of the first row with an amount that no sum can hold, and the number of such rows.
+    impossible: Option<(String, u64)>,
+}
+
+/// A row as far as sums look at it.
+struct Told<'a> {
+    row: &'a Row,
+    currency: &'a str,
+    amount: Decimal,
+    day: NaiveDate,
+}
+
+impl<'a> Told<'a> {
+    fn of(row: &'a Row) -> Option<Told<'a>> {
+        let text = |field| text(row, field);
+        let (currency, amount) = (text(Field::Currency)?, text(Field::Amount)?.parse().ok()?);
+        Some(Told { row, currency, amount, day: text(Field::Date)?.parse().ok()? })
+    }
+
+    fn decimal(&self, field: Field) -> Option<Decimal> {
+        text(self.row, field)?.parse().ok()
+    }
+
+    fn name(&self, field: Field) -> String {
+        text(self.row, field).unwrap_or_default().to_owned()
+    }
+}
+
+fn text(row: &Row, field: Field) -> Option<&str> {
+    let at = Field::all().position(|known| known == field)?;
+    row.fields.get(at)?.as_deref()
+}
+
+fn add<K: Ord>(sums: &mut Sums<K>, key: K, amount: Decimal) {
+    let sum = sums.entry(key).or_default();
+    *sum = plus(*sum, amount);
 }
 
 impl Figures {
     /// Counts a row in; oldest first.
     pub fn add(&mut self, row: &Row) {
-        let of = |field: Field| {
-            let at = Field::all().position(|known| known == field)?;
-            row.fields.get(at)?.as_deref()
-        };
-        let decimal = |field| of(field).and_then(|text| text.parse::<Decimal>().ok());
-        let (Some(currency), Some(amount)) = (of(Field::Currency), decimal(Field::Amount)) else { return };
-        let Some(day) = of(Field::Date).and_then(|text| text.parse::<NaiveDate>().ok()) else { return };
-        let (month, flow) = (first_of(day), self.flows.entry(currency.to_owned()).or_default());
-        flow.rows += 1;
-        if let (Some(balance), Some(account)) = (decimal(Field::Balance), of(Field::Account)) {
-            flow.openings.entry(account.to_owned()).or_insert((day, balance - amount));
-        }
-        let Some(debit) = decimal(Field::Debit) else {
-            *flow.credit.entry(month).or_default() += amount;
+        let Some(told) = Told::of(row) else { return };
+        let standing = standing(row.vanished, text(row, Field::Transfer).is_some(), told.amount);
+        if standing == Standing::TakenBack {
             return;
-        };
-        *flow.debit.entry(month).or_default() += debit;
-        if of(Field::Type).is_some_and(|kind| kind.to_lowercase().contains(FEE_WORD)) {
-            *flow.fees.entry(month).or_default() += debit;
         }
-        let text = |field| of(field).unwrap_or_default().to_owned();
-        *flow.categories.entry(text(Field::Category)).or_default() += debit;
-        *flow.counterparties.entry(text(Field::Counterparty)).or_default() += debit;
+        if !is_in_bounds(told.amount) {
+            self.impossible.get_or_insert_with(|| (told.name(Field::Id), 0)).1 += 1;
+            return;
+        }
+        self.held.entry(told.currency.to_owned()).or_default().add(&told);
+        let (unit, amount) = match told.decimal(Field::AmountEur) {
+            Some(euros) => ("EUR", euros),
+            None => (told.currency, told.amount),
+        };
+        let flow = self.flows.entry(unit.to_owned()).or_default();
+        flow.rows += 1;
+        if standing == Standing::Counted {
+            flow.add(&told, amount);
+        }
+    }
+
+    /// What is in no sum; `None`: everything is.
+    pub fn note(&self) -> Option<String> {
+        let (first, count) = self.impossible.as_ref()?;
+        let more = if *count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        Some(format!(
+            "the amount of {first}{more} has more than fifteen digits before the point: it is text in the workbook, and in no sum"
+        ))
     }
 
     /// The sheet with the figures, and the one with the charts.
     pub fn sheets(&self, ranges: &Ranges, head: &Format, money: &Format) -> Result<(Worksheet, Worksheet), XlsxError> {
         let most = self.flows.iter().max_by_key(|(_, flow)| flow.rows);
         let currency = most.map_or("EUR", |(currency, _)| currency.as_str());
-        let (none, mut sheet) = (Flow::default(), Worksheet::new());
+        let (nothing, none, mut sheet) = (Held::default(), Flow::default(), Worksheet::new());
         let flow = most.map_or(&none, |(_, flow)| flow);
+        let held = self.held.get(currency).unwrap_or(&nothing);
         sheet.set_name(SHEET)?.set_landscape().set_print_fit_to_pages(1, 0);
         sheet.write_string_with_format(0, 0, "Currency", head)?.write_string(0, 1, currency)?;
         sheet.write_string_with_format(1, 0, "Fees have", head)?.write_string(1, 1, FEE_WORD)?;
-        sheet.write_string(2, 0, "Formulas over the sheet Transactions. Currency and word may be changed.")?;
+        sheet.write_string(2, 0, "Formulas over the sheet Transactions, without transfers between own accounts. Currency and word may be changed.")?;
         let mut tables = Tables { sheet: &mut sheet, ranges, head, money };
-        let openings = tables.openings(&self.flows)?;
+        let openings = tables.openings(&self.held)?;
         let months = flow.months();
-        tables.months(&months, flow, openings)?;
+        tables.months(&months, flow, held, openings)?;
         let categories = tables.names(CATEGORIES, "Category", &ranges.category, &flow.categories)?;
         let counterparties =
             tables.names(COUNTERPARTIES, "Counterparty", &ranges.counterparty, &flow.counterparties)?;
@@ -116,6 +169,20 @@ impl Figures {
 }
 
 impl Flow {
+    fn add(&mut self, told: &Told<'_>, amount: Decimal) {
+        let month = first_of(told.day);
+        if told.decimal(Field::Debit).is_none() {
+            return add(&mut self.credit, month, amount);
+        }
+        let debit = amount.abs();
+        add(&mut self.debit, month, debit);
+        if text(told.row, Field::Type).is_some_and(|kind| kind.to_lowercase().contains(FEE_WORD)) {
+            add(&mut self.fees, month, debit);
+        }
+        add(&mut self.categories, told.name(Field::Category), debit);
+        add(&mut self.counterparties, told.name(Field::Counterparty), debit);
+    }
+
     /// Every month from the first to the last, as far as they are shown.
     fn months(&self) -> Vec<NaiveDate> {
         let seen: BTreeSet<NaiveDate> = self.debit.keys().chain(self.credit.keys()).copied().collect();
@@ -130,13 +197,22 @@ impl Flow {
         months.reverse();
         months
     }
+}
+
+impl Held {
+    fn add(&mut self, told: &Told<'_>) {
+        add(&mut self.moved, first_of(told.day), told.amount);
+        let before = told.decimal(Field::Balance).and_then(|balance| balance.checked_sub(told.amount));
+        if let (Some(before), Some(account)) = (before, text(told.row, Field::Account)) {
+            self.openings.entry(account.to_owned()).or_insert((told.day, before));
+        }
+    }
 
     /// The balance of all accounts together at the end of a month.
     fn balance(&self, month: NaiveDate) -> Decimal {
         let end = month.checked_add_months(Months::new(1)).unwrap_or(NaiveDate::MAX);
-        let openings: Decimal = self.openings.values().filter(|(day, _)| *day < end).map(|(_, sum)| *sum).sum();
-        let up_to = |sums: &Sums<NaiveDate>| -> Decimal { sums.range(..=month).map(|(_, sum)| *sum).sum() };
-        openings + up_to(&self.credit) - up_to(&self.debit)
+        let openings = self.openings.values().filter(|(day, _)| *day < end).map(|(_, sum)| *sum);
+        total(openings.chain(self.moved.range(..=month).map(|(_, sum)| *sum)))
     }
 }
 
@@ -150,9 +226,9 @@ struct Tables<'a> {
 
 impl Tables<'_> {
     /// What accounts held before their first rows, in every currency. Returns how many there are.
-    fn openings(&mut self, flows: &BTreeMap<String, Flow>) -> Result<u32, XlsxError> {
+    fn openings(&mut self, held: &BTreeMap<String, Held>) -> Result<u32, XlsxError> {
         self.heads(OPENINGS, &["Before", "Currency", "Balance"])?;
-        let all = flows.iter().flat_map(|(currency, flow)| flow.openings.values().map(move |found| (currency, *found)));
+        let all = held.iter().flat_map(|(currency, held)| held.openings.values().map(move |found| (currency, *found)));
         let (mut at, date) = (HEAD, date_format());
         for (currency, (day, sum)) in all {
             at += 1;
@@ -163,29 +239,47 @@ impl Tables<'_> {
         Ok(at - HEAD)
     }
 
-    fn months(&mut self, months: &[NaiveDate], flow: &Flow, openings: u32) -> Result<(), XlsxError> {
+    fn months(&mut self, months: &[NaiveDate], flow: &Flow, held: &Held, openings: u32) -> Result<(), XlsxError> {
         self.heads(0, &["Month", "Debit", "Credit", "Fees", "Balance"])?;
         self.sheet.set_column_width(0, 12)?;
         let format = Format::new().set_num_format("yyyy-mm");
         let last = HEAD + 1 + openings.max(1);
-        let Ranges { date, amount, currency, debit, credit, kind, taken_back, .. } = self.ranges;
+        let Ranges { date, amount, currency, kind, taken_back, .. } = self.ranges;
         for (at, month) in (HEAD + 1..).zip(months) {
             let cell = format!("$A{}", at + 1);
             self.sheet.write_number_with_format(at, 0, serial(*month), &format)?;
-            let within =
-                format!("{currency},$B$1,{taken_back},\"=\",{date},\">=\"&{cell},{date},\"<\"&EDATE({cell},1)");
+            let within = format!("{date},\">=\"&{cell},{date},\"<\"&EDATE({cell},1)");
             let of = |sums: &Sums<NaiveDate>| sums.get(month).copied().unwrap_or_default();
-            self.formula(at, 1, &format!("SUMIFS({debit},{within})"), of(&flow.debit))?;
-            self.formula(at, 2, &format!("SUMIFS({credit},{within})"), of(&flow.credit))?;
-            self.formula(at, 3, &format!("SUMIFS({debit},{within},{kind},\"*\"&$B$2&\"*\")"), of(&flow.fees))?;
+            self.formula(at, 1, &self.spent(&within), of(&flow.debit))?;
+            self.formula(at, 2, &self.earned(&within), of(&flow.credit))?;
+            self.formula(at, 3, &self.spent(&format!("{within},{kind},\"*\"&$B$2&\"*\"")), of(&flow.fees))?;
             let before = format!(
                 "SUMIFS($I${0}:$I${last},$H${0}:$H${last},$B$1,$G${0}:$G${last},\"<\"&EDATE({cell},1))",
                 HEAD + 2
             );
             let since = format!("SUMIFS({amount},{currency},$B$1,{taken_back},\"=\",{date},\"<\"&EDATE({cell},1))");
-            self.formula(at, 4, &format!("{before}+{since}"), flow.balance(*month))?;
+            self.formula(at, 4, &format!("{before}+{since}"), held.balance(*month))?;
         }
         Ok(())
+    }
+
+    /// What was spent under conditions, as a formula: neither rows taken back nor transfers; of euros the leva at the fixed
+    /// rate among them.
+    fn spent(&self, conditions: &str) -> String {
+        let Ranges { amount_eur, debit, currency, taken_back, transfer, .. } = self.ranges;
+        let counted = format!("{taken_back},\"=\",{transfer},\"=\",{conditions}");
+        format!(
+            "IF($B$1=\"EUR\",-SUMIFS({amount_eur},{amount_eur},\"<0\",{counted}),SUMIFS({debit},{currency},$B$1,{counted}))"
+        )
+    }
+
+    /// What was earned, alike.
+    fn earned(&self, conditions: &str) -> String {
+        let Ranges { amount_eur, credit, currency, taken_back, transfer, .. } = self.ranges;
+        let counted = format!("{taken_back},\"=\",{transfer},\"=\",{conditions}");
+        format!(
+            "IF($B$1=\"EUR\",SUMIFS({amount_eur},{amount_eur},\">0\",{counted}),SUMIFS({credit},{currency},$B$1,{counted}))"
+        )
     }
 
     /// The largest sums by name. Returns how many there are.
@@ -196,7 +290,6 @@ impl Tables<'_> {
             sums.iter().filter(|(name, _)| name.chars().count() <= LONGEST_NAME).collect();
         largest.sort_by_key(|(name, sum)| (-**sum, (*name).clone()));
         largest.truncate(MOST_NAMES);
-        let Ranges { debit, currency, taken_back, .. } = self.ranges;
         let letter = super::letters(column.into());
         for (at, (name, sum)) in (HEAD + 1..).zip(&largest) {
             let shown = if name.is_empty() { "(none)" } else { name.as_str() };
@@ -209,7 +302,7 @@ impl Tables<'_> {
                     format!("\"=\"&SUBSTITUTE(SUBSTITUTE(SUBSTITUTE({cell},\"~\",\"~~\"),\"*\",\"~*\"),\"?\",\"~?\")")
                 }
             };
-            let formula = format!("SUMIFS({debit},{currency},$B$1,{taken_back},\"=\",{range},{condition})");
+            let formula = self.spent(&format!("{range},{condition}"));
             self.formula(at, column + 1, &formula, **sum)?;
         }
         Ok(u32::try_from(largest.len()).unwrap_or_default())

@@ -643,7 +643,7 @@ fn mistakes() -> Vec<(String, String)> {
         ("columns = [\"Transaction ID\"]", "columns: no field is called `Transaction ID`, did you mean `id`?"),
         (
             "columns = [\"raw.\"]",
-            "columns: no field is called `raw.`, expected `id`, `source`, `account`, `account_name`, `customer`, `time`, `date`, `value_date`, `amount`, `currency`, `direction`, `debit`, `credit`, `amount_eur`, `balance`, `counterparty`, `counterparty_account`, `description`, `type`, `type_code`, `reference`, `category`, `vendor`, `tags`, `note` or `raw.<path>`",
+            "columns: no field is called `raw.`, expected `id`, `source`, `account`, `account_name`, `customer`, `time`, `date`, `value_date`, `amount`, `currency`, `direction`, `debit`, `credit`, `amount_eur`, `balance`, `counterparty`, `counterparty_account`, `description`, `type`, `type_code`, `reference`, `transfer`, `category`, `vendor`, `tags`, `note` or `raw.<path>`",
         ),
         ("columns = [\"date\", \"date\"]", "columns: the field `date` stands in two columns"),
         (

@@ -33,7 +33,7 @@ fn modules_name_only_what_lies_below_them() {
         &["cli"],
         &["demo", "daemon"],
         &["config", "control", "extract", "image", "listing", "notify", "web", "workbook", "sync"],
-        &["store", "rules", "reconcile", "schedule", "source", "destination"],
+        &["store", "rules", "reconcile", "transfers", "figures", "schedule", "source", "destination"],
         &["remote"],
         &["model"],
     ];

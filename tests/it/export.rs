@@ -62,7 +62,7 @@ async fn a_database_holds_everything_and_takes_the_place_of_an_older_one() {
 }
 
 /// One part of a workbook.
-fn part(file: &Path, name: &str) -> String {
+pub fn part(file: &Path, name: &str) -> String {
     let mut zip = zip::ZipArchive::new(std::fs::File::open(file).unwrap()).unwrap();
     let mut text = String::new();
     zip.by_name(name).unwrap_or_else(|error| panic!("{name}: {error}")).read_to_string(&mut text).unwrap();

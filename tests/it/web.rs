@@ -39,7 +39,11 @@ impl Site {
     }
 
     async fn open_with(bank: Bank, tokens: &str) -> Site {
-        let mut world = World::new(bank).await;
+        Site::over(World::new(bank).await, tokens)
+    }
+
+    /// Over a world that has a past.
+    pub fn over(mut world: World, tokens: &str) -> Site {
         world.extra[2] = format!("[http]\nlisten = \"127.0.0.1:0\"\n{tokens}");
         world.write_config();
         let mut command = Command::new(env!("CARGO_BIN_EXE_bankfeed"));
@@ -59,11 +63,11 @@ impl Site {
     }
 
     /// As a program with the token.
-    async fn get(&self, path: &str) -> Response {
+    pub async fn get(&self, path: &str) -> Response {
         self.ask(Method::GET, path).bearer_auth(TOKEN).send().await.unwrap()
     }
 
-    async fn json(&self, path: &str) -> Value {
+    pub async fn json(&self, path: &str) -> Value {
         let answer = self.get(path).await;
         assert_eq!(answer.status(), 200, "{path}");
         answer.json().await.unwrap()

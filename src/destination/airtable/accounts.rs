@@ -14,7 +14,7 @@ use super::{Airtable, BATCH_LIMIT};
 use crate::config::Column;
 use crate::destination::figures::{FIGURES, Figure, left_out, status_text};
 use crate::destination::{AccountSummary, Summary};
-use crate::model::{Field, Language, Value};
+use crate::model::{Field, Language, Value, minus};
 use crate::remote::{Cause, Error, Kind};
 
 /// What is remembered of the table.
@@ -162,7 +162,10 @@ fn rows(accounts: &Accounts, summary: &Summary, language: Language) -> Vec<Outgo
 }
 
 fn value<'a>(key: &str, account: &'a AccountSummary, summary: &Summary, language: Language, former: bool) -> Value<'a> {
-    let difference = || Some(account.balance? - account.opening? - account.sum? + account.taken_back);
+    let difference = || {
+        let rows = minus(account.sum?, account.taken_back);
+        account.balance?.checked_sub(account.opening?)?.checked_sub(rows)
+    };
     let money = |amount: Option<rust_decimal::Decimal>| amount.map_or(Value::Empty, Value::Money);
     let why = left_out(language, account);
     match Figure::by_key(key) {

@@ -189,6 +189,7 @@ fn transaction(n: usize) -> Transaction {
             raw: "{}".into(),
         },
         enrichment: Enrichment::default(),
+        transfer: Default::default(),
         vanished: false,
     }
 }

@@ -247,6 +247,7 @@ pub(super) mod tests {
                 raw: "{}".into(),
             },
             enrichment: Enrichment::default(),
+            transfer: Default::default(),
             vanished: false,
         }
     }

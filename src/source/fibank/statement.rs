@@ -325,7 +325,7 @@ impl Rows {
 
     fn compare(&self, last: &Place, first: &Place) -> Result<Before, Error> {
         let (last, first) = (self.row(last)?, self.row(first)?);
-        let then = first.balance.map(|balance| balance - first.amount);
+        let then = first.balance.and_then(|balance| balance.checked_sub(first.amount));
         Ok(last.balance.map_or(Before::Unclear, |last| euro::before(last, then)))
     }
 
@@ -347,7 +347,7 @@ impl Rows {
             time,
             date: time.date_naive(),
             value_date: value_date(entry.value_dt.get()).map_err(malformed)?,
-            amount: if money_out { -amount } else { amount },
+            amount: if money_out && !amount.is_zero() { -amount } else { amount },
             currency: if (place.time, serial) < self.turn { &self.older_currency } else { &self.currency }.clone(),
             balance,
             counterparty: if entry.contragent.is_empty() { &entry.ben_order_party } else { &entry.contragent }.owned(),

@@ -13,6 +13,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 use serde_json::value::RawValue;
 
+use crate::model::is_in_bounds;
+
 /// The reply of GetCustBal.
 #[derive(Deserialize)]
 pub(super) struct Balances<'a> {
@@ -173,25 +175,37 @@ fn bare(token: Option<&RawValue>) -> Option<&str> {
 pub(super) fn money(token: Option<&RawValue>) -> Result<Option<Decimal>, String> {
     let Some(text) = bare(token) else { return Ok(None) };
     let quoted = token.is_some_and(|token| token.get().starts_with('"'));
-    let refuse = || format!("`{}` is not a plain decimal", text.chars().take(40).collect::<String>());
+    let refuse = || format!("`{}` is not a plain decimal", short(text));
     let digits = text.strip_prefix('-').unwrap_or(text);
     let plain = digits.starts_with(|c: char| c.is_ascii_digit())
         && digits.ends_with(|c: char| c.is_ascii_digit())
         && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     if plain {
-        return Decimal::from_str_exact(text).map(Some).map_err(|_| refuse());
+        return bounded(Decimal::from_str_exact(text).map_err(|_| refuse())?, text).map(Some);
     }
     let number = !quoted && digits.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
     if !number {
         return Err(refuse());
     }
-    Decimal::from_scientific(text).map(Some).map_err(|_| refuse())
+    bounded(Decimal::from_scientific(text).map_err(|_| refuse())?, text).map(Some)
+}
+
+/// The amount, where it has at most fifteen digits before the point; a zero without a sign.
+fn bounded(amount: Decimal, text: &str) -> Result<Decimal, String> {
+    match is_in_bounds(amount) {
+        true => Ok(if amount.is_zero() { amount.abs() } else { amount }),
+        false => Err(format!("`{}` has more than fifteen digits before the point", short(text))),
+    }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(40).collect()
 }
 
 /// An entry's serial number, the same whether it comes as a number or as a string. `Ok(None)` where nothing is given.
 pub(super) fn serial(token: Option<&RawValue>) -> Result<Option<u64>, String> {
     let Some(text) = bare(token) else { return Ok(None) };
-    let refuse = || format!("acEntrySrNo `{}` is not a whole number", text.chars().take(40).collect::<String>());
+    let refuse = || format!("acEntrySrNo `{}` is not a whole number", short(text));
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(refuse());
     }
@@ -318,6 +332,23 @@ mod tests {
             assert_eq!(money(Some(&raw(token))), Ok(None), "{token}");
         }
         assert_eq!(money(None), Ok(None));
+    }
+
+    #[test]
+    fn money_that_no_sum_can_hold_is_refused_by_name() {
+        for token in ["79228162514264337593543950335", "\"1000000000000000\"", "-1e15", "1E28", "-1000000000000000.00"]
+        {
+            let why = money(Some(&raw(token))).unwrap_err();
+            assert!(why.ends_with("has more than fifteen digits before the point"), "{token}: {why}");
+        }
+        for token in ["1e400", "1e-300", "79228162514264337593543950336", "\"NaN\"", "\"Infinity\"", "1e999999999999"] {
+            assert!(money(Some(&raw(token))).unwrap_err().ends_with("is not a plain decimal"), "{token}");
+        }
+        assert!(money(Some(&raw("0.12345678901234567890123456789"))).is_err(), "twenty-nine decimals");
+        assert_eq!(money(Some(&raw("-999999999999999.99"))).unwrap().unwrap().to_string(), "-999999999999999.99");
+        for token in ["-0", "-0.00", "\"-0.0\"", "-0e5"] {
+            assert!(!money(Some(&raw(token))).unwrap().unwrap().to_string().contains('-'), "{token}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 
 use super::Arrival;
 use crate::config::{self, SourceKind};
-use crate::model::{Row, bgn_to_eur, money_text};
+use crate::model::{Row, bgn_to_eur, is_near, money_text};
 use crate::reconcile::Break;
 use crate::source::Told;
 use crate::store;
@@ -22,7 +22,7 @@ impl Engine {
             let carried = |row: &Row| {
                 let Some(balance) = row.balance else { return true };
                 // The bank may round what it restates in euros otherwise than we do.
-                let in_euros = (bgn_to_eur(balance) - opening).abs() <= Decimal::new(1, 2);
+                let in_euros = is_near(bgn_to_eur(balance), opening, Decimal::new(1, 2));
                 balance == opening || (row.currency == "BGN" && in_euros)
             };
             // Several rows of that day may share its last instant: any of them may be the last.

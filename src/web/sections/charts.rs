@@ -5,8 +5,9 @@ use std::fmt::Write;
 use rust_decimal::Decimal;
 
 use super::in_fours;
+use crate::figures::{Balance, Flow, Share, Shares};
+use crate::model::{minus, total};
 use crate::web::chart::{self, Caption, Group};
-use crate::web::figures::{Balance, Flow, Share, Shares};
 use crate::web::html::{E, count, sum};
 use crate::web::page::View;
 
@@ -22,7 +23,7 @@ pub(super) fn charts(view: &View) -> String {
     for (class, name, amount) in [
         ("in", words.money_in, credit),
         ("out", words.money_out, debit),
-        ("", words.difference, credit - debit),
+        ("", words.difference, minus(credit, debit)),
         ("", words.fees, fees),
     ] {
         let _ = write!(
@@ -51,6 +52,9 @@ fn footnotes(view: &View) -> String {
     let mut notes = Vec::new();
     if figures.own_transfers > 0 {
         notes.push(format!("{} {}.", words.own_transfers, count(figures.own_transfers, words.language)));
+    }
+    if !figures.impossible.is_empty() {
+        notes.push(format!("{} <bdi>{}</bdi>.", words.impossible, E(&figures.impossible.join(", "))));
     }
     let others = figures.units.iter().filter(|(unit, _)| **unit != figures.unit);
     let others: Vec<String> = others
@@ -122,9 +126,9 @@ fn column_chart(
     if groups.iter().all(|group| group.values.iter().all(Decimal::is_zero)) {
         return figure(id, title, &format!("<p>{}</p>", words.nothing_here));
     }
-    let total = |at: usize| groups.iter().map(|group| group.values[at]).sum::<Decimal>();
+    let of = |at: usize| total(groups.iter().map(|group| group.values[at]));
     let sums =
-        series.iter().enumerate().map(|(at, (_, name))| format!("{name}: {} {unit}", sum(total(at), words.language)));
+        series.iter().enumerate().map(|(at, (_, name))| format!("{name}: {} {unit}", sum(of(at), words.language)));
     let ends = [groups.first(), groups.last()].map(|group| group.map_or("", |group| &group.name));
     let description = format!("{} – {}. {}", ends[0], ends[1], sums.collect::<Vec<_>>().join("; "));
     let caption = Caption { id, title, description: &description, language: words.language, unit };

@@ -1,14 +1,15 @@
-//! The sums behind the charts: pure, one pass over the transactions, memory bounded by months, days and names.
+//! What counts as spent and earned, on page, workbook and sheet alike ([`standing`]), and the sums behind the charts: pure,
+//! one pass over the transactions, memory bounded by months, days and names.
 //!
 //! Leva and euros are one unit, euros, at the fixed rate; every other currency is a unit of its own and never added to
 //! another. What moves between the owner's own accounts is neither spent nor earned and is left out.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{Datelike, NaiveDate};
 use rust_decimal::Decimal;
 
-use crate::model::{Direction, Transaction, bgn_to_eur};
+use crate::model::{Direction, Transaction, bgn_to_eur, is_in_bounds, plus, total};
 
 /// Names told apart; what comes after them counts as the rest.
 const NAMES: usize = 20_000;
@@ -19,16 +20,41 @@ const SHOWN: usize = 10;
 /// More months than this are shown as years.
 const MONTHS: usize = 24;
 
+/// How a transaction stands to the sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Spent or earned.
+    Counted,
+    /// The bank took it back.
+    TakenBack,
+    /// It moves between the owner's own accounts.
+    Transfer,
+    /// Its amount is none that can be summed up: an older release stored it.
+    Impossible,
+}
+
+/// How a transaction stands to the sums: the one rule for everything that is shown.
+pub fn standing(vanished: bool, is_transfer: bool, amount: Decimal) -> Standing {
+    match () {
+        () if vanished => Standing::TakenBack,
+        () if is_transfer => Standing::Transfer,
+        () if !is_in_bounds(amount) => Standing::Impossible,
+        () => Standing::Counted,
+    }
+}
+
 /// One month, or one year (then `month` is none).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Period {
+#[allow(missing_docs)]
+pub struct Period {
     pub year: i32,
     pub month: Option<u32>,
 }
 
 /// What came in and went out, both positive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Flow {
+#[allow(missing_docs)]
+pub struct Flow {
     pub debit: Decimal,
     pub credit: Decimal,
     pub fees: Decimal,
@@ -36,15 +62,16 @@ pub(super) struct Flow {
 
 impl std::ops::AddAssign for Flow {
     fn add_assign(&mut self, other: Flow) {
-        self.debit += other.debit;
-        self.credit += other.credit;
-        self.fees += other.fees;
+        self.debit = plus(self.debit, other.debit);
+        self.credit = plus(self.credit, other.credit);
+        self.fees = plus(self.fees, other.fees);
     }
 }
 
 /// One name in a chart; an empty one stands for those that have none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Share {
+#[allow(missing_docs)]
+pub struct Share {
     pub name: String,
     pub amount: Decimal,
     pub count: u64,
@@ -52,14 +79,16 @@ pub(super) struct Share {
 
 /// The largest shares, and what the others come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Shares {
+#[allow(missing_docs)]
+pub struct Shares {
     pub largest: Vec<Share>,
     pub rest: Option<Share>,
 }
 
 /// An account's balance at the end of each day it changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Balance {
+#[allow(missing_docs)]
+pub struct Balance {
     pub account: String,
     pub name: String,
     pub days: Vec<(NaiveDate, Decimal)>,
@@ -67,7 +96,8 @@ pub(super) struct Balance {
 
 /// Everything the charts of one unit show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Figures {
+#[allow(missing_docs)]
+pub struct Figures {
     pub unit: String,
     /// Every unit there is, with its number of transactions.
     pub units: BTreeMap<String, u64>,
@@ -83,12 +113,18 @@ pub(super) struct Figures {
     pub own_transfers: u64,
     /// Rows the bank took back, left out too.
     pub vanished: u64,
+    /// Ids of rows whose amounts are too large to be summed up, whatever their unit; the first few of them.
+    pub impossible: Vec<String>,
 }
 
+/// Ids of rows with impossible amounts that are named.
+const NAMED: usize = 10;
+
 /// Gathers figures from transactions in the order of time.
-pub(super) struct Gather {
-    own: HashSet<String>,
+#[derive(Default)]
+pub struct Gather {
     units: BTreeMap<String, Unit>,
+    impossible: Vec<String>,
 }
 
 #[derive(Default)]
@@ -105,15 +141,11 @@ struct Unit {
 }
 
 impl Gather {
-    /// `own`: accounts between which money only moves.
-    pub(super) fn new(own: impl IntoIterator<Item = String>) -> Gather {
-        Gather { own: own.into_iter().collect(), units: BTreeMap::new() }
-    }
-
     /// Takes the balance after a transaction in, whether or not the transaction itself is counted.
-    pub(super) fn add_balance(&mut self, transaction: &Transaction) {
+    pub fn add_balance(&mut self, transaction: &Transaction) {
         let row = &transaction.row;
-        let Some(balance) = row.balance.filter(|_| !transaction.vanished) else { return };
+        let balance = row.balance.filter(|balance| !transaction.vanished && is_in_bounds(*balance));
+        let Some(balance) = balance else { return };
         let balance = if row.currency == "BGN" { bgn_to_eur(balance) } else { balance };
         let account = self.unit(transaction).0.balances.entry(transaction.account.to_string());
         let (_, days) = account.or_insert_with(|| (transaction.account_name.to_string(), BTreeMap::new()));
@@ -121,18 +153,18 @@ impl Gather {
     }
 
     /// Counts one more transaction.
-    pub(super) fn add(&mut self, transaction: &Transaction) {
-        let row = &transaction.row;
-        let other = row.counterparty_account.replace(' ', "");
-        let is_own = *other != *transaction.account && self.own.contains(&other);
+    pub fn add(&mut self, transaction: &Transaction) {
+        let standing = standing(transaction.vanished, !transaction.transfer.is_empty(), transaction.row.amount);
+        if standing == Standing::Impossible && self.impossible.len() < NAMED {
+            self.impossible.push(transaction.row.id.clone());
+        }
         let (unit, amount) = self.unit(transaction);
         unit.rows += 1;
-        if transaction.vanished {
-            unit.vanished += 1;
-        } else if is_own {
-            unit.own_transfers += 1;
-        } else {
-            unit.count(transaction, amount);
+        match standing {
+            Standing::Counted => unit.count(transaction, amount),
+            Standing::TakenBack => unit.vanished += 1,
+            Standing::Transfer => unit.own_transfers += 1,
+            Standing::Impossible => {}
         }
     }
 
@@ -147,7 +179,7 @@ impl Gather {
     }
 
     /// The figures of one unit: the one asked for if there is one, else euros, else the commonest.
-    pub(super) fn finish(mut self, asked: Option<&str>) -> Figures {
+    pub fn finish(mut self, asked: Option<&str>) -> Figures {
         let counted = self.units.iter().filter(|(_, unit)| unit.rows > 0);
         let units: BTreeMap<String, u64> = counted.map(|(name, unit)| (name.clone(), unit.rows)).collect();
         let there = |name: &&str| units.contains_key(*name);
@@ -173,6 +205,7 @@ impl Gather {
                 .collect(),
             own_transfers: unit.own_transfers,
             vanished: unit.vanished,
+            impossible: self.impossible,
         }
     }
 }
@@ -186,13 +219,13 @@ impl Unit {
         let party = party.map_or("", String::as_str);
         let size = amount.abs();
         if row.direction() == Direction::Credit {
-            month.credit += size;
+            month.credit = plus(month.credit, size);
             self.received_from.add(party, size);
             return;
         }
-        month.debit += size;
+        month.debit = plus(month.debit, size);
         if is_fee(transaction) {
-            month.fees += size;
+            month.fees = plus(month.fees, size);
         }
         self.by_category.add(&enrichment.category, size);
         self.by_kind.add(&row.kind, size);
@@ -242,7 +275,7 @@ impl Tally {
         let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
         let full = self.names.len() >= NAMES && !self.names.contains_key(&name);
         let sum = if full { &mut self.rest } else { self.names.entry(name).or_default() };
-        sum.0 += amount;
+        sum.0 = plus(sum.0, amount);
         sum.1 += 1;
     }
 
@@ -253,10 +286,8 @@ impl Tally {
         all.sort_by(|one, other| other.amount.cmp(&one.amount).then_with(|| one.name.cmp(&other.name)));
         let smaller = all.split_off(all.len().min(SHOWN));
         let mut rest = Share { name: String::new(), amount: self.rest.0, count: self.rest.1 };
-        smaller.iter().for_each(|share| {
-            rest.amount += share.amount;
-            rest.count += share.count;
-        });
+        rest.amount = total([rest.amount].into_iter().chain(smaller.iter().map(|share| share.amount)));
+        rest.count += smaller.iter().map(|share| share.count).sum::<u64>();
         Shares { largest: all, rest: (rest.count > 0).then_some(rest) }
     }
 }
@@ -286,11 +317,12 @@ mod tests {
         };
         let (source, account) = ("fibank".into(), "BG32FINV91501000000001".into());
         let (account_name, customer) = Default::default();
-        Transaction { source, account, account_name, customer, row, enrichment: Enrichment::default(), vanished: false }
+        let (enrichment, transfer) = (Enrichment::default(), Default::default());
+        Transaction { source, account, account_name, customer, row, enrichment, transfer, vanished: false }
     }
 
     fn gathered(transactions: &[Transaction], asked: Option<&str>) -> Figures {
-        let mut gather = Gather::new(["BG32FINV91501000000001".into(), "BG05FINV91501000000002".into()]);
+        let mut gather = Gather::default();
         transactions.iter().for_each(|transaction| gather.add(transaction));
         gather.finish(asked)
     }
@@ -316,7 +348,7 @@ mod tests {
     #[test]
     fn what_only_moves_and_what_was_taken_back_is_not_counted() {
         let mut moved = transaction("2026-02-01", "-100", "EUR", "аз");
-        moved.row.counterparty_account = "BG05 FINV 9150 1000 0000 02".into();
+        moved.transfer = "BG05FINV91501000000002".into();
         let mut gone = transaction("2026-02-01", "-5", "EUR", "Б");
         gone.vanished = true;
         let mut fee = transaction("2026-02-02", "-1", "EUR", "");
@@ -331,6 +363,20 @@ mod tests {
         let names: Vec<_> = figures.categories.largest.iter().map(|share| share.name.as_str()).collect();
         assert_eq!(names, ["Coffee", ""]);
         assert_eq!(figures.paid_to.largest[1].name, "Такси и комисиони");
+    }
+
+    #[test]
+    fn amounts_that_no_sum_can_hold_are_left_out_and_named() {
+        let huge = "79228162514264337593543950335";
+        let mut rows =
+            [transaction("2026-02-01", huge, "EUR", "А"), transaction("2026-02-01", &format!("-{huge}"), "BGN", "А")];
+        rows[1].row.balance = Some(huge.parse().unwrap());
+        let figures = gathered(&[&rows[..], &rows, &[transaction("2026-02-01", "-2", "EUR", "Б")]].concat(), None);
+        assert_eq!((figures.total.debit, figures.total.credit), ("2".parse().unwrap(), Decimal::ZERO));
+        assert_eq!(figures.impossible.len(), 4);
+        let mut gather = Gather::default();
+        gather.add_balance(&rows[1]);
+        assert!(gather.finish(None).balances.is_empty());
     }
 
     #[test]
