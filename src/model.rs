@@ -268,6 +268,11 @@ impl Field {
         matches!(self, Field::Category | Field::Vendor | Field::Tags | Field::Note)
     }
 
+    /// Whether the cell holds an amount.
+    pub fn is_money(&self) -> bool {
+        matches!(self, Field::Amount | Field::Debit | Field::Credit | Field::AmountEur | Field::Balance)
+    }
+
     /// The value this field has in `transaction`.
     pub fn value<'a>(&self, transaction: &'a Transaction) -> Value<'a> {
         let row = &transaction.row;

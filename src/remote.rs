@@ -15,8 +15,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub mod attempts;
+pub mod pace;
 pub mod trace;
 
+use pace::Paces;
 use trace::Trace;
 
 /// Why only the owner can go on.
@@ -47,6 +49,9 @@ pub enum Cause {
     Layout,
     /// A plan's monthly budget or a document's size is used up.
     Quota,
+    /// The place takes nothing for a reason that no right of this login changes: switched off, suspended, forbidden by an
+    /// organisation, or refusing every row alike.
+    Closed,
     /// The machine itself (disk full, clock wrong) stands in the way.
     Machine,
 }
@@ -85,6 +90,8 @@ pub enum Kind {
     Unavailable,
     /// This very request is refused as it stands; nothing was applied.
     Rejected,
+    /// The same, and the words do not tell whether a row or the place is to blame: other rows decide.
+    Unexplained,
     /// The answer is not what the service's API promises: stop this service.
     Malformed,
     /// The program is being stopped.
@@ -122,6 +129,11 @@ impl Error {
         Error { kind: Kind::Rejected, message: message.to_string() }
     }
 
+    /// Refused as it stands, and nobody knows for whose sake.
+    pub fn unexplained(message: impl fmt::Display) -> Error {
+        Error { kind: Kind::Unexplained, message: message.to_string() }
+    }
+
     /// Not what the API promises.
     pub fn malformed(message: impl fmt::Display) -> Error {
         Error { kind: Kind::Malformed, message: message.to_string() }
@@ -138,7 +150,7 @@ impl Error {
             Kind::Attention(cause) => cause.word(),
             Kind::Throttled { .. } => "throttled".to_owned(),
             Kind::Unavailable => "unavailable".to_owned(),
-            Kind::Rejected => "rejected".to_owned(),
+            Kind::Rejected | Kind::Unexplained => "rejected".to_owned(),
             Kind::Malformed => "malformed".to_owned(),
             Kind::Stopped => "stopped".to_owned(),
         }
@@ -147,6 +159,11 @@ impl Error {
     /// The cause, where the owner must act.
     pub fn cause(&self) -> Option<Cause> {
         if let Kind::Attention(cause) = self.kind { Some(cause) } else { None }
+    }
+
+    /// Whether the request as it stands was refused, so that another one may pass.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.kind, Kind::Rejected | Kind::Unexplained)
     }
 
     /// Whether trying the same thing again may help.
@@ -213,6 +230,8 @@ pub struct Backoff {
     pub tries: u32,
     /// Longest wait a service may ask for within one cycle.
     pub patience: Duration,
+    /// Limits that everybody shares who got this value by cloning.
+    pub paces: Paces,
 }
 
 impl Default for Backoff {
@@ -222,6 +241,7 @@ impl Default for Backoff {
             longest: Duration::from_secs(30),
             tries: 4,
             patience: Duration::from_secs(150),
+            paces: Paces::default(),
         }
     }
 }

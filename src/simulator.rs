@@ -64,6 +64,8 @@ struct Held {
 struct Rule {
     /// Substring of `METHOD /path?query`; empty matches all.
     matching: String,
+    /// Substring of the body; empty matches all.
+    saying: String,
     /// How many matching requests pass unharmed first.
     skip: u32,
     /// How many requests it strikes; `u32::MAX`: for ever.
@@ -143,7 +145,20 @@ impl Server {
 
     /// After `skip` matching requests, `times` of them go wrong (`u32::MAX`: for ever).
     pub fn fail(&self, matching: &str, skip: u32, times: u32, fault: Fault) {
-        self.shared().rules.push_back(Rule { matching: matching.to_owned(), skip, times, fault });
+        let (matching, saying) = (matching.to_owned(), String::new());
+        self.shared().rules.push_back(Rule { matching, saying, skip, times, fault });
+    }
+
+    /// Every matching request whose body holds one of these texts goes wrong: for the sake of one row among others.
+    pub fn fail_on(&self, matching: &str, texts: &[&str], fault: Fault) {
+        let rule = |text: &&str| Rule {
+            matching: matching.to_owned(),
+            saying: (*text).to_owned(),
+            skip: 0,
+            times: u32::MAX,
+            fault: fault.clone(),
+        };
+        self.shared().rules.extend(texts.iter().map(rule));
     }
 
     /// Once the next request whose `METHOD /path?query` contains `matching` was carried out, and before its answer leaves,
@@ -208,9 +223,10 @@ impl Server {
         lock(&self.shared)
     }
 
-    fn strike(&self, line: &str) -> Option<Fault> {
+    fn strike(&self, line: &str, body: &[u8]) -> Option<Fault> {
         let mut shared = self.shared();
-        let at = shared.rules.iter().position(|rule| line.contains(&rule.matching))?;
+        let says = |text: &str| text.is_empty() || body.windows(text.len()).any(|window| window == text.as_bytes());
+        let at = shared.rules.iter().position(|rule| line.contains(&rule.matching) && says(&rule.saying))?;
         let rule = &mut shared.rules[at];
         if rule.skip > 0 {
             rule.skip -= 1;
@@ -274,7 +290,7 @@ impl Server {
         }
         let fault = {
             self.shared().count += 1;
-            self.strike(&format!("{method} {target}"))
+            self.strike(&format!("{method} {target}"), &body)
         };
         let seen = body.clone();
         let apply = async move || {

@@ -14,6 +14,7 @@ use self::keep::Keeper;
 use super::terminal::complain;
 use super::{USAGE, simulate};
 use crate::config::{self, Environment, answer};
+use crate::destination::google_sheets::key_text;
 use crate::destination::google_sheets::user::OAuthClient;
 use crate::schedule::Schedule;
 
@@ -150,6 +151,8 @@ fn google(asker: &mut Asker) -> Result<Google, Stop> {
          \x20 2. Get a file from there, in one of two ways; which one you took is seen from the file.\n\
          \x20    The usual way: a robot user of your own (a service account), which sees only what you share with it.\n\
          \x20      Under IAM & Admin > Service Accounts make one (no roles); its Keys > Add key > JSON downloads the file.\n\
+         \x20      Organisations (a Workspace domain, say) forbid such keys unless somebody has allowed them: make the project\n\
+         \x20      with a private Google account instead, have an Organization Policy Administrator allow them, or:\n\
          \x20    Where that is forbidden: you sign in yourself, once, in a browser; the sign-in opens all your spreadsheets.\n\
          \x20      Under Google Auth Platform set the app up and publish it (in testing, sign-ins end after seven days);\n\
          \x20      under Clients make one of the type Desktop app, and download its JSON.\n\
@@ -175,8 +178,7 @@ fn key(path: &str) -> Result<(PathBuf, SecretString, Writer), String> {
         return Err("the path must be plain text".into());
     }
     let text = std::fs::read_to_string(&path).map_err(|error| format!("cannot read it: {error}"))?;
-    let json: serde_json::Value =
-        serde_json::from_str(&text).map_err(|_| "it is not JSON; it must be the file that was downloaded")?;
+    let json = key_text::json(&text).ok_or("it is not JSON; it must be the file that was downloaded")?;
     if json.get("web").is_some() {
         return Err("it is an OAuth client for a web site; make one of the type Desktop app".into());
     }

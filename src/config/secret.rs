@@ -34,7 +34,8 @@ impl Secret {
                 })??,
             },
         };
-        let text = text.trim_end_matches(['\n', '\r']);
+        // Editors of Windows put a mark in front.
+        let text = text.trim_start_matches('\u{feff}').trim_end_matches(['\n', '\r']);
         if text.is_empty() { Err("the secret is empty".into()) } else { Ok(SecretString::from(text)) }
     }
 }

@@ -27,7 +27,7 @@ use accounts::Accounts;
 use api::Api;
 use errors::Wording;
 use layout::Layout;
-use pace::{Pace, SPACING, Spending};
+use pace::{Limits, Spending};
 
 mod accounts;
 mod api;
@@ -71,6 +71,8 @@ pub struct Airtable {
     id_made_again: bool,
     /// Keys of fields set by rules that were made where rows were already.
     unfilled: Vec<String>,
+    /// Records of the table, as far as is known.
+    records: Option<u64>,
 }
 
 /// What is handed to the next construction.
@@ -90,6 +92,9 @@ struct Memory {
     /// Keys of fields set by rules that were made where rows were already.
     #[serde(default)]
     unfilled: Vec<String>,
+    /// Records of the table, as far as is known.
+    #[serde(default)]
+    records: Option<u64>,
 }
 
 impl Airtable {
@@ -101,15 +106,14 @@ impl Airtable {
         if !token.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(refused("it holds characters that no token has: copy it once more"));
         }
-        let Memory { layout, spending, made, accounts, id_made_again, unfilled } = recall(&service, memory);
-        // The default patience gives Airtable's own pace; a shorter one, meant for a service on this machine, a shorter.
-        let pace = Pace::new(SPACING.min(context.backoff.first / 2));
+        let Memory { layout, spending, made, accounts, id_made_again, unfilled, records } = recall(&service, memory);
+        let limits = Limits::new(&context.backoff, &config.base_url, &config.base, token.expose_secret());
         let api = Api {
             client: Client::at(&config.base_url, &service, context.requests, false, TIMEOUT)?,
             root: config.base_url.clone(),
             token,
             wording: Wording { service, base: config.base.clone(), table: config.table.clone() },
-            pace,
+            limits,
             spending,
             monthly_requests: config.monthly_requests,
             shutdown: context.shutdown,
@@ -128,13 +132,8 @@ impl Airtable {
             summary: None,
             id_made_again,
             unfilled,
+            records,
         })
-    }
-
-    /// Sends at most one request per `spacing` instead of four a second.
-    pub fn with_pace(mut self, spacing: Duration) -> Airtable {
-        self.api.pace = Pace::new(spacing);
-        self
     }
 
     /// Takes the month of the request budget from this clock.
@@ -246,12 +245,20 @@ impl Destination for Airtable {
         self.unfilled.clear();
     }
 
+    fn notes(&self) -> Vec<String> {
+        let columns = self.layout.iter().flat_map(|layout| &layout.columns);
+        let odd = columns.filter_map(layout::oddness).map(|what| format!("{}: {what}", self.service()));
+        let full = self.records.and_then(layout::fullness).map(|what| format!("{}: {what}", self.service()));
+        odd.chain(full).collect()
+    }
+
     fn memory(&self) -> Vec<u8> {
         let made = self.layout.as_ref().filter(|_| self.made).map(|layout| layout.table.clone());
         let (layout, spending) = (self.layout.clone(), self.api.spending.clone());
         let (accounts, id_made_again) = (self.accounts.clone(), self.id_made_again);
         let unfilled = self.unfilled.clone();
-        let memory = Memory { layout, spending, made, accounts, id_made_again, unfilled };
+        let records = self.records;
+        let memory = Memory { layout, spending, made, accounts, id_made_again, unfilled, records };
         serde_json::to_vec(&memory).unwrap_or_else(|error| {
             // Strings, numbers and dates only; should it fail all the same, the next cycle reads the layout again.
             tracing::warn!("{}: cannot keep what is known of the base: {error}", self.service());

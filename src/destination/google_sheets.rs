@@ -29,12 +29,12 @@ mod dashboard;
 mod delivery;
 mod enrich;
 mod errors;
+pub mod key_text;
 mod landing;
 mod layout;
 mod ledger;
 mod mend;
 mod opening;
-mod pace;
 mod readback;
 mod requests;
 mod rule_lines;
@@ -153,6 +153,8 @@ pub struct GoogleSheets {
     measuring: Measuring,
     /// The same of ids.
     locating: Measuring,
+    /// The number of a batch that was refused for a reason that is not its guard, and the words.
+    refused: Option<(u64, String)>,
     /// What the latest writes by position hit in place of other rows, or missed.
     astray: Astray,
     /// Rows without an id among it.
@@ -212,6 +214,7 @@ impl GoogleSheets {
             tab_made_again: false,
             measuring: Measuring::Unknown,
             locating: Measuring::Unknown,
+            refused: None,
             astray: Astray::default(),
             litter: Vec::new(),
         })

@@ -127,8 +127,34 @@ pub fn agrees(field: &Field, expected: &Cell, found: &Cell) -> bool {
             let instant = |text: &str| DateTime::parse_from_rfc3339(text).ok();
             expected == found || (instant(expected).is_some() && instant(expected) == instant(found))
         }
+        (Cell::Text(expected), Cell::Text(found)) if matches!(field, Field::Date | Field::ValueDate) => {
+            expected == found || same_day(expected, found)
+        }
+        // An amount in a field for text, as it came there when the owner changed its type.
+        (Cell::Text(expected), Cell::Text(found)) if field.is_money() => {
+            expected == found
+                || (written_amount(expected).is_some() && written_amount(expected) == written_amount(found))
+        }
         (expected, found) => expected == found,
     }
+}
+
+/// Whether an instant is of the expected day in one of the world's zones: a field for instants has a zone of its own, and
+/// a day that was made an instant is midnight there.
+fn same_day(expected: &str, found: &str) -> bool {
+    let day = expected.get(..10).and_then(|day| day.parse::<NaiveDate>().ok()).and_then(|day| day.and_hms_opt(0, 0, 0));
+    let instant = DateTime::parse_from_rfc3339(found).ok().map(|instant| instant.naive_utc());
+    let apart = day.zip(instant).map(|(day, instant)| (instant - day).num_minutes());
+    apart.is_some_and(|minutes| (-14 * 60..=12 * 60).contains(&minutes))
+}
+
+/// The amount that a text shows, with or without a currency's sign and separators of thousands; none where it says more.
+fn written_amount(text: &str) -> Option<Decimal> {
+    if text.chars().any(char::is_alphabetic) {
+        return None;
+    }
+    let bare: String = text.chars().filter(|c| c.is_ascii_digit() || ['-', '.'].contains(c)).collect();
+    bare.parse().ok()
 }
 
 /// A cell in words, dates and money as everywhere else; `None`: nothing in it.
@@ -177,6 +203,18 @@ mod tests {
         assert!(agrees(&Field::Time, &number(46027.43090277778), &number(46027.430902777)));
         assert!(!agrees(&Field::Time, &number(46027.430902), &number(46027.430944)));
         assert!(agrees(&Field::Time, &text("2026-01-05T00:30:15+02:00"), &text("2026-01-04T22:30:15.000Z")));
+        for found in ["2026-01-05", "2026-01-05T12:00:00.000Z", "2026-01-04T22:00:00.000Z", "2026-01-05T05:00:00.000Z"]
+        {
+            assert!(agrees(&Field::Date, &text("2026-01-05T12:00:00.000Z"), &text(found)), "{found}");
+        }
+        for found in ["2026-01-06", "2026-01-06T00:00:00.000Z", "2026-01-04T00:00:00.000Z", "soon", ""] {
+            assert!(!agrees(&Field::Date, &text("2026-01-05T12:00:00.000Z"), &text(found)), "{found}");
+        }
+        for (found, same) in [("-1234.5", true), ("-€1,234.50", true), ("-1234.51", false), ("-1234.50 or so", false)]
+        {
+            assert_eq!(agrees(&Field::Amount, &text("-1234.50"), &text(found)), same, "{found}");
+        }
+        assert!(!agrees(&Field::Counterparty, &text("12.50"), &text("12.5")));
         assert!(!agrees(&Field::Counterparty, &text("Лидл"), &text("Лидл ")));
         assert!(!agrees(&Field::Reference, &text("0012"), &number(12.0)));
     }

@@ -69,6 +69,8 @@ struct Delivery<'a> {
     claimed: HashMap<u64, u64>,
     /// How often another writer was first.
     superseded: u32,
+    /// Whether the place has taken rows in this delivery after it had refused some; `None`: it has refused none.
+    contrast: Option<bool>,
 }
 
 impl Engine {
@@ -112,8 +114,21 @@ impl<'a> Delivery<'a> {
         let state = engine.store.destination(&config.name, &target)?;
         let report = DestinationReport { name: config.name.clone(), ..DestinationReport::default() };
         let adopted = state.strangers.iter().copied().collect();
-        let (claimed, ahead, decided, superseded) = (HashMap::new(), None, false, 0);
-        Ok(Delivery { engine, config, target, state, report, watcher, adopted, claimed, ahead, decided, superseded })
+        let (claimed, ahead, decided, superseded, contrast) = (HashMap::new(), None, false, 0, None);
+        Ok(Delivery {
+            engine,
+            config,
+            target,
+            state,
+            report,
+            watcher,
+            adopted,
+            claimed,
+            ahead,
+            decided,
+            superseded,
+            contrast,
+        })
     }
 }
 

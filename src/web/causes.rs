@@ -112,6 +112,7 @@ fn happened(is_source: bool, cause: Cause) -> &'static str {
         Cause::NotPermitted => "Услугата не разрешава писането.",
         Cause::Layout => "Подредбата на таблицата е променена и не може да бъде проследена.",
         Cause::Quota => "Мястото или лимитът на плана е изчерпан.",
+        Cause::Closed => "Услугата не приема редове: изключена, спряна или забранена е.",
         Cause::Machine => "Пречи нещо на тази машина.",
     }
 }
@@ -181,6 +182,10 @@ fn remedy(is_source: bool, cause: Cause) -> (&'static str, &'static str) {
         Cause::Quota => (
             "Make room or raise the plan's limit; delivery goes on by itself at the next run.",
             "Освободете място или увеличете лимита на плана; доставката продължава сама при следващото изпълнение.",
+        ),
+        Cause::Closed => (
+            "Do what the service's own words ask for, or have whoever runs it do it; delivery goes on by itself at the next run.",
+            "Направете каквото искат думите на услугата, или помолете този, който я управлява; доставката продължава сама при следващото изпълнение.",
         ),
         Cause::Machine => (
             "Look at this machine: its disk may be full or its clock wrong. Then press “Sync now”.",

@@ -351,14 +351,14 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "an API that is off",
-        cause: Some(Cause::NotPermitted),
+        cause: Some(Cause::Closed),
         begins: |stage| {
             stage.book(-150);
             stage.world.google.disable_api(true);
         },
         ends: |stage| stage.world.google.disable_api(false),
         says: &["needs you: google-sheets `household`: the Google Sheets API is off: enable it"],
-        remedy: "Give bankfeed's account",
+        remedy: "Do what the service's own words ask for",
         ..IN_THE_SHEET
     },
     Case {
@@ -387,7 +387,10 @@ const CASES: &[Case] = &[
                 "This action would increase the number of cells in the workbook above the limit of 10000000 cells.";
             google_says(stage, 400, "INVALID_ARGUMENT", text);
         },
-        says: &["needs you: google-sheets `household`: the spreadsheet is full (10 million cells): delete empty rows"],
+        says: &[
+            "needs you: google-sheets `household`: the spreadsheet is full (This action",
+            "10000000 cells): delete empty rows",
+        ],
         remedy: "Make room",
         ..IN_THE_SHEET
     },
@@ -634,12 +637,13 @@ fn every_cause_there_is_has_a_row() {
         NotPermitted,
         Layout,
         Quota,
+        Closed,
         Machine,
     ];
     for cause in all {
         match cause {
             PasswordRefused | Locked | PasswordChange | SecondFactor | Maintenance | UnknownPage | OutcomeUnknown
-            | Token | NotFound | NotPermitted | Layout | Quota | Machine => {}
+            | Token | NotFound | NotPermitted | Layout | Quota | Closed | Machine => {}
         }
         assert!(CASES.iter().any(|case| case.cause == Some(cause)), "{cause:?}");
     }

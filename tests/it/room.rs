@@ -98,10 +98,7 @@ async fn a_full_spreadsheet_waits_for_room_and_nothing_is_lost() {
         let sheets = &report.destinations[0];
         assert_eq!(sheets.outcome, Outcome::Attention);
         let error = sheets.error.as_deref().unwrap();
-        assert!(
-            error.contains("the spreadsheet is full (10 million cells): delete empty rows, columns and tabs"),
-            "{error}"
-        );
+        assert!(error.contains("above the limit of 10000000 cells): delete empty rows, columns and tabs"), "{error}");
     }
     assert_eq!(world.google.read(&world.spreadsheet, full), before);
     let (_, status) = json(&world, &["status", "--json"]).await;

@@ -114,7 +114,7 @@ impl Airtable {
 fn judge(refusal: Refusal) -> Try {
     match (refusal.reaction, &refusal.error.kind) {
         (_, Kind::Attention(Cause::NotPermitted | Cause::NotFound)) => Try::Without,
-        (Reaction::Stale | Reaction::Value | Reaction::Unknown, _) => Try::Again,
+        (Reaction::Stale | Reaction::Value | Reaction::Choice, _) | (_, Kind::Unexplained) => Try::Again,
         _ => Try::Failed(refusal.error),
     }
 }

@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use url::Url;
 
-use crate::remote::{Cause, Client, Error, Shutdown};
+use crate::remote::{Cause, Client, Error, Kind, Shutdown};
 
 use super::cells::Cells;
 use super::errors::{Answer, Purpose, Refusal, Wording, envelope};
 use super::layout::{Table, TableField};
-use super::pace::{Allowance, Pace, Spending, refills};
+use super::pace::{Allowance, Limits, Spending, refills};
 
 /// Longest address the service takes.
 const URL_LIMIT: usize = 16_000;
@@ -31,7 +31,7 @@ pub(super) struct Api {
     pub root: Url,
     pub token: SecretString,
     pub wording: Wording,
-    pub pace: Pace,
+    pub limits: Limits,
     pub spending: Spending,
     pub monthly_requests: Option<u32>,
     pub shutdown: Shutdown,
@@ -253,7 +253,7 @@ impl Api {
         url: Url,
         body: Option<Vec<u8>>,
     ) -> Result<T, Refusal> {
-        self.pace.wait(&self.shutdown).await?;
+        self.limits.wait(&self.shutdown).await?;
         self.afford()?;
         let mut request = self
             .client
@@ -311,6 +311,9 @@ impl Api {
 
     fn refused(&mut self, purpose: Purpose, answer: &Answer) -> Refusal {
         let mut refusal = self.wording.refusal(purpose, answer, self.token.expose_secret());
+        if let Kind::Throttled { retry_after: Some(pause) } = refusal.error.kind {
+            self.limits.hold(pause);
+        }
         if refusal.quota {
             let now = (self.clock)();
             self.spending.exhaust(now, self.monthly_requests);

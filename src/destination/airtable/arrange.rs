@@ -12,7 +12,8 @@ use crate::remote::{Cause, Error, Kind};
 use super::Airtable;
 use super::cells::{definition, tick_definition};
 use super::errors::{Purpose, Refusal, in_all};
-use super::layout::{Binding, Bound, Layout, Table, bind, bind_vanished, find_table, vanished, vanished_names};
+use super::layout::{Binding, Bound, Layout, Table};
+use super::layout::{bind, bind_vanished, find_table, oddness, vanished, vanished_names};
 
 impl Airtable {
     /// The layout, from memory where it is complete and trusted, else from the base.
@@ -135,7 +136,7 @@ impl Airtable {
                 None => {
                     self.may_make_table(known.as_ref())?;
                     let table = self.make_table().await?;
-                    self.made = true;
+                    (self.made, self.records) = (true, Some(0));
                     table
                 }
             };
@@ -218,7 +219,8 @@ impl Airtable {
             let (service, header, kind) = (self.service(), &column.header, &field.kind);
             Error::malformed(format!("{service}: field `{header}` was made as `{kind}`"))
         })?;
-        Ok(Bound { key: column.field.key().into_owned(), id: field.id, name: field.name, shape, gone: false })
+        let (key, kind) = (column.field.key().into_owned(), field.kind);
+        Ok(Bound { key, id: field.id, name: field.name, shape, kind, gone: false })
     }
 
     async fn make_tick_field(&mut self, table: &str) -> Result<Bound, Error> {
@@ -238,7 +240,10 @@ impl Airtable {
                         column.field, bound.name
                     ));
                 }
-                Some(bound) => lines.push(format!("column `{}`: field `{}` found", column.field, bound.name)),
+                Some(bound) => {
+                    lines.push(format!("column `{}`: field `{}` found", column.field, bound.name));
+                    lines.extend(oddness(bound));
+                }
                 None => missing.push(format!("column `{}`: field `{}` will be created", column.field, column.header)),
             }
         }

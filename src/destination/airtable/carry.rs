@@ -6,8 +6,11 @@
 
 use std::collections::HashMap;
 
+use serde_json::Value as Json;
+use serde_json::value::RawValue;
+
 use crate::destination::Verdict;
-use crate::remote::Error;
+use crate::remote::{Cause, Error};
 
 use super::Airtable;
 use super::api::{Outgoing, formula};
@@ -16,6 +19,9 @@ use super::errors::{Reaction, Refusal};
 use super::fill::Filling;
 use super::layout::{Bound, Layout};
 use super::plan::{Deed, Step};
+
+/// How many rows refused alone for the sake of a cell, where none is taken, make the field the reason.
+const UNFIT: u32 = 3;
 
 /// A row on its way, with its place among the steps.
 #[derive(Clone, Debug)]
@@ -166,24 +172,25 @@ impl Airtable {
         Ok(Some(found))
     }
 
-    /// Writes `rows`, halving what is refused until the row to blame stands alone.
+    /// Writes `rows`, halving what is refused until the row to blame stands alone. Where the first ones are refused alone
+    /// for the sake of a cell and none is taken, the field and not the rows is the reason, and all of them wait for it.
     pub(super) async fn write(&mut self, layout: &Layout, way: Way, rows: Vec<Row>) -> Result<Sorted, Error> {
-        let (sent, mut unknown) = (rows.len(), 0);
         let mut verdicts = Vec::new();
         let mut waiting: Vec<Vec<Row>> = rows.chunks(super::BATCH_LIMIT).rev().map(<[Row]>::to_vec).collect();
-        let mut last = None;
+        let (mut taken, mut unfit) = (false, 0);
         while let Some(group) = waiting.pop() {
             let refusal = match self.send(layout, way, &group).await {
                 Ok(written) => {
+                    taken = true;
                     verdicts.extend(written);
                     continue;
                 }
-                Err(refusal) => refusal,
+                Err(refusal) => self.explain(layout, &group, refusal),
             };
             match refusal.reaction {
                 Reaction::Final => return Err(refusal.error),
                 Reaction::Stale => return if self.refresh().await? { Ok(None) } else { Err(refusal.error) },
-                Reaction::Value if self.refresh().await? => return Ok(None),
+                Reaction::Value | Reaction::Choice if self.refresh().await? => return Ok(None),
                 Reaction::Doubled if way == Way::Upsert => {
                     let Some(rest) = self.sort_doubles(layout, group, &refusal, &mut verdicts).await? else {
                         return Ok(None);
@@ -196,17 +203,37 @@ impl Airtable {
                     waiting.extend([second, first]);
                 }
                 reaction => {
-                    unknown += usize::from(reaction == Reaction::Unknown);
+                    unfit += u32::from(matches!(reaction, Reaction::Value | Reaction::Choice));
+                    if unfit == UNFIT && !taken {
+                        return Err(refusal.error);
+                    }
                     verdicts.extend(group.iter().map(|row| (row.at, alone(way, &refusal))));
-                    last = Some(refusal.error);
                 }
             }
         }
-        match last {
-            // Not one row to blame but all: something about the table, and the rows have to wait for it.
-            Some(error) if sent > 1 && unknown == sent => Err(error),
-            _ => Ok(Some(verdicts)),
+        Ok(Some(verdicts))
+    }
+
+    /// A refused choice with the field it was for and the ways out: the service names neither.
+    fn explain(&self, layout: &Layout, rows: &[Row], refusal: Refusal) -> Refusal {
+        if refusal.reaction != Reaction::Choice {
+            return refusal;
         }
+        let choice = refused_choice(&refusal.said);
+        let shows = |bound: &&Bound| {
+            let cells = rows.iter().filter_map(|row| row.cells.get(&bound.id));
+            bound.shape.needs_typecast() && cells.into_iter().any(|cell| choice.is_none_or(|it| offers(cell, it)))
+        };
+        let fields: Vec<String> =
+            layout.columns.iter().filter(shows).map(|bound| format!("`{}`", bound.name)).collect();
+        let (field, choice) = (fields.join(" or "), choice.unwrap_or("what a row says"));
+        let said = format!(
+            "field {field} has no choice `{choice}` and the token may not make one: add it to the field, give the token's user the role creator, or make the field single line text (airtable says: {})",
+            refusal.said
+        );
+        let (service, table) = (self.service(), &self.api.wording.table);
+        let error = Error::attention(Cause::Layout, format!("{service}: table `{table}`: {said}"));
+        Refusal { said, error, ..refusal }
     }
 
     async fn send(&mut self, layout: &Layout, way: Way, rows: &[Row]) -> Result<Vec<(usize, Verdict)>, Refusal> {
@@ -221,6 +248,7 @@ impl Airtable {
             Way::Upsert => {
                 let key = layout.id_column().map(|bound| bound.id.as_str()).unwrap_or_default();
                 let answer = self.api.upsert(&layout.table, key, &outgoing, typecast).await?;
+                self.records = self.records.map(|known| known + answer.created.len() as u64);
                 let verdict = |id: &String| {
                     if answer.created.contains(id) { Verdict::Appended } else { Verdict::Updated }
                 };
@@ -229,7 +257,9 @@ impl Airtable {
             Way::Update => self.api.update(&layout.table, &outgoing, typecast).await.map(|()| updated()),
             Way::Delete => {
                 let records: Vec<String> = rows.iter().filter_map(|row| row.record.clone()).collect();
-                self.api.delete(&layout.table, &records).await.map(|()| updated())
+                self.api.delete(&layout.table, &records).await?;
+                self.records = self.records.map(|known| known.saturating_sub(records.len() as u64));
+                Ok(updated())
             }
         }
     }
@@ -301,6 +331,22 @@ fn bank_cells(layout: &Layout, cells: &Cells) -> Cells {
         field.is_some_and(|field| field != crate::model::Field::Id && !field.belongs_to_owner())
     };
     cells.iter().filter(|(id, _)| owned(id)).map(|(id, cell)| (id.clone(), cell.clone())).collect()
+}
+
+/// The choice that the service's words put between quotation marks, single or doubled.
+fn refused_choice(said: &str) -> Option<&str> {
+    let (_, rest) = said.split_once('"')?;
+    let (choice, _) = rest.rsplit_once('"')?;
+    Some(choice.trim_matches('"')).filter(|choice| !choice.is_empty())
+}
+
+/// Whether a cell asks for this choice.
+fn offers(cell: &RawValue, choice: &str) -> bool {
+    match serde_json::from_str(cell.get()) {
+        Ok(Json::String(text)) => text.trim() == choice.trim(),
+        Ok(Json::Array(all)) => all.iter().any(|one| one.as_str().is_some_and(|text| text.trim() == choice.trim())),
+        _ => false,
+    }
 }
 
 /// The verdict on a row that is refused alone.

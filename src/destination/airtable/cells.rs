@@ -17,6 +17,9 @@ use crate::model::{Field, Transaction, Value};
 
 use super::layout::Bound;
 
+/// Most characters a text field holds.
+pub(super) const MOST_CHARACTERS: usize = 100_000;
+
 /// Cells of one row by field id. Raw JSON, because a number that went through a double might not come back as it was.
 pub(super) type Cells = BTreeMap<String, Box<RawValue>>;
 
@@ -33,6 +36,8 @@ pub(super) enum Shape {
     Number,
     /// A calendar date.
     Date,
+    /// A calendar date in a field for instants.
+    Day,
     /// An instant.
     Time,
     /// A tick.
@@ -49,8 +54,10 @@ impl Shape {
             "richText" | "email" | "url" | "phoneNumber" => Text,
             "singleSelect" => Choice,
             "multipleSelects" => Choices,
-            "number" | "currency" => Number,
+            // The two last hold the same number and only show it otherwise.
+            "number" | "currency" | "percent" | "duration" => Number,
             "date" => Date,
+            "dateTime" if Nature::of(field) == Nature::Date => Day,
             "dateTime" => Time,
             "checkbox" => Tick,
             _ => return None,
@@ -61,7 +68,7 @@ impl Shape {
             (Nature::Text, Text | Choice) => true,
             (Nature::Text, Choices) => *field == Field::Tags,
             (Nature::Money, Text | Number) => true,
-            (Nature::Date, Text | Date) => true,
+            (Nature::Date, Text | Date | Day) => true,
             (Nature::Time, Text | Time | Date) => true,
             _ => false,
         };
@@ -78,6 +85,8 @@ impl Shape {
         let text = match value {
             Value::Empty => return None,
             Value::Text(text) => text.to_string(),
+            // At noon by UTC it is that day almost everywhere, whatever zone the field shows.
+            Value::Date(date) if self == Shape::Day => format!("{date}T12:00:00.000Z"),
             Value::Date(date) => date.to_string(),
             Value::Time(time) if self == Shape::Date => time.date_naive().to_string(),
             // With the zone spelled out: a field with a zone of its own would read a bare time as its own.
@@ -111,7 +120,7 @@ impl Nature {
             Field::Id => Nature::Id,
             Field::Time => Nature::Time,
             Field::Date | Field::ValueDate => Nature::Date,
-            Field::Amount | Field::Debit | Field::Credit | Field::AmountEur | Field::Balance => Nature::Money,
+            field if field.is_money() => Nature::Money,
             _ => Nature::Text,
         }
     }
@@ -215,6 +224,16 @@ pub(super) fn enriched(
     (empty, over)
 }
 
+/// The field whose text no Airtable field holds, if one of these cells has such a text. Counted in UTF-16, the larger of
+/// the two ways the service may count.
+pub(super) fn too_long(cells: &Cells) -> Option<&String> {
+    let is_long = |cell: &RawValue| {
+        let text: Option<String> = serde_json::from_str(cell.get()).ok();
+        text.is_some_and(|text| text.encode_utf16().count() > MOST_CHARACTERS)
+    };
+    cells.iter().find(|(_, cell)| cell.get().len() > MOST_CHARACTERS && is_long(cell)).map(|(id, _)| id)
+}
+
 /// Any serialisable value as a raw cell. `None` cannot happen for what is passed here: text, lists of text, booleans.
 pub(super) fn raw<T: Serialize + ?Sized>(value: &T) -> Option<Box<RawValue>> {
     serde_json::value::to_raw_value(value).ok()
@@ -274,15 +293,16 @@ mod tests {
         use Field::*;
         assert_eq!(Shape::of(&Amount, "number"), Some(Shape::Number));
         assert_eq!(Shape::of(&Amount, "currency"), Some(Shape::Number));
+        assert_eq!(Shape::of(&Amount, "percent"), Some(Shape::Number));
+        assert_eq!(Shape::of(&Date, "dateTime"), Some(Shape::Day));
         assert_eq!(Shape::of(&Amount, "singleLineText"), Some(Shape::Text));
         assert_eq!(Shape::of(&Currency, "singleSelect"), Some(Shape::Choice));
         assert_eq!(Shape::of(&Tags, "multipleSelects"), Some(Shape::Choices));
         assert_eq!(Shape::of(&Time, "dateTime"), Some(Shape::Time));
         for (field, kind) in [
-            (Amount, "percent"),
+            (Amount, "rating"),
             (Amount, "formula"),
             (Amount, "date"),
-            (Date, "dateTime"),
             (Date, "createdTime"),
             (Id, "autoNumber"),
             (Id, "singleSelect"),

@@ -24,6 +24,8 @@ pub(super) enum Reaction {
     Stale,
     /// A cell does not suit its field: read the layout once more, then find the row that is to blame.
     Value,
+    /// The same of a choice that a select does not have and that may not be made; the words name no field.
+    Choice,
     /// The base holds the id of a row more than once: find out which.
     Doubled,
     /// A record id no longer exists: somebody deleted the row a moment ago.
@@ -32,8 +34,6 @@ pub(super) enum Reaction {
     Expired,
     /// The request is too large: send fewer rows at once.
     TooLarge,
-    /// Refused for a reason never seen before: most likely one row, so find out which.
-    Unknown,
 }
 
 /// A request that was not answered with what was asked for.
@@ -178,6 +178,9 @@ impl Wording {
     }
 
     fn react(&self, purpose: Purpose, answer: &Answer, kind: &str, message: &str, said: &str) -> (Reaction, Error) {
+        if let Some(error) = self.shut(answer.status, kind, message, said) {
+            return (Reaction::Final, error);
+        }
         match answer.status {
             401 => (Reaction::Final, self.token_refused(said)),
             403 | 404 => self.unreachable(purpose, answer.status, kind, said),
@@ -215,6 +218,31 @@ impl Wording {
         )
     }
 
+    /// The error of a place that is full or closed, whatever the status it comes under.
+    fn shut(&self, status: u16, kind: &str, message: &str, said: &str) -> Option<Error> {
+        let Wording { service, base, table } = self;
+        if ![400, 402, 403, 409, 413, 422, 423, 507].contains(&status) {
+            return None;
+        }
+        if is_full(kind, message) {
+            let what =
+                format!("{service}: base `{base}` is full: delete rows or change the plan; rows wait until then");
+            return Some(Error::attention(Cause::Quota, format!("{what}{}", tail(said))));
+        }
+        if status == 423 || is_read_only(message) {
+            let what =
+                format!("{service}: table `{table}` may only be read: unlock it, or name another one in `table`");
+            return Some(Error::attention(Cause::NotPermitted, format!("{what}; rows wait until then{}", tail(said))));
+        }
+        (status == 402 || is_decided_above(kind, message)).then(|| {
+            let what = format!("{service}: base `{base}` is closed to bankfeed; do what airtable says, or ask whoever");
+            Error::attention(
+                Cause::Closed,
+                format!("{what} administers the workspace; rows wait until then{}", tail(said)),
+            )
+        })
+    }
+
     /// Airtable does not tell "missing" from "not for you", so the message names base, table and scope alike.
     fn unreachable(&self, purpose: Purpose, status: u16, kind: &str, said: &str) -> (Reaction, Error) {
         if kind == "MODEL_ID_NOT_FOUND" {
@@ -250,16 +278,13 @@ impl Wording {
         if message.to_lowercase().contains("cannot update more than one record") {
             return (Reaction::Doubled, layout("a transaction stands there more than once: delete the extra rows"));
         }
-        if is_full(kind, message) {
-            let why = format!("{service}: base `{}` is full: delete rows or change the plan{}", self.base, tail(said));
-            return (Reaction::Final, Error::attention(Cause::Quota, why));
-        }
         match kind {
             "UNKNOWN_FIELD_NAME" => {
                 (Reaction::Stale, layout("a field is missing: restore it or leave it out of `columns`"))
             }
             "INVALID_FILTER_BY_FORMULA" => (Reaction::Stale, layout("the id column cannot be searched")),
-            "INVALID_VALUE_FOR_COLUMN" | "INVALID_MULTIPLE_CHOICE_OPTIONS" => {
+            "INVALID_MULTIPLE_CHOICE_OPTIONS" => (Reaction::Choice, layout("a field takes no such choice")),
+            "INVALID_VALUE_FOR_COLUMN" => {
                 (Reaction::Value, layout("a field takes no such value: give it back its type"))
             }
             "ROW_DOES_NOT_EXIST" => {
@@ -272,10 +297,16 @@ impl Wording {
                 Reaction::Final,
                 Error::malformed(format!("{service}: a request of bankfeed's is not understood{}", tail(said))),
             ),
+            _ if message.to_lowercase().contains("characters") => {
+                (Reaction::Value, layout("a field takes no text as long as that"))
+            }
             _ if purpose == Purpose::CreateLayout => {
                 (Reaction::Final, layout("the table or a field of it cannot be made: make it by hand"))
             }
-            _ => (Reaction::Unknown, layout("the service refuses the rows")),
+            _ => {
+                let what = format!("{service}: table `{table}`: the service refuses the rows{}", tail(said));
+                (Reaction::Final, Error::unexplained(what))
+            }
         }
     }
 
@@ -317,15 +348,36 @@ fn is_quota(kind: &str, message: &str) -> bool {
 /// Nobody has published what a base at its cap of records answers; any type or text that speaks of such a limit counts,
 /// because setting ten rows aside one by one would be the wrong end of it.
 fn is_full(kind: &str, message: &str) -> bool {
+    const KNOWN: [&str; 4] =
+        ["INVALID_RECORDS", "INVALID_VALUE_FOR_COLUMN", "INVALID_MULTIPLE_CHOICE_OPTIONS", "UNKNOWN_FIELD_NAME"];
+    const PLACE: [&str; 10] =
+        ["record", "records", "row", "rows", "base", "table", "workspace", "plan", "storage", "space"];
+    const LIMIT: [&str; 11] =
+        ["limit", "limits", "maximum", "quota", "full", "upgrade", "exceed", "exceeds", "exceeded", "capacity", "max"];
+    let words = |text: &str| -> Vec<String> {
+        text.to_lowercase().split(|c: char| !c.is_alphanumeric()).map(str::to_owned).collect()
+    };
+    let speaks = |words: &[String]| {
+        let any = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
+        any(&PLACE) && (any(&LIMIT) || words.windows(2).any(|two| two[0] == "too" && two[1] == "many"))
+    };
+    // "A maximum of 10 records can be created per request" is a mistake of ours, not a full base; and a text that is too
+    // long for its cell is the row's affair.
+    let other = words(message).iter().any(|word| word.starts_with("request") || word.starts_with("character"));
+    !KNOWN.contains(&kind) && !kind.contains("RATE") && !other && (speaks(&words(kind)) || speaks(&words(message)))
+}
+
+fn is_read_only(message: &str) -> bool {
     let message = message.to_lowercase();
-    let speaks_of_rows = ["record", "row"].iter().any(|word| message.contains(word));
-    let speaks_of_limit = ["limit", "maximum number", "quota"].iter().any(|word| message.contains(word));
-    // "A maximum of 10 records can be created per request" is a mistake of ours, not a full base.
-    let of_a_request = message.contains("per request");
-    let kind_says = kind.contains("LIMIT") && ["ROW", "RECORD"].iter().any(|word| kind.contains(word));
-    !["INVALID_RECORDS", "INVALID_VALUE_FOR_COLUMN"].contains(&kind)
-        && !of_a_request
-        && (kind_says || (speaks_of_rows && speaks_of_limit))
+    ["read-only", "read only", "locked", "archived", "synced table"].iter().any(|word| message.contains(word))
+}
+
+/// Somebody above the owner has decided it, or the provider has.
+fn is_decided_above(kind: &str, message: &str) -> bool {
+    let text = format!("{} {}", kind.to_lowercase(), message.to_lowercase());
+    ["organi", "administrator", "admin ", "policy", "suspend", "billing", "deactivated"]
+        .iter()
+        .any(|word| text.contains(word))
 }
 
 /// The service's words on one line, not too long, without the token.
@@ -415,7 +467,48 @@ mod tests {
         let full = written(422, r#"{"error":{"type":"ANY","message":"This base has reached its record limit"}}"#);
         assert_eq!(full.error.cause(), Some(Cause::Quota));
         let strange = written(422, r#"{"error":{"type":"ANY","message":"No"}}"#);
-        assert_eq!((strange.reaction, strange.said.as_str()), (Reaction::Unknown, "No"));
+        assert_eq!((&strange.error.kind, strange.said.as_str()), (&Kind::Unexplained, "No"));
+    }
+
+    #[test]
+    fn a_place_that_is_full_or_closed_is_known_by_its_kind_whatever_status_and_words() {
+        for (status, kind, message) in [
+            (422, "RECORD_LIMIT_EXCEEDED", "This base has reached the limit of 1000 records of its plan"),
+            (403, "ANY", "You have exceeded the number of records of this base. Upgrade your plan."),
+            (413, "BASE_FULL", ""),
+            (402, "ANY", "The workspace is over its limits"),
+            (422, "TOO_MANY_ROWS", "no"),
+            (422, "ANY", "There are too many records in this table"),
+        ] {
+            let body = serde_json::json!({"error": {"type": kind, "message": message}}).to_string();
+            let refusal = written(status, &body);
+            assert_eq!((refusal.reaction, refusal.error.cause()), (Reaction::Final, Some(Cause::Quota)), "{message}");
+            assert!(refusal.error.message.contains("`app1` is full: delete rows or change the plan"), "{refusal:?}");
+        }
+        for (status, message, cause) in [
+            (422, "This table is locked", Cause::NotPermitted),
+            (403, "You cannot create records in a synced table", Cause::NotPermitted),
+            (403, "Your organization's policy forbids personal access tokens", Cause::Closed),
+            (402, "Pay first", Cause::Closed),
+        ] {
+            let body = serde_json::json!({"error": {"type": "ANY", "message": message}}).to_string();
+            let error = written(status, &body).error;
+            assert!(error.cause() == Some(cause) && error.message.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_request_or_a_cell_that_is_too_large_is_no_full_base() {
+        for (status, message, reaction) in [
+            (422, "A maximum of 10 records can be created per request but you have provided 100.", Reaction::Final),
+            (413, "Request entity exceeds the limit", Reaction::TooLarge),
+            (422, "The text exceeds the maximum of 100000 characters in this table", Reaction::Value),
+        ] {
+            let body = serde_json::json!({"error": {"type": "ANY", "message": message}}).to_string();
+            let refusal = written(status, &body);
+            assert_eq!(refusal.reaction, reaction, "{message}");
+            assert_ne!(refusal.error.cause(), Some(Cause::Quota), "{message}");
+        }
     }
 
     #[test]
@@ -489,8 +582,8 @@ mod tests {
             "reported_422_unknown_field" => (Reaction::Stale, attention(Layout)),
             "err_422_computed_field_batch_of_two"
             | "err_422_computed_field_update_batch"
-            | "reported_422_invalid_value"
-            | "reported_422_select_option" => (Reaction::Value, attention(Layout)),
+            | "reported_422_invalid_value" => (Reaction::Value, attention(Layout)),
+            "reported_422_select_option" => (Reaction::Choice, attention(Layout)),
             "reported_429_monthly_quota" => (Reaction::Final, attention(Quota)),
             "doc_429_rate_limit" => {
                 assert!(matches!(refusal.error.kind, Kind::Throttled { retry_after: Some(_) }), "{name}: {refusal:?}");

@@ -56,6 +56,9 @@ pub(super) struct Bound {
     pub name: String,
     /// How its cells are written.
     pub shape: Shape,
+    /// Its type when last read, in the service's word.
+    #[serde(default)]
+    pub kind: String,
     /// The owner has deleted it. Should he restore it, it comes back under the same id.
     #[serde(default)]
     pub gone: bool,
@@ -155,6 +158,7 @@ impl Binding {
                 id: field.id.clone(),
                 name: field.name.clone(),
                 shape,
+                kind: field.kind.clone(),
                 gone: false,
             })),
             None => {
@@ -186,6 +190,30 @@ fn unsuitable(column: &Column, field: &TableField) -> String {
     format!("field `{}` for `{}` {why} ({})", field.name, column.field, field.kind)
 }
 
+/// Types that hold an amount as it is and show it as something else.
+pub(super) fn oddness(bound: &Bound) -> Option<String> {
+    let shows = match bound.kind.as_str() {
+        _ if bound.gone => return None,
+        "percent" => "shows amounts a hundredfold",
+        "duration" => "shows amounts as times",
+        _ => return None,
+    };
+    Some(format!("field `{}` is of type {} and {shows}: make it number or currency", bound.name, bound.kind))
+}
+
+/// How many records the plans allow in a base, by the smallest plan.
+const PLANS: [(u64, &str); 3] = [(1_000, "Free"), (50_000, "Team"), (125_000, "Business")];
+
+/// What to say of a table that comes near what a plan allows. Beyond it, the base is on a larger one.
+pub(super) fn fullness(records: u64) -> Option<String> {
+    let near = |(most, _): &&(u64, &str)| (most / 10 * 9..=*most).contains(&records);
+    PLANS.iter().find(near).map(|(most, plan)| {
+        format!(
+            "the table holds {records} records, and a base of the {plan} plan takes {most} in all its tables: if it is on that plan, delete rows or change the plan; once it is full, new rows wait"
+        )
+    })
+}
+
 /// Names of the tick field, the one to create first.
 pub(super) fn vanished_names(language: Language) -> [&'static str; 2] {
     match language {
@@ -208,7 +236,8 @@ pub(super) fn bind_vanished(table: &Table, known: Option<&Bound>) -> Result<Opti
 
 /// The tick field, bound.
 pub(super) fn vanished(field: &TableField) -> Bound {
-    Bound { key: "vanished".into(), id: field.id.clone(), name: field.name.clone(), shape: Shape::Tick, gone: false }
+    let (id, name, kind) = (field.id.clone(), field.name.clone(), field.kind.clone());
+    Bound { key: "vanished".into(), id, name, shape: Shape::Tick, kind, gone: false }
 }
 
 /// Airtable takes names for the same whatever their case.

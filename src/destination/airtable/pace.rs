@@ -1,50 +1,55 @@
-//! Keeps the two limits of Airtable: requests per second of a base, and requests per month of a plan.
+//! Keeps the limits of Airtable: requests per second of a base and of a user, and requests per month of a plan.
 //!
-//! [`Pace`] spaces requests out and is forgotten with the connector; [`Spending`] counts them by calendar month (UTC,
-//! as Airtable's quota does) and is kept in the connector's memory. Neither sends anything; time comes as an argument.
+//! The first two are shared with every destination of the process; [`Spending`] counts requests by calendar month (UTC,
+//! as Airtable's quota does) and is kept in the connector's memory. It sends nothing; time comes as an argument.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use url::Url;
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::remote::{Error, Shutdown};
+use crate::remote::pace::Pace;
+use crate::remote::{Backoff, Error, Shutdown};
 
-/// The pause between two requests: four per second, where Airtable refuses the sixth.
-pub(super) const SPACING: Duration = Duration::from_millis(250);
+/// The pause between two requests to a base: four per second, where Airtable refuses the sixth.
+const SPACING: Duration = Duration::from_millis(250);
 
-/// Spaces requests out.
-#[derive(Debug)]
-pub(super) struct Pace {
-    spacing: Duration,
-    next: Option<Instant>,
+/// Most requests of a user in a second, over all bases; Airtable refuses the fifty-first.
+const MOST_OF_A_USER: usize = 40;
+
+/// The limits per second that a request is under.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    pub base: Pace,
+    user: Pace,
+    /// Longest time a whole base is held back for.
+    patience: Duration,
 }
 
-impl Pace {
-    /// At most one request per `spacing`.
-    pub(super) fn new(spacing: Duration) -> Pace {
-        Pace { spacing, next: None }
+impl Limits {
+    /// The limits of a base and of whoever this token is of. The default patience gives Airtable's own pace; a shorter
+    /// one, meant for a service on this machine, a shorter.
+    pub(super) fn new(backoff: &Backoff, root: &Url, base: &str, token: &str) -> Limits {
+        let (spacing, second) = (SPACING.min(backoff.first / 2), Duration::from_secs(1).min(backoff.first * 2));
+        let user = format!("airtable {root} {:016x}", xxh3_64(token.as_bytes()));
+        Limits {
+            base: backoff.paces.pace(format!("airtable {root} {base}"), 1, spacing),
+            user: backoff.paces.pace(user, MOST_OF_A_USER, second),
+            patience: backoff.patience,
+        }
     }
 
-    #[cfg(test)]
-    pub(super) fn spacing(&self) -> Duration {
-        self.spacing
+    /// Returns when the next request may leave.
+    pub(super) async fn wait(&self, shutdown: &Shutdown) -> Result<(), Error> {
+        self.user.wait(shutdown).await?;
+        self.base.wait(shutdown).await
     }
 
-    /// Returns when the next request may leave; the stop signal ends the wait.
-    pub(super) async fn wait(&mut self, shutdown: &Shutdown) -> Result<(), Error> {
-        if shutdown.requested() {
-            return Err(Error::stopped());
-        }
-        if let Some(next) = self.next {
-            tokio::select! {
-                () = tokio::time::sleep_until(next) => {}
-                () = shutdown.wait() => return Err(Error::stopped()),
-            }
-        }
-        self.next = Some(Instant::now() + self.spacing);
-        Ok(())
+    /// The base has asked for patience: no destination sends it anything for so long.
+    pub(super) fn hold(&self, pause: Duration) {
+        self.base.hold(pause.min(self.patience));
     }
 }
 
@@ -162,20 +167,5 @@ mod tests {
         let mut upgraded = spending.clone();
         assert_eq!(upgraded.take(november, Some(100_000)), Allowance::Granted);
         assert_eq!(spending.take(at("2026-12-01T00:00:00Z"), None), Allowance::Granted);
-    }
-
-    #[tokio::test]
-    async fn requests_are_spaced_and_a_stop_ends_the_wait() {
-        let mut pace = Pace::new(Duration::from_millis(4));
-        let started = std::time::Instant::now();
-        for _ in 0..3 {
-            pace.wait(&Shutdown::never()).await.unwrap();
-        }
-        assert!(started.elapsed() >= Duration::from_millis(8));
-        let (stop, shutdown) = Shutdown::new();
-        let mut pace = Pace::new(Duration::from_secs(3600));
-        pace.wait(&shutdown).await.unwrap();
-        stop.send(true).unwrap();
-        assert_eq!(pace.wait(&shutdown).await, Err(Error::stopped()));
     }
 }

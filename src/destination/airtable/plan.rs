@@ -79,8 +79,25 @@ pub(super) fn plan(items: &[Item], rows: &Rows, layout: &Layout) -> Vec<Step> {
     let columns = &rows.columns;
     items
         .iter()
-        .map(|item| Step { id: item.transaction.row.id.clone(), deed: deed(item, columns, rows, layout) })
+        .map(|item| {
+            let deed = deed(item, columns, rows, layout);
+            Step { id: item.transaction.row.id.clone(), deed: too_long(&deed, layout).map_or(deed, Deed::Refuse) }
+        })
         .collect()
+}
+
+/// Why a row cannot be written at all: known beforehand, it costs no request and keeps no other row waiting.
+fn too_long(deed: &Deed, layout: &Layout) -> Option<String> {
+    let cells = match deed {
+        Deed::Upsert { cells, .. } | Deed::Amend { cells, .. } | Deed::PutBack { cells, .. } | Deed::Mend { cells } => {
+            vec![cells]
+        }
+        Deed::Fill { empty, over } => vec![empty, over],
+        Deed::Nothing | Deed::Refuse(_) | Deed::Remove => Vec::new(),
+    };
+    let field = cells.into_iter().find_map(cells::too_long)?;
+    let key = layout.columns.iter().find(|bound| &bound.id == field).map_or(field, |bound| &bound.key);
+    Some(format!("`{key}` is longer than the {} characters a field holds", cells::MOST_CHARACTERS))
 }
 
 fn deed(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {

@@ -48,13 +48,16 @@ impl Airtable {
         };
         let fields: Vec<&str> =
             std::iter::once(id.id.as_str()).chain(columns.iter().map(|(_, bound)| bound.id.as_str())).collect();
-        let mut cursor = Cursor::default();
+        let (mut cursor, mut records) = (Cursor::default(), 0);
         while let Some(page) = self.next_page(&table, &fields, &mut cursor).await? {
             if page.begins {
+                records = 0;
                 reader.begin(shown(&columns));
             }
+            records += page.records.len() as u64;
             page.records.iter().filter_map(|record| found(record, &id, &columns)).for_each(|row| reader.row(row));
         }
+        self.records = Some(records);
         Ok(())
     }
 
@@ -63,13 +66,15 @@ impl Airtable {
         let Some(column) = layout.id_column() else {
             return Err(Error::malformed(format!("{}: no column shows the id", self.service())));
         };
-        let (mut ids, mut cursor) = (Vec::new(), Cursor::default());
+        let (mut ids, mut cursor, mut records) = (Vec::new(), Cursor::default(), 0);
         while let Some(page) = self.next_page(&layout.table, &[&column.id], &mut cursor).await? {
             if page.begins {
-                ids.clear();
+                (records, ids) = (0, Vec::new());
             }
+            records += page.records.len() as u64;
             ids.extend(page.records.iter().filter_map(|record| record.fields.get(&column.id).and_then(id_text)));
         }
+        self.records = Some(records);
         Ok(ids)
     }
 
@@ -89,14 +94,19 @@ impl Airtable {
             self.may_make_table(known.as_ref())?;
             return Ok(None);
         };
-        let binding = self.bind_columns(table, known.as_ref())?.columns;
-        // A field that was deleted and is back: the next write is planned by what is there now.
-        let still_gone = |bound: &Bound| binding.iter().flatten().all(|now| now.gone || now.key != bound.key);
-        if known.as_ref().is_some_and(|known| known.columns.iter().any(|bound| bound.gone && !still_gone(bound)))
+        let binding = self.bind_columns(table, known.as_ref()).map(|binding| binding.columns);
+        // A field that was deleted and is back, or is of another type by now: the next write is planned by what is there.
+        let now = |bound: &Bound| binding.iter().flatten().flatten().find(|now| now.id == bound.id && !now.gone);
+        let differs = |bound: &Bound| match now(bound) {
+            Some(now) => bound.gone || now.kind != bound.kind,
+            None => !bound.gone,
+        };
+        if known.as_ref().is_some_and(|known| known.columns.iter().any(differs))
             && let Some(layout) = &mut self.layout
         {
             layout.stale = true;
         }
+        let binding = binding?;
         let (mut id, mut columns) = (None, Vec::new());
         for (column, bound) in self.rows.columns.iter().zip(binding) {
             let Some(bound) = bound else {

@@ -83,7 +83,7 @@ impl World {
     fn connector(&self) -> Airtable {
         let context = Context::new(Shutdown::never(), Backoff::immediate());
         let connector = Airtable::new("household", &self.config(), context, &self.memory).unwrap();
-        connector.with_pace(Duration::ZERO).with_clock(self.clock)
+        connector.with_clock(self.clock)
     }
 
     /// One cycle: a new connector from what the last one left, batch after batch, a lost answer settled and sent again.

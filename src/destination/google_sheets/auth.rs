@@ -16,7 +16,8 @@ use yup_oauth2::authenticator::Authenticator;
 use yup_oauth2::error::AuthErrorCode;
 use yup_oauth2::{CustomHyperClientBuilder, ServiceAccountAuthenticator, ServiceAccountKey};
 
-use super::errors::Names;
+use super::errors::{Names, Said, closed};
+use super::key_text;
 use super::user::User;
 use crate::remote::{Cause, Counter, Error};
 
@@ -37,7 +38,7 @@ pub(super) fn read_key(names: &Names, text: &str) -> Result<ServiceAccountKey, E
         let remedy = "create a JSON key for the service account in the Google Cloud console and configure that file";
         Error::attention(Cause::Token, names.say(format!("`service_account` {what}: {remedy}")))
     };
-    let json: serde_json::Value = serde_json::from_str(text).map_err(|_| wrong("is not JSON"))?;
+    let mut json = key_text::json(text).ok_or_else(|| wrong("is not JSON"))?;
     match json["type"].as_str() {
         None | Some("service_account") => {}
         Some("authorized_user") => return Err(wrong("is a user's credential")),
@@ -45,6 +46,11 @@ pub(super) fn read_key(names: &Names, text: &str) -> Result<ServiceAccountKey, E
     }
     if json.get("installed").is_some() || json.get("web").is_some() {
         return Err(wrong("is an OAuth client's secret"));
+    }
+    if let Some(key) = json["private_key"].as_str() {
+        let whole = key_text::pem(key);
+        json["private_key"] =
+            whole.ok_or_else(|| wrong("holds a private_key that was damaged on its way here"))?.into();
     }
     let key: ServiceAccountKey =
         serde_json::from_value(json).map_err(|_| wrong("lacks private_key, client_email or token_uri"))?;
@@ -182,10 +188,11 @@ fn refusal(names: &Names, error: &yup_oauth2::Error) -> Error {
         };
         return Error::unavailable(names.say(what));
     };
-    let said = refused.error_description.as_deref().unwrap_or_else(|| refused.error.as_str());
-    let said = super::errors::Said::plain(said).quote();
-    let account = &names.account;
+    let words = Said::coded(refused.error_description.as_deref().unwrap_or_default(), refused.error.as_str());
+    let (said, account) = (words.quote(), &names.account);
     match &refused.error {
+        // No new key would help against what an organisation has decided.
+        _ if words.is_decided_above() => closed(names, &format!("the sign-in as {account} is refused"), &words),
         AuthErrorCode::InvalidGrant if said.contains("short-lived token") || said.contains("iat and exp") => {
             Error::attention(
                 Cause::Machine,
@@ -222,9 +229,10 @@ mod tests {
             ("-----BEGIN hunter2", "is not JSON"),
             (r#"{"type":"authorized_user","client_secret":"hunter2"}"#, "user's credential"),
             (r#"{"installed":{"client_secret":"hunter2"}}"#, "OAuth client"),
-            (r#"{"type":"service_account","private_key":"hunter2"}"#, "lacks"),
+            (r#"{"type":"service_account","private_key":"hunter2"}"#, "damaged"),
+            (r#"{"type":"service_account","client_email":"a@b"}"#, "lacks"),
             (
-                r#"{"type":"service_account","private_key":"hunter2","client_email":"a@b","token_uri":"http://token.example/"}"#,
+                r#"{"type":"service_account","private_key":"-----BEGIN PRIVATE KEY-----hunter2-----END PRIVATE KEY-----","client_email":"a@b","token_uri":"http://token.example/"}"#,
                 "not https",
             ),
         ] {

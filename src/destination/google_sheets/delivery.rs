@@ -13,7 +13,7 @@ use super::{GoogleSheets, MOST_ITEMS, Measuring, Prepared, is_by_position};
 use crate::destination::readback::{id_text, is_id};
 use crate::destination::{Batch, Item, Outcome, Settled, Verdict, What};
 use crate::model::Field;
-use crate::remote::{Error, Kind};
+use crate::remote::Error;
 
 /// How old found positions of rows may be when they are written to. Whatever is moved in between is noticed after it, so
 /// this only has to keep that rare.
@@ -246,7 +246,7 @@ impl GoogleSheets {
             }
             // That size or ids may be asked for along with a write is published and was never seen. No row is to blame for it,
             // and a refusal that names one of the requests does not mean it.
-            let refused = failure.error.kind == Kind::Rejected
+            let refused = failure.error.is_refusal()
                 || (asked_for_ids && message.to_ascii_lowercase().contains("unable to parse range"));
             if without {
                 (*self.asking(asked_for_ids), without) = (Measuring::Blameless, false);
@@ -259,18 +259,30 @@ impl GoogleSheets {
                 (body, without) = (plain.into(), true);
                 continue;
             }
-            // Rows never wait for the balances: whatever is wrong with those is told when they are written alone.
-            if let Some(span) = beside.take() {
+            // Rows never wait for the balances: whatever is wrong with those is told when they are written alone. The
+            // first requests are the guard and the first of the rows.
+            let of_rows = ["requests[0]", "requests[1]"].iter().any(|first| message.contains(first));
+            if let Some(span) = beside.take().filter(|_| !of_rows && self.refused.is_none()) {
                 self.leave_balances_out(batch);
                 body = [&body[..span.start], &body[span.end..]].concat().into();
                 continue;
             }
+            // Nothing was applied, and the place is in the way: neither less of a batch nor the ledger would show more.
+            if failure.error.cause().is_some() {
+                return Err(failure.error);
+            }
             // The owner may have tidied up the named ranges whose removal was asked for.
-            if let Some(shorter) = without_removals(&body) {
+            if !of_rows && let Some(shorter) = without_removals(&body) {
                 body = shorter.into();
                 continue;
             }
+            // The same words about the same number: the ledger has said that they do not mean the guard.
+            let refused = (batch.number, message.clone());
+            if self.refused.as_ref() == Some(&refused) {
+                return Err(failure.error);
+            }
             let ledger = self.read_ledger().await?;
+            self.refused = Some(refused);
             return match ledger.settle(batch.number, batch.hash) {
                 Settled::NotApplied => Err(failure.error),
                 Settled::Applied => Ok(Sent::Before),

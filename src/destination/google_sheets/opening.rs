@@ -16,7 +16,7 @@ use super::setup::{BOOK_FIELDS, Book, Plan, Wanted, fullness, is_nearly_full, pl
 use super::transport::{Failure, Transport};
 use crate::destination::Settled;
 use crate::model::Language;
-use crate::remote::{Cause, Error, Kind};
+use crate::remote::{Cause, Error};
 
 /// How often set-up reads again after its batch was refused.
 const TRIES: u32 = 3;
@@ -95,7 +95,7 @@ impl GoogleSheets {
                 match self.transport().await?.update(requests).await {
                     Ok(()) => {}
                     // Another hand, or an earlier try of ours that arrived late, may have done it: look again.
-                    Err(Failure { error, refused: Some(_) }) => {
+                    Err(Failure { error, refused: Some(_) }) if error.cause().is_none() || lacking => {
                         refusal = Some(error);
                         continue;
                     }
@@ -109,7 +109,7 @@ impl GoogleSheets {
             return Ok(self.opened(plan.layout));
         }
         let error = refusal.unwrap_or_else(|| Error::unavailable(self.names.say("the tab cannot be set up")));
-        if error.kind != Kind::Rejected {
+        if !error.is_refusal() {
             return Err(error);
         }
         // No row is to blame for it.

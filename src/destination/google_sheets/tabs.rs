@@ -148,7 +148,8 @@ impl GoogleSheets {
                 Ok(()) => {}
                 Err(Failure { error, refused: Some(_) }) => {
                     refused += 1;
-                    if refused == TRIES {
+                    // A place that is full or closed stays so, however often it is asked.
+                    if refused == TRIES || error.cause().is_some() {
                         return Err(self.in_the_way(error));
                     }
                     // Made, moved or shortened by another hand since it was read: look again.
@@ -169,7 +170,7 @@ impl GoogleSheets {
     fn in_the_way(&self, error: Error) -> Error {
         let title = self.config.balances_tab.as_deref().unwrap_or_default();
         match error.kind {
-            Kind::Rejected | Kind::Unavailable => Error::attention(
+            Kind::Rejected | Kind::Unexplained | Kind::Unavailable => Error::attention(
                 Cause::Layout,
                 format!("{}; the rows are written, the tab `{title}` is not", error.message),
             ),
@@ -251,6 +252,7 @@ impl GoogleSheets {
             // The tables and charts are worth having without pivot and slicer.
             match self.make_dashboard(&wanted, refused < 2).await {
                 Ok(()) => break,
+                Err(Failure { error, refused: Some(_) }) if error.cause().is_some() => return Err(error),
                 Err(Failure { error, refused: Some(_) }) => {
                     // It may be that an earlier try arrived after all.
                     let found = self.find().await?;

@@ -357,9 +357,9 @@ async fn no_row_is_refused_because_the_size_is_asked_for() {
     }
     let mut sheets = bench.sheets();
     for _ in 0..2 {
-        assert_eq!(bench.drive(&mut sheets, &new(5..=5)).await.unwrap_err().kind, Kind::Rejected);
+        assert_eq!(bench.drive(&mut sheets, &new(5..=5)).await.unwrap_err().kind, Kind::Unexplained);
     }
-    assert_eq!(bench.drive(&mut sheets, &new(5..=5)).await.unwrap_err().kind, Kind::Rejected);
+    assert_eq!(bench.drive(&mut sheets, &new(5..=5)).await.unwrap_err().kind, Kind::Unexplained);
     assert!(!bench.google.server.faults_left());
 }
 
@@ -369,7 +369,7 @@ async fn another_400_is_a_refusal_and_applies_nothing() {
     bench.cycle(&new(1..=1)).await.unwrap();
     let refusal = r#"{"error":{"code":400,"message":"Invalid value at 'requests[1]'","status":"INVALID_ARGUMENT"}}"#;
     bench.google.server.fail_next(WRITE, Fault::Status(400, refusal.into()));
-    assert_eq!(bench.cycle(&new(2..=2)).await.unwrap_err().kind, Kind::Rejected);
+    assert_eq!(bench.cycle(&new(2..=2)).await.unwrap_err().kind, Kind::Unexplained);
     bench.cycle(&new(2..=2)).await.unwrap();
     assert_eq!(bench.ids(), ids_of(1..=2));
 }

@@ -5,9 +5,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use google_sheets4::common::{self, Delegate, MethodInfo, Retry};
 use google_sheets4::{Sheets, api};
@@ -22,10 +21,16 @@ use super::auth::{self, Connector, SCOPE, Tokens};
 use super::batch::asks_for_ids;
 use super::errors::{Asked, Names, Said, refused};
 use super::landing::{Landed, read_ids};
-use super::pace::Pace;
 use super::user::User;
 use crate::config;
+use crate::remote::pace::Pace;
 use crate::remote::{Cause, Context, Counter, Error, root_cause};
+
+/// Most requests of a kind in any window. Google allows 60 reads and 60 writes; some room stays for a second machine or a
+/// retry.
+const MOST: usize = 55;
+/// Length of the window.
+const WINDOW: Duration = Duration::from_secs(60);
 
 /// How long requests may take.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +71,8 @@ pub(super) struct Transport {
     /// Names for messages.
     pub names: Names,
     context: Context,
-    pace: Mutex<Pace>,
+    reads: Pace,
+    writes: Pace,
     limits: Limits,
     base: String,
     /// Cells of the spreadsheet, as an answer to a write said last; 0: none did.
@@ -106,8 +112,12 @@ impl Transport {
         let mut hub = Sheets::new(client, tokens.clone());
         hub.base_url(base.clone());
         hub.user_agent(user_agent());
-        let (pace, cells) = (Mutex::default(), AtomicU64::new(0));
-        Ok(Transport { hub, tokens, names, context, pace, limits, base, cells })
+        // The quota is a user's, over all spreadsheets of his.
+        let who = config.login.as_ref().map_or_else(|| names.account.clone(), |session| session.display().to_string());
+        let window = WINDOW.min(context.backoff.first * 120);
+        let pace = |what: &str| context.backoff.paces.pace(format!("google {base} {who} {what}"), MOST, window);
+        let (reads, writes, cells) = (pace("reads"), pace("writes"), AtomicU64::new(0));
+        Ok(Transport { hub, tokens, names, context, reads, writes, limits, base, cells })
     }
 
     /// Developer metadata with any of these keys.
@@ -120,7 +130,7 @@ impl Transport {
             ..Default::default()
         });
         let request = api::SearchDeveloperMetadataRequest { data_filters: Some(filters.collect()) };
-        self.pause().await?;
+        self.pause(Asked::Read).await?;
         let mut watcher = self.watcher();
         let call = self.hub.spreadsheets().developer_metadata_search(request, &self.names.spreadsheet);
         let call = call.add_scope(SCOPE).delegate(&mut watcher);
@@ -131,7 +141,7 @@ impl Transport {
 
     /// The spreadsheet itself, as much of it as `fields` names.
     pub async fn spreadsheet(&self, fields: &str) -> Result<api::Spreadsheet, Error> {
-        self.pause().await?;
+        self.pause(Asked::Read).await?;
         let mut watcher = self.watcher();
         let call = self.hub.spreadsheets().get(&self.names.spreadsheet).param("fields", fields);
         let call = call.add_scope(SCOPE).delegate(&mut watcher);
@@ -142,7 +152,7 @@ impl Transport {
     /// The values of a range in A1 notation. The range travels in the query, where every character is escaped; in a path
     /// it would not be.
     pub async fn values(&self, range: &str) -> Result<Vec<Vec<serde_json::Value>>, Error> {
-        self.pause().await?;
+        self.pause(Asked::Read).await?;
         let mut watcher = self.watcher();
         let call = self.hub.spreadsheets().values_batch_get(&self.names.spreadsheet).add_ranges(range);
         let call = call.value_render_option("UNFORMATTED_VALUE").add_scope(SCOPE).delegate(&mut watcher);
@@ -173,7 +183,7 @@ impl Transport {
             value_render_option: Some(render.to_owned()),
             ..Default::default()
         };
-        self.pause().await?;
+        self.pause(Asked::Read).await?;
         let mut watcher = self.watcher();
         let call = self.hub.spreadsheets().values_batch_get_by_data_filter(request, &self.names.spreadsheet);
         let call = call.add_scope(SCOPE).delegate(&mut watcher);
@@ -206,7 +216,7 @@ impl Transport {
     /// Sends a few requests as one all-or-nothing batch.
     pub async fn update(&self, requests: Vec<api::Request>) -> Result<(), Failure> {
         let request = api::BatchUpdateSpreadsheetRequest { requests: Some(requests), ..Default::default() };
-        self.pause().await?;
+        self.pause(Asked::Write).await?;
         let mut watcher = self.watcher();
         let call = self.hub.spreadsheets().batch_update(request, &self.names.spreadsheet);
         let call = call.add_scope(SCOPE).delegate(&mut watcher);
@@ -301,7 +311,7 @@ impl Transport {
 
     /// Posts a body that is written already and gives the answer's bytes.
     async fn post(&self, asked: Asked, method: &str, body: Bytes) -> Result<Bytes, Failure> {
-        self.pause().await?;
+        self.pause(asked).await?;
         let token = self.tokens.token().await?;
         let length = body.len();
         let full = http_body_util::Full::new(body).map_err(|never| match never {});
@@ -332,19 +342,9 @@ impl Transport {
     }
 
     /// Waits until another request may leave.
-    async fn pause(&self) -> Result<(), Error> {
-        loop {
-            if self.context.shutdown.requested() {
-                return Err(Error::stopped());
-            }
-            // A poisoned lock still holds good times.
-            let booked = self.pace.lock().unwrap_or_else(std::sync::PoisonError::into_inner).book(Instant::now());
-            let Err(wait) = booked else { return Ok(()) };
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = self.context.shutdown.wait() => {}
-            }
-        }
+    async fn pause(&self, asked: Asked) -> Result<(), Error> {
+        let pace = if asked == Asked::Write { &self.writes } else { &self.reads };
+        pace.wait(&self.context.shutdown).await
     }
 
     /// Bounds an exchange in time and by the shutdown.

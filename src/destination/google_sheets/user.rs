@@ -18,7 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
 use super::auth::{SCOPE, is_loopback};
-use super::errors::Names;
+use super::errors::{Names, Said, closed};
+use super::key_text;
 use crate::remote::{Cause, Client, Counter, Error, Response, write_private};
 
 /// How long a request to Google's sign-in may take.
@@ -54,8 +55,8 @@ impl OAuthClient {
     /// Reads the client's JSON. What is wrong with it is told without showing any of it.
     pub fn read(text: &str) -> Result<OAuthClient, String> {
         let remedy = "download the JSON of an OAuth client of type desktop app in the Google Cloud console";
-        let read: Downloaded = serde_json::from_str(text)
-            .map_err(|_| format!("`oauth`: client is not the JSON of an OAuth client: {remedy}"))?;
+        let read: Option<Downloaded> = key_text::json(text).and_then(|json| serde_json::from_value(json).ok());
+        let read = read.ok_or_else(|| format!("`oauth`: client is not the JSON of an OAuth client: {remedy}"))?;
         let read = read.installed;
         let address = |given: Option<String>, usual: &str| {
             let url = Url::parse(given.as_deref().unwrap_or(usual)).ok();
@@ -160,14 +161,18 @@ impl User {
     }
 }
 
-/// The code of an OAuth error; empty where there is none.
-fn code(answer: &Response) -> String {
+/// An OAuth error: its words and its code; both are empty where there is none.
+fn said(answer: &Response) -> (Said, String) {
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    body["error"].as_str().unwrap_or_default().to_owned()
+    let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
+    (Said::coded(&text("error_description"), &text("error")), text("error"))
 }
 
 fn refusal(names: &Names, answer: &Response, again: &str) -> Error {
-    match (code(answer).as_str(), answer.status) {
+    let (words, code) = said(answer);
+    match (code.as_str(), answer.status) {
+        // Signing in once more would not help against what an organisation has decided.
+        (_, ..500) if words.is_decided_above() => closed(names, "the sign-in is refused", &words),
         ("invalid_grant", _) => {
             let why = "Google has ended the sign-in (withdrawn, unused for long, or the project is still in testing)";
             Error::attention(Cause::Token, names.say(format!("{why}: {again}")))
@@ -179,7 +184,12 @@ fn refusal(names: &Names, answer: &Response, again: &str) -> Error {
         (_, 429) => Error::throttled(answer.retry_after(), names.say("too many sign-ins")),
         (_, 500..) => Error::unavailable(names.say(format!("the sign-in is answered with status {}", answer.status))),
         (_, status) => {
-            Error::attention(Cause::Token, names.say(format!("the sign-in is refused (status {status}): {again}")))
+            let quote = words.quote();
+            let quote = if quote.is_empty() { quote } else { format!(", {quote}") };
+            Error::attention(
+                Cause::Token,
+                names.say(format!("the sign-in is refused (status {status}{quote}): {again}")),
+            )
         }
     }
 }
@@ -243,7 +253,7 @@ impl Login {
             return Err(format!(
                 "Google does not take the browser's answer (status {}, {})",
                 answer.status,
-                self::code(&answer)
+                said(&answer).0.quote()
             ));
         }
         let granted: Granted = serde_json::from_slice(&answer.body).map_err(|_| "Google's answer cannot be read")?;

@@ -68,8 +68,12 @@ fn filled(value: Value) -> Taken {
     Taken { value: Some(value), choices: Vec::new() }
 }
 
+/// Characters of a text. What is said of more is not known.
+const LONGEST: usize = 100_000;
+
 fn text(value: &Value, typecast: bool) -> Option<Value> {
     match value {
+        Value::String(text) if text.chars().count() > LONGEST => None,
         Value::String(_) => Some(value.clone()),
         Value::Number(_) | Value::Bool(_) if typecast => Some(json!(text_of(value))),
         Value::Array(_) if typecast => Some(json!(text_of(value))),
@@ -192,7 +196,7 @@ fn select(field: &Field, values: &[Value], typecast: bool) -> Result<(Vec<String
             continue;
         }
         if !field.choices().contains(&name.as_str()) {
-            if !typecast {
+            if !typecast || field.fixed {
                 return Err(Refusal::choice(&name));
             }
             fresh.push(name.clone());

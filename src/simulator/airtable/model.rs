@@ -59,6 +59,8 @@ pub struct Field {
     pub description: Option<String>,
     /// What a computed field shows where a row has no cell of its own, for the kinds this simulator does not compute.
     pub constant: Option<Value>,
+    /// Of a select: nobody but its owner may make choices.
+    pub fixed: bool,
 }
 
 /// A row.
@@ -190,6 +192,11 @@ impl Base {
                 let _ = table.typed(at, &id, &Value::String(formula::text_of(&value)));
             }
         }
+    }
+
+    /// The owner lets nobody else make choices of a select.
+    pub fn fix_choices(&mut self, table: &str, field: &str) {
+        self.owned(table).owned_field(field).fixed = true;
     }
 
     /// The owner writes a row by hand; values are converted as the page does.
@@ -363,7 +370,7 @@ impl Field {
             _ => None,
         };
         let (name, kind) = (name.to_owned(), kind.to_owned());
-        Field { id: ids.make("fld"), name, kind, options, description: None, constant: None }
+        Field { id: ids.make("fld"), name, kind, options, description: None, constant: None, fixed: false }
     }
 }
 

@@ -325,7 +325,7 @@ fn made(ids: &mut Ids, wanted: &Value) -> Result<Field, Refusal> {
         Some(_) => return Err(Refusal::invalid_request()),
     };
     let options = options(ids, &kind, given).map_err(|why| options_refused(&name, &why))?;
-    Ok(Field { id: ids.make("fld"), name, kind, options, description, constant: None })
+    Ok(Field { id: ids.make("fld"), name, kind, options, description, constant: None, fixed: false })
 }
 
 /// Checks the options of a type and completes them as the service does; an error says what is wrong.

@@ -2,35 +2,88 @@
 
 use super::{Delivery, Stop};
 use crate::destination::{self, Batch, Destination, Item, Settled, Verdict, What};
-use crate::remote::{Error, Kind};
+use crate::remote::{Cause, Error, Kind};
 use crate::store::{self, Doubt, Intent};
+
+/// How many rows in a row are refused alone before the place is taken to be the reason, where it has taken none.
+const SUSPECTS: usize = 3;
+
+/// The same where it has taken rows beside refused ones.
+const SUSPECTS_AMONG_GOOD: usize = 10;
 
 impl Delivery<'_> {
     /// Cuts a batch, sends it and stays with it until its outcome is known. Returns how many items it covered; 0: another
     /// batch took the number.
+    ///
+    /// Where a batch is refused whole and the words do not say for whose sake, the rows at the front are tried alone. They
+    /// are refused for good only once another row is accepted; where none is, the place is in the way, and all of them
+    /// wait for it.
     pub(super) async fn send(&mut self, destination: &mut dyn Destination, items: &[Item]) -> Result<usize, Stop> {
-        let mut offered = items;
+        let (mut offered, mut refused) = (items, Vec::new());
         loop {
             let number = self.state.last_batch + 1;
             let batch = self.prepare(destination, number, offered).await?;
             let covered = &offered[..batch.taken];
-            match self.send_batch(destination, &batch, covered).await {
+            let error = match self.send_batch(destination, &batch, covered).await {
                 Ok(Some(verdicts)) => {
+                    self.contrast = self.contrast.map(|_| true);
+                    let front = refused.len();
+                    self.note(&items[..front], refused);
                     self.note(covered, verdicts);
-                    return Ok(covered.len());
+                    return Ok(front + covered.len());
                 }
                 Ok(None) => return Ok(0),
-                // Refused whole for one of its rows: halve until that row is alone.
-                Err(Stop::Service(Error { kind: Kind::Rejected, .. })) if covered.len() > 1 => {
-                    offered = &covered[..covered.len() / 2];
-                }
-                Err(Stop::Service(Error { kind: Kind::Rejected, message })) => {
-                    self.note(covered, vec![Verdict::Rejected(message)]);
-                    return Ok(1);
-                }
+                Err(Stop::Service(error)) if error.is_refusal() => error,
                 Err(stop) => return Err(stop),
+            };
+            self.contrast.get_or_insert(false);
+            if covered.len() > 1 {
+                offered = &covered[..self.smaller(&error, covered.len(), refused.len())?];
+                continue;
             }
+            refused.push(Verdict::Rejected(error.message.clone()));
+            let (front, suspects) = (refused.len(), self.suspects());
+            if error.kind == Kind::Rejected && front == 1 {
+                self.note(covered, refused);
+                return Ok(1);
+            }
+            if front > suspects || front == items.len() {
+                return self.give_up(items, refused, error);
+            }
+            // In the end all others at once.
+            offered = if front < suspects { &items[front..=front] } else { &items[front..] };
         }
+    }
+
+    /// How many rows to try after so many were refused together: half of them, where it is known that the place takes
+    /// rows, or the words speak of the rows; else one.
+    fn smaller(&self, error: &Error, together: usize, alone: usize) -> Result<usize, Error> {
+        if error.kind == Kind::Rejected || alone == 0 && self.contrast == Some(true) {
+            return Ok(together / 2);
+        }
+        let shut = shut(error, alone.max(SUSPECTS));
+        // The last cycle has tried rows alone and found them all refused: once more would show nothing new.
+        let before = self.state.attention.as_ref().map(|attention| &attention.message);
+        if alone > 0 || before == Some(&shut.message) { Err(shut) } else { Ok(1) }
+    }
+
+    /// How many rows refused alone, one after the other, make the place and not the rows the reason.
+    fn suspects(&self) -> usize {
+        if self.contrast == Some(true) { SUSPECTS_AMONG_GOOD } else { SUSPECTS }
+    }
+
+    /// Not one of these rows was taken. A few left over where others were taken are to blame themselves, and rows that
+    /// were set aside before stay so; others wait for the place.
+    fn give_up(&mut self, items: &[Item], mut refused: Vec<Verdict>, error: Error) -> Result<usize, Stop> {
+        let set_aside = |item: &Item| self.state.rejected.contains_key(&item.transaction.row.id);
+        let left_over =
+            self.contrast == Some(true) && refused.len() == items.len() && items.len() < SUSPECTS_AMONG_GOOD;
+        if !left_over && !items.iter().all(set_aside) {
+            return Err(shut(&error, refused.len().min(SUSPECTS)).into());
+        }
+        refused.resize(items.len(), Verdict::Rejected(error.message));
+        self.note(items, refused);
+        Ok(items.len())
     }
 
     async fn prepare(&self, destination: &mut dyn Destination, number: u64, items: &[Item]) -> Result<Batch, Error> {
@@ -77,7 +130,8 @@ impl Delivery<'_> {
                 Err(error) => error,
             };
             unclear |= error.is_transient();
-            if error.kind == Kind::Rejected && !unclear {
+            // Whatever is refused was not applied, be it for the row's sake or the place's.
+            if (error.is_refusal() || error.cause().is_some()) && !unclear {
                 self.state.intents.retain(|old| old.hash != batch.hash);
             }
             self.pause(tried, error).await?;
@@ -224,6 +278,16 @@ impl Delivery<'_> {
             }
         }
     }
+}
+
+/// A place that refuses every row alike.
+fn shut(error: &Error, rows: usize) -> Error {
+    let tried = if rows == 1 { "the one row there is".to_owned() } else { format!("each of {rows} rows tried alone") };
+    let what = format!(
+        "{}; it refuses {tried}, so the place seems to be in the way: see whether it is full, protected or read-only; rows wait until then",
+        error.message
+    );
+    Error::attention(Cause::Closed, what)
 }
 
 /// What an item has become, where only the ledger says that its batch was applied.

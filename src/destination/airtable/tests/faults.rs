@@ -82,16 +82,70 @@ async fn one_bad_row_is_set_aside_and_the_nine_others_land() {
     assert!(!world.service.server.faults_left());
 }
 
+/// Whether the rows or the place are to blame, other rows decide, and those the engine has.
 #[tokio::test]
-async fn a_refusal_of_every_row_for_an_unknown_reason_waits_for_the_owner() {
+async fn a_refusal_for_an_unknown_reason_is_handed_on_as_it_is() {
     let mut world = World::filled(1).await;
     let strange = r#"{"error":{"type":"SOMETHING_NEW","message":"Not today"}}"#;
     world.service.server.fail("PATCH", 0, u32::MAX, Fault::Status(422, strange.into()));
-    let message = attention(world.deliver(&[new(1), new(2), new(3)]).await, Cause::Layout);
-    has(&message, &["table `Transactions`", "Not today"]);
-    // Alone it cannot be told from a bad row.
-    let alone = world.deliver(&[new(1)]).await.unwrap();
-    assert_eq!(alone, [Verdict::Rejected("Not today".into())]);
+    let error = world.deliver(&[new(1), new(2), new(3)]).await.unwrap_err();
+    assert_eq!((&error.kind, world.count("PATCH")), (&Kind::Unexplained, 1));
+    has(&error.message, &["table `Transactions`", "Not today"]);
+}
+
+fn with_category(n: usize, category: &str) -> Item {
+    let mut item = new(n);
+    item.transaction.enrichment.category = category.into();
+    item
+}
+
+#[tokio::test]
+async fn a_choice_that_may_not_be_made_is_told_with_field_and_remedy() {
+    for (field, message) in [("Category", "choice `Rent \"flat\"`"), ("Category", "choice `Food`")] {
+        let mut world = World::filled(1).await;
+        world.service.edit(&world.base, |base| {
+            base.change_field(TABLE, field, "singleSelect");
+            base.fix_choices(TABLE, field);
+        });
+        let category = message.trim_start_matches("choice `").trim_end_matches('`');
+        let verdicts = world.deliver(&[new(1), with_category(2, category), new(3)]).await.unwrap();
+        assert_eq!((&verdicts[0], &verdicts[2]), (&Verdict::Appended, &Verdict::Appended));
+        let Verdict::Rejected(reason) = &verdicts[1] else { panic!("{verdicts:?}") };
+        has(reason, &["field `Category`", message, "add it to the field", "role creator", "single line text"]);
+    }
+}
+
+#[tokio::test]
+async fn a_field_without_any_choice_a_row_needs_waits_for_the_owner() {
+    let mut world = World::filled(1).await;
+    world.service.edit(&world.base, |base| {
+        base.change_field(TABLE, "Category", "singleSelect");
+        base.fix_choices(TABLE, "Category");
+    });
+    let items: Vec<Item> = (1..9).map(|n| with_category(n, "Food")).collect();
+    let message = attention(world.deliver(&items).await, Cause::Layout);
+    has(&message, &["table `Transactions`", "field `Category`", "choice `Food`", "add it to the field"]);
+    world.assert_ids(1);
+    assert!(world.count("PATCH") <= 8, "{}", world.count("PATCH"));
+}
+
+#[tokio::test]
+async fn a_text_that_no_field_holds_is_refused_by_name_and_never_sent() {
+    for (text, refused) in [("х".repeat(100_001), true), ("😀".repeat(50_001), true), ("х".repeat(100_000), false)]
+    {
+        let mut world = World::filled(1).await;
+        let mut long = new(2);
+        long.transaction.row.description = text;
+        let verdicts = world.deliver(&[new(1), long, new(3)]).await.unwrap();
+        let expected = Verdict::Rejected("`description` is longer than the 100000 characters a field holds".into());
+        assert_eq!(verdicts[1] == expected, refused, "{:?}", verdicts[1]);
+        assert_eq!((world.count("PATCH"), &verdicts[0], &verdicts[2]), (1, &Verdict::Appended, &Verdict::Appended));
+        let mut corrected = new(1);
+        corrected.what = What::Changed;
+        corrected.previous = Some(Box::new(corrected.transaction.clone()));
+        corrected.transaction.row.description = "х".repeat(200_000);
+        assert_eq!(world.deliver(&[corrected]).await.unwrap(), [expected]);
+    }
 }
 
 #[tokio::test]
@@ -145,7 +199,7 @@ async fn the_pace_of_every_day_is_four_requests_a_second() {
     let world = World::new().await;
     let context = Context::new(Shutdown::never(), Backoff::default());
     let connector = Airtable::new("household", &world.config(), context, &[]).unwrap();
-    assert_eq!(connector.api.pace.spacing(), Duration::from_millis(250));
+    assert_eq!(connector.api.limits.base.window(), Duration::from_millis(250));
 }
 
 fn november() -> DateTime<Utc> {
