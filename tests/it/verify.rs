@@ -652,7 +652,7 @@ async fn a_refused_row_is_missing_and_is_tried_again() {
     let refusals = [
         (
             ":batchUpdate",
-            r#"{"error": {"code": 400, "message": "Invalid requests[1].appendCells: no", "status": "INVALID_ARGUMENT"}}"#,
+            r#"{"error": {"code": 400, "message": "Your input contains more than the maximum of 50000 characters in a single cell.", "status": "INVALID_ARGUMENT"}}"#,
             400,
         ),
         (

@@ -337,7 +337,8 @@ fn bank_cells(layout: &Layout, cells: &Cells) -> Cells {
 fn refused_choice(said: &str) -> Option<&str> {
     let (_, rest) = said.split_once('"')?;
     let (choice, _) = rest.rsplit_once('"')?;
-    Some(choice.trim_matches('"')).filter(|choice| !choice.is_empty())
+    let bare = choice.strip_prefix('"').and_then(|choice| choice.strip_suffix('"')).unwrap_or(choice);
+    Some(bare).filter(|choice| !choice.is_empty())
 }
 
 /// Whether a cell asks for this choice.

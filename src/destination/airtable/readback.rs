@@ -96,10 +96,10 @@ impl Airtable {
         };
         let binding = self.bind_columns(table, known.as_ref()).map(|binding| binding.columns);
         // A field that was deleted and is back, or is of another type by now: the next write is planned by what is there.
-        let now = |bound: &Bound| binding.iter().flatten().flatten().find(|now| now.id == bound.id && !now.gone);
-        let differs = |bound: &Bound| match now(bound) {
-            Some(now) => bound.gone || now.kind != bound.kind,
-            None => !bound.gone,
+        let differs = |bound: &Bound| {
+            let mut there = binding.iter().flatten().flatten().filter(|now| now.key == bound.key && !now.gone);
+            let same = |now: &Bound| now.id == bound.id && now.kind == bound.kind;
+            if bound.gone { there.next().is_some() } else { !there.any(same) }
         };
         if known.as_ref().is_some_and(|known| known.columns.iter().any(differs))
             && let Some(layout) = &mut self.layout

@@ -97,7 +97,7 @@ impl Said {
     /// Something has an end, and it is reached.
     fn is_of_a_limit(&self) -> bool {
         self.mentions_any(&["limit", "maximum", "exceed", "too many", "too large", "too big", "not enough", "no more"])
-            || self.mentions_any(&["capacity", "quota", "run out", "insufficient", "cannot hold", "can't hold"])
+            || self.mentions_any(&["capacity", "quota", "run out", "cannot hold", "can't hold"])
             || self.has_any(&["full", "max", "most"])
     }
 
@@ -116,7 +116,7 @@ impl Said {
     /// The owner's storage is used up.
     fn is_of_storage(&self) -> bool {
         self.reasons.iter().any(|reason| reason.to_lowercase().contains("storage"))
-            || self.mentions("storage") && self.is_of_a_limit()
+            || self.mentions("storage") && (self.is_of_a_limit() || self.mentions("insufficient"))
     }
 
     /// Nobody has published every wording, and the figures change: whatever speaks of the end of what a spreadsheet
@@ -137,7 +137,13 @@ impl Said {
             "sheet",
         ];
         let moved = self.mentions("grid limits") && !self.has_any(&["workbook", "spreadsheet"]);
-        self.has_any(&PLACE) && self.is_of_a_limit() && !moved && !self.is_of_a_cell() && !self.is_of_a_request()
+        let right = self.mentions("permission");
+        self.has_any(&PLACE)
+            && self.is_of_a_limit()
+            && !right
+            && !moved
+            && !self.is_of_a_cell()
+            && !self.is_of_a_request()
     }
 
     /// The words of a right that is simply missing, and nothing else that would explain it.

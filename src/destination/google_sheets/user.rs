@@ -253,7 +253,7 @@ impl Login {
             return Err(format!(
                 "Google does not take the browser's answer (status {}, {})",
                 answer.status,
-                said(&answer).0.quote()
+                said(&answer).1
             ));
         }
         let granted: Granted = serde_json::from_slice(&answer.body).map_err(|_| "Google's answer cannot be read")?;
