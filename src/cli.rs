@@ -347,12 +347,15 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 
 /// Has a command carried out by the owner of the store: the daemon, or this process if there is none.
 fn ask_owner(config: Config, command: Command, file: Option<&Path>) -> io::Result<u8> {
-    let mut output = match file {
-        Some(file) => terminal::Terminal::file(file)?,
+    let file = file.map(terminal::SharedFile::create).transpose()?;
+    let mut output = match &file {
+        Some(file) => terminal::Terminal::file(file),
+        None if command.is_text() => terminal::Terminal::lines(),
         None => terminal::Terminal::stdout(),
     };
     let status = in_turn(&config, &command, &mut output)?;
     output.finish()?;
+    file.map_or(Ok(()), |file| file.end(status == 0))?;
     Ok(status)
 }
 

@@ -131,6 +131,22 @@ pub enum Command {
     Backup,
 }
 
+impl Command {
+    /// Whether the answer is lines for people; else it is data for programs, to the letter.
+    pub fn is_text(&self) -> bool {
+        match self {
+            Command::Sync { json, .. }
+            | Command::Status { json, .. }
+            | Command::Accounts { json }
+            | Command::Transactions { json, .. }
+            | Command::RulesTest { json, .. }
+            | Command::Verify { json, .. } => !json,
+            Command::Export { .. } | Command::Extract { .. } | Command::Backup | Command::Trace { .. } => false,
+            _ => true,
+        }
+    }
+}
+
 /// A text that is handed on and never shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

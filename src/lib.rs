@@ -25,13 +25,17 @@
 //!
 //! # Layers, downward only
 //! `main > cli > {demo, daemon} > {config, control, extract, image, listing, notify, web, workbook, sync} > {store, rules,
-//! reconcile, transfers, figures, schedule, source, destination} > remote > model`; beside them `{demo, tests} > simulator`.
-//! A test holds the tree to this.
+//! reconcile, transfers, figures, schedule, source, destination} > remote > {files, model, printable}`; beside
+//! them `{demo, tests} > simulator`. A test holds the tree to this.
 //!
 //! # Where to look
 //! In reading order:
 
 pub mod model;
+
+pub mod files;
+
+pub mod printable;
 
 pub mod remote;
 

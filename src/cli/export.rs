@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::extract::{Builder, Receiver};
 use super::terminal::complain;
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::control::{Command, Format, Output, Selection};
 use crate::daemon::Owner;
 use crate::extract::Line;
+use crate::files::OutputFile;
 use crate::image::Image;
 use crate::listing::{Json, plain};
 use crate::model::{Field, Value};
@@ -64,11 +65,12 @@ pub(super) fn make(config: &Config, selection: Selection, format: Format, output
         complain(&"such a file is nothing for a terminal; name one with --output FILE");
         return Ok(USAGE);
     }
-    let building = Building::beside(output)?;
+    let mut file = OutputFile::create(output.unwrap_or(Path::new("/dev/stdout")))?;
+    let staged = file.staged()?.to_owned();
     let command = Command::Extract { selection };
     let status = match format {
         Format::Sqlite => {
-            let mut receiver = Receiver::new(Image::file(&building.path)?);
+            let mut receiver = Receiver::new(Image::file(&staged)?);
             let status = in_turn(config, &command, &mut receiver)?;
             receiver.finish()?.close()?;
             status
@@ -78,60 +80,15 @@ pub(super) fn make(config: &Config, selection: Selection, format: Format, output
             let status = in_turn(config, &command, &mut receiver)?;
             let book = receiver.finish()?;
             let note = book.note().filter(|_| status == 0);
-            book.save(File::options().write(true).open(&building.path)?)?;
+            book.save(File::options().write(true).open(&staged)?)?;
             note.iter().for_each(|note| complain(note));
             status
         }
     };
     if status == 0 {
-        building.finish(output)?;
+        file.finish()?;
     }
     Ok(status)
-}
-
-/// A file on its way, which only its owner can read; gone again if it is not finished.
-struct Building {
-    path: PathBuf,
-}
-
-impl Building {
-    fn beside(output: Option<&Path>) -> io::Result<Building> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let regular = output.filter(|path| !path.exists() || path.is_file());
-        let folder = match regular.map(Path::parent) {
-            Some(Some(folder)) if folder != Path::new("") => folder.to_owned(),
-            Some(_) => PathBuf::from("."),
-            None => std::env::temp_dir(),
-        };
-        let path = folder.join(format!(".bankfeed-{:016x}.part", fastrand::u64(..)));
-        let created = File::options().write(true).create_new(true).mode(0o600).open(&path);
-        let shown = output.unwrap_or(&path).display();
-        created.map_err(|error| io::Error::new(error.kind(), format!("cannot write {shown}: {error}")))?;
-        Ok(Building { path })
-    }
-
-    fn finish(self, output: Option<&Path>) -> io::Result<()> {
-        match output {
-            Some(output) if !output.exists() || output.is_file() => {
-                // What a link points to is replaced, not the link.
-                let output = output.canonicalize().unwrap_or_else(|_| output.to_owned());
-                File::open(&self.path)?.sync_all()?;
-                std::fs::rename(&self.path, output)
-            }
-            Some(output) => {
-                let mut to = File::options().write(true).open(output)?;
-                io::copy(&mut File::open(&self.path)?, &mut to).map(drop)
-            }
-            None => io::copy(&mut File::open(&self.path)?, &mut io::stdout()).map(drop),
-        }
-    }
-}
-
-impl Drop for Building {
-    fn drop(&mut self) {
-        // After a rename it is not there any more.
-        drop(std::fs::remove_file(&self.path));
-    }
 }
 
 fn cell(value: &Value<'_>) -> String {
@@ -149,7 +106,10 @@ pub(super) fn inert(text: &str) -> String {
 
 /// A line of CSV.
 pub(super) fn csv_line(cells: &[String]) -> io::Result<String> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    // A program may take a semicolon, a tab or a bar for the separator, whatever the first line suggests.
+    let is_usual = cells.iter().any(|cell| cell.contains([';', '\t', '|']));
+    let quote_style = if is_usual { csv::QuoteStyle::NonNumeric } else { csv::QuoteStyle::Necessary };
+    let mut writer = csv::WriterBuilder::new().quote_style(quote_style).from_writer(Vec::new());
     writer.write_record(cells).map_err(io::Error::other)?;
     let line = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
     String::from_utf8(line).map_err(io::Error::other)
@@ -158,6 +118,18 @@ pub(super) fn csv_line(cells: &[String]) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_usual_separator_in_a_field_is_quoted() {
+        let line = |cells: [&str; 3]| csv_line(&cells.map(str::to_owned)).unwrap();
+        assert_eq!(line(["a", "-12.34", ""]), "a,-12.34,\n");
+        assert_eq!(line(["a;b", "-12.34", "c"]), "\"a;b\",-12.34,\"c\"\n");
+        for separator in [";", "\t", "|", ",", "\n", "\r"] {
+            let field = format!("a{separator}b");
+            assert_eq!(line([&field, "1", "2"]), format!("\"{field}\",1,2\n"), "{separator:?}");
+        }
+        assert_eq!(line(["a\"b", "1", "2"]), "\"a\"\"b\",1,2\n");
+    }
 
     #[test]
     fn formulas_are_made_inert_and_can_be_restored() {

@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
+use crate::printable::is_printable;
 use chrono::Utc;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
@@ -55,7 +56,7 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut message = String::new();
         context.format_fields(Writer::new(&mut message), event)?;
-        let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let message: String = message.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect();
         let (priority, word, colour) = style(*event.metadata().level());
         if self.journal {
             return writeln!(writer, "<{priority}>{message}");

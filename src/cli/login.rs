@@ -17,7 +17,7 @@ use crate::config::{Config, DestinationKind, GoogleSheets, SourceKind};
 use crate::control::{Command, Hidden, Output};
 use crate::daemon::Owner;
 use crate::destination::google_sheets::user::{self, Login, OAuthClient};
-use crate::remote::write_private;
+use crate::files::write_private;
 use crate::source::fibank::{Kept, Question};
 use crate::sync::{ByHand, Outcome};
 

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::control::{Command, Output, Selection};
 use crate::extract::Line;
 use crate::image::{Answer, Cell, Image, Questions};
+use crate::printable::is_printable;
 
 /// Forms of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -257,7 +258,7 @@ fn table(names: &[String], rows: &[Vec<Cell>]) -> String {
 
 /// On one line, without anything that could steer a terminal.
 fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(WIDEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut shown: String = text.chars().take(WIDEST).map(|c| if is_printable(c) { c } else { ' ' }).collect();
     if text.chars().nth(WIDEST).is_some() {
         shown.push('…');
     }

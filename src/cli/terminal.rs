@@ -1,6 +1,5 @@
 //! This process's own output: data to stdout or a file, talk and progress bars to stderr.
 
-use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +9,13 @@ use secrecy::ExposeSecret;
 
 use super::init::ask::{Asker, Stop};
 use crate::control::{Hidden, Output};
+use crate::files::{self, OutputFile};
+use crate::printable::printable;
 use crate::sync::Step;
 
 /// One line of trouble for stderr. Where stderr is closed nobody wants to know.
 pub fn complain(what: &dyn std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "bankfeed: {what}");
+    let _ = writeln!(io::stderr(), "bankfeed: {}", printable(&what.to_string()));
 }
 
 /// Whether a person runs this command: one who can type, and who reads what is said. A timer has neither; a pipe behind
@@ -23,37 +24,64 @@ pub fn is_attended() -> bool {
     io::stdin().is_terminal() && (io::stderr().is_terminal() || io::stdout().is_terminal())
 }
 
+/// A file in the making that an output of several threads writes to.
+#[derive(Clone)]
+pub struct SharedFile(Arc<Mutex<Option<OutputFile>>>);
+
+impl SharedFile {
+    /// Begins the file.
+    pub fn create(path: &Path) -> io::Result<SharedFile> {
+        Ok(SharedFile(Arc::new(Mutex::new(Some(OutputFile::create(path)?)))))
+    }
+
+    /// Gives the file its name, where all went well; else what was there before stays.
+    pub fn end(&self, is_whole: bool) -> io::Result<()> {
+        let file = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        file.filter(|_| is_whole).map_or(Ok(()), OutputFile::finish)
+    }
+}
+
+impl Write for SharedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            Some(file) => file.write(bytes),
+            None => Err(io::Error::other("the file was closed already")),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Standard output or a file, and a progress bar where stderr is a terminal.
 #[derive(Clone)]
 pub struct Terminal {
     data: Arc<Mutex<BufWriter<Box<dyn Write + Send>>>>,
     bar: Option<ProgressBar>,
+    /// Whether people read the data as they are.
+    is_read: bool,
 }
 
 impl Terminal {
     /// Data goes to stdout.
     pub fn stdout() -> Terminal {
-        Terminal::new(Box::new(io::stdout()))
+        Terminal { is_read: io::stdout().is_terminal(), ..Terminal::new(Box::new(io::stdout())) }
     }
 
-    /// Data goes to a new file that only its owner can read: it holds somebody's money.
-    pub fn file(path: &Path) -> io::Result<Terminal> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let file: File = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|error| io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display())))?;
-        Ok(Terminal::new(Box::new(file)))
+    /// Data go to stdout and are lines for people, wherever stdout leads.
+    pub fn lines() -> Terminal {
+        Terminal { is_read: true, ..Terminal::stdout() }
+    }
+
+    /// Data goes to this file, which its owner finishes.
+    pub fn file(file: &SharedFile) -> Terminal {
+        Terminal::new(Box::new(file.clone()))
     }
 
     /// Data goes to a file that must not be there yet and that only its owner can read.
     pub fn new_file(path: &Path) -> io::Result<Terminal> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-        Ok(Terminal::new(Box::new(file)))
+        Ok(Terminal::new(Box::new(files::create_new(path)?)))
     }
 
     fn new(data: Box<dyn Write + Send>) -> Terminal {
@@ -63,7 +91,7 @@ impl Terminal {
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
-        Terminal { data: Arc::new(Mutex::new(BufWriter::new(data))), bar }
+        Terminal { data: Arc::new(Mutex::new(BufWriter::new(data))), bar, is_read: false }
     }
 
     /// The same output for another thread.
@@ -82,11 +110,13 @@ impl Output for Terminal {
     fn data(&mut self, text: &str) -> io::Result<()> {
         self.bar.iter().for_each(ProgressBar::finish_and_clear);
         let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = if self.is_read { printable(text) } else { text.into() };
         data.write_all(text.as_bytes())?;
         data.flush()
     }
 
     fn talk(&mut self, text: &str) -> io::Result<()> {
+        let text = printable(text);
         match &self.bar {
             Some(bar) => bar.suspend(|| io::stderr().write_all(text.as_bytes())),
             None => io::stderr().write_all(text.as_bytes()),
@@ -109,7 +139,7 @@ impl Output for Terminal {
 
     fn step(&mut self, step: Step) -> io::Result<()> {
         if let Some(bar) = &self.bar {
-            bar.set_message(step.label);
+            bar.set_message(printable(&step.label).into_owned());
             bar.set_length(step.total);
             bar.set_position(step.done);
             bar.tick();

@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 
 use crate::config::{Notifier, On};
 use crate::model::{money_text, plus, shortened};
+use crate::printable::is_printable;
 use crate::store::{self, Attention};
 use crate::sync::{DestinationReport, Engine, Outcome, Report, SourceReport};
 
@@ -291,7 +292,7 @@ pub fn plural(count: u64, thing: &str) -> String {
 
 /// Text on one line, not too long, with account numbers shortened.
 pub(super) fn presentable(text: &str) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let clean: String = text.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect();
     let words: Vec<String> = clean.split_whitespace().map(shorten_ibans).collect();
     let text = words.join(" ");
     if text.chars().count() <= LONGEST_TEXT {

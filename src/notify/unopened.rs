@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::plan::Notice;
 use super::{hand_over, send, within_patience};
 use crate::config::{Config, Notifier, NotifierKind, On};
-use crate::remote::write_private;
+use crate::files::write_private;
 
 /// Name of the file in the data directory.
 const FILE: &str = "told-at-start";

@@ -1,47 +1,36 @@
 //! Backups as files: how one comes into being whole or not at all, and the two that are kept by themselves.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::portable::{self, Head};
 use super::{Error, Result, Store, place};
+use crate::files::{self, OutputFile};
 
 /// A backup is kept at most this often.
 const KEEP_EVERY: TimeDelta = TimeDelta::hours(24);
 
-/// A file in the making beside its final name; gone again unless it is finished.
+/// A backup in the making; gone again unless it is finished.
 pub struct Part {
-    file: BufWriter<File>,
-    part: PathBuf,
+    file: OutputFile,
     path: PathBuf,
-    finished: bool,
 }
 
 impl Part {
     /// Begins a file that only its owner can read.
     pub fn create(path: &Path) -> Result<Part> {
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let part = PathBuf::from(part);
-        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&part);
-        let file = file.map_err(|error| cannot(path, error))?;
-        Ok(Part { file: BufWriter::new(file), part, path: path.to_owned(), finished: false })
+        let file = OutputFile::create(path).map_err(|error| Error::Backup(error.to_string()))?;
+        Ok(Part { file, path: path.to_owned() })
     }
 
     /// Reads back what was written, and only then gives the file its name.
     pub fn finish(mut self) -> Result<portable::Contents> {
-        let cannot = |error| cannot(&self.path, error);
-        self.file.flush().map_err(cannot)?;
-        self.file.get_ref().sync_all().map_err(cannot)?;
-        let contents = portable::inspect(&self.part)?;
-        fs::rename(&self.part, &self.path).map_err(cannot)?;
-        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        place::sync_dir(parent)?;
-        self.finished = true;
+        let path = self.path;
+        let contents = portable::inspect(self.file.staged().map_err(|error| cannot(&path, error))?)?;
+        self.file.finish().map_err(|error| cannot(&path, error))?;
         Ok(contents)
     }
 }
@@ -53,15 +42,6 @@ impl Write for Part {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if !self.finished {
-            // Nobody can do anything about a part that stays.
-            drop(fs::remove_file(&self.part));
-        }
     }
 }
 
@@ -107,9 +87,8 @@ pub fn keep(store: &Store, now: DateTime<Utc>) -> Result<()> {
     store.write_portable(now, &mut part)?;
     part.finish()?;
     if path.exists() {
-        let link = dir.join("link.part");
-        drop(fs::remove_file(&link));
-        fs::hard_link(&path, &link).or_else(|_| fs::copy(&path, &link).map(drop))?;
+        let link = dir.join(format!("link-{:016x}.part", fastrand::u64(..)));
+        fs::hard_link(&path, &link).or_else(|_| copy(&path, &link))?;
         fs::rename(&link, &before)?;
     }
     fs::rename(dir.join("next.bankfeed"), &path)?;
@@ -127,8 +106,7 @@ pub fn stream(
     let dir = store.data_dir().join("backups");
     place::create_private_dir(&dir)?;
     let path = dir.join(format!("asked-{:08x}.part", fastrand::u32(..)));
-    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path);
-    let file = file.map_err(|error| cannot(&path, error))?;
+    let file = files::create_new(&path).map_err(|error| cannot(&path, error))?;
     // Open but without a name it goes away by itself, whatever happens.
     fs::remove_file(&path)?;
     let mut out = BufWriter::new(file);
@@ -145,6 +123,10 @@ pub fn stream(
             return Ok(Err(gone));
         }
     }
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    io::copy(&mut files::read_own(from)?, &mut files::create_new(to)?).map(drop)
 }
 
 fn cannot(path: &Path, error: io::Error) -> Error {

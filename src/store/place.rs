@@ -11,13 +11,15 @@
 //! ```
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::disk::LOCK_PATIENCE;
 use super::witness::{Noted, Witness};
 use super::{Error, Result};
+use crate::files;
 
 const FORMAT: &str = "bankfeed store 2\n";
 const FORMAT_1: &str = "bankfeed store 1\n";
@@ -55,9 +57,9 @@ pub fn create_private_dir(dir: &Path) -> Result<()> {
 /// Makes this process the owner of the data directory for as long as the file stays open. The kernel lets go of it the
 /// moment the process ends, however it ends.
 pub fn lock(data_dir: &Path) -> Result<File> {
+    refuse_planted_links(data_dir)?;
     let path = data_dir.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|error| in_path(&path, error))?;
+    let file = files::open_own(&path).map_err(|error| in_path(&path, error))?;
     let started = Instant::now();
     loop {
         match file.try_lock() {
@@ -166,12 +168,16 @@ pub fn take_place(data_dir: &Path, at: chrono::DateTime<chrono::Utc>) -> Result<
 }
 
 /// Files made by root in somebody else's data directory must stay that somebody's: the service runs as its own user.
+/// Only what this process has made changes hands; a link changes hands itself, never the file it names.
 pub fn keep_owner(data_dir: &Path, path: &Path) -> Result<()> {
-    use std::os::unix::fs::{MetadataExt, chown};
     let owner = fs::metadata(data_dir)?;
+    let own = rustix::process::geteuid().as_raw();
+    if owner.uid() == own {
+        return Ok(());
+    }
     let present = fs::symlink_metadata(path)?;
-    if (present.uid(), present.gid()) != (owner.uid(), owner.gid()) {
-        chown(path, Some(owner.uid()), Some(owner.gid())).map_err(|error| in_path(path, error))?;
+    if present.uid() == own && (present.is_dir() || present.nlink() == 1) {
+        std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid())).map_err(|error| in_path(path, error))?;
     }
     if present.is_dir() {
         for entry in fs::read_dir(path)? {
@@ -181,14 +187,32 @@ pub fn keep_owner(data_dir: &Path, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Refuses symbolic links in a data directory of somebody else's: whoever runs the service could lead root, which may
+/// write everywhere, out of the directory with them.
+fn refuse_planted_links(data_dir: &Path) -> Result<()> {
+    let is_another_s = fs::metadata(data_dir).is_ok_and(|dir| dir.uid() != rustix::process::geteuid().as_raw());
+    if is_another_s { find_links(data_dir) } else { Ok(()) }
+}
+
+fn find_links(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir).map_err(|error| in_path(dir, error))? {
+        let entry = entry.map_err(|error| in_path(dir, error))?;
+        let kind = entry.file_type().map_err(|error| in_path(&entry.path(), error))?;
+        if kind.is_symlink() {
+            return Err(Error::Foreign(format!(
+                "{}: a symbolic link in a data directory of another user's; remove it, or run this command as that user",
+                entry.path().display()
+            )));
+        } else if kind.is_dir() {
+            find_links(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Replaces a small file so that a power cut leaves the old or the new one.
 fn write_whole(dir: &Path, name: &str, text: &str) -> Result<()> {
-    let temporary = dir.join(format!("{name}.new"));
-    let mut file = File::create(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, dir.join(name))?;
-    sync_dir(dir)
+    Ok(files::write_private(&dir.join(name), text)?)
 }
 
 /// Makes names in this directory survive a power cut.

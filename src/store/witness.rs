@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::{Error, Result};
+use crate::files;
 
 /// Name inside the store's directory.
 pub const NAME: &str = "witness";
@@ -38,7 +39,8 @@ pub struct Witness {
 impl Witness {
     /// Makes the file.
     pub fn create(dir: &Path, noted: Noted) -> Result<Witness> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(dir.join(NAME))?;
+        let file = files::open_own(&dir.join(NAME))?;
+        file.set_len(0)?;
         file.write_all_at(&[0; 2 * BLOCK], 0)?;
         let mut witness = Witness { file, noted, next: 0 };
         witness.write(noted)?;

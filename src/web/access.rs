@@ -4,7 +4,7 @@
 //! Tokens are never kept: only their keyed hashes are, and a comparison takes the same time whatever was given.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::refused::Refused;
 use super::{Peer, State, sign_in};
 use crate::config::{Config, Http, Secret};
+use crate::files;
 
 /// Name of the file with the token that was made up for want of a configured one.
 pub const TOKEN_FILE: &str = "http-token";
@@ -312,18 +313,15 @@ pub(super) fn random_text() -> io::Result<String> {
 
 /// The token in the data directory, made at the first start.
 fn made_up(data_dir: &Path) -> io::Result<SecretString> {
-    use std::os::unix::fs::OpenOptionsExt;
     let path = data_dir.join(TOKEN_FILE);
     let wrong = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    match std::fs::read_to_string(&path) {
+    match files::read_own(&path).and_then(io::read_to_string) {
         Ok(text) if !text.trim().is_empty() => return Ok(text.trim().into()),
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(wrong(error)),
         _ => {}
     }
     let token = random_text()?;
-    let mut file =
-        std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(wrong)?;
-    file.write_all(format!("{token}\n").as_bytes()).map_err(wrong)?;
+    files::write_private(&path, &format!("{token}\n")).map_err(wrong)?;
     Ok(token.into())
 }
 

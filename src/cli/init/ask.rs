@@ -6,6 +6,8 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use secrecy::{SecretString, zeroize::Zeroize};
 
+use crate::printable::printable;
+
 /// What Ctrl-C types where it does not interrupt.
 const INTERRUPT: char = '\u{3}';
 
@@ -26,7 +28,7 @@ impl Asker {
 
     /// Says something. Where stderr is closed nobody wants to know.
     pub fn say(&self, text: &str) {
-        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = io::stderr().write_all(printable(text).as_bytes());
     }
 
     /// Asks until the answer is good; `usual` is what an empty one means.

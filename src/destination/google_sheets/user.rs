@@ -20,7 +20,8 @@ use url::Url;
 use super::auth::{SCOPE, is_loopback};
 use super::errors::{Names, Said, closed};
 use super::key_text;
-use crate::remote::{Cause, Client, Counter, Error, Response, write_private};
+use crate::files::write_private;
+use crate::remote::{Cause, Client, Counter, Error, Response};
 
 /// How long a request to Google's sign-in may take.
 const PATIENCE: Duration = Duration::from_secs(60);

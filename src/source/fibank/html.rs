@@ -6,6 +6,7 @@
 use scraper::{ElementRef, Html, Selector};
 
 use super::form::{CodeForm, wants_code};
+use crate::printable::is_printable;
 use crate::remote::Cause;
 
 /// Longest quotation of a page in a message.
@@ -146,13 +147,11 @@ pub(super) fn quote(text: &str, secrets: &[&str]) -> String {
 }
 
 fn quote_up_to(longest: usize, text: &str, secrets: &[&str]) -> String {
-    // What a terminal would obey, or what turns the order of letters around, is no word.
-    let is_shown = |char: &char| {
-        !char.is_control()
-            && !matches!(char, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
-    };
-    let text: String =
-        text.chars().map(|char| if char.is_whitespace() { ' ' } else { char }).filter(is_shown).collect();
+    let text: String = text
+        .chars()
+        .map(|char| if char.is_whitespace() { ' ' } else { char })
+        .filter(|char| is_printable(*char))
+        .collect();
     let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut secrets: Vec<String> = secrets.iter().map(|secret| secret.trim().to_lowercase()).collect();
     // The longer one first: a password may contain the user name.
