@@ -275,9 +275,12 @@ impl Destination for GoogleSheets {
         let mut tried = 0;
         loop {
             tried += 1;
-            match self.id_column().await.map(delivery::ids) {
+            match self.id_column().await {
                 Err(error) => self.pause(tried, error).await?,
-                done => return done,
+                Ok(column) => {
+                    let header = self.layout.as_ref().and_then(|layout| layout.header);
+                    return Ok(delivery::ids(header, &column));
+                }
             }
         }
     }

@@ -40,6 +40,7 @@ mod schema;
 mod service;
 mod sheets;
 mod shown;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -52,6 +53,7 @@ pub use model::{
     Cell, CellValue, FilterView, Line, Location, Metadata, NamedRange, Protected, Row, Sheet, Spreadsheet,
 };
 use service::State;
+pub use tables::Table;
 
 /// The service account that spreadsheets are shared with.
 const EMAIL: &str = "bankfeed@simulated-project.iam.gserviceaccount.com";

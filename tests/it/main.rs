@@ -24,6 +24,7 @@ mod money;
 mod moved;
 mod notify;
 mod owner;
+mod placed;
 mod places;
 mod planted;
 mod rest;

@@ -213,14 +213,15 @@ impl Cut {
     }
 
     fn insert(&self, out: &mut Vec<u8>, layout: &Layout) {
-        let (sheet, end) = (layout.sheet, self.rows() + 1);
+        let (sheet, top) = (layout.sheet, u64::from(layout.top()));
+        let end = top + self.rows();
         push(
             out,
             format_args!(
-                r#"{{"insertDimension":{{"range":{{"sheetId":{sheet},"dimension":"ROWS","startIndex":1,"endIndex":{end}}},"inheritFromBefore":false}}}},"#
+                r#"{{"insertDimension":{{"range":{{"sheetId":{sheet},"dimension":"ROWS","startIndex":{top},"endIndex":{end}}},"inheritFromBefore":false}}}},"#
             ),
         );
-        let rows = format!(r#""startRowIndex":1,"endRowIndex":{end}"#);
+        let rows = format!(r#""startRowIndex":{top},"endRowIndex":{end}"#);
         for (from, to, format) in layout.formats() {
             push_number_format(out, sheet, &rows, (from, to), format);
             out.push(b',');
@@ -237,7 +238,7 @@ impl Cut {
         push(
             out,
             format_args!(
-                r#"{{"updateCells":{{"start":{{"sheetId":{sheet},"rowIndex":1,"columnIndex":0}},"fields":"{}","rows":["#,
+                r#"{{"updateCells":{{"start":{{"sheetId":{sheet},"rowIndex":{top},"columnIndex":0}},"fields":"{}","rows":["#,
                 self.rows.fields()
             ),
         );

@@ -254,7 +254,7 @@ pub(super) mod tests {
 
     pub fn layout(fields: &[(Field, u32)]) -> Layout {
         let places = fields.iter().map(|(field, index)| Place { field: field.clone(), index: *index }).collect();
-        Layout::new(7, places, Some(1))
+        Layout { header: Some(0), ..Layout::new(7, places, Some(1)) }
     }
 
     fn written(rows: &Rows) -> serde_json::Value {

@@ -9,7 +9,6 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::batch::{push, runs};
 use super::body::{MOST_BYTES, OwnerFormats, Rows, VALUE_ONLY, too_long, write_cell};
-use super::delivery::headers;
 use super::landing::Touch;
 use super::layout::{Layout, Place};
 use crate::config::{self, Updates, Vanished};
@@ -57,7 +56,7 @@ pub(super) struct Work {
 /// The ids in the id column with their rows, counted from 0; of doubled ones the topmost.
 pub(super) fn rows_by_id(column: &[Vec<serde_json::Value>]) -> HashMap<&str, u32> {
     let mut rows = HashMap::with_capacity(column.len());
-    for (row, cells) in (0..).zip(column).skip(headers(column.first().and_then(|cells| cells.first()))) {
+    for (row, cells) in (0..).zip(column) {
         if let Some(id) = cells.first().and_then(|cell| cell.as_str()).filter(|id| !id.is_empty()) {
             rows.entry(id).or_insert(row);
         }

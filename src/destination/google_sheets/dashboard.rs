@@ -278,7 +278,8 @@ impl Plan<'_> {
 
     /// All rows of the transactions, open below.
     fn transactions(&self) -> Value {
-        json!({"sheetId": self.layout.sheet, "startRowIndex": 0, "startColumnIndex": 0,
+        let header = self.layout.header.unwrap_or_default();
+        json!({"sheetId": self.layout.sheet, "startRowIndex": header, "startColumnIndex": 0,
                "endColumnIndex": self.layout.width()})
     }
 

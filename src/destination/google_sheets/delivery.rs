@@ -147,7 +147,7 @@ impl GoogleSheets {
             return Ok(OwnerFormats::default());
         }
         let ours = |at: &u32| layout.places.iter().any(|place| place.index == *at);
-        let mut formats = self.transport().await?.number_formats(layout.sheet, 1).await?;
+        let mut formats = self.transport().await?.number_formats(layout.sheet, layout.top()).await?;
         formats.retain(|at, _| *at < layout.width() && !ours(at));
         Ok(OwnerFormats(formats))
     }
@@ -160,7 +160,8 @@ impl GoogleSheets {
         }
         let column = self.id_column().await?;
         let last = column.iter().rposition(|cells| cells.first().and_then(id_text).is_some());
-        Ok(last.map_or(1, |last| last as u64 + 1).max(1))
+        let top = self.layout.as_ref().map_or(0, Layout::top).max(1).into();
+        Ok(last.map_or(top, |last| last as u64 + 1).max(top))
     }
 
     /// The verdicts of a batch, also where another process cut it.
@@ -351,16 +352,20 @@ impl GoogleSheets {
     }
 }
 
-/// How many rows at the top of a column of ids are its header: none where the owner has deleted it, or sorted it away.
-pub(super) fn headers(first: Option<&serde_json::Value>) -> usize {
-    usize::from(!first.and_then(serde_json::Value::as_str).is_some_and(is_id))
+/// Whether a row is none of those above the data: titles, and the headers. What was written above the headers by mistake
+/// is known by its id; and where the owner has deleted the headers, so is a first row that is none.
+pub(super) fn is_data(header: Option<u32>, row: u32, id: &str) -> bool {
+    match header {
+        Some(header) if row == header => false,
+        Some(header) => row > header || is_id(id),
+        None => row > 0 || is_id(id),
+    }
 }
 
 /// The ids in the id column.
-pub(super) fn ids(column: Vec<Vec<serde_json::Value>>) -> Vec<String> {
-    let headers = headers(column.first().and_then(|cells| cells.first()));
-    let cells = column.into_iter().skip(headers).filter_map(|cells| cells.into_iter().next());
-    cells.filter_map(|cell| id_text(&cell)).collect()
+pub(super) fn ids(header: Option<u32>, column: &[Vec<serde_json::Value>]) -> Vec<String> {
+    let cells = (0..).zip(column).filter_map(|(row, cells)| Some((row, id_text(cells.first()?)?)));
+    cells.filter(|(row, id)| is_data(header, *row, id)).map(|(_, id)| id).collect()
 }
 
 pub(super) fn unix_now() -> u64 {

@@ -19,6 +19,9 @@ pub(super) const TAB_KEY: &str = "bankfeed.tab";
 /// Key of the metadata entries on our columns.
 pub(super) const COLUMN_KEY: &str = "bankfeed.column";
 
+/// Key of the metadata entry on the row with our headers: it goes along with the row.
+pub(super) const HEADER_KEY: &str = "bankfeed.header";
+
 /// Value of the entry on our tab.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TabNote {
@@ -31,6 +34,16 @@ pub(super) struct TabNote {
     pub title: String,
     /// Keys of the fields that have ever had a column here. One without a column now was deleted by the owner.
     pub fields: Vec<String>,
+    /// The row with the headers was given its own entry. One that has none by now was deleted by the owner.
+    #[serde(default)]
+    pub header: bool,
+}
+
+/// Value of the entry on the row with our headers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct HeaderNote {
+    /// The destination it belongs to.
+    pub destination: String,
 }
 
 /// Value of the entry on one of our columns.
@@ -68,6 +81,8 @@ pub(super) struct Found {
     pub copies: Vec<(i32, i32, TabNote)>,
     /// Our columns, on whatever tab.
     pub columns: Vec<Bound>,
+    /// Rows with our headers: their tabs and positions.
+    pub headers: Vec<(i32, u32)>,
     /// The tab with balances.
     pub balances: Option<Balances>,
     /// Dashboards made so far.
@@ -93,6 +108,7 @@ impl Found {
                 LEDGER_KEY => found.take_ledger(id, &value, spreadsheet, destination),
                 TAB_KEY => found.take_tab(id, &value, &location, destination, title),
                 COLUMN_KEY => found.take_column(id, &value, &location, destination),
+                HEADER_KEY => found.take_header(&value, &location, destination),
                 _ => {}
             }
         }
@@ -150,6 +166,19 @@ impl Found {
         }
     }
 
+    fn take_header(&mut self, value: &str, location: &api::DeveloperMetadataLocation, destination: &str) {
+        let Ok(note) = serde_json::from_str::<HeaderNote>(value) else { return };
+        let Some(range) = &location.dimension_range else { return };
+        if note.destination == destination && range.dimension.as_deref() == Some("ROWS") {
+            self.headers.push((range.sheet_id.unwrap_or(0), range.start_index.unwrap_or(0).max(0) as u32));
+        }
+    }
+
+    /// The row with our headers on a tab; the topmost, should a copy of it carry the same note.
+    pub fn header(&self, sheet: i32) -> Option<u32> {
+        self.headers.iter().filter(|(on, _)| *on == sheet).map(|(_, row)| *row).min()
+    }
+
     /// The column of a field on a tab; the leftmost, should a copy of it carry the same note.
     pub fn column(&self, sheet: i32, field: &Field) -> Option<&Bound> {
         let key = field.key();
@@ -161,7 +190,7 @@ impl Found {
     /// deleted by the owner.
     pub fn complete(&self, wanted: &[Column], title: &str, gone: &[String]) -> Option<Layout> {
         self.ledger.as_ref()?;
-        let (_, note) = self.tab.as_ref().filter(|(_, note)| note.title == title)?;
+        let (_, note) = self.tab.as_ref().filter(|(_, note)| note.title == title && note.header)?;
         let mut places = Vec::with_capacity(wanted.len());
         for column in wanted {
             match self.column(note.sheet, &column.field) {
@@ -172,7 +201,7 @@ impl Found {
             }
         }
         let id_entry = self.column(note.sheet, &Field::Id)?.entry;
-        Some(Layout::new(note.sheet, places, Some(id_entry)))
+        Some(Layout { header: self.header(note.sheet), ..Layout::new(note.sheet, places, Some(id_entry)) })
     }
 }
 
@@ -192,6 +221,8 @@ pub(super) struct Layout {
     pub sheet: i32,
     /// Our columns from left to right.
     pub places: Vec<Place>,
+    /// The row that holds the headers; none where the owner has deleted it.
+    pub header: Option<u32>,
     /// Metadata id of the id column; unknown right after set-up.
     pub id_entry: Option<i32>,
     /// The row from which on there is none of ours, where that is known.
@@ -204,7 +235,12 @@ impl Layout {
     /// A layout with these columns.
     pub fn new(sheet: i32, mut places: Vec<Place>, id_entry: Option<i32>) -> Layout {
         places.sort_by_key(|place| place.index);
-        Layout { sheet, places, id_entry, first_blank: None, fresh: false }
+        Layout { sheet, places, header: None, id_entry, first_blank: None, fresh: false }
+    }
+
+    /// The first row below the headers.
+    pub fn top(&self) -> u32 {
+        self.header.map_or(0, |header| header + 1)
     }
 
     /// How many cells a whole row of ours spans, from column A.
@@ -295,7 +331,8 @@ mod tests {
     }
 
     fn tab(id: i32, noted: i32, actual: i32) -> api::DeveloperMetadata {
-        let value = format!(r#"{{"destination":"home","sheet":{noted},"title":"T","fields":["date","id"]}}"#);
+        let value =
+            format!(r#"{{"destination":"home","sheet":{noted},"title":"T","fields":["date","id"],"header":true}}"#);
         entry(serde_json::json!({"metadataId": id, "metadataKey": TAB_KEY, "metadataValue": value,
             "location": {"locationType": "SHEET", "sheetId": actual}}))
     }

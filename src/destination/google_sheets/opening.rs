@@ -9,10 +9,10 @@ use google_sheets4::api;
 use super::GoogleSheets;
 use super::balances::{BALANCES_KEY, PART_KEY};
 use super::dashboard::DASHBOARD_KEY;
-use super::layout::{COLUMN_KEY, Found, Layout, TAB_KEY};
+use super::layout::{COLUMN_KEY, Found, HEADER_KEY, Layout, TAB_KEY};
 use super::ledger::{LEDGER_KEY, Ledger};
 use super::rules_tab::{RULES_KEY, STATUS_KEY};
-use super::setup::{BOOK_FIELDS, Book, Plan, Wanted, fullness, is_nearly_full, plan};
+use super::setup::{BOOK_FIELDS, Book, MOST_ABOVE, Plan, Top, Wanted, fullness, is_nearly_full, plan};
 use super::transport::{Failure, Transport};
 use crate::destination::Settled;
 use crate::model::Language;
@@ -40,7 +40,17 @@ impl GoogleSheets {
         let entries = self
             .transport()
             .await?
-            .search(&[COLUMN_KEY, TAB_KEY, LEDGER_KEY, BALANCES_KEY, PART_KEY, DASHBOARD_KEY, RULES_KEY, STATUS_KEY])
+            .search(&[
+                COLUMN_KEY,
+                HEADER_KEY,
+                TAB_KEY,
+                LEDGER_KEY,
+                BALANCES_KEY,
+                PART_KEY,
+                DASHBOARD_KEY,
+                RULES_KEY,
+                STATUS_KEY,
+            ])
             .await?;
         Ok(Found::sort(entries, &self.names.spreadsheet, &self.names.destination, &self.config.tab))
     }
@@ -49,14 +59,18 @@ impl GoogleSheets {
     pub(super) async fn plan(&mut self, found: &Found, attempt: u32) -> Result<(Book, Plan), Error> {
         let transport = self.transport().await?;
         let book = Book::read(transport.spreadsheet(BOOK_FIELDS).await?);
-        let cells = match book.ours(found, &self.config.tab) {
-            None => Vec::new(),
+        let (first, cells) = match book.ours(found, &self.config.tab) {
+            None => (0, Vec::new()),
             Some(tab) => {
                 let title = tab.title.replace('\'', "''");
                 let bound = found.columns.iter().any(|bound| bound.sheet == tab.id);
                 // A tab that is ours already may be long; of a strange one everything matters.
-                let range = if bound { format!("'{title}'!1:1") } else { format!("'{title}'") };
-                self.transport().await?.values(&range).await?
+                let (first, range) = match found.header(tab.id) {
+                    _ if !bound => (0, format!("'{title}'")),
+                    Some(row) => (row, format!("'{title}'!{0}:{0}", row + 1)),
+                    None => (0, format!("'{title}'!1:{MOST_ABOVE}")),
+                };
+                (first, self.transport().await?.values(&range).await?)
             }
         };
         let wanted = Wanted {
@@ -67,7 +81,7 @@ impl GoogleSheets {
             floor: self.memory.floor,
             attempt,
         };
-        let plan = plan(&wanted, found, &book, &cells)?;
+        let plan = plan(&wanted, found, &book, Top { first, cells: &cells })?;
         Ok((book, plan))
     }
 
@@ -146,7 +160,10 @@ impl GoogleSheets {
     pub(super) fn look_for_moves(&mut self, found: &Found) {
         let Some(known) = &self.layout else { return };
         let now = found.complete(&self.config.rows.columns, &self.config.tab, &self.memory.gone);
-        if now.is_some_and(|now| (now.sheet, &now.places) == (known.sheet, &known.places)) {
+        let now = now.map(|now| (now.sheet, now.places, now.header));
+        if now.is_some_and(|(sheet, places, header)| {
+            (sheet, &places, header) == (known.sheet, &known.places, known.header)
+        }) {
             self.opened_at = Some(Instant::now());
         } else {
             self.layout = None;

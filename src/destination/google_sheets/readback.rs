@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::GoogleSheets;
 use super::body;
-use super::delivery::headers;
+use super::delivery::is_data;
 use super::layout::{Layout, Place};
 use crate::destination::readback::{Cell, FoundRow, Reader, Shown, id_text};
 use crate::model::Field;
@@ -99,12 +99,12 @@ impl GoogleSheets {
         let found = self.find().await?;
         let title = self.config.tab.clone();
         let complete = found.complete(&self.config.rows.columns, &title, &self.memory.gone).is_some();
-        let (sheet, gone) = match &found.tab {
-            Some((_, note)) if complete => (note.sheet, self.memory.gone.clone()),
+        let (sheet, gone, header) = match &found.tab {
+            Some((_, note)) if complete => (note.sheet, self.memory.gone.clone(), found.header(note.sheet)),
             _ => {
                 let (book, plan) = self.plan(&found, 0).await?;
                 let Some(tab) = book.ours(&found, &title) else { return Ok(None) };
-                (tab.id, plan.gone)
+                (tab.id, plan.gone, plan.layout.header)
             }
         };
         let (mut places, mut missing) = (Vec::new(), Vec::new());
@@ -126,7 +126,8 @@ impl GoogleSheets {
         };
         let (places, entries): (Vec<Place>, Vec<i32>) = places.into_iter().unzip();
         let id_entry = Some(entries[id]);
-        Ok(Some(Columns { layout: Layout::new(sheet, places, id_entry), entries, id }))
+        let layout = Layout { header, ..Layout::new(sheet, places, id_entry) };
+        Ok(Some(Columns { layout, entries, id }))
     }
 
     pub(super) async fn column_values(&mut self, columns: &Columns) -> Result<Values, Error> {
@@ -154,9 +155,11 @@ impl GoogleSheets {
             .ok_or_else(|| Error::unavailable(self.names.say("a column of ours was removed while it was in use")))?;
         let ids = &cells[columns.id];
         let rows = cells.iter().map(Vec::len).max().unwrap_or(0) as u32;
-        let top = headers(ids.first().map(|first| json(first)).as_ref()) as u32;
-        for row in top..rows {
+        for row in 0..rows {
             let id = ids.get(row as usize).and_then(|id| id_text(&json(id))).unwrap_or_default();
+            if !is_data(columns.layout.header, row, &id) {
+                continue;
+            }
             each(row, id, &|| {
                 let others = cells.iter().enumerate().filter(|(at, _)| *at != columns.id);
                 others

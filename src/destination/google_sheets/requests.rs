@@ -91,10 +91,10 @@ pub(super) fn update_note(entry: i32, value: &str) -> api::Request {
     }
 }
 
-/// Writes headers from a column on, bold, as text.
-pub(super) fn header<'a>(sheet: i32, first: u32, columns: impl Iterator<Item = &'a Column>) -> api::Request {
+/// Writes headers into a row from a column on, bold, as text.
+pub(super) fn header<'a>(sheet: i32, row: u32, first: u32, columns: impl Iterator<Item = &'a Column>) -> api::Request {
     let headers: Vec<&str> = columns.map(|column| column.header.as_str()).collect();
-    label_cells(sheet, 0, first, &headers)
+    label_cells(sheet, row, first, &headers)
 }
 
 /// Writes bold texts into a row from a column on.

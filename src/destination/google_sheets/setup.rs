@@ -7,7 +7,7 @@
 use google_sheets4::api;
 
 use super::errors::Names;
-use super::layout::{COLUMN_KEY, ColumnNote, Found, Layout, Place, TAB_KEY, TabNote, letters};
+use super::layout::{COLUMN_KEY, ColumnNote, Found, HEADER_KEY, HeaderNote, Layout, Place, TAB_KEY, TabNote, letters};
 use super::ledger::{Guards, LEDGER_KEY, Ledger};
 use super::requests::{
     add_named_range, add_sheet, append_dimension, basic_filter, create, delete_named_range, dimension, freeze_header,
@@ -19,12 +19,15 @@ use crate::model::{Field, Language};
 use crate::remote::{Cause, Error};
 
 /// What set-up needs to know of the spreadsheet.
-pub(super) const BOOK_FIELDS: &str = "properties(title,locale),namedRanges(namedRangeId,name),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount,frozenRowCount)),basicFilter.range)";
+pub(super) const BOOK_FIELDS: &str = "properties(title,locale),namedRanges(namedRangeId,name),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount,frozenRowCount)),basicFilter.range,tables(tableId,range))";
 
 /// Rows of a tab we create.
 const NEW_ROWS: u32 = 1_000;
 /// Columns for the owner beside ours in a tab we create; every empty cell counts against the limit of 10 million.
 const SPARE_COLUMNS: u32 = 4;
+
+/// Most rows at the top of a tab among which the one with the headers is looked for.
+pub(super) const MOST_ABOVE: usize = 200;
 
 /// Cells a spreadsheet may have.
 const MOST_CELLS: u64 = 10_000_000;
@@ -55,6 +58,10 @@ pub(super) struct Tab {
     pub rows: u32,
     pub columns: u32,
     pub filtered: bool,
+    /// How many rows at its top are frozen.
+    pub frozen: u32,
+    /// It holds a table of Google's.
+    pub has_tables: bool,
 }
 
 /// What the spreadsheet consists of.
@@ -81,6 +88,8 @@ impl Book {
                 rows: grid.row_count.unwrap_or(0).max(0) as u32,
                 columns: grid.column_count.unwrap_or(0).max(0) as u32,
                 filtered: sheet.basic_filter.is_some(),
+                frozen: grid.frozen_row_count.unwrap_or(0).max(0) as u32,
+                has_tables: sheet.tables.is_some_and(|tables| !tables.is_empty()),
             })
         });
         let named = answer.named_ranges.unwrap_or_default().into_iter();
@@ -168,13 +177,17 @@ pub(super) struct Plan {
     pub news: Vec<String>,
 }
 
-/// Plans what is missing. `cells` are the values of our tab: all of them, or (where our columns are known) its first row.
-pub(super) fn plan(
-    wanted: &Wanted<'_>,
-    found: &Found,
-    book: &Book,
-    cells: &[Vec<serde_json::Value>],
-) -> Result<Plan, Error> {
+/// Values of our tab: all of them, or, where our columns are known, those of the row with the headers (or, where that is
+/// not, of the rows among which it must be).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Top<'a> {
+    /// Where they begin.
+    pub first: u32,
+    pub cells: &'a [Vec<serde_json::Value>],
+}
+
+/// Plans what is missing.
+pub(super) fn plan(wanted: &Wanted<'_>, found: &Found, book: &Book, top: Top<'_>) -> Result<Plan, Error> {
     match book.ours(found, wanted.title) {
         None => match &book.duplicates(found, wanted.title)[..] {
             [] => Ok(new_tab(wanted, found, book)),
@@ -187,7 +200,7 @@ pub(super) fn plan(
                 Err(Error::attention(Cause::Layout, wanted.names.say(what)))
             }
         },
-        Some(tab) => Draft::new(wanted, found, book, tab, cells).finish(),
+        Some(tab) => Draft::new(wanted, found, book, tab, top).finish(),
     }
 }
 
@@ -202,11 +215,12 @@ fn new_tab(wanted: &Wanted<'_>, found: &Found, book: &Book) -> Plan {
     let places: Vec<Place> =
         (0..count).zip(wanted.columns).map(|(index, column)| Place { field: column.field.clone(), index }).collect();
     let mut layout = Layout::new(sheet, places.clone(), None);
-    (layout.first_blank, layout.fresh) = (Some(1), true);
-    requests.push(header(sheet, 0, wanted.columns.iter()));
+    (layout.header, layout.first_blank, layout.fresh) = (Some(0), Some(1), true);
+    requests.push(header(sheet, 0, 0, wanted.columns.iter()));
     requests.extend(layout.formats().into_iter().map(|(from, to, format)| number_format(sheet, 1, from, to, format)));
     requests.push(basic_filter(sheet));
     requests.extend(places.iter().map(|place| column_note(wanted, sheet, place)));
+    requests.push(header_note(wanted, sheet, 0));
     let fields = places.iter().map(|place| place.field.key().into_owned()).collect();
     requests.push(create(TAB_KEY, &tab_note(wanted, sheet, fields), None, on_sheet(sheet)));
     let (ledger, entry, creating) = ledger(wanted, found, book);
@@ -248,7 +262,9 @@ struct Draft<'a> {
     found: &'a Found,
     book: &'a Book,
     tab: &'a Tab,
-    cells: &'a [Vec<serde_json::Value>],
+    top: Top<'a>,
+    /// The row that holds the headers.
+    header: Option<u32>,
     /// Columns that are ours by their notes.
     kept: Vec<Place>,
     /// Columns that become ours by their header.
@@ -259,23 +275,65 @@ struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    fn new(
-        wanted: &'a Wanted<'a>,
-        found: &'a Found,
-        book: &'a Book,
-        tab: &'a Tab,
-        cells: &'a [Vec<serde_json::Value>],
-    ) -> Draft<'a> {
+    fn new(wanted: &'a Wanted<'a>, found: &'a Found, book: &'a Book, tab: &'a Tab, top: Top<'a>) -> Draft<'a> {
         let kept = wanted.columns.iter().filter_map(|column| {
             let bound = found.column(tab.id, &column.field)?;
             Some(Place { field: column.field.clone(), index: bound.index })
         });
         let kept = kept.collect();
-        Draft { wanted, found, book, tab, cells, kept, matched: vec![], missing: vec![], gone: vec![] }
+        let mut draft =
+            Draft { wanted, found, book, tab, top, header: None, kept, matched: vec![], missing: vec![], gone: vec![] };
+        draft.header = draft.find_header();
+        draft
+    }
+
+    /// The row that holds the headers: the one with our note, else the one above all ids that names most of our fields,
+    /// else the last that is frozen, else the first.
+    fn find_header(&self) -> Option<u32> {
+        if let Some(known) = self.found.header(self.tab.id) {
+            return Some(known);
+        }
+        let has_id = |row: &Vec<serde_json::Value>| row.iter().any(|cell| cell.as_str().is_some_and(is_id));
+        let above = self.top.cells.iter().position(has_id);
+        let candidates = &self.top.cells[..above.unwrap_or(self.top.cells.len()).min(MOST_ABOVE)];
+        let frozen = |row: u32| row + 1 == self.tab.frozen;
+        let scores = (self.top.first..).zip(candidates).map(|(row, cells)| (self.fields_named_in(cells), row));
+        // Of several alike the frozen one, else the topmost.
+        let best = scores.max_by_key(|(score, row)| (*score, frozen(*row), std::cmp::Reverse(*row)));
+        if let Some((_, row)) = best.filter(|(score, _)| *score > 0) {
+            return Some(row);
+        }
+        let has_text = |row: u32| {
+            let cells = row.checked_sub(self.top.first).and_then(|at| candidates.get(at as usize));
+            cells.is_some_and(|cells| !cells.iter().all(is_blank))
+        };
+        let last_frozen = self.tab.frozen.checked_sub(1).filter(|row| has_text(*row));
+        match above {
+            Some(0) => None,
+            Some(above) if last_frozen.is_none() => Some(self.top.first + above as u32 - 1),
+            _ => last_frozen.or(Some(self.top.first)),
+        }
+    }
+
+    /// How many of our fields a row's cells name.
+    fn fields_named_in(&self, cells: &[serde_json::Value]) -> usize {
+        let headers: Vec<String> = cells.iter().map(normal).filter(|header| !header.is_empty()).collect();
+        let is_named = |column: &&Column| headers.iter().any(|header| self.names(&column.field, header));
+        self.wanted.columns.iter().filter(is_named).count()
+    }
+
+    /// The row with the headers; where the owner has deleted it, the first.
+    fn header_row(&self) -> u32 {
+        self.header.unwrap_or_default()
+    }
+
+    fn header_cells(&self) -> &'a [serde_json::Value] {
+        let at = self.header_row().checked_sub(self.top.first);
+        at.and_then(|at| self.top.cells.get(at as usize)).map_or(&[][..], Vec::as_slice)
     }
 
     fn finish(mut self) -> Result<Plan, Error> {
-        let empty = self.kept.is_empty() && self.cells.iter().flatten().all(is_blank);
+        let empty = self.kept.is_empty() && self.top.cells.iter().flatten().all(is_blank);
         if !empty {
             self.check_header()?;
             self.match_by_header()?;
@@ -300,8 +358,7 @@ impl<'a> Draft<'a> {
     }
 
     fn headers(&self) -> impl Iterator<Item = (u32, String)> {
-        let first = self.cells.first().map_or(&[][..], Vec::as_slice);
-        (0..).zip(first).map(|(index, cell)| (index, normal(cell)))
+        (0..).zip(self.header_cells()).map(|(index, cell)| (index, normal(cell)))
     }
 
     fn check_header(&self) -> Result<(), Error> {
@@ -319,7 +376,7 @@ impl<'a> Draft<'a> {
             let (first, second) = (letters(first), letters(second));
             return Err(self.trouble(&format!("has two columns headed `{header}` ({first} and {second}): rename one")));
         }
-        let width = self.cells.iter().map(Vec::len).max().unwrap_or(0) as u32;
+        let width = self.top.cells.iter().map(Vec::len).max().unwrap_or(0) as u32;
         let nameless = (0..width).find(|index| self.is_nameless_id(*index));
         match nameless {
             None => Ok(()),
@@ -335,8 +392,8 @@ impl<'a> Draft<'a> {
     fn is_nameless_id(&self, index: u32) -> bool {
         let cell = |row: &'a Vec<serde_json::Value>| row.get(index as usize);
         let is_id = |value: &serde_json::Value| value.as_str().is_some_and(is_id);
-        let header_blank = self.cells.first().and_then(cell).is_none_or(is_blank);
-        header_blank && self.cells.iter().skip(1).filter_map(cell).any(is_id)
+        let header_blank = self.header_cells().get(index as usize).is_none_or(is_blank);
+        header_blank && self.top.cells.iter().filter_map(cell).any(is_id)
     }
 
     fn match_by_header(&mut self) -> Result<(), Error> {
@@ -383,27 +440,29 @@ impl<'a> Draft<'a> {
         let Draft { wanted, found, book, tab, .. } = &self;
         let sheet = tab.id;
         let mut requests = vec![self.guard()];
-        let used_rows = self.cells.len().max(1) as u32;
+        let header_row = self.header_row();
+        let used_rows = (self.top.first + self.top.cells.len() as u32).max(header_row + 1);
         let first_new = self.first_new_column(empty);
         if !self.missing.is_empty() {
             requests.extend(self.make_room(empty, first_new));
         }
-        if tab.rows < 2 {
-            requests.push(append_dimension(sheet, "ROWS", 2 - tab.rows));
+        let needed_rows = header_row + 2;
+        if tab.rows < needed_rows {
+            requests.push(append_dimension(sheet, "ROWS", needed_rows - tab.rows));
         }
         let added: Vec<Place> = (first_new..)
             .zip(&self.missing)
             .map(|(index, column)| Place { field: column.field.clone(), index })
             .collect();
         if !added.is_empty() {
-            requests.push(header(sheet, first_new, self.missing.iter().copied()));
+            requests.push(header(sheet, header_row, first_new, self.missing.iter().copied()));
         }
         let layout_of = |places: Vec<Place>| Layout::new(sheet, places, None);
         for (from, to, format) in layout_of(added.clone()).formats() {
-            requests.push(number_format(sheet, 1, from, to, format));
+            requests.push(number_format(sheet, header_row + 1, from, to, format));
         }
         // The owner's rows keep their look; what comes below them gets ours.
-        if used_rows < tab.rows.max(2) {
+        if used_rows < tab.rows.max(needed_rows) {
             for (from, to, format) in layout_of(self.matched.clone()).formats() {
                 requests.push(number_format(sheet, used_rows, from, to, format));
             }
@@ -416,6 +475,9 @@ impl<'a> Draft<'a> {
         }
         let bound_now: Vec<&Place> = self.matched.iter().chain(&added).collect();
         requests.extend(bound_now.iter().map(|place| column_note(wanted, sheet, place)));
+        if let Some(row) = self.header.filter(|_| found.header(sheet).is_none()) {
+            requests.push(header_note(wanted, sheet, row));
+        }
         requests.extend(self.note_tab(&bound_now));
         let (ledger, ledger_entry, creating) = ledger(wanted, found, book);
         requests.extend(creating);
@@ -435,6 +497,7 @@ impl<'a> Draft<'a> {
         let places = self.kept.iter().chain(bound_now).cloned().collect();
         let mut layout = Layout::new(sheet, places, id_entry);
         // Of a tab that is ours already, only the first row was read.
+        layout.header = self.header;
         layout.first_blank = self.kept.is_empty().then_some(used_rows.into());
         layout.fresh = empty;
         let id_again = self.missing.iter().any(|column| column.field == Field::Id)
@@ -451,7 +514,7 @@ impl<'a> Draft<'a> {
         if empty {
             return 0;
         }
-        let width = self.cells.iter().map(Vec::len).max().unwrap_or(0) as u32;
+        let width = self.top.cells.iter().map(Vec::len).max().unwrap_or(0) as u32;
         let ours = self.found.columns.iter().filter(|bound| bound.sheet == self.tab.id).map(|bound| bound.index + 1);
         ours.max().unwrap_or(0).max(width).min(self.tab.columns)
     }
@@ -508,7 +571,12 @@ impl<'a> Draft<'a> {
             }
         }
         match known {
-            Some((_, note)) if (&note.fields, &*note.title, note.sheet) == (&fields, self.wanted.title, sheet) => None,
+            Some((_, note))
+                if (&note.fields, &*note.title, note.sheet, note.header)
+                    == (&fields, self.wanted.title, sheet, true) =>
+            {
+                None
+            }
             Some((entry, _)) => Some(update_note(entry, &tab_note(self.wanted, sheet, fields))),
             None => Some(create(TAB_KEY, &tab_note(self.wanted, sheet, fields), None, on_sheet(sheet))),
         }
@@ -529,7 +597,7 @@ fn normal_text(text: &str) -> String {
 
 fn tab_note(wanted: &Wanted<'_>, sheet: i32, fields: Vec<String>) -> String {
     let (destination, title) = (wanted.names.destination.clone(), wanted.title.to_owned());
-    let note = TabNote { destination, sheet, title, fields };
+    let note = TabNote { destination, sheet, title, fields, header: true };
     serde_json::to_string(&note).unwrap_or_default()
 }
 
@@ -540,6 +608,15 @@ fn column_note(wanted: &Wanted<'_>, sheet: i32, place: &Place) -> api::Request {
         ..Default::default()
     };
     create(COLUMN_KEY, &serde_json::to_string(&note).unwrap_or_default(), None, at)
+}
+
+fn header_note(wanted: &Wanted<'_>, sheet: i32, row: u32) -> api::Request {
+    let note = HeaderNote { destination: wanted.names.destination.clone() };
+    let at = api::DeveloperMetadataLocation {
+        dimension_range: Some(dimension(sheet, "ROWS", row, row + 1)),
+        ..Default::default()
+    };
+    create(HEADER_KEY, &serde_json::to_string(&note).unwrap_or_default(), None, at)
 }
 
 #[cfg(test)]
@@ -567,7 +644,7 @@ mod tests {
             title: (*title).to_owned(),
             rows: 100,
             columns: 5,
-            filtered: false,
+            ..Tab::default()
         };
         Book { title: "Money".into(), tabs: tabs.iter().map(tab).collect(), ..Book::default() }
     }
@@ -575,7 +652,12 @@ mod tests {
     fn planned(found: &Found, book: &Book, columns: &[Column], cells: &[Vec<Value>]) -> Result<Plan, Error> {
         let (names, guards) = (names(), Guards::new("1AbC", "home"));
         let (title, floor, attempt) = ("Transactions", 0, 0);
-        plan(&Wanted { names: &names, guards: &guards, title, columns, floor, attempt }, found, book, cells)
+        plan(
+            &Wanted { names: &names, guards: &guards, title, columns, floor, attempt },
+            found,
+            book,
+            Top { first: 0, cells },
+        )
     }
 
     /// The requests as they will be sent.
@@ -599,8 +681,12 @@ mod tests {
         let fields = noted.iter().map(|field| (*field).to_owned()).collect();
         Found {
             ledger: Some((9, Ledger { seq: 3, ..Ledger::default() })),
-            tab: Some((8, TabNote { destination: "home".into(), sheet: 7, title: "Transactions".into(), fields })),
+            tab: Some((
+                8,
+                TabNote { destination: "home".into(), sheet: 7, title: "Transactions".into(), fields, header: true },
+            )),
             columns: columns.collect(),
+            headers: vec![(7, 0)],
             ..Found::default()
         }
     }
@@ -620,6 +706,7 @@ mod tests {
                 "createDeveloperMetadata",
                 "createDeveloperMetadata",
                 "createDeveloperMetadata",
+                "createDeveloperMetadata",
                 "createDeveloperMetadata"
             ]
         );
@@ -631,7 +718,7 @@ mod tests {
             "Transaction ID"
         );
         assert_eq!(requests[1]["updateCells"]["fields"], "userEnteredValue,userEnteredFormat.textFormat.bold");
-        let ledger = &requests[9]["createDeveloperMetadata"]["developerMetadata"];
+        let ledger = &requests[10]["createDeveloperMetadata"]["developerMetadata"];
         assert_eq!(ledger["visibility"], "DOCUMENT");
         assert_eq!(ledger["location"], json!({"spreadsheet": true}));
         assert!(ledger["metadataValue"].as_str().unwrap().contains(r#""spreadsheetId":"1AbC""#));

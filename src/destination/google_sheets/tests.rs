@@ -275,7 +275,7 @@ async fn rows_arrive_exactly_once_whatever_happens_to_an_answer() {
             assert_eq!(book.titles(), ["Sheet1", TAB], "{fault:?}");
             let ledgers = book.metadata().iter().filter(|entry| entry.key == ledger::LEDGER_KEY);
             assert_eq!(ledgers.count(), 1, "{fault:?}");
-            assert_eq!(book.metadata().len(), 14, "{fault:?}");
+            assert_eq!(book.metadata().len(), 15, "{fault:?}");
             assert_eq!(*book.tab(TAB).unwrap().value(2, 4), CellValue::Text("corrected".into()), "{fault:?}");
         });
     }

@@ -13,12 +13,22 @@ use super::model::{Cell, CellValue, Location, Sheet, Spreadsheet};
 use super::ranges::check_protected;
 use super::read::{self, Axis, area, index, int, list, text, tidy_colours};
 use super::requests::{mask, nothing};
+use super::tables;
 
 /// More characters than this a cell does not take.
 pub(super) const TEXT_LIMIT: usize = 50_000;
 
 /// Fields of a cell that only the service sets; sending them changes nothing.
 const READ_ONLY: &[&str] = &["effectiveValue", "effectiveFormat", "formattedValue", "hyperlink", "userEnteredValue"];
+
+/// What a cell takes of what is written beside its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// All of it.
+    All,
+    /// A number format is dropped without a word: the cell is in a typed column of a table.
+    AllButNumberFormat,
+}
 
 /// Brings cells in, sharing what is alike: thousands of rows carry the same few formats.
 struct Writer {
@@ -38,6 +48,18 @@ impl Writer {
             }
         };
         Writer { value: mask.below("userEnteredValue").is_some(), rest, seen: HashMap::new() }
+    }
+
+    /// Writes one cell of a sheet.
+    fn put(&mut self, sheet: &mut Sheet, row: usize, column: usize, data: &Map<String, Value>) -> Result<(), String> {
+        let before = sheet.cell(row, column).and_then(|cell| cell.format()?.get("numberFormat").cloned());
+        let kept = tables::kept(sheet, row, column);
+        let cell = sheet.cell_mut(row, column);
+        self.write(cell, column, data)?;
+        if kept == Kept::AllButNumberFormat {
+            cell.restore_number_format(before);
+        }
+        Ok(())
     }
 
     fn write(&mut self, cell: &mut Cell, column: usize, data: &Map<String, Value>) -> Result<(), String> {
@@ -109,7 +131,7 @@ pub(super) fn update(book: &mut Spreadsheet, request: &Value) -> Result<Value, S
                     let data = values.get(column - area.left).and_then(Value::as_object);
                     // What the rows leave out of the range is cleared, but nothing need be made for that.
                     if data.is_some() || sheet.cell(row, column).is_some() {
-                        writer.write(sheet.cell_mut(row, column), column, data.unwrap_or(&nothing))?;
+                        writer.put(sheet, row, column, data.unwrap_or(&nothing))?;
                     }
                 }
             }
@@ -129,7 +151,7 @@ pub(super) fn repeat(book: &mut Spreadsheet, request: &Value) -> Result<Value, S
     check_protected(sheet, &area)?;
     for row in area.top..area.bottom {
         for column in area.left..area.right {
-            writer.write(sheet.cell_mut(row, column), column, &data)?;
+            writer.put(sheet, row, column, &data)?;
         }
     }
     nothing_said(sheet)
@@ -138,11 +160,11 @@ pub(super) fn repeat(book: &mut Spreadsheet, request: &Value) -> Result<Value, S
 /// `appendCells`: after the last row that holds a value in any column, from column A. Rows grow, columns do not.
 pub(super) fn append(book: &mut Spreadsheet, request: &Value) -> Result<Value, String> {
     let mut writer = Writer::new(mask(request, "CellData")?);
-    if request.get("tableId").is_some() {
-        return Err("Tables are not simulated.".to_owned());
+    let rows = list(request, "rows");
+    if let Some(table) = request.get("tableId").and_then(Value::as_str) {
+        return tables::append(book, table, rows.len());
     }
     let id = int(request, "sheetId");
-    let rows = list(request, "rows");
     let sheet = read::sheet(book, id)?;
     let top = sheet.used_rows();
     sheet.row_count = sheet.row_count.max(top + rows.len());
@@ -178,10 +200,11 @@ pub(super) fn set_data_validation(book: &mut Spreadsheet, request: &Value) -> Re
     let mut writer = Writer::new(Mask::Some(vec![("dataValidation".to_owned(), Mask::All)]));
     let sheet = read::sheet(book, area.sheet)?;
     let area = area.within(sheet);
+    tables::check_validation(sheet, &area)?;
     check_protected(sheet, &area)?;
     for row in area.top..area.bottom {
         for column in area.left..area.right {
-            writer.write(sheet.cell_mut(row, column), column, &data)?;
+            writer.put(sheet, row, column, &data)?;
         }
     }
     nothing()
@@ -303,7 +326,7 @@ fn write_rows(
     for (offset, row) in rows.iter().enumerate() {
         for (at, data) in list(row, "values").iter().enumerate() {
             let Some(data) = data.as_object() else { continue };
-            writer.write(sheet.cell_mut(top + offset, left + at), left + at, data)?;
+            writer.put(sheet, top + offset, left + at, data)?;
         }
     }
     nothing_said(sheet)

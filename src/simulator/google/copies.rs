@@ -30,6 +30,9 @@ impl Spreadsheet {
         copy.id = new;
         copy.filter.iter_mut().for_each(|(area, _)| area.sheet = new);
         copy.merges.iter_mut().for_each(|area| area.sheet = new);
+        for table in &mut copy.tables {
+            (table.id, table.area.sheet) = (self.next_id().to_string(), new);
+        }
         for view in &mut copy.filter_views {
             (view.id, view.area.sheet) = (self.next_id(), new);
         }

@@ -102,6 +102,8 @@ pub(super) fn shift(book: &mut Spreadsheet, id: i64, axis: Axis, shift: Shift, i
     sheet.merges = sheet.merges.iter().map(|area| moved(*area)).filter(alive).collect();
     sheet.protected.iter_mut().for_each(|range| range.area = moved(range.area));
     sheet.protected.retain(|range| alive(&range.area));
+    sheet.tables.iter_mut().for_each(|table| table.area = moved(table.area));
+    sheet.tables.retain(|table| alive(&table.area));
     let filters = sheet.filter.iter_mut().map(|(area, rest)| (area, rest));
     for (area, rest) in filters.chain(sheet.filter_views.iter_mut().map(|view| (&mut view.area, &mut view.rest))) {
         *area = moved(*area);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::a1::Area;
+use super::tables::Table;
 
 /// More cells than this a spreadsheet cannot have, empty ones included.
 pub(super) const CELL_LIMIT: usize = 10_000_000;
@@ -91,6 +92,8 @@ pub struct Sheet {
     pub slicers: Vec<Value>,
     /// Rules of conditional formatting as sent.
     pub conditional_formats: Vec<Value>,
+    /// Tables.
+    pub tables: Vec<Table>,
 }
 
 /// A name for an area.
@@ -218,6 +221,21 @@ impl Cell {
         self.rest = Some(Arc::new(rest));
     }
 
+    /// Puts the number format back that a write was to replace.
+    pub(super) fn restore_number_format(&mut self, before: Option<Value>) {
+        match before {
+            Some(format) => self.set_number_format(format),
+            None => {
+                let Some(mut rest) = self.rest.as_deref().cloned() else { return };
+                if let Some(Value::Object(format)) = rest.get_mut("userEnteredFormat") {
+                    format.remove("numberFormat");
+                }
+                rest.retain(|_, value| value.as_object().is_none_or(|fields| !fields.is_empty()));
+                self.rest = Some(Arc::new(rest)).filter(|rest| !rest.is_empty());
+            }
+        }
+    }
+
     pub(super) fn field(&self, name: &str) -> Option<&Value> {
         self.rest.as_ref()?.get(name)
     }
@@ -255,6 +273,7 @@ impl Sheet {
             charts: Vec::new(),
             slicers: Vec::new(),
             conditional_formats: Vec::new(),
+            tables: Vec::new(),
         }
     }
 

@@ -65,6 +65,17 @@ impl Spreadsheet {
         refresh(sheet);
     }
 
+    /// Fills a column's cells in rows `top..bottom` with copies of one value: check boxes, a formula dragged down.
+    pub fn prefill(&mut self, title: &str, column: usize, top: usize, bottom: usize, value: &CellValue) {
+        (top..bottom).for_each(|row| self.set_cell(title, row, column, value.clone()));
+    }
+
+    /// Puts a line of text above everything in a tab.
+    pub fn put_title_above(&mut self, title: &str, line: &str) {
+        self.insert_row(title, 0);
+        self.set_cell(title, 0, 0, CellValue::Text(line.to_owned()));
+    }
+
     /// Writes a note on a cell.
     pub fn set_note(&mut self, title: &str, row: usize, column: usize, note: &str) {
         let cell = self.known_mut(title).cell_mut(row, column);
@@ -100,6 +111,12 @@ impl Spreadsheet {
         let sheet = self.known_mut(title);
         let area = Area { sheet: sheet.id, top: row, bottom: row + height, left: column, right: column + width };
         sheet.merges.push(area);
+    }
+
+    /// Freezes rows at the top of a tab.
+    pub fn freeze(&mut self, title: &str, rows: usize) {
+        let grid = self.known_mut(title).properties.entry("gridProperties").or_insert_with(|| json!({}));
+        grid["frozenRowCount"] = json!(rows);
     }
 
     /// Hides a tab, or shows it again.

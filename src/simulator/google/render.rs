@@ -11,6 +11,7 @@ use super::model::{Cell, CellValue, Line, Location, Sheet, Spreadsheet};
 use super::ranges::{show_named, show_protected};
 use super::read::grid_range;
 use super::shown;
+use super::tables;
 
 /// Pixels of a row and of a column nobody has resized.
 const SIZES: (i64, i64) = (21, 100);
@@ -94,6 +95,7 @@ fn show_sheet(book: &Spreadsheet, sheet: &Sheet, index: usize, view: &View<'_>) 
     put_list(&mut shown, "charts", sheet.charts.clone());
     put_list(&mut shown, "slicers", sheet.slicers.clone());
     put_list(&mut shown, "conditionalFormats", sheet.conditional_formats.clone());
+    put_list(&mut shown, "tables", sheet.tables.iter().map(tables::show).collect());
     put_list(&mut shown, "developerMetadata", entries(book, |location| location == Location::Sheet(sheet.id)));
     if view.data {
         let whole = [sheet.whole()];

@@ -6,7 +6,7 @@ use super::mask::Mask;
 use super::model::Spreadsheet;
 use super::read::{list, text};
 use super::refusal::Refusal;
-use super::{cells, dimensions, filters, metadata, objects, ranges, sheets};
+use super::{cells, dimensions, filters, metadata, objects, ranges, sheets, tables};
 
 /// Small differences between recordings of different years, which a client has to take either way.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,6 +69,9 @@ fn apply(book: &mut Spreadsheet, kind: &str, request: &Value, wording: Wording) 
         "updateFilterView" => filters::update_view(book, request),
         "deleteFilterView" => filters::delete_view(book, request),
         "duplicateFilterView" => filters::duplicate_view(book, request),
+        "addTable" => tables::add(book, request),
+        "updateTable" => tables::update(book, request),
+        "deleteTable" => tables::delete(book, request),
         "addNamedRange" => ranges::add_named(book, request, wording),
         "updateNamedRange" => ranges::update_named(book, request),
         "deleteNamedRange" => ranges::delete_named(book, request),
