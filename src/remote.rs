@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub mod attempts;
+pub mod document;
 pub mod pace;
 pub mod trace;
 
@@ -91,6 +92,8 @@ pub enum Kind {
     Unexplained,
     /// The answer is not what the service's API promises: stop this service.
     Malformed,
+    /// The answer is larger than is ever read: ask for less, or stop this service.
+    TooLarge,
     /// The program is being stopped.
     Stopped,
 }
@@ -357,8 +360,17 @@ pub struct Client {
     trace: Option<Trace>,
 }
 
-/// Longest body accepted from a service.
-const MAX_BODY_BYTES: usize = 512 * 1024 * 1024;
+/// Most that is read of a page, and of anything that is no success.
+pub const PAGE_BYTES: usize = 2 << 20;
+
+/// Most that is read of a reply that becomes a tree of values, which takes many times its size.
+pub const TREE_BYTES: usize = 8 << 20;
+
+/// Deepest nesting of JSON that is read.
+pub const JSON_DEPTH: usize = 128;
+
+/// Most that is read of a reply with rows, which are read one by one.
+pub const REPLY_BYTES: usize = 128 << 20;
 
 impl Client {
     /// A client for `service` (the entry's name, used in errors), keeping cookies if `cookies`.
@@ -409,27 +421,52 @@ impl Client {
         self.http.request(method, url)
     }
 
-    /// Sends it and reads the whole answer. Any status is an `Ok`; only transport trouble is an error, always
+    /// Sends it and reads the whole answer, of [`TREE_BYTES`] at most. Any status is an `Ok`; transport trouble is
     /// `Unavailable` (of a write: outcome unknown).
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, Error> {
-        self.requests.add();
-        let (http, request) = request.build_split();
-        let request = request.map_err(|error| self.transport(error))?;
-        self.trace.iter().for_each(|trace| trace.request(&request));
-        let mut response = http.execute(request).await.map_err(|error| self.transport(error))?;
+        self.send_up_to(request, TREE_BYTES).await
+    }
+
+    /// [`Client::send`] for an answer of so many bytes at most, as they are once decompressed. Pages and refusals have
+    /// a bound of their own.
+    pub async fn send_up_to(&self, request: reqwest::RequestBuilder, most: usize) -> Result<Response, Error> {
+        let mut response = self.begin(request).await?;
         let (status, headers, url) = (response.status().as_u16(), response.headers().clone(), response.url().clone());
+        let most = if is_reply(status, &headers) { most } else { most.min(PAGE_BYTES) };
+        let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
+        if announced.is_some_and(|length| length > most) {
+            return Err(self.too_large(most));
+        }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(error))? {
-            if body.len() + chunk.len() > MAX_BODY_BYTES {
-                return Err(Error::malformed(format!(
-                    "{}: the answer is larger than {MAX_BODY_BYTES} bytes",
-                    self.service
-                )));
+            if body.len() + chunk.len() > most {
+                return Err(self.too_large(most));
             }
             body.extend_from_slice(&chunk);
         }
         self.trace.iter().for_each(|trace| trace.response(status, &headers, &body));
         Ok(Response { status, headers, url, body })
+    }
+
+    /// Sends it where the answer's status says everything: nothing else is read.
+    pub async fn send_for_status(&self, request: reqwest::RequestBuilder) -> Result<u16, Error> {
+        Ok(self.begin(request).await?.status().as_u16())
+    }
+
+    /// Sends it and waits for the head of the answer.
+    async fn begin(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Error> {
+        self.requests.add();
+        let (http, request) = request.build_split();
+        let request = request.map_err(|error| self.transport(error))?;
+        self.trace.iter().for_each(|trace| trace.request(&request));
+        http.execute(request).await.map_err(|error| self.transport(error))
+    }
+
+    fn too_large(&self, most: usize) -> Error {
+        let what = format!("the answer is larger than {} MiB, the most that is read of it", most >> 20);
+        self.trace.iter().for_each(|trace| trace.broken(&what));
+        let remedy = "try again later, and if it stays so, look at the service in a browser";
+        Error { kind: Kind::TooLarge, message: format!("{}: {what}; {remedy}", self.service) }
     }
 
     fn transport(&self, error: reqwest::Error) -> Error {
@@ -443,6 +480,17 @@ impl Client {
         self.trace.iter().for_each(|trace| trace.broken(what));
         Error::unavailable(format!("{}: {what}: {}", self.service, root_cause(&error.without_url())))
     }
+}
+
+/// Whether an answer is a reply of an API; anything else is a page, or a few words.
+fn is_reply(status: u16, headers: &reqwest::header::HeaderMap) -> bool {
+    let kind = headers.get("content-type").map(reqwest::header::HeaderValue::as_bytes).unwrap_or_default();
+    (200..300).contains(&status) && !kind.to_ascii_lowercase().starts_with(b"text/html")
+}
+
+/// Whether JSON is nested deeper than is ever read. The parser stops there and does not fall.
+pub fn is_too_deep(error: &serde_json::Error) -> bool {
+    error.to_string().starts_with("recursion limit exceeded")
 }
 
 /// The innermost reason of an error: the part a person can use.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, Response, StatusCode};
+use futures_util::stream;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
@@ -33,6 +34,10 @@ pub enum Fault {
     StatusRetryAfter(u16, String, u64),
     /// The request is applied, then this status and body come back.
     ApplyThenStatus(u16, String),
+    /// Nothing is applied; a 200 with these headers and this body comes back.
+    Answer(&'static [(&'static str, &'static str)], Vec<u8>),
+    /// The request is applied; a 200 comes back whose body never ends: these bytes again and again.
+    Endless(&'static [(&'static str, &'static str)], &'static str),
     /// The connection closes before anything is applied.
     Drop,
     /// The request is applied, then the connection closes without an answer.
@@ -309,6 +314,12 @@ impl Server {
                 apply().await;
                 plain(status, text, None)
             }
+            Some(Fault::Answer(headers, body)) => with_headers(headers, Body::from(body)),
+            Some(Fault::Endless(headers, text)) => {
+                apply().await;
+                let piece = Bytes::from(text.repeat(1 + 16 * 1024 / text.len().max(1)));
+                with_headers(headers, Body::from_stream(stream::repeat_with(move || Ok::<_, io::Error>(piece.clone()))))
+            }
             Some(Fault::Drop) => Err(broken()),
             Some(Fault::ApplyThenDrop) => {
                 apply().await;
@@ -343,6 +354,11 @@ impl Server {
     }
 }
 
+fn with_headers(headers: &[(&str, &str)], body: Body) -> io::Result<Response<Body>> {
+    let answer = headers.iter().fold(Response::builder(), |answer, (name, value)| answer.header(*name, *value));
+    answer.body(body).map_err(io::Error::other)
+}
+
 fn plain(status: u16, text: String, retry_after: Option<u64>) -> io::Result<Response<Body>> {
     let kind =
         if text.starts_with(['{', '[']) { "application/json; charset=UTF-8" } else { "text/html; charset=UTF-8" };
@@ -363,7 +379,7 @@ async fn halve(answer: Response<Body>, consistent: bool) -> io::Result<Response<
         return Ok(Response::from_parts(parts, Body::from(half)));
     }
     parts.headers.insert("content-length", whole.len().into());
-    let pieces = futures_util::stream::iter([Ok(half), Err(io::Error::from(io::ErrorKind::ConnectionReset))]);
+    let pieces = stream::iter([Ok(half), Err(io::Error::from(io::ErrorKind::ConnectionReset))]);
     Ok(Response::from_parts(parts, Body::from_stream(pieces)))
 }
 

@@ -34,6 +34,7 @@ mod landing;
 mod layout;
 mod ledger;
 mod mend;
+mod metered;
 mod opening;
 mod readback;
 mod requests;

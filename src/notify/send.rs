@@ -67,12 +67,12 @@ fn authorised(request: RequestBuilder, token: Option<&Secret>) -> Result<Request
 }
 
 async fn deliver(client: &Client, request: RequestBuilder) -> Result<(), String> {
-    let answer = client.send(request).await.map_err(|error| error.message)?;
-    match answer.status {
+    let status = client.send_for_status(request).await.map_err(|error| error.message)?;
+    match status {
         200..=299 => Ok(()),
-        300..=399 => Err(format!("redirected elsewhere (HTTP {}); set url to the final address", answer.status)),
-        401 | 403 => Err(format!("refused (HTTP {}); look at url and token", answer.status)),
-        404 | 410 => Err(format!("not there (HTTP {}); look at url", answer.status)),
+        300..=399 => Err(format!("redirected elsewhere (HTTP {status}); set url to the final address")),
+        401 | 403 => Err(format!("refused (HTTP {status}); look at url and token")),
+        404 | 410 => Err(format!("not there (HTTP {status}); look at url")),
         429 => Err("too many messages (HTTP 429)".into()),
         status => Err(format!("not taken (HTTP {status})")),
     }

@@ -176,6 +176,7 @@ impl Pull {
             customer: Some(&customer.id),
             route: "accounts",
             what: format!("the accounts of customer {}", customer.id),
+            is_long: false,
             // One profile without rights must not take the others' accounts with it.
             refused_at: if one_of_several { self.api.patience() } else { u32::MAX },
         };
@@ -291,6 +292,7 @@ impl Pull {
             customer: Some(customer),
             route: "izvlechenia/acc-stmt-offline",
             what: format!("the statement of account {}", owner.iban),
+            is_long: true,
             refused_at,
         };
         self.api.call(&call).await
@@ -314,6 +316,7 @@ fn whose() -> Call<'static> {
         customer: None,
         route: "dashboard",
         what: "the customers of this login".into(),
+        is_long: false,
         refused_at: u32::MAX,
     }
 }

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod balances;
+mod bounds;
 mod causes;
 mod check;
 mod cli;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use url::Url;
 
-use crate::remote::{Cause, Client, Error, Kind, Shutdown};
+use crate::remote::{Cause, Client, Error, JSON_DEPTH, Kind, Shutdown, is_too_deep};
 
 use super::cells::Cells;
 use super::errors::{Answer, Purpose, Refusal, Wording, envelope};
@@ -327,6 +327,10 @@ impl Api {
         let service = &self.wording.service;
         if error.is_data() {
             return Error::malformed(format!("{service}: the answer has not the shape of Airtable's API: {error}"));
+        }
+        if is_too_deep(error) {
+            let what = format!("the answer is nested deeper than {JSON_DEPTH}, the most that is read");
+            return Error::malformed(format!("{service}: {what}; look at the base in a browser"));
         }
         Error::unavailable(format!("{service}: the answer was cut short or is not JSON"))
     }

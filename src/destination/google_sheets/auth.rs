@@ -11,13 +11,13 @@ use std::time::{Duration, SystemTime};
 
 use google_sheets4::common::GetToken;
 use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
 use yup_oauth2::authenticator::Authenticator;
 use yup_oauth2::error::AuthErrorCode;
 use yup_oauth2::{CustomHyperClientBuilder, ServiceAccountAuthenticator, ServiceAccountKey};
 
 use super::errors::{Names, Said, closed};
 use super::key_text;
+use super::metered::{Meter, MeteredConnector};
 use super::user::User;
 use crate::remote::{Cause, Counter, Error};
 
@@ -25,12 +25,15 @@ use crate::remote::{Cause, Counter, Error};
 pub(super) const SCOPE: &str = "https://www.googleapis.com/auth/spreadsheets";
 
 /// The connector of every connection.
-pub(super) type Connector = HttpsConnector<HttpConnector>;
+pub(super) type Connector = HttpsConnector<MeteredConnector>;
 
 /// How long before its end a token counts as used up.
 const EARLY: Duration = Duration::from_secs(60);
 /// How long the token endpoint may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Most that is read of the token endpoint's answer.
+pub(super) const TOKEN_BYTES: usize = 1 << 20;
 
 /// Reads the text of a key file. What is wrong with it is told without showing any of it.
 pub(super) fn read_key(names: &Names, text: &str) -> Result<ServiceAccountKey, Error> {
@@ -86,6 +89,7 @@ struct Inner {
     held: tokio::sync::Mutex<Option<Held>>,
     names: Names,
     requests: Counter,
+    meter: Meter,
 }
 
 /// Hands out access tokens.
@@ -98,6 +102,7 @@ impl Tokens {
         names: &Names,
         key: ServiceAccountKey,
         connector: Connector,
+        meter: Meter,
         requests: Counter,
     ) -> Result<Tokens, Error> {
         let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
@@ -110,13 +115,13 @@ impl Tokens {
         })?;
         let held = tokio::sync::Mutex::new(None);
         let (authenticator, names) = (authenticator.into(), names.clone());
-        Ok(Tokens(Arc::new(Inner { authenticator, user: None, held, names, requests })))
+        Ok(Tokens(Arc::new(Inner { authenticator, user: None, held, names, requests, meter })))
     }
 
     /// The same for the owner's own sign-in.
     pub fn of_user(names: &Names, user: User, requests: Counter) -> Tokens {
-        let (held, names) = (tokio::sync::Mutex::new(None), names.clone());
-        Tokens(Arc::new(Inner { authenticator: OnceLock::new(), user: Some(user), held, names, requests }))
+        let (held, names, meter) = (tokio::sync::Mutex::new(None), names.clone(), Meter::default());
+        Tokens(Arc::new(Inner { authenticator: OnceLock::new(), user: Some(user), held, names, requests, meter }))
     }
 
     /// The present token, or a new one.
@@ -155,8 +160,14 @@ impl Tokens {
         let scopes = [SCOPE];
         // Forced: the library's own cache may hold the answer without a token.
         let asking = authenticator.force_refreshed_token(&scopes);
-        let answer = tokio::time::timeout(PATIENCE, asking)
-            .await
+        let before = self.0.meter.allow(TOKEN_BYTES);
+        let answer = tokio::time::timeout(PATIENCE, asking).await;
+        let excess = self.0.meter.excess();
+        self.0.meter.allow(before);
+        if let Some(excess) = excess {
+            return Err(Error::unavailable(names.say(format!("the sign-in fails: {excess}; try again later"))));
+        }
+        let answer = answer
             .map_err(|_| Error::unavailable(names.say("the sign-in gets no answer in time")))?
             .map_err(|error| refusal(names, &error))?;
         let Some(token) = answer.token().filter(|token| !token.is_empty()) else {

@@ -21,10 +21,13 @@ use super::auth::{self, Connector, SCOPE, Tokens};
 use super::batch::asks_for_ids;
 use super::errors::{Asked, Names, Said, refused};
 use super::landing::{Landed, read_ids};
+use super::metered::{Meter, MeteredConnector};
 use super::user::User;
 use crate::config;
 use crate::remote::pace::Pace;
-use crate::remote::{Cause, Context, Counter, Error, root_cause};
+use crate::remote::{
+    Cause, Context, Counter, Error, JSON_DEPTH, Kind, REPLY_BYTES, TREE_BYTES, is_too_deep, root_cause,
+};
 
 /// Most requests of a kind in any window. Google allows 60 reads and 60 writes; some room stays for a second machine or a
 /// retry.
@@ -71,6 +74,7 @@ pub(super) struct Transport {
     /// Names for messages.
     pub names: Names,
     context: Context,
+    meter: Meter,
     reads: Pace,
     writes: Pace,
     limits: Limits,
@@ -93,17 +97,19 @@ impl Transport {
             .credentials()
             .map_err(|error| Error::attention(Cause::Token, names.say(format!("`{key}`: {error}"))))?;
         let secure = config.base_url.scheme() == "https";
+        let meter = Meter::default();
         let (connector, tokens) = match &config.login {
             Some(session) => {
                 names.account = "the Google account that signed in".into();
                 let user = User::new(&names, secret.expose_secret(), session)?;
-                (connector(&names, secure)?, Tokens::of_user(&names, user, context.requests.clone()))
+                (connector(&names, &meter, secure)?, Tokens::of_user(&names, user, context.requests.clone()))
             }
             None => {
                 let key = auth::read_key(&names, secret.expose_secret())?;
                 names.account = key.client_email.clone();
-                let connector = connector(&names, secure || key.token_uri.starts_with("https"))?;
-                let tokens = Tokens::new(&names, key, connector.clone(), context.requests.clone()).await?;
+                let connector = connector(&names, &meter, secure || key.token_uri.starts_with("https"))?;
+                let (own, requests) = (connector.clone(), context.requests.clone());
+                let tokens = Tokens::new(&names, key, own, meter.clone(), requests).await?;
                 (connector, tokens)
             }
         };
@@ -117,7 +123,7 @@ impl Transport {
         let window = WINDOW.min(context.backoff.first * 120);
         let pace = |what: &str| context.backoff.paces.pace(format!("google {base} {who} {what}"), MOST, window);
         let (reads, writes, cells) = (pace("reads"), pace("writes"), AtomicU64::new(0));
-        Ok(Transport { hub, tokens, names, context, reads, writes, limits, base, cells })
+        Ok(Transport { hub, tokens, names, context, meter, reads, writes, limits, base, cells })
     }
 
     /// Developer metadata with any of these keys.
@@ -131,6 +137,7 @@ impl Transport {
         });
         let request = api::SearchDeveloperMetadataRequest { data_filters: Some(filters.collect()) };
         self.pause(Asked::Read).await?;
+        self.meter.allow(TREE_BYTES);
         let mut watcher = self.watcher();
         let call = self.hub.spreadsheets().developer_metadata_search(request, &self.names.spreadsheet);
         let call = call.add_scope(SCOPE).delegate(&mut watcher);
@@ -142,6 +149,7 @@ impl Transport {
     /// The spreadsheet itself, as much of it as `fields` names.
     pub async fn spreadsheet(&self, fields: &str) -> Result<api::Spreadsheet, Error> {
         self.pause(Asked::Read).await?;
+        self.meter.allow(TREE_BYTES);
         let mut watcher = self.watcher();
         let call = self.hub.spreadsheets().get(&self.names.spreadsheet).param("fields", fields);
         let call = call.add_scope(SCOPE).delegate(&mut watcher);
@@ -217,6 +225,7 @@ impl Transport {
     pub async fn update(&self, requests: Vec<api::Request>) -> Result<(), Failure> {
         let request = api::BatchUpdateSpreadsheetRequest { requests: Some(requests), ..Default::default() };
         self.pause(Asked::Write).await?;
+        self.meter.allow(TREE_BYTES);
         let mut watcher = self.watcher();
         let call = self.hub.spreadsheets().batch_update(request, &self.names.spreadsheet);
         let call = call.add_scope(SCOPE).delegate(&mut watcher);
@@ -312,7 +321,7 @@ impl Transport {
     /// Posts a body that is written already and gives the answer's bytes.
     async fn post(&self, asked: Asked, method: &str, body: Bytes) -> Result<Bytes, Failure> {
         self.pause(asked).await?;
-        let token = self.tokens.token().await?;
+        let token = self.within(self.limits.read, Asked::Read, self.tokens.token()).await??;
         let length = body.len();
         let full = http_body_util::Full::new(body).map_err(|never| match never {});
         let request = hyper::Request::post(format!("{}v4/spreadsheets/{}{method}", self.base, self.names.spreadsheet))
@@ -330,7 +339,8 @@ impl Transport {
             Ok::<_, Error>((status, wait, body.to_bytes()))
         };
         let limit = if asked == Asked::Write { self.limits.write } else { self.limits.read };
-        let (status, wait, body) = self.within(limit, asked, exchange).await??;
+        let exchanged = self.within(limit, asked, exchange).await?;
+        let (status, wait, body) = exchanged.map_err(|error| self.too_large(asked).unwrap_or(error))?;
         if !(200..300).contains(&status) {
             return Err(self.refusal(asked, status, wait, Said::parse(&body)).await);
         }
@@ -344,7 +354,9 @@ impl Transport {
     /// Waits until another request may leave.
     async fn pause(&self, asked: Asked) -> Result<(), Error> {
         let pace = if asked == Asked::Write { &self.writes } else { &self.reads };
-        pace.wait(&self.context.shutdown).await
+        pace.wait(&self.context.shutdown).await?;
+        self.meter.allow(REPLY_BYTES);
+        Ok(())
     }
 
     /// Bounds an exchange in time and by the shutdown.
@@ -375,6 +387,9 @@ impl Transport {
             Ok((_, answer)) => return Ok(answer),
             Err(error) => error,
         };
+        if let Some(error) = self.too_large(asked) {
+            return Err(error.into());
+        }
         Err(match error {
             google_sheets4::Error::BadRequest(body) => {
                 let code = body["error"]["code"].as_u64().and_then(|code| u16::try_from(code).ok());
@@ -393,6 +408,10 @@ impl Transport {
             google_sheets4::Error::JsonDecodeError(_, why) if asked == Asked::Read && why.is_data() => {
                 Error::malformed(self.names.say("Google's answer has another shape than its API promises")).into()
             }
+            google_sheets4::Error::JsonDecodeError(_, why) if asked == Asked::Read && is_too_deep(&why) => {
+                let what = format!("Google's answer is nested deeper than {JSON_DEPTH}, the most that is read");
+                Error::malformed(self.names.say(format!("{what}; look at the spreadsheet in a browser"))).into()
+            }
             google_sheets4::Error::JsonDecodeError(..) => {
                 Error::unavailable(self.names.say("Google's answer cannot be read")).into()
             }
@@ -407,6 +426,13 @@ impl Transport {
         }
         let error = refused(&self.names, asked, status, wait, said.as_ref());
         Failure { error, refused: (status == 400).then(|| said.unwrap_or_default().message) }
+    }
+
+    /// The error of an answer longer than is read; whether a write was applied stays open.
+    fn too_large(&self, asked: Asked) -> Option<Error> {
+        let kind = if asked == Asked::Write { Kind::Unavailable } else { Kind::TooLarge };
+        let remedy = "delete what the spreadsheet does not need, or configure another one";
+        self.meter.excess().map(|excess| Error { kind, message: self.names.say(format!("{excess}; {remedy}")) })
     }
 
     fn broken(&self, error: &(dyn std::error::Error + 'static)) -> Error {
@@ -424,7 +450,7 @@ fn user_agent() -> String {
     format!("bankfeed/{}", env!("CARGO_PKG_VERSION"))
 }
 
-fn connector(names: &Names, encrypted: bool) -> Result<Connector, Error> {
+fn connector(names: &Names, meter: &Meter, encrypted: bool) -> Result<Connector, Error> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_connect_timeout(Some(Duration::from_secs(10)));
@@ -445,7 +471,11 @@ fn connector(names: &Names, encrypted: bool) -> Result<Connector, Error> {
             .with_no_client_auth();
         builder.with_tls_config(tls)
     };
-    Ok(builder.https_or_http().enable_http1().enable_http2().wrap_connector(http))
+    Ok(builder
+        .https_or_http()
+        .enable_http1()
+        .enable_http2()
+        .wrap_connector(MeteredConnector { http, meter: meter.clone() }))
 }
 
 fn retry_after(headers: &hyper::HeaderMap) -> Option<Duration> {

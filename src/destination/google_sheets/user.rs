@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
-use super::auth::{SCOPE, is_loopback};
+use super::auth::{SCOPE, TOKEN_BYTES, is_loopback};
 use super::errors::{Names, Said, closed};
 use super::key_text;
 use crate::files::write_private;
@@ -77,7 +77,8 @@ impl OAuthClient {
         let client = Client::at(&self.token_uri, "google", requests, false, PATIENCE)?;
         let own = [("client_id", self.id.as_str()), ("client_secret", self.secret.expose_secret())];
         let form: Vec<_> = own.iter().chain(form).collect();
-        client.send(client.request(reqwest::Method::POST, self.token_uri.clone()).form(&form)).await
+        let request = client.request(reqwest::Method::POST, self.token_uri.clone()).form(&form);
+        client.send_up_to(request, TOKEN_BYTES).await
     }
 }
 

@@ -1,17 +1,22 @@
 //! A page as an outline: its tags, what they are called, and such words as anybody may read.
 
-use scraper::{ElementRef, Html, Node};
+use scraper::{ElementRef, Node};
 
 use super::scrub::Scrubber;
 use super::words::{ATTRIBUTES, TAGS};
+use crate::remote::document;
 
 /// Deeper than any page is nested; what lies below is left out.
 const DEEPEST: usize = 60;
 
 /// One line a tag or text, indented by depth.
 pub(super) fn outline(body: &str, scrubber: &mut Scrubber) -> String {
+    let document = match document::parse(body) {
+        Ok(document) => document,
+        Err(excess) => return format!("not read, because {excess}\n"),
+    };
     let mut lines = String::new();
-    element(Html::parse_document(body).root_element(), 0, scrubber, &mut lines);
+    element(document.root_element(), 0, scrubber, &mut lines);
     lines
 }
 

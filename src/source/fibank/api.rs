@@ -18,10 +18,13 @@ use super::kept::Kept;
 use super::sign_in::{Door, Token};
 use super::{USER_AGENT, wire};
 use crate::remote::attempts::Attempts;
-use crate::remote::{Client, Context, Error, Response};
+use crate::remote::{Client, Context, Error, Kind, REPLY_BYTES, Response, TREE_BYTES};
 
 /// The longest reply (a whole history, some 45 MB) over a slow line.
 const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Anything else.
+const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A signed-in connection.
 pub(super) struct Api {
@@ -49,6 +52,8 @@ pub(super) struct Call<'a> {
     pub route: &'static str,
     /// What is asked for, for messages.
     pub what: String,
+    /// The answer may be a whole history.
+    pub is_long: bool,
     /// From how many answers 500 on it counts as a refusal. The bank answers 500 to what it does not like as well as
     /// when it is unwell; `u32::MAX`: it is never taken as a refusal.
     pub refused_at: u32,
@@ -159,18 +164,28 @@ impl Api {
 
     async fn ask(&self, call: &Call<'_>) -> Result<Seen, Error> {
         let refusals = AtomicU32::new(0);
-        self.context
+        let (most, limit) = if call.is_long { (REPLY_BYTES, TIMEOUT) } else { (TREE_BYTES, LIST_TIMEOUT) };
+        let asked = self
+            .context
             .backoff
             .run(&self.context.shutdown, async || {
+                let request = self.request(call).timeout(limit);
                 let response = tokio::select! {
-                    response = self.client.send(self.request(call)) => response?,
+                    response = self.client.send_up_to(request, most) => response?,
                     () = self.context.shutdown.wait() => return Err(Error::stopped()),
                 };
                 let more = u32::from(response.status == 500);
                 let refusals = refusals.fetch_add(more, Ordering::Relaxed) + more;
                 self.judge(call, response, refusals)
             })
-            .await
+            .await;
+        match asked {
+            // More than is read at once: somebody who can ask for less does.
+            Err(Error { kind: Kind::TooLarge, message }) if call.refused_at != u32::MAX => {
+                Ok(Seen::Answer(Answer::Refused(message)))
+            }
+            asked => asked,
+        }
     }
 
     /// The headers that the bank's own page sends; which of them it insists on is not known.

@@ -6,6 +6,8 @@
 use scraper::{ElementRef, Html};
 use url::Url;
 
+use super::html::is_hidden;
+
 /// A form with one thing to type.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CodeForm {
@@ -18,6 +20,10 @@ pub(super) struct CodeForm {
     /// The input's name says that it wants a code.
     is_named_so: bool,
 }
+
+/// Forms of a page, and inputs of a form, beyond which nobody would be asked for one code.
+const FORMS: usize = 20;
+const INPUTS: usize = 200;
 
 /// Parts of the names of inputs that want a code.
 const CODE_NAMES: [&str; 8] = ["otp", "sms", "token", "tan", "verif", "factor", "code", "challenge"];
@@ -32,7 +38,9 @@ impl CodeForm {
     pub fn find(document: &Html, csrf: Option<&str>) -> Option<CodeForm> {
         let elements = || document.root_element().descendent_elements();
         let base = elements().find(|element| element.value().name() == "base").and_then(|base| base.attr("href"));
-        let forms = elements().filter(|element| element.value().name() == "form").filter_map(read);
+        let forms = elements().filter(|element| element.value().name() == "form").take(FORMS + 1);
+        let forms: Vec<ElementRef> = forms.collect();
+        let forms = (forms.len() <= FORMS).then_some(forms).into_iter().flatten().filter_map(read);
         let (named, others): (Vec<_>, Vec<_>) = forms.partition(|form| form.is_named_so);
         let mut fitting = if named.is_empty() { others } else { named };
         let mut form = fitting.pop().filter(|_| fitting.is_empty())?;
@@ -72,8 +80,13 @@ fn read(form: ElementRef) -> Option<CodeForm> {
     let mut fields = Vec::new();
     let mut is_named_so = None;
     let mut has_button = false;
+    let mut inputs = 0;
     for element in form.descendent_elements().filter(|element| element.attr("disabled").is_none()) {
         let tag = element.value().name();
+        inputs += usize::from(tag == "input");
+        if inputs > INPUTS {
+            return None;
+        }
         let kind = element.attr("type").unwrap_or_default().trim().to_lowercase();
         let name = element.attr("name").map(str::trim).filter(|name| !name.is_empty());
         let value = |usual: &str| Some(element.attr("value").unwrap_or(usual).to_owned());
@@ -125,11 +138,7 @@ fn is_password(input: ElementRef) -> bool {
 
 /// Whether it or something around it is hidden from a person.
 fn is_invisible(input: ElementRef) -> bool {
-    let around = input.ancestors().filter_map(ElementRef::wrap);
-    std::iter::once(input).chain(around).any(|element| {
-        let style = element.attr("style").unwrap_or_default().replace(' ', "").to_lowercase();
-        element.attr("hidden").is_some() || style.contains("display:none")
-    })
+    std::iter::once(input).chain(input.ancestors().filter_map(ElementRef::wrap)).any(is_hidden)
 }
 
 #[cfg(test)]

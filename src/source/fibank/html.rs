@@ -8,12 +8,19 @@ use scraper::{ElementRef, Html, Selector};
 use super::form::{CodeForm, wants_code};
 use crate::printable::is_printable;
 use crate::remote::Cause;
+use crate::remote::document::{self, Excess};
 
 /// Longest quotation of a page in a message.
 const QUOTE_CHARS: usize = 200;
 
 /// Longest text of a page shown to somebody who is to answer it.
 const SHOWN_CHARS: usize = 1000;
+
+/// So much of the style of an element is looked at.
+const STYLE_BYTES: usize = 256;
+
+/// Words of error boxes that are kept.
+const ALERT_BYTES: usize = 4096;
 
 /// The facts of a page; plain data, because a parsed document cannot be kept across a wait.
 #[derive(Default)]
@@ -32,39 +39,41 @@ pub(super) struct WebPage {
     text: String,
     /// The visible words of its error boxes.
     alerts: String,
+    /// Why nothing is known of it.
+    excess: Option<Excess>,
 }
 
 impl WebPage {
-    /// Reads a page. Text that is no HTML gives a page of these words.
+    /// Reads a page. Text that is no HTML gives a page of these words; one beyond what is ever read is an unknown page,
+    /// whose words are that.
     pub fn read(body: &str) -> WebPage {
-        let document = Html::parse_document(body);
-        let inputs: Vec<_> = select(&document, "input").filter(|input| is_filled_in(*input)).collect();
+        match document::parse(body) {
+            Ok(document) => WebPage::of(&document),
+            Err(excess) => WebPage { excess: Some(excess), ..WebPage::default() },
+        }
+    }
+
+    fn of(document: &Html) -> WebPage {
+        let inputs: Vec<_> = select(document, "input").filter(|input| is_filled_in(*input)).collect();
         let named = |name: &str| inputs.iter().any(|input| input.attr("name") == Some(name));
         let mut text = String::new();
-        for body in select(&document, "body") {
-            collect_words(body, &mut text);
+        for body in select(document, "body") {
+            collect_words(body, &mut text, usize::MAX);
         }
         if text.is_empty() {
-            select(&document, "title").for_each(|title| collect_words(title, &mut text));
+            select(document, "title").for_each(|title| collect_words(title, &mut text, usize::MAX));
         }
-        let mut alerts = String::new();
-        for alert in select(&document, "[class*=error], [class*=alert], [id*=error], [role=alert]") {
-            let mut words = String::new();
-            collect_words(alert, &mut words);
-            // A box inside a box says it once.
-            if !alerts.contains(&words) {
-                alerts = format!("{alerts} {words}").trim().to_owned();
-            }
-        }
-        let csrf = csrf(&document);
+        let alerts = alerts(document);
+        let csrf = csrf(document);
         WebPage {
-            code_form: CodeForm::find(&document, csrf.as_deref()),
+            code_form: CodeForm::find(document, csrf.as_deref()),
             csrf,
             login_form: named("username") && named("password"),
             passwords: inputs.iter().filter(|input| input.attr("type") == Some("password")).count(),
             inputs: inputs.iter().filter_map(|input| input.attr("name").or(input.attr("id"))).map(lower).collect(),
             text,
             alerts,
+            excess: None,
         }
     }
 
@@ -129,12 +138,18 @@ impl WebPage {
 
     /// The page's own words, error boxes first, cut short, without any of `secrets`.
     pub fn quote(&self, secrets: &[&str]) -> String {
+        if let Some(excess) = self.excess {
+            return format!("nothing that bankfeed reads, because {excess}");
+        }
         let words = if self.alerts.is_empty() { &self.text } else { &self.alerts };
         quote(words, secrets)
     }
 
     /// Everything that the page says, error boxes first, for somebody who is to answer it; without any of `secrets`.
     pub fn words(&self, secrets: &[&str]) -> String {
+        if self.excess.is_some() {
+            return self.quote(secrets);
+        }
         let said =
             if self.text.contains(&self.alerts) { self.text.clone() } else { format!("{} {}", self.alerts, self.text) };
         quote_up_to(SHOWN_CHARS, &said, secrets)
@@ -286,26 +301,65 @@ fn select<'a>(document: &'a Html, selector: &'static str) -> impl Iterator<Item 
         .filter(move |element| selector.as_ref().is_some_and(|selector| selector.matches(element)))
 }
 
-/// Appends the words a person would see in `element`.
-fn collect_words(element: ElementRef, words: &mut String) {
-    let hidden = matches!(element.value().name(), "script" | "style" | "template" | "noscript")
-        || element.attr("hidden").is_some()
-        || element.attr("style").is_some_and(|style| style.replace(' ', "").contains("display:none"));
-    if hidden {
-        return;
-    }
-    for child in element.children() {
-        if let Some(text) = child.value().as_text() {
-            for word in text.split_whitespace() {
-                if !words.is_empty() {
-                    words.push(' ');
-                }
-                words.push_str(word);
-            }
-        } else if let Some(child) = ElementRef::wrap(child) {
-            collect_words(child, words);
+/// The words of every error box.
+fn alerts(document: &Html) -> String {
+    let mut alerts = String::new();
+    for alert in select(document, "[class*=error], [class*=alert], [id*=error], [role=alert]") {
+        let mut words = String::new();
+        collect_words(alert, &mut words, ALERT_BYTES);
+        // A box inside a box says it once.
+        if !alerts.contains(&words) {
+            alerts = format!("{alerts} {words}").trim().to_owned();
+        }
+        if alerts.len() >= ALERT_BYTES {
+            break;
         }
     }
+    alerts
+}
+
+/// Appends the words a person would see in `element`, until there are so many bytes of them.
+fn collect_words(element: ElementRef, words: &mut String, most: usize) {
+    if is_unseen(element) {
+        return;
+    }
+    // Not by recursion: how deep a page goes is its own affair.
+    let mut open = vec![element.children()];
+    while let Some(children) = open.last_mut() {
+        let Some(child) = children.next() else {
+            open.pop();
+            continue;
+        };
+        if let Some(text) = child.value().as_text() {
+            append_words(text, words);
+        } else if let Some(child) = ElementRef::wrap(child).filter(|child| !is_unseen(*child)) {
+            open.push(child.children());
+        }
+        if words.len() >= most {
+            return;
+        }
+    }
+}
+
+fn append_words(text: &str, words: &mut String) {
+    for word in text.split_whitespace() {
+        if !words.is_empty() {
+            words.push(' ');
+        }
+        words.push_str(word);
+    }
+}
+
+/// Whether a person sees nothing of an element and of what is in it.
+fn is_unseen(element: ElementRef) -> bool {
+    matches!(element.value().name(), "script" | "style" | "template" | "noscript") || is_hidden(element)
+}
+
+/// Whether an element says of itself that it is not shown.
+pub(super) fn is_hidden(element: ElementRef) -> bool {
+    let style = element.attr("style").unwrap_or_default();
+    let style = &style[..style.floor_char_boundary(STYLE_BYTES)];
+    element.attr("hidden").is_some() || style.replace(' ', "").to_lowercase().contains("display:none")
 }
 
 fn lower(text: &str) -> String {
@@ -381,6 +435,35 @@ mod tests {
         assert_eq!(quote("ivan123 and IVAN", &["ivan", "ivan123"]), "… and …");
         assert_eq!(quote("  ", &["ivan"]), "nothing");
         assert_eq!(quote("\u{1b}[31mчервено\u{7}\u{202e}\nдве", &[]), "[31mчервено две");
+    }
+
+    #[test]
+    fn a_page_beyond_what_is_read_is_unknown_and_says_its_limit() {
+        for (page, limit) in [
+            ("<div>".repeat(50_000) + FORM, "deeper than 512"),
+            (FORM.to_owned() + &"<table><tr><td>".repeat(36_000), "deeper than 512"),
+            ("<b x><p></b>".repeat(36_000), "more than 50000"),
+            ("<i></i>".repeat(290_000), "more than 50000"),
+            (FORM.to_owned() + &"x".repeat(2 << 20), "larger than 2 MiB"),
+        ] {
+            let page = WebPage::read(&page);
+            assert_eq!(page.obstacle(""), Cause::UnknownPage);
+            assert!(!page.login_form && page.csrf.is_none() && page.code_form.is_none());
+            assert!(page.quote(&[]).contains(limit) && page.words(&[]).contains(limit), "{}", page.quote(&[]));
+        }
+    }
+
+    #[test]
+    fn what_is_read_of_a_large_page_is_bounded() {
+        let boxes = format!("{}вътре", "<div class=error>".repeat(500));
+        assert_eq!(page(&boxes).quote(&[]), "вътре");
+        let many: String = (0..9_000).map(|at| format!("<p class=alert>грешка {at}</p>")).collect();
+        let many = page(&many);
+        assert!(many.alerts.len() < ALERT_BYTES + 100 && many.quote(&[]).starts_with("грешка 0 грешка 1 "));
+        let style = "a: b; ".repeat(500);
+        let fields = "<input type=text name=x style='display:none'>".repeat(2_000);
+        let deep = format!("{}<form method=post>{fields}</form>", format!("<div style='{style}'>").repeat(400));
+        assert_eq!(page(&deep).code_form, None);
     }
 
     #[test]

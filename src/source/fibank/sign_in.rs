@@ -17,10 +17,12 @@ use url::Url;
 use super::html::{WebPage, quote};
 use super::{USER_AGENT, wire};
 use crate::remote::attempts::{Attempt, Attempts};
-use crate::remote::{Cause, Client, Context, Error, Response};
+use crate::remote::{Cause, Client, Context, Error, PAGE_BYTES, Response};
 
 /// Longest chain of redirects followed; the bank needs two.
 const MAX_REDIRECTS: usize = 10;
+/// Longest time for one page, however slowly it drips.
+const PATIENCE: Duration = Duration::from_secs(60);
 const LOGIN: &str = "/oauth2-server/login";
 
 /// Who signs in, where, and with what.
@@ -219,7 +221,7 @@ impl Door<'_> {
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, Error> {
         tokio::select! {
-            response = self.client.send(request) => response,
+            response = self.client.send_up_to(request.timeout(PATIENCE), PAGE_BYTES) => response,
             () = self.context.shutdown.wait() => Err(Error::stopped()),
         }
     }

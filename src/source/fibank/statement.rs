@@ -14,8 +14,11 @@ use rust_decimal::Decimal;
 use super::euro::{self, Before};
 use super::wire::{self, Acc, Balances, Entry, Head};
 use crate::model::{Account, Row};
-use crate::remote::Error;
+use crate::remote::{Error, JSON_DEPTH, is_too_deep};
 use crate::source::{Page, Told};
+
+/// Deepest nesting of a row: in a list of rows it must be readable, too.
+const ROW_DEPTH: usize = 100;
 
 /// Where a statement belongs, for ids and messages.
 #[derive(Clone)]
@@ -333,6 +336,10 @@ impl Rows {
         let serial = place.serial;
         let raw = place.text(&self.bodies[place.reply as usize]);
         let malformed = |why: String| self.owner.malformed(format!("entry {serial}: {why}"));
+        // It is kept as it came, and whoever reads it again reads no deeper.
+        if wire::depth(raw) > ROW_DEPTH {
+            return Err(malformed(format!("it is nested deeper than {ROW_DEPTH}, the most that is read")));
+        }
         let entry: Entry =
             serde_json::from_str(raw).map_err(|error| malformed(defect("the row", raw.len(), &error)))?;
         let amount = wire::money(entry.amount).map_err(|why| malformed(format!("amount {why}")))?;
@@ -402,7 +409,12 @@ fn short(text: &str) -> String {
 /// What is wrong with a JSON text, without quoting it: it is full of the owner's affairs.
 pub(super) fn defect(what: &str, length: usize, error: &serde_json::Error) -> String {
     use serde_json::error::Category;
+    let told = error.to_string();
     match error.classify() {
+        Category::Data if told.starts_with(wire::TOO_MANY) => format!("{what} lists {told}"),
+        Category::Syntax if is_too_deep(error) => {
+            format!("{what} is nested deeper than {JSON_DEPTH}, the most that is read")
+        }
         Category::Eof => format!("{what} is cut off after {length} bytes"),
         Category::Data => format!("{what} has another shape at line {} column {}", error.line(), error.column()),
         _ => format!("{what} is no JSON at line {} column {}", error.line(), error.column()),

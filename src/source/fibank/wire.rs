@@ -5,12 +5,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone};
 use chrono_tz::Europe::Sofia;
 use rust_decimal::Decimal;
 use serde::Deserialize;
-use serde::de::{Deserializer, Visitor};
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::model::is_in_bounds;
@@ -37,7 +38,7 @@ pub(super) struct Acc<'a> {
     pub description: Text<'a>,
     #[serde(borrow)]
     pub acy_curr_balance: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "rows")]
     pub stmt: Option<Vec<&'a RawValue>>,
 }
 
@@ -156,7 +157,67 @@ impl<'de> Visitor<'de> for TextVisitor {
 
 /// A list that is there, `null` meaning an empty one.
 fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Acc<'a>>>, D::Error> {
-    Ok(Some(Option::deserialize(deserializer)?.unwrap_or_default()))
+    let listed: Option<Bounded<Acc, ACCOUNTS>> = Option::deserialize(deserializer)?;
+    Ok(Some(listed.map_or(Vec::new(), |listed| listed.0)))
+}
+
+fn rows<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<&'a RawValue>>, D::Error> {
+    let listed: Option<Bounded<&RawValue, ROWS>> = Option::deserialize(deserializer)?;
+    Ok(listed.map(|listed| listed.0))
+}
+
+/// Most accounts and rows in one reply. A real row has some 450 bytes; a place for it takes memory even if it has two.
+const ACCOUNTS: usize = 1_000;
+const ROWS: usize = 1_000_000;
+
+/// How the error of a longer list begins.
+pub(super) const TOO_MANY: &str = "more than ";
+
+/// A list of so many at most.
+struct Bounded<T, const MOST: usize>(Vec<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Bounded<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List<T, const MOST: usize>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for List<T, MOST> {
+            type Value = Bounded<T, MOST>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    if list.len() == MOST {
+                        return Err(A::Error::custom(format!("{TOO_MANY}{MOST}, the most that are read")));
+                    }
+                    list.push(item);
+                }
+                Ok(Bounded(list))
+            }
+        }
+        deserializer.deserialize_seq(List(PhantomData))
+    }
+}
+
+/// How deep the lists and objects in a text of JSON go.
+pub(super) fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// The JSON token of a scalar without its quotes; `None` where it is absent, `null`, an empty string, or holds an
@@ -296,6 +357,25 @@ fn digits(text: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_depth_of_json_counts_no_bracket_of_a_text() {
+        for (json, deep) in [("1", 0), (r#"{"a":"[[\"[","b":[{}]}"#, 3), (r#"{"\\":[]}"#, 2), ("[[],[[]]]", 3)] {
+            assert_eq!(depth(json), deep, "{json}");
+        }
+        assert_eq!(depth(&"[".repeat(100_000)), 100_000);
+    }
+
+    #[test]
+    fn longer_lists_than_any_account_has_are_not_read() {
+        let rows = |count: usize| format!(r#"{{"acc":[{{"stmt":[{}0]}}]}}"#, "0,".repeat(count - 1));
+        assert!(serde_json::from_str::<Balances>(&rows(ROWS)).is_ok());
+        let accounts = format!(r#"{{"acc":[{}{{}}]}}"#, "{},".repeat(ACCOUNTS));
+        for (body, most) in [(rows(ROWS + 1), ROWS), (accounts, ACCOUNTS)] {
+            let error = serde_json::from_str::<Balances>(&body).err().unwrap().to_string();
+            assert!(error.starts_with(&format!("{TOO_MANY}{most}")), "{error}");
+        }
+    }
 
     fn raw(text: &str) -> Box<RawValue> {
         RawValue::from_string(text.to_owned()).unwrap()
