@@ -24,12 +24,14 @@ mod api;
 mod causes;
 mod chart;
 mod former;
+mod guesses;
 mod html;
 mod metrics;
 mod page;
 mod query;
 mod reading;
 mod refused;
+mod seats;
 mod sections;
 mod serve;
 mod sign_in;
@@ -43,6 +45,9 @@ pub use serve::Peer;
 /// Answers that read the store at once; more wait their turn.
 const READERS: usize = 3;
 
+/// Long answers at once, which take as long as whoever reads them: they have turns of their own.
+const LONG_READERS: usize = 4;
+
 /// Carries a command out and returns its exit status; blocks.
 pub type Execute = Arc<dyn Fn(&Command, &mut dyn Output) -> io::Result<u8> + Send + Sync>;
 
@@ -52,6 +57,7 @@ pub struct State {
     execute: Execute,
     access: Access,
     readers: Arc<Semaphore>,
+    long_readers: reading::Turns,
     /// Held while a cycle that was asked for here waits or runs.
     cycle: Arc<Semaphore>,
 }
@@ -61,7 +67,8 @@ impl State {
     pub fn new(http: &Http, engine: Arc<Engine>, execute: Execute) -> io::Result<Arc<State>> {
         let access = Access::new(&engine.config, http, engine.store.data_dir())?;
         let (readers, cycle) = (Arc::new(Semaphore::new(READERS)), Arc::new(Semaphore::new(1)));
-        Ok(Arc::new(State { engine, execute, access, readers, cycle }))
+        let long_readers = reading::Turns::new(LONG_READERS);
+        Ok(Arc::new(State { engine, execute, access, readers, long_readers, cycle }))
     }
 }
 

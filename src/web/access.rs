@@ -1,5 +1,4 @@
-//! Who may see what: tokens, sessions of the page, foreign sites kept out, guessing slowed down, and the headers that
-//! every answer has.
+//! Who may see what: tokens, sessions of the page, foreign sites kept out, and the headers that every answer has.
 //!
 //! Tokens are never kept: only their keyed hashes are, and a comparison takes the same time whatever was given.
 
@@ -21,7 +20,9 @@ use ring::rand::SecureRandom;
 use ring::{hmac, rand};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::guesses::{Given, Guesses, PER_GUESS, Sender};
 use super::refused::Refused;
+use super::seats::Seat;
 use super::{Peer, State, sign_in};
 use crate::config::{Config, Http, Secret};
 use crate::files;
@@ -41,12 +42,11 @@ const SESSION: Duration = Duration::from_secs(12 * 60 * 60);
 /// Sessions at once; one more ends the oldest.
 const SESSIONS: usize = 32;
 
-/// Wrong tokens an address may send at once; after that one every [`PER_GUESS`].
-const GUESSES: u32 = 20;
-const PER_GUESS: Duration = Duration::from_secs(3);
+/// The address that the import token opens.
+const CSV: &str = "/api/transactions.csv";
 
-/// Addresses whose wrong tokens are counted; one more forgets the one that has been quiet longest.
-const GUESSERS: usize = 256;
+/// Addresses with long answers.
+const LONG: [&str; 3] = [CSV, "/all-transactions", "/all-transactions/"];
 
 /// The answer's body where a token is missing or wrong: always the same.
 const UNAUTHORIZED: &str = "{\"error\":\"unauthorized: send the token as `Authorization: Bearer …`\"}\n";
@@ -63,13 +63,18 @@ pub(super) enum Caller {
     },
 }
 
-/// Tokens, sessions and guesses.
+/// Tokens and sessions.
 pub(super) struct Access {
     key: hmac::Key,
-    token: hmac::Tag,
-    import_token: Option<hmac::Tag>,
+    token: Token,
+    import_token: Option<Token>,
     sessions: Mutex<HashMap<Vec<u8>, Session>>,
-    guesses: Mutex<Guesses>,
+}
+
+/// A token as far as it is kept, and what was taken for it.
+struct Token {
+    hash: hmac::Tag,
+    guesses: Guesses,
 }
 
 struct Session {
@@ -97,39 +102,27 @@ impl Access {
             None => made_up(data_dir)?,
         };
         let import = http.import_token.as_ref().map(|secret| reveal("import_token", secret)).transpose()?;
-        let hash = |token: &SecretString| hmac::sign(&key, token.expose_secret().as_bytes());
-        Ok(Access {
-            token: hash(&token),
-            import_token: import.as_ref().map(hash),
-            key,
-            sessions: Mutex::default(),
-            guesses: Mutex::default(),
-        })
+        let kept = |token: &SecretString| {
+            let hash = hmac::sign(&key, token.expose_secret().as_bytes());
+            Token { hash, guesses: Guesses::default() }
+        };
+        Ok(Access { token: kept(&token), import_token: import.as_ref().map(kept), key, sessions: Mutex::default() })
     }
 
-    /// Whether this is the token; always takes the same time. `None`: too many wrong ones came from that address.
-    pub(super) fn is_token(&self, given: &[u8], peer: IpAddr) -> Option<bool> {
-        self.compare(given, &self.token, peer)
+    /// What a token comes to that somebody sent for the page and the API. The comparison always takes the same time.
+    pub(super) async fn judge(&self, given: &[u8], from: Sender) -> Given {
+        self.compare(given, &self.token, from).await
     }
 
-    fn compare(&self, given: &[u8], expected: &hmac::Tag, peer: IpAddr) -> Option<bool> {
-        let now = Instant::now();
-        if !lock(&self.guesses).may_try(peer, now) {
-            return None;
-        }
-        let right = hmac::verify(&self.key, given, expected.as_ref()).is_ok();
-        if !right {
-            lock(&self.guesses).was_wrong(peer, now);
-        }
-        Some(right)
+    async fn compare(&self, given: &[u8], expected: &Token, from: Sender) -> Given {
+        let is_right = || hmac::verify(&self.key, given, expected.hash.as_ref()).is_ok();
+        expected.guesses.judge(from, is_right).await
     }
 
     /// Whether a session lasts or a guess still counts.
     pub(super) fn remembers(&self) -> bool {
-        let now = Instant::now();
-        let guesses = lock(&self.guesses);
         lock(&self.sessions).values().any(|session| session.began.elapsed() < SESSION)
-            || guesses.0.keys().any(|peer| guesses.level(*peer, now) > 0)
+            || self.import_token.iter().chain([&self.token]).any(|token| token.guesses.are_remembered())
     }
 
     /// Begins a session and returns its secret for the cookie.
@@ -197,10 +190,20 @@ pub(super) async fn guard(
     if path == "/sign-in" && posted {
         return next.run(request).await;
     }
-    match recognise(&state.access, &request) {
+    let (claim, from) = (claim(&state.access, &request), sender(&request));
+    match recognise(&state.access, claim, from).await {
         Recognised::Caller(caller) => {
+            let seat = request.extensions_mut().remove::<Arc<Seat>>();
+            let serving = if LONG.contains(&request.uri().path()) {
+                seat.iter().for_each(|seat| seat.read());
+                None
+            } else {
+                seat.as_ref().map(Seat::serve)
+            };
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            let answer = next.run(request).await;
+            drop(serving);
+            answer
         }
         Recognised::TooManyGuesses => too_many_guesses(),
         Recognised::Nobody if path == "/" => sign_in::form(&request),
@@ -211,44 +214,70 @@ pub(super) async fn guard(
     }
 }
 
+/// What a request brings to prove who sends it.
+enum Claim {
+    Token(Vec<u8>),
+    ImportToken(String),
+    Session(Caller),
+    Nothing,
+}
+
 enum Recognised {
     Caller(Caller),
     Nobody,
     TooManyGuesses,
 }
 
-fn recognise(access: &Access, request: &Request) -> Recognised {
-    let peer = peer(request);
-    let verdict = |known: Option<bool>| match known {
-        Some(true) => Recognised::Caller(Caller::Token),
-        Some(false) => Recognised::Nobody,
-        None => Recognised::TooManyGuesses,
-    };
+fn claim(access: &Access, request: &Request) -> Claim {
     if let Some(given) = request.headers().get(header::AUTHORIZATION) {
         let given = given.as_bytes();
         let bearer = given.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case(b"bearer ")).map(|_| &given[7..]);
-        return bearer.map_or(Recognised::Nobody, |given| verdict(access.is_token(given.trim_ascii(), peer)));
+        return bearer.map_or(Claim::Nothing, |given| Claim::Token(given.trim_ascii().to_owned()));
     }
     if let Some(caller) = access.session(request.headers()) {
-        return Recognised::Caller(caller);
+        return Claim::Session(caller);
     }
     // Spreadsheets' import functions can send no header; what they may read is the CSV and nothing else.
-    if let Some(expected) = &access.import_token
-        && request.uri().path() == "/api/transactions.csv"
+    if access.import_token.is_some()
+        && request.uri().path() == CSV
         && let Some(given) = token_in(request.uri().query().unwrap_or_default())
     {
-        return verdict(access.compare(given.as_bytes(), expected, peer));
+        return Claim::ImportToken(given);
     }
-    Recognised::Nobody
+    Claim::Nothing
+}
+
+async fn recognise(access: &Access, claim: Claim, from: Sender) -> Recognised {
+    let given = match (claim, &access.import_token) {
+        (Claim::Session(caller), _) => return Recognised::Caller(caller),
+        (Claim::Token(given), _) => access.judge(&given, from).await,
+        (Claim::ImportToken(given), Some(expected)) => access.compare(given.as_bytes(), expected, from).await,
+        (Claim::ImportToken(_), None) | (Claim::Nothing, _) => return Recognised::Nobody,
+    };
+    match given {
+        Given::Right => Recognised::Caller(Caller::Token),
+        Given::Wrong => Recognised::Nobody,
+        Given::TooOften => Recognised::TooManyGuesses,
+    }
 }
 
 fn token_in(query: &str) -> Option<String> {
     url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "token").map(|(_, token)| token.into_owned())
 }
 
-/// Where a request came from; in process there is nobody but this machine.
-pub(super) fn peer(request: &Request) -> IpAddr {
-    request.extensions().get::<Peer>().map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.0)
+/// Who sent a request; in process there is nobody but this machine.
+pub(super) fn sender(request: &Request) -> Sender {
+    let address = request.extensions().get::<Peer>().map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.0);
+    let headers = request.headers();
+    Sender { address, is_foreign: is_foreign(headers) || is_referred(headers) }
+}
+
+/// Whether a page of another site refers to this one, as browsers say that do not say whose request it is.
+fn is_referred(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let (Some(referer), Some(host)) = (text(header::REFERER), text(header::HOST)) else { return false };
+    let authority = referer.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(""));
+    !headers.contains_key("sec-fetch-site") && !authority.eq_ignore_ascii_case(host)
 }
 
 /// Whether a browser says that another site made it send this.
@@ -333,80 +362,13 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         .filter_map(|(name, value)| (name == COOKIE && !value.is_empty()).then_some(value))
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Wrong tokens by address, each a bucket that drains one guess every [`PER_GUESS`].
-#[derive(Default)]
-struct Guesses(HashMap<IpAddr, (u32, Instant)>);
-
-impl Guesses {
-    fn may_try(&mut self, peer: IpAddr, now: Instant) -> bool {
-        self.level(peer, now) < GUESSES
-    }
-
-    fn was_wrong(&mut self, peer: IpAddr, now: Instant) {
-        let level = self.level(peer, now) + 1;
-        if self.0.len() >= GUESSERS
-            && let Some(quiet) = self.0.iter().min_by_key(|(_, (_, last))| *last).map(|(peer, _)| *peer)
-        {
-            self.0.remove(&quiet);
-        }
-        self.0.insert(network(peer), (level, now));
-    }
-
-    fn level(&self, peer: IpAddr, now: Instant) -> u32 {
-        let Some((level, last)) = self.0.get(&network(peer)) else { return 0 };
-        let drained = now.saturating_duration_since(*last).as_secs() / PER_GUESS.as_secs();
-        level.saturating_sub(u32::try_from(drained).unwrap_or(u32::MAX))
-    }
-}
-
-/// Who has one address of IPv6 usually has 2^64 of them.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V6(address) => match address.to_ipv4_mapped() {
-            Some(address) => address.into(),
-            None => std::net::Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        },
-        address => address,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn guessing_slows_down_and_recovers() {
-        let mut guesses = Guesses::default();
-        let (start, peer) = (Instant::now(), IpAddr::from([192, 0, 2, 7]));
-        for _ in 0..GUESSES {
-            assert!(guesses.may_try(peer, start));
-            guesses.was_wrong(peer, start);
-        }
-        assert!(!guesses.may_try(peer, start));
-        assert!(guesses.may_try(IpAddr::from([192, 0, 2, 8]), start), "others are not punished");
-        assert!(guesses.may_try(peer, start + PER_GUESS));
-        guesses.was_wrong(peer, start + PER_GUESS);
-        assert!(!guesses.may_try(peer, start + PER_GUESS));
-        assert!(guesses.may_try(peer, start + PER_GUESS * 100));
-    }
-
-    #[test]
-    fn neighbours_in_one_network_of_ipv6_count_as_one_and_the_table_is_bounded() {
-        let mut guesses = Guesses::default();
-        let now = Instant::now();
-        for host in 0..GUESSES {
-            guesses.was_wrong(IpAddr::from(std::net::Ipv6Addr::from_bits((0x2001_0db8 << 96) | u128::from(host))), now);
-        }
-        assert!(!guesses.may_try("2001:db8::ffff".parse().unwrap(), now));
-        for host in 0..2_000_u32 {
-            guesses.was_wrong(IpAddr::from(std::net::Ipv4Addr::from_bits(host)), now);
-        }
-        assert!(guesses.0.len() <= GUESSERS);
-    }
 
     #[test]
     fn a_foreign_origin_is_told_from_the_own_one() {
@@ -425,6 +387,15 @@ mod tests {
         ] {
             let headers: HeaderMap = headers(&pairs);
             assert_eq!(is_foreign(&headers), foreign, "{pairs:?}");
+        }
+        for (pairs, referred) in [
+            (vec![host], false),
+            (vec![host, ("referer", "http://192.0.2.1:8350/?lang=bg")], false),
+            (vec![host, ("referer", "https://evil.example/192.0.2.1:8350")], true),
+            (vec![host, ("referer", "https://evil.example/"), ("sec-fetch-site", "none")], false),
+        ] {
+            let headers: HeaderMap = headers(&pairs);
+            assert_eq!(is_referred(&headers), referred, "{pairs:?}");
         }
         let session = Caller::Session { form_proof: "proof".into() };
         let null: HeaderMap = headers(&[host, ("origin", "null")]);

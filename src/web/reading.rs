@@ -3,13 +3,14 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::State;
 use super::refused::Refused;
@@ -26,9 +27,42 @@ const PIECES: usize = 4;
 /// How long the writer of a long answer sleeps while as many wait.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// While somebody waits for a turn at a long answer, whoever takes less than so many bytes in this time loses theirs.
+const SLOW: Duration = Duration::from_secs(3);
+const SLOW_BYTES: usize = 192 * 1024;
+
+/// Turns at long answers.
+pub(super) struct Turns {
+    turns: Arc<Semaphore>,
+    /// Who waits for one.
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Turns {
+    pub fn new(most: usize) -> Turns {
+        Turns { turns: Arc::new(Semaphore::new(most)), waiting: Arc::default() }
+    }
+}
+
+/// Somebody waits until this is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Waiting<'a> {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A turn to read the store, or the answer that there is none.
-async fn turn(state: &State) -> Result<OwnedSemaphorePermit, Refused> {
-    let turn = tokio::time::timeout(TURN, state.readers.clone().acquire_owned()).await;
+async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Refused> {
+    let turn = tokio::time::timeout(TURN, turns.clone().acquire_owned()).await;
     let busy = || Refused::new(StatusCode::SERVICE_UNAVAILABLE, "too many are reading; try again soon").for_now(5);
     turn.ok().and_then(Result::ok).ok_or_else(busy)
 }
@@ -38,7 +72,7 @@ pub(super) async fn read<T: Send + 'static>(
     state: &Arc<State>,
     look: impl FnOnce(&State) -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Refused> {
-    let turn = turn(state).await?;
+    let turn = turn(&state.readers).await?;
     let reading = state.clone();
     let done = tokio::task::spawn_blocking(move || {
         let found = look(&reading);
@@ -70,11 +104,14 @@ pub(super) async fn stream(
     content_type: &'static str,
     write: impl FnOnce(&State, &mut dyn Output) -> io::Result<()> + Send + 'static,
 ) -> Result<Response, Refused> {
-    let turn = turn(state).await?;
+    let Turns { turns, waiting } = &state.long_readers;
+    let is_waiting = Waiting::new(waiting);
+    let turn = turn(turns).await?;
+    drop(is_waiting);
     let (sender, receiver) = mpsc::channel(PIECES);
-    let reading = state.clone();
+    let (reading, waiting) = (state.clone(), waiting.clone());
     tokio::task::spawn_blocking(move || {
-        let mut pieces = Pieces { sender, piece: Vec::new() };
+        let mut pieces = Pieces { sender, piece: Vec::new(), waiting, watched: None };
         let done = write(&reading, &mut pieces).and_then(|()| pieces.send());
         if let Err(error) = done {
             // Whoever reads must not take half of it for the whole: the connection breaks off.
@@ -121,6 +158,10 @@ impl Output for Said {
 struct Pieces {
     sender: mpsc::Sender<io::Result<Bytes>>,
     piece: Vec<u8>,
+    /// Who waits for a turn like this one.
+    waiting: Arc<AtomicUsize>,
+    /// Since when somebody waits, and how much was taken in that time.
+    watched: Option<(Instant, usize)>,
 }
 
 impl Pieces {
@@ -129,6 +170,7 @@ impl Pieces {
         if piece.is_empty() {
             return Ok(());
         }
+        self.watched.iter_mut().for_each(|(_, taken)| *taken += piece.len());
         let mut piece = Ok(piece);
         // A reader that takes nothing ends with its connection (see `serve`).
         loop {
@@ -137,8 +179,25 @@ impl Pieces {
                 Err(mpsc::error::TrySendError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
                 Err(mpsc::error::TrySendError::Full(back)) => piece = back,
             }
+            if self.is_too_slow() {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "others wait, and this reader is slow"));
+            }
             std::thread::sleep(PAUSE);
         }
+    }
+
+    /// Whether others wait while too little is taken of this answer.
+    fn is_too_slow(&mut self) -> bool {
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            self.watched = None;
+            return false;
+        }
+        let (since, taken) = *self.watched.get_or_insert_with(|| (Instant::now(), 0));
+        if since.elapsed() < SLOW {
+            return false;
+        }
+        self.watched = None;
+        taken < SLOW_BYTES
     }
 }
 

@@ -1,4 +1,4 @@
-//! Connections: so many at once, so long for a request's head, so large a head, so long for taking an answer. What is
+//! Connections: a seat for each, so long for a request's head, so large a head, so long for taking an answer. What is
 //! inside is the router's affair.
 
 use std::io;
@@ -14,14 +14,11 @@ use axum::http::Request;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::Sleep;
 use tower_service::Service;
 
+use super::seats::{Seat, Seats};
 use super::{State, router};
-
-/// Connections at once; one more waits at the door.
-const CONNECTIONS: usize = 64;
 
 /// How long the head of a request may take, and how long a connection may idle between two.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
@@ -44,11 +41,10 @@ pub struct Peer(pub IpAddr);
 
 /// Accepts connections for ever; `begin` gives what each of them holds until it ends.
 pub(super) async fn serve<B: Send + 'static>(listener: TcpListener, state: Arc<State>, begin: impl Fn() -> B) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let seats = Arc::new(Seats::default());
     // An idle daemon must stay small: the router is built when somebody comes.
     let routes: Arc<OnceLock<Router>> = Arc::default();
     loop {
-        let Ok(permit) = connections.clone().acquire_owned().await else { return };
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -57,20 +53,26 @@ pub(super) async fn serve<B: Send + 'static>(listener: TcpListener, state: Arc<S
                 continue;
             }
         };
+        // Whoever finds no seat sees the connection closed: everybody else of that address is being served.
+        let Some(taken) = seats.take(network(peer.ip())) else { continue };
         let router = routes.get_or_init(|| router(state.clone())).clone();
         let held = begin();
         tokio::spawn(async move {
-            converse(stream, Peer(peer.ip()), router).await;
-            drop((permit, held));
+            tokio::select! {
+                () = converse(stream, Peer(peer.ip()), taken.seat.clone(), router) => {}
+                () = taken.seat.is_needed() => {}
+            }
+            drop((taken, held));
         });
     }
 }
 
 /// Answers the requests of one connection until it ends.
-async fn converse(stream: TcpStream, peer: Peer, router: Router) {
+async fn converse(stream: TcpStream, peer: Peer, seat: Arc<Seat>, router: Router) {
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(seat.clone());
         router.clone().call(request)
     });
     let conversation = hyper::server::conn::http1::Builder::new()
@@ -80,6 +82,17 @@ async fn converse(stream: TcpStream, peer: Peer, router: Router) {
         .serve_connection(TokioIo::new(Impatient { stream, stalled: None }), service);
     if let Err(error) = conversation.await {
         tracing::debug!("a connection ended early: {error}");
+    }
+}
+
+/// Who has one address of IPv6 usually has 2^64 of them.
+pub(super) fn network(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(address) => address.into(),
+            None => std::net::Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        },
+        address => address,
     }
 }
 

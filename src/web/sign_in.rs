@@ -12,6 +12,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use url::form_urlencoded;
 
 use super::access::{self, Caller, no_cookie, session_cookie};
+use super::guesses::Given;
 use super::html::E;
 use super::refused::Refused;
 use super::words::{Words, choose};
@@ -38,33 +39,48 @@ enum Note {
 
 /// `POST /sign-in`
 pub(super) async fn sign_in(Of(state): Of<Arc<State>>, request: Request) -> Result<Response, Refused> {
-    let peer = access::peer(&request);
+    let from = access::sender(&request);
     let (parts, body) = request.into_parts();
     let form = read_form(body).await?;
     let words = choose(form.get("lang").map(String::as_str), &parts.headers);
     let given = form.get("token").map(|token| token.trim()).unwrap_or_default();
-    let note = match state.access.is_token(given.as_bytes(), peer) {
-        Some(true) => {
+    let note = match state.access.judge(given.as_bytes(), from).await {
+        Given::Right => {
             let secret = state.access.begin_session().map_err(Refused::failed)?;
             return Ok(enter(&secret, &parts.headers, form.get("lang").map(String::as_str)));
         }
-        Some(false) => Note::Wrong,
-        None => Note::TooOften,
+        Given::Wrong => Note::Wrong,
+        Given::TooOften => Note::TooOften,
     };
     Ok(show(words, note))
 }
 
 fn enter(secret: &str, headers: &HeaderMap, language: Option<&str>) -> Response {
-    let over_https = headers
-        .get(header::ORIGIN)
-        .or_else(|| headers.get("x-forwarded-proto"))
-        .is_some_and(|value| value.as_bytes().starts_with(b"https"));
     let to = match language {
         Some("bg") => "/?lang=bg",
         Some("en") => "/?lang=en",
         _ => "/",
     };
-    ([(header::SET_COOKIE, session_cookie(secret, over_https))], Redirect::to(to)).into_response()
+    ([(header::SET_COOKIE, session_cookie(secret, is_over_https(headers)))], Redirect::to(to)).into_response()
+}
+
+/// Whether the browser's own connection is encrypted. The browser says so itself, unless it hides where its form came
+/// from; then whoever passed the form on does. A browser without encryption would throw a cookie for it away.
+fn is_over_https(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    if let Some(origin) = text("origin").filter(|origin| *origin != "null") {
+        return is_https(origin.split("://").next());
+    }
+    // The first is the one nearest to the browser.
+    let first = |value: Option<&str>| value.and_then(|value| value.split(',').next()).map(str::to_owned);
+    let forwarded = first(text("forwarded")).unwrap_or_default();
+    let proto = forwarded.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let proto = proto.filter(|(name, _)| name.eq_ignore_ascii_case("proto")).map(|(_, proto)| proto.trim_matches('"'));
+    is_https(first(text("x-forwarded-proto")).as_deref()) || is_https(proto.last())
+}
+
+fn is_https(scheme: Option<&str>) -> bool {
+    scheme.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
 }
 
 /// `POST /sign-out`
@@ -149,4 +165,35 @@ pub(super) fn document(status: StatusCode, words: &Words, head: &str, body: &str
         answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderName;
+
+    use super::*;
+
+    #[test]
+    fn a_browser_over_https_is_told_by_itself_or_by_who_passes_it_on() {
+        for (pairs, expected) in [
+            (vec![], false),
+            (vec![("origin", "https://bank.example.com")], true),
+            (vec![("origin", "HTTPS://bank.example.com")], true),
+            (vec![("origin", "null")], false),
+            (vec![("origin", "null"), ("x-forwarded-proto", "https")], true),
+            (vec![("origin", "null"), ("x-forwarded-proto", "HTTPS, http")], true),
+            (vec![("origin", "null"), ("x-forwarded-proto", "http, https")], false),
+            (vec![("x-forwarded-proto", "https")], true),
+            (vec![("origin", "null"), ("forwarded", "for=192.0.2.7;proto=https;host=x")], true),
+            (vec![("forwarded", "for=192.0.2.7; Proto=\"https\", for=10.0.0.1;proto=http")], true),
+            (vec![("origin", "null"), ("forwarded", "for=\"https\"")], false),
+            // A browser in the clear would not keep such a cookie.
+            (vec![("origin", "http://192.0.2.1:8350"), ("x-forwarded-proto", "https")], false),
+            (vec![("origin", "httpsx://bank.example.com")], false),
+        ] {
+            let header = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+            let headers: HeaderMap = pairs.iter().copied().map(header).collect();
+            assert_eq!(is_over_https(&headers), expected, "{pairs:?}");
+        }
+    }
 }

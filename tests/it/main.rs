@@ -13,6 +13,7 @@ mod config;
 mod conformance;
 mod copies;
 mod crash;
+mod crowd;
 mod docs;
 mod explore;
 mod export;

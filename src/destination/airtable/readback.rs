@@ -15,6 +15,9 @@ use super::layout::{Bound, Layout, find_table};
 /// How often a listing may begin again.
 const BEGINNINGS: u32 = 3;
 
+/// Most pages of a listing: twice what the largest base holds.
+const PAGES: usize = 10_000;
+
 /// Where a listing stands.
 #[derive(Default)]
 struct Cursor {
@@ -22,6 +25,8 @@ struct Cursor {
     offset: Option<String>,
     /// How often it has begun.
     beginnings: u32,
+    /// Pages since it began.
+    pages: usize,
     done: bool,
 }
 
@@ -146,6 +151,12 @@ impl Airtable {
             match self.api.page(table, None, fields, cursor.offset.as_deref()).await {
                 Ok(Listing { records, offset }) => {
                     let begins = cursor.offset.is_none();
+                    cursor.pages = if begins { 1 } else { cursor.pages + 1 };
+                    if cursor.pages > PAGES || offset.is_some() && offset == cursor.offset {
+                        let service = &self.api.wording.service;
+                        let remedy = "try again later, and if it stays so, look at the table in a browser";
+                        return Err(Error::malformed(format!("{service}: the listing of the table has no end; {remedy}")));
+                    }
                     cursor.done = offset.is_none();
                     cursor.offset = offset;
                     return Ok(Some(Page { begins, records }));
