@@ -181,7 +181,8 @@ async fn readers_that_take_their_time_take_no_turn_of_the_owner() {
     for at in 0..8 {
         let mut reader = connect(&site, [127, 0, 0, 2], Some(4096)).await;
         let path = if at % 2 == 0 { format!("{CSV}?token={IMPORT_TOKEN}") } else { "/all-transactions/".into() };
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
         let request = if at % 2 == 0 { request.replace("authorization", "x") } else { request };
         reader.write_all(request.as_bytes()).unwrap();
         slow.push(reader);

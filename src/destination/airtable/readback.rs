@@ -155,7 +155,9 @@ impl Airtable {
                     if cursor.pages > PAGES || offset.is_some() && offset == cursor.offset {
                         let service = &self.api.wording.service;
                         let remedy = "try again later, and if it stays so, look at the table in a browser";
-                        return Err(Error::malformed(format!("{service}: the listing of the table has no end; {remedy}")));
+                        return Err(Error::malformed(format!(
+                            "{service}: the listing of the table has no end; {remedy}"
+                        )));
                     }
                     cursor.done = offset.is_none();
                     cursor.offset = offset;
