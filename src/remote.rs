@@ -152,6 +152,7 @@ impl Error {
             Kind::Unavailable => "unavailable".to_owned(),
             Kind::Rejected | Kind::Unexplained => "rejected".to_owned(),
             Kind::Malformed => "malformed".to_owned(),
+            Kind::TooLarge => "too-large".to_owned(),
             Kind::Stopped => "stopped".to_owned(),
         }
     }
