@@ -75,8 +75,9 @@ fn is_over_https(headers: &HeaderMap) -> bool {
     let first = |value: Option<&str>| value.and_then(|value| value.split(',').next()).map(str::to_owned);
     let forwarded = first(text("forwarded")).unwrap_or_default();
     let proto = forwarded.split(';').filter_map(|pair| pair.trim().split_once('='));
-    let proto = proto.filter(|(name, _)| name.eq_ignore_ascii_case("proto")).map(|(_, proto)| proto.trim_matches('"'));
-    is_https(first(text("x-forwarded-proto")).as_deref()) || is_https(proto.last())
+    let mut proto =
+        proto.filter(|(name, _)| name.eq_ignore_ascii_case("proto")).map(|(_, proto)| proto.trim_matches('"'));
+    is_https(first(text("x-forwarded-proto")).as_deref()) || is_https(proto.next_back())
 }
 
 fn is_https(scheme: Option<&str>) -> bool {
