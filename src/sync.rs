@@ -24,7 +24,7 @@ mod upkeep;
 mod verify;
 
 pub use check::Checked;
-pub use deliver::Restored;
+pub use deliver::{Left, Restored};
 pub use enrich::Applied;
 pub use login::ByHand;
 pub use verify::{Different, Verification, Verified, exit_status};

@@ -1,9 +1,11 @@
 //! `bankfeed restore`: puts rows back that the owner once deleted in a destination.
 
-use super::{Done, FAILED, USAGE};
+use std::collections::HashSet;
+
+use super::{ATTENTION, Done, FAILED, USAGE};
 use crate::control::Output;
 use crate::daemon::Owner;
-use crate::sync::{Outcome, Restored};
+use crate::sync::{Left, Outcome, Restored};
 
 /// Puts the rows back and says so.
 pub(super) fn execute(owner: &Owner, destination: &str, ids: &[String], output: &mut dyn Output) -> Done {
@@ -18,20 +20,38 @@ pub(super) fn execute(owner: &Owner, destination: &str, ids: &[String], output: 
         Restored::Unknown(unknown) => {
             let unknown = unknown.join(", ");
             output.talk(&format!(
-                "bankfeed: not known to be deleted in `{destination}`: {unknown}; `bankfeed status` lists what is, `bankfeed verify {destination}` looks\n"
+                "bankfeed: the store knows no transaction {unknown}, so nothing was put back; `bankfeed transactions --json` shows the ids\n"
             ))?;
             Ok(USAGE)
         }
-        Restored::Done { report, put_back } => {
-            output.data(&format!("{destination}: {} of {} rows are back\n", put_back.len(), ids.len()))?;
+        Restored::Done { report, put_back, left } => {
+            let wanted = ids.iter().collect::<HashSet<_>>().len() - left.len();
+            if wanted > 0 {
+                output.data(&format!("{destination}: {} of {wanted} rows are back\n", put_back.len()))?;
+            }
+            for (id, why) in &left {
+                output.talk(&format!("bankfeed: {id} is not put back in `{destination}`: {}\n", reason(*why)))?;
+            }
             if let Some(error) = &report.error {
                 output.talk(&format!("bankfeed: {error}\n"))?;
             }
             Ok(match report.outcome {
-                Outcome::Attention => 3,
+                Outcome::Attention => ATTENTION,
                 Outcome::Failed => FAILED,
-                _ => u8::from(put_back.len() < ids.len()),
+                _ if put_back.len() < wanted => FAILED,
+                _ if left.is_empty() => 0,
+                _ => USAGE,
             })
         }
+    }
+}
+
+/// Why there is nothing to put back, in words.
+fn reason(left: Left) -> &'static str {
+    match left {
+        Left::There => "it is there",
+        Left::Waiting => "it has not been delivered yet; the next `bankfeed sync` brings it",
+        Left::LeftOut => "`since`, `accounts` or `direction` of this destination leave it out",
+        Left::Withdrawn => "the bank has taken it back",
     }
 }

@@ -50,7 +50,7 @@ pub(super) const FIBANK: &[Key] = &[
     key("base_url", BASE_URL_EXPECTED),
     key("accounts", "a list of IBANs in quotes"),
     key("history_from", "a date such as 2015-01-01"),
-    key("overlap_days", "a whole number from 0 to 366"),
+    key("overlap_days", "a whole number from 0 to 3650"),
 ];
 
 pub(super) const DESTINATION: &[Key] = &[

@@ -357,7 +357,7 @@ fn fibank(table: &Table<'_>) -> Result<Fibank, Error> {
         base_url: table.read("base_url", values::origin)?.map_or_else(|| fixed("https://my.fibank.bg"), Ok)?,
         accounts: table.read("accounts", values::accounts)?,
         history_from: table.read("history_from", values::date)?,
-        overlap_days: table.read("overlap_days", |value| value.whole(0..=366))?.unwrap_or(OVERLAP_DAYS),
+        overlap_days: table.read("overlap_days", |value| value.whole(0..=3650))?.unwrap_or(OVERLAP_DAYS),
         login: None,
     })
 }

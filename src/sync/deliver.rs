@@ -21,11 +21,12 @@ mod astray;
 mod backfill;
 mod offer;
 mod put_right;
+mod restore;
 mod send;
 mod transfers;
 
 use offer::Look;
-pub use put_right::Restored;
+pub use restore::{Left, Restored};
 
 /// How often in one delivery another writer may be first before it is put off to the next cycle.
 const SUPERSEDED_AT_MOST: u32 = 8;

@@ -145,7 +145,7 @@ fn a_short_file_gets_the_defaults() {
 fn what_a_full_file_says_is_kept() {
     let text = format!(
         "data_dir = \"state\"\ntimezone = \"Europe/Berlin\"\nschedule = \"@daily\"\ncatch_up = false\njitter = \"1h30m\"\n\
-         {SOURCE}accounts = [\"bg32 finv 9150 1000 0000 01\"]\nhistory_from = 2015-01-01\noverlap_days = 0\n\
+         {SOURCE}accounts = [\"bg32 finv 9150 1000 0000 01\"]\nhistory_from = 2015-01-01\noverlap_days = 3650\n\
          base_url = \"http://127.0.0.1:8080\"\n\
          {SHEET}tab = \"Движения\"\nlanguage = \"bg\"\norder = \"newest-first\"\nupdates = \"ignore\"\nvanished = \"delete\"\n\
          since = \"2024-01-31\"\naccounts = [\"{IBAN}\"]\ndirection = \"debit\"\nbalances_tab = false\ndashboard_tab = false\n\
@@ -161,7 +161,7 @@ fn what_a_full_file_says_is_kept() {
     let SourceKind::Fibank(fibank) = &config.sources[0].kind;
     assert_eq!(fibank.accounts, Some(vec![IBAN.to_owned()]));
     assert_eq!(fibank.history_from.unwrap().to_string(), "2015-01-01");
-    assert_eq!((fibank.overlap_days, fibank.base_url.as_str()), (0, "http://127.0.0.1:8080/"));
+    assert_eq!((fibank.overlap_days, fibank.base_url.as_str()), (3650, "http://127.0.0.1:8080/"));
     let household = &config.destinations[0];
     assert_eq!(household.filter.since.unwrap().to_string(), "2024-01-31");
     assert_eq!(household.filter.direction, Some(Direction::Debit));
@@ -480,11 +480,11 @@ fn mistakes() -> Vec<(String, String)> {
         ("name = \"fi\\nbank\"", ":5: source 1: name: contains a line break or another control character"),
         ("name = \" fibank\"", ":5: source 1: name: starts or ends with a space"),
         ("name = 1", ":5: source 1: name: expected a name of your choice in quotes, found a whole number"),
-        ("overlap_days = 367", ":5: source 1: overlap_days: expected a whole number from 0 to 366, found 367"),
-        ("overlap_days = -1", ":5: source 1: overlap_days: expected a whole number from 0 to 366, found -1"),
+        ("overlap_days = 3651", ":5: source 1: overlap_days: expected a whole number from 0 to 3650, found 3651"),
+        ("overlap_days = -1", ":5: source 1: overlap_days: expected a whole number from 0 to 3650, found -1"),
         (
             "overlap_days = 1.5",
-            ":5: source 1: overlap_days: expected a whole number from 0 to 366, found a number with a decimal point",
+            ":5: source 1: overlap_days: expected a whole number from 0 to 3650, found a number with a decimal point",
         ),
         ("history_from = 2015", ":5: source 1: history_from: expected a date such as 2015-01-01, found a whole number"),
         (

@@ -30,6 +30,7 @@ mod placed;
 mod places;
 mod planted;
 mod rest;
+mod restore;
 mod room;
 mod rules;
 mod rules_tab;

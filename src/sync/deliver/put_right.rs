@@ -14,44 +14,9 @@ use crate::model::{Transaction, aliases, id_hash};
 use crate::remote::{Context, Error};
 use crate::store::{self, Numbers};
 use crate::sync::verify::{Findings, Verified, Versions};
-use crate::sync::{DestinationReport, Engine, Outcome, Watcher, outcome_of};
-
-/// What became of a wish to have rows back.
-pub enum Restored {
-    /// These are not among the rows known to be deleted or refused there; nothing was done.
-    Unknown(Vec<String>),
-    /// The delivery that put them back, or tried to.
-    Done {
-        /// How it fared.
-        report: DestinationReport,
-        /// Rows that are back.
-        put_back: Vec<String>,
-    },
-}
+use crate::sync::{Engine, Outcome, Watcher, outcome_of};
 
 impl Engine {
-    /// Puts rows back that the owner once deleted in a destination.
-    pub async fn restore(
-        &self,
-        config: &config::Destination,
-        ids: &[String],
-        watcher: &Watcher,
-    ) -> Result<Restored, store::Error> {
-        self.make_ready().await?;
-        let mut delivery = Delivery::new(self, config, watcher)?;
-        let is_absent = |id: &String| delivery.state.deleted.contains(id) || delivery.state.rejected.contains_key(id);
-        let unknown: Vec<String> = ids.iter().filter(|id| !is_absent(id)).cloned().collect();
-        if !unknown.is_empty() {
-            return Ok(Restored::Unknown(unknown));
-        }
-        add(&mut delivery.state.restoring, ids.iter().cloned());
-        delivery.save()?;
-        let report = self.deliver(config, watcher).await?;
-        let state = self.store.destination(&config.name, &config.target())?;
-        let back = |id: &&String| !state.restoring.contains(id) && !state.rejected.contains_key(*id);
-        Ok(Restored::Done { report, put_back: ids.iter().filter(back).cloned().collect() })
-    }
-
     /// Reads one destination back and remembers what is gone, or mends what is wrong.
     pub(in crate::sync) async fn inspect(
         &self,
@@ -81,7 +46,12 @@ impl Engine {
 }
 
 impl Delivery<'_> {
-    async fn inspect(&mut self, context: Context, repair: bool, verified: &mut Verified) -> Result<(), Stop> {
+    pub(super) async fn inspect(
+        &mut self,
+        context: Context,
+        repair: bool,
+        verified: &mut Verified,
+    ) -> Result<(), Stop> {
         let mut destination = destination::build(self.config, context, &self.state.memory())?;
         let result = self.inspect_with(destination.as_mut(), repair, verified).await;
         // Budgets and caches count even where it failed.

@@ -1,0 +1,134 @@
+//! Rows that the owner once deleted in a destination and wants back.
+//!
+//! Promises: a row of which it is not known is looked for where it should be, so that nobody has to verify first; one that
+//! is there is not written a second time; what cannot be put back is told row by row. The rows go the delivery's own way.
+
+use std::collections::HashSet;
+
+use super::put_right::add;
+use super::{Delivery, Stop};
+use crate::config::{self, Vanished};
+use crate::remote::Context;
+use crate::store;
+use crate::sync::verify::Verified;
+use crate::sync::{DestinationReport, Engine, Watcher, outcome_of};
+
+/// What became of a wish to have rows back.
+#[derive(Debug)]
+pub enum Restored {
+    /// The store has no transactions with these ids; nothing was done.
+    Unknown(Vec<String>),
+    /// The delivery that put them back, or tried to.
+    Done {
+        /// How it fared.
+        report: DestinationReport,
+        /// Rows that are back.
+        put_back: Vec<String>,
+        /// Rows that there was nothing to put back of, and why.
+        left: Vec<(String, Left)>,
+    },
+}
+
+/// Why a row is not put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It is there.
+    There,
+    /// It has never been delivered; the next delivery brings it.
+    Waiting,
+    /// The configuration leaves it out.
+    LeftOut,
+    /// The bank has taken it back, and such rows are not shown there.
+    Withdrawn,
+}
+
+impl Engine {
+    /// Puts rows back that the owner once deleted in a destination.
+    pub async fn restore(
+        &self,
+        config: &config::Destination,
+        ids: &[String],
+        watcher: &Watcher,
+    ) -> Result<Restored, store::Error> {
+        self.make_ready().await?;
+        let (mut known, mut unknown, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+        for id in ids.iter().filter(|id| seen.insert(*id)) {
+            match self.store.find(id)? {
+                Some(number) => known.push((id, number)),
+                None => unknown.push(id.clone()),
+            }
+        }
+        if !unknown.is_empty() {
+            return Ok(Restored::Unknown(unknown));
+        }
+        let mut delivery = Delivery::new(self, config, watcher)?;
+        let (mut gone, mut left, mut open) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, number) in known {
+            match delivery.reason_against(number)? {
+                Some(reason) => left.push((id.clone(), reason)),
+                None if delivery.is_known_to_be_gone(id) => gone.push(id.clone()),
+                None => open.push(id.clone()),
+            }
+        }
+        add(&mut delivery.state.restoring, gone.iter().cloned());
+        delivery.save()?;
+        if !open.is_empty() {
+            let absent = match delivery.look_for(&open).await? {
+                Ok(absent) => absent,
+                Err(report) => return Ok(Restored::Done { report, put_back: Vec::new(), left }),
+            };
+            left.extend(open.into_iter().filter(|id| !absent.contains(id)).map(|id| (id, Left::There)));
+            add(&mut delivery.state.restoring, absent.iter().cloned());
+            delivery.save()?;
+            gone.extend(absent);
+        }
+        if gone.is_empty() {
+            return Ok(Restored::Done { report: delivery.report, put_back: gone, left });
+        }
+        let report = self.deliver(config, watcher).await?;
+        let state = self.store.destination(&config.name, &config.target())?;
+        let is_back = |id: &String| !state.restoring.contains(id) && !state.rejected.contains_key(id);
+        Ok(Restored::Done { report, put_back: gone.into_iter().filter(is_back).collect(), left })
+    }
+}
+
+impl Delivery<'_> {
+    fn is_known_to_be_gone(&self, id: &String) -> bool {
+        self.state.deleted.contains(id) || self.state.rejected.contains_key(id)
+    }
+
+    /// Why this row is not put back, as far as the store alone knows.
+    fn reason_against(&self, number: u64) -> Result<Option<Left>, store::Error> {
+        let transaction = self.engine.store.transaction(number)?;
+        let known = self.is_known_to_be_gone(&transaction.row.id);
+        Ok(if transaction.vanished && self.config.rows().vanished == Vanished::Delete {
+            Some(Left::Withdrawn)
+        } else if known {
+            None
+        } else if self.state.withheld.contains(&transaction.row.id) {
+            Some(Left::Withdrawn)
+        } else if !self.config.filter.accepts(&transaction) && !self.state.outgrown.contains(&transaction.row.id) {
+            Some(Left::LeftOut)
+        } else {
+            (number > self.state.watermark).then_some(Left::Waiting)
+        })
+    }
+
+    /// Which of these rows are not there; or how the look failed.
+    async fn look_for(&mut self, ids: &[String]) -> Result<Result<Vec<String>, DestinationReport>, store::Error> {
+        let context = Context::new(self.engine.shutdown.clone(), self.engine.backoff.clone());
+        let mut verified = Verified::default();
+        match self.inspect(context.clone(), false, &mut verified).await {
+            Ok(()) => {}
+            Err(Stop::Store(error)) => return Err(error),
+            Err(Stop::Service(error)) => {
+                let mut report = self.report.clone();
+                (report.outcome, report.requests) = (outcome_of(&error), context.requests.get());
+                report.error = Some(error.message);
+                return Ok(Err(report));
+            }
+        }
+        let absent: HashSet<&String> = verified.missing.iter().chain(&verified.deleted).collect();
+        Ok(Ok(ids.iter().filter(|id| absent.contains(id)).cloned().collect()))
+    }
+}
