@@ -12,6 +12,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::config::{self, Config};
 use crate::control::{self, Command, Format, Output, Selection};
 use crate::daemon::{self, Owner};
+use crate::listing::day::{Edge, day};
 use crate::remote::Shutdown;
 use crate::store::{self, Store};
 use crate::sync::{Request, Verification};
@@ -213,27 +214,39 @@ enum RulesSub {
 /// Which transactions.
 #[derive(Args)]
 struct Which {
-    /// Booked on or after this day (YYYY-MM-DD)
-    #[arg(long, value_name = "DATE")]
-    since: Option<chrono::NaiveDate>,
+    /// Booked on or after this day: 2026-01-31, 2026-01, 2026, today, yesterday, or 30d (so many days ago; also w, m, y)
+    #[arg(long, value_name = "DAY", allow_hyphen_values = true)]
+    since: Option<String>,
     /// Booked on or before this day
-    #[arg(long, value_name = "DATE")]
-    until: Option<chrono::NaiveDate>,
-    /// Of this account: its IBAN or its name
-    #[arg(long)]
+    #[arg(long, value_name = "DAY", allow_hyphen_values = true)]
+    until: Option<String>,
+    /// Of this account: its IBAN or its name, whatever the capitals
+    #[arg(long, allow_hyphen_values = true)]
     account: Option<String>,
     /// With this text in any field
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     search: Option<String>,
     /// Only the latest N
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
 }
 
-impl From<Which> for Selection {
-    fn from(which: Which) -> Selection {
-        let Which { since, until, account, search, limit } = which;
-        Selection { since, until, account, search, limit }
+impl Which {
+    /// What is meant; `Err`: why nothing can be.
+    fn selection(self, config: &Config) -> Result<Selection, String> {
+        let today = chrono::Utc::now().with_timezone(&config.timezone).date_naive();
+        let read = |option: &str, text: Option<String>, edge: Edge| match text {
+            Some(text) => day(&text, edge, today).map(Some).map_err(|why| format!("{option} `{text}`: {why}")),
+            None => Ok(None),
+        };
+        let selection = Selection {
+            since: read("--since", self.since, Edge::First)?,
+            until: read("--until", self.until, Edge::Last)?,
+            account: self.account,
+            search: self.search,
+            limit: self.limit.map(|limit| limit as usize),
+        };
+        selection.contradiction().map_or(Ok(selection), Err)
     }
 }
 
@@ -280,8 +293,8 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         Sub::Login { name, paste } => {
             return with_config(cli.config.as_deref(), |config| login::run(config, name, paste));
         }
-        Sub::Check { trace: None, notify: false } => (Command::Check, None),
-        Sub::Check { trace: None, notify: true } => (Command::CheckNotify, None),
+        Sub::Check { trace: None, notify: false } => Command::Check,
+        Sub::Check { trace: None, notify: true } => Command::CheckNotify,
         Sub::Check { trace: Some(file), .. } => {
             return with_config(cli.config.as_deref(), |config| check::record(config, &file));
         }
@@ -289,11 +302,15 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
             let some = |names: Vec<String>| Some(names).filter(|names| !names.is_empty());
             let by_hand = retry || terminal::is_attended();
             let request = Request { sources: some(source), destinations: some(destination), dry_run, by_hand };
-            (Command::Sync { request, json }, None)
+            Command::Sync { request, json }
         }
-        Sub::Status { json, exit_code } => (Command::Status { json, exit_code }, None),
-        Sub::Accounts { json } => (Command::Accounts { json }, None),
-        Sub::Transactions { selection, json } => (Command::Transactions { selection: selection.into(), json }, None),
+        Sub::Status { json, exit_code } => Command::Status { json, exit_code },
+        Sub::Accounts { json } => Command::Accounts { json },
+        Sub::Transactions { selection, json } => {
+            return with_selection(cli.config.as_deref(), selection, |config, selection| {
+                ask_owner(config, Command::Transactions { selection, json }, None)
+            });
+        }
         Sub::Sql { question, format } => {
             return with_config(cli.config.as_deref(), |config| sql::run(&config, question.as_deref(), format));
         }
@@ -307,19 +324,38 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
             return with_config(cli.config.as_deref(), |config| rules::apply(config, overwrite, yes));
         }
         Sub::Export { format, output, selection } if export::is_made_here(format) => {
-            return with_config(cli.config.as_deref(), |config| {
-                export::make(&config, selection.into(), format, output.as_deref())
+            return with_selection(cli.config.as_deref(), selection, |config, selection| {
+                export::make(&config, selection, format, output.as_deref())
             });
         }
-        Sub::Export { format, output, selection } => (Command::Export { selection: selection.into(), format }, output),
+        Sub::Export { format, output, selection } => {
+            let ending = Some(export::ending(output.as_deref()));
+            return with_selection(cli.config.as_deref(), selection, |config, selection| {
+                ask_owner(config, Command::Export { selection, format, ending }, output.as_deref())
+            });
+        }
         Sub::Verify { destination, json, repair } => {
             let request = Verification { destinations: destination.map(|name| vec![name]), repair };
-            (Command::Verify { request, json }, None)
+            Command::Verify { request, json }
         }
-        Sub::Restore { destination, ids } => (Command::Restore { destination, ids }, None),
+        Sub::Restore { destination, ids } => Command::Restore { destination, ids },
     };
-    let (command, file) = command;
-    with_config(cli.config.as_deref(), move |config| ask_owner(config, command, file.as_deref()))
+    with_config(cli.config.as_deref(), |config| ask_owner(config, command, None))
+}
+
+/// Reads the configuration, and in its time zone which transactions are meant; status 2 where none can be.
+fn with_selection(
+    path: Option<&Path>,
+    which: Which,
+    then: impl FnOnce(Config, Selection) -> io::Result<u8>,
+) -> io::Result<u8> {
+    with_config(path, |config| match which.selection(&config) {
+        Ok(selection) => then(config, selection),
+        Err(why) => {
+            terminal::complain(&why);
+            Ok(USAGE)
+        }
+    })
 }
 
 /// Finds and reads the configuration; one line and status 2 where it is no good.
@@ -495,7 +531,9 @@ pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io:
         Command::RulesTest { rules, json } => rules::test(owner, rules, *json, output),
         Command::RulesPreview { fingerprint } => rules::preview(owner, *fingerprint, output),
         Command::RulesApply { fingerprint, overwrite } => rules::execute(owner, *fingerprint, *overwrite, output),
-        Command::Export { selection, format } => export::execute(owner, selection, *format, output),
+        Command::Export { selection, format, ending } => {
+            export::execute(owner, selection, *format, ending.as_deref(), output)
+        }
         Command::Extract { selection } => extract::execute(owner, selection, output),
         Command::Verify { request, json } => verify::execute(owner, request, *json, output),
         Command::Restore { destination, ids } => restore::execute(owner, destination, ids, output),

@@ -107,6 +107,9 @@ pub enum Command {
         selection: Selection,
         /// In which form.
         format: Format,
+        /// Said at the end, after how many transactions they are; `None`: nothing is said.
+        #[serde(default)]
+        ending: Option<String>,
     },
     /// Accounts, transactions and deliveries in lines, for whoever builds something of them.
     Extract {
@@ -171,6 +174,14 @@ pub struct Selection {
     pub search: Option<String>,
     /// The latest so many.
     pub limit: Option<usize>,
+}
+
+impl Selection {
+    /// Why no transaction can be meant, if so.
+    pub fn contradiction(&self) -> Option<String> {
+        let (since, until) = (self.since?, self.until?);
+        (since > until).then(|| format!("since {since} is after until {until}, so no day is meant; swap them"))
+    }
 }
 
 /// Forms of an export.

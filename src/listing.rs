@@ -1,6 +1,8 @@
 //! How a transaction looks to other programs, and which transactions are meant: what the commands and the network face
 //! share, so that both say the same.
 
+pub mod day;
+
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
@@ -81,14 +83,57 @@ pub fn with_names(line: &str, accounts: &[StoredAccount]) -> String {
     line.split(' ').map(spell).collect::<Vec<_>>().join(" ")
 }
 
-/// Whether account and text of a selection match; its dates and limit are the caller's affair.
-pub fn fits(selection: &Selection, transaction: &Transaction) -> bool {
-    let of_account = selection.account.as_ref().is_none_or(|account| {
-        **account == *transaction.account
-            || *account.replace(' ', "") == *transaction.account
-            || **account == *transaction.account_name
+/// Account and text of a selection made ready; its dates and limit are the caller's affair.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    accounts: Option<Vec<String>>,
+    search: Option<String>,
+}
+
+impl Wanted {
+    /// Finds the accounts that are meant, whatever the capitals and the blanks. `Err`: there is none, and which there are.
+    pub fn of(selection: &Selection, known: &[StoredAccount]) -> Result<Wanted, String> {
+        let search = selection.search.as_ref().map(|text| text.to_lowercase());
+        let Some(asked) = &selection.account else { return Ok(Wanted { accounts: None, search }) };
+        let is_meant = |account: &&StoredAccount| {
+            let (asked, account) = (squeezed(asked), &account.account);
+            !asked.is_empty() && (squeezed(&account.account) == asked || squeezed(&account.name) == asked)
+        };
+        let accounts: Vec<String> =
+            known.iter().filter(is_meant).map(|stored| stored.account.account.clone()).collect();
+        if accounts.is_empty() {
+            Err(no_such_account(asked, known))
+        } else {
+            Ok(Wanted { accounts: Some(accounts), search })
+        }
+    }
+
+    /// Whether a transaction is among them.
+    pub fn fits(&self, transaction: &Transaction) -> bool {
+        let is_its = |accounts: &Vec<String>| accounts.iter().any(|account| **account == *transaction.account);
+        self.accounts.as_ref().is_none_or(is_its) && self.search.as_ref().is_none_or(|text| contains(transaction, text))
+    }
+
+    /// The same without the text.
+    pub fn in_any_words(&self) -> Wanted {
+        Wanted { search: None, ..self.clone() }
+    }
+}
+
+/// As people compare account numbers and names: without capitals and blanks.
+fn squeezed(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_whitespace()).flat_map(char::to_lowercase).collect()
+}
+
+fn no_such_account(asked: &str, known: &[StoredAccount]) -> String {
+    if known.is_empty() {
+        return format!("no account is called `{asked}`, because none is known yet; run `bankfeed sync` first");
+    }
+    let shown = known.iter().map(|stored| match (&stored.account.account, &stored.account.name) {
+        (account, name) if name.is_empty() => account.clone(),
+        (account, name) => format!("{account} ({name})"),
     });
-    of_account && selection.search.as_ref().is_none_or(|text| contains(transaction, &text.to_lowercase()))
+    format!("no account is called `{asked}`; there are: {}", shown.collect::<Vec<_>>().join(", "))
 }
 
 fn contains(transaction: &Transaction, text: &str) -> bool {

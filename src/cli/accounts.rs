@@ -65,6 +65,9 @@ pub(super) fn line(stored: &StoredAccount) -> crate::extract::Account {
 pub(super) fn execute(owner: &Owner, json: bool, output: &mut dyn Output) -> Done {
     let accounts = owner.engine.store.accounts();
     let shown: Vec<Shown<'_>> = accounts.iter().map(Shown::of).collect();
+    if shown.is_empty() {
+        output.talk("no account is known yet; `bankfeed sync` fetches them\n")?;
+    }
     if json {
         print_json(&shown, output)?;
         return Ok(0);

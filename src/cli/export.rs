@@ -9,8 +9,8 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use super::extract::{Builder, Receiver};
-use super::terminal::complain;
-use super::transactions::select;
+use super::terminal::{Terminal, complain};
+use super::transactions::{say_that_there_are_none, select, wanted};
 use super::{Done, USAGE, in_turn};
 use crate::config::Config;
 use crate::control::{Command, Format, Output, Selection};
@@ -23,10 +23,17 @@ use crate::model::{Field, Value};
 use crate::workbook::Book;
 
 /// Prints the selected transactions in this form.
-pub(super) fn execute(owner: &Owner, selection: &Selection, format: Format, output: &mut dyn Output) -> Done {
+pub(super) fn execute(
+    owner: &Owner,
+    selection: &Selection,
+    format: Format,
+    ending: Option<&str>,
+    output: &mut dyn Output,
+) -> Done {
     let store = &owner.engine.store;
-    match format {
-        Format::Jsonl => select(store, selection, |_, transaction| {
+    let Some(wanted) = wanted(store, selection, output)? else { return Ok(USAGE) };
+    let count = match format {
+        Format::Jsonl => select(store, selection, &wanted, |_, transaction| {
             let mut line = serde_json::to_string(&Json { transaction, history: &[] }).map_err(io::Error::from)?;
             line.push('\n');
             Ok(output.data(&line)?)
@@ -34,15 +41,20 @@ pub(super) fn execute(owner: &Owner, selection: &Selection, format: Format, outp
         Format::Csv => {
             let header: Vec<String> = Field::all().map(|field| field.key().into_owned()).collect();
             output.data(&csv_line(&header)?)?;
-            select(store, selection, |_, transaction| {
+            select(store, selection, &wanted, |_, transaction| {
                 let cells: Vec<String> = Field::all().map(|field| cell(&field.value(transaction))).collect();
                 Ok(output.data(&csv_line(&cells)?)?)
-            })?;
+            })?
         }
         Format::Xlsx | Format::Sqlite => {
             output.talk("bankfeed: this form is made by the command itself\n")?;
             return Ok(USAGE);
         }
+    };
+    match ending {
+        Some(_) if count == 0 => say_that_there_are_none(store, output)?,
+        Some(ending) => output.talk(&format!("{count} transactions {ending}\n"))?,
+        None => {}
     }
     store.rest();
     Ok(0)
@@ -52,6 +64,11 @@ impl Builder for Book {
     fn take(&mut self, line: &Line) -> io::Result<()> {
         Book::take(self, line)
     }
+}
+
+/// What an export says at its end, after the number of transactions.
+pub(super) fn ending(output: Option<&Path>) -> String {
+    output.map_or("exported".to_owned(), |path| format!("are in {}", path.display()))
 }
 
 /// Whether this form is a file that is made here, of rows the store's owner sends.
@@ -68,25 +85,30 @@ pub(super) fn make(config: &Config, selection: Selection, format: Format, output
     let mut file = OutputFile::create(output.unwrap_or(Path::new("/dev/stdout")))?;
     let staged = file.staged()?.to_owned();
     let command = Command::Extract { selection };
-    let status = match format {
+    let (status, rows) = match format {
         Format::Sqlite => {
             let mut receiver = Receiver::new(Image::file(&staged)?);
             let status = in_turn(config, &command, &mut receiver)?;
+            let rows = receiver.rows();
             receiver.finish()?.close()?;
-            status
+            (status, rows)
         }
         _ => {
             let mut receiver = Receiver::new(Book::new()?);
             let status = in_turn(config, &command, &mut receiver)?;
+            let rows = receiver.rows();
             let book = receiver.finish()?;
             let note = book.note().filter(|_| status == 0);
             book.save(File::options().write(true).open(&staged)?)?;
             note.iter().for_each(|note| complain(note));
-            status
+            (status, rows)
         }
     };
     if status == 0 {
         file.finish()?;
+        if rows > 0 {
+            Terminal::stdout().talk(&format!("{rows} transactions {}\n", ending(output)))?;
+        }
     }
     Ok(status)
 }

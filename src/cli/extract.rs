@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::transactions::select;
-use super::{Done, Failure, accounts, terminal};
+use super::transactions::{say_that_there_are_none, select, wanted};
+use super::{Done, Failure, USAGE, accounts, terminal};
 use crate::control::{Output, Selection};
 use crate::daemon::Owner;
 use crate::extract::{self, Delivery, Line, Row, State};
@@ -19,6 +20,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// Sends accounts, destinations and the selected transactions.
 pub(super) fn execute(owner: &Owner, selection: &Selection, output: &mut dyn Output) -> Done {
     let (config, store) = (&owner.engine.config, &owner.engine.store);
+    let Some(wanted) = wanted(store, selection, output)? else { return Ok(USAGE) };
     let mut sender = Sender { output, chunk: String::new() };
     sender.send(&extract::fields())?;
     for stored in store.accounts() {
@@ -30,7 +32,7 @@ pub(super) fn execute(owner: &Owner, selection: &Selection, output: &mut dyn Out
         sender.send(&Line::Destination(destination.name.clone()))?;
         standings.push((&destination.filter, Standing::of(state)));
     }
-    select(store, selection, |number, transaction| {
+    let count = select(store, selection, &wanted, |number, transaction| {
         let in_one = |(filter, standing): &(&crate::config::Filter, Standing)| {
             if filter.accepts(transaction) { standing.delivery(number, transaction) } else { None }
         };
@@ -38,6 +40,9 @@ pub(super) fn execute(owner: &Owner, selection: &Selection, output: &mut dyn Out
         sender.send(&Line::Row(Row::of(transaction, deliveries)))
     })?;
     sender.flush()?;
+    if count == 0 {
+        say_that_there_are_none(store, output)?;
+    }
     store.rest();
     Ok(0)
 }
@@ -96,18 +101,27 @@ pub(super) trait Builder: Send {
 }
 
 /// A builder as an output.
-pub(super) struct Receiver<B>(Arc<Mutex<Option<B>>>);
+pub(super) struct Receiver<B> {
+    builder: Arc<Mutex<Option<B>>>,
+    /// Transactions taken in.
+    rows: Arc<AtomicU64>,
+}
 
 impl<B> Clone for Receiver<B> {
     fn clone(&self) -> Receiver<B> {
-        Receiver(self.0.clone())
+        Receiver { builder: self.builder.clone(), rows: self.rows.clone() }
     }
 }
 
 impl<B> Receiver<B> {
     /// For this builder.
     pub(super) fn new(builder: B) -> Receiver<B> {
-        Receiver(Arc::new(Mutex::new(Some(builder))))
+        Receiver { builder: Arc::new(Mutex::new(Some(builder))), rows: Arc::default() }
+    }
+
+    /// How many transactions have come.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
     }
 
     /// The builder with everything in it.
@@ -116,7 +130,7 @@ impl<B> Receiver<B> {
     }
 
     fn builder(&self) -> MutexGuard<'_, Option<B>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.builder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,7 +138,11 @@ impl<B: Builder> Output for Receiver<B> {
     fn data(&mut self, text: &str) -> io::Result<()> {
         let mut builder = self.builder();
         let builder = builder.as_mut().ok_or_else(|| io::Error::other("was finished already"))?;
-        text.lines().try_for_each(|line| builder.take(&extract::parse(line)?))
+        text.lines().try_for_each(|line| {
+            let line = extract::parse(line)?;
+            self.rows.fetch_add(u64::from(matches!(line, Line::Row(_))), Ordering::Relaxed);
+            builder.take(&line)
+        })
     }
 
     fn talk(&mut self, text: &str) -> io::Result<()> {

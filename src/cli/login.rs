@@ -227,6 +227,10 @@ fn names(config: &Config) -> Vec<String> {
 
 fn list(config: &Config) -> io::Result<u8> {
     let mut output = Terminal::stdout();
-    names(config).iter().try_for_each(|name| output.data(&format!("{name}\n")))?;
+    let names = names(config);
+    if names.is_empty() {
+        output.talk("the configuration names nothing to sign in to\n")?;
+    }
+    names.iter().try_for_each(|name| output.data(&format!("{name}\n")))?;
     Ok(0)
 }

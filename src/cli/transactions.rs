@@ -2,29 +2,52 @@
 
 use std::collections::HashMap;
 
-use super::{Done, Failure};
+use super::{Done, Failure, USAGE};
 use crate::control::{Output, Selection};
 use crate::daemon::Owner;
-use crate::listing::{Json, fits};
+use crate::listing::{Json, Wanted};
 use crate::model::{Transaction, money_text};
 use crate::store::{self, Former, Store};
 
-/// Calls `each` with every selected transaction, oldest first.
+/// The accounts and the text that a selection means; `None`: it means none that there is, which has been said.
+pub(super) fn wanted(store: &Store, selection: &Selection, output: &mut dyn Output) -> Result<Option<Wanted>, Failure> {
+    match Wanted::of(selection, &store.accounts()) {
+        Ok(wanted) => Ok(Some(wanted)),
+        Err(why) => {
+            output.talk(&format!("bankfeed: {why}\n"))?;
+            Ok(None)
+        }
+    }
+}
+
+/// Says why there is nothing to show.
+pub(super) fn say_that_there_are_none(store: &Store, output: &mut dyn Output) -> Result<(), Failure> {
+    let why = match store.meta().rows {
+        0 => "the store holds no transactions yet; `bankfeed sync` fetches them",
+        _ => "no transaction matches",
+    };
+    Ok(output.talk(&format!("{why}\n"))?)
+}
+
+/// Calls `each` with every selected transaction, oldest first; how many they are.
 pub(super) fn select(
     store: &Store,
     selection: &Selection,
+    wanted: &Wanted,
     mut each: impl FnMut(u64, &Transaction) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let fits = |transaction: &Transaction| fits(selection, transaction);
+) -> Result<u64, Failure> {
+    let fits = |transaction: &Transaction| wanted.fits(transaction);
     let all = store.chronological(selection.since, selection.until).with_transfers();
     let Some(limit) = selection.limit else {
+        let mut count = 0;
         for found in all {
             let (number, transaction) = found?;
             if fits(&transaction) {
                 each(number, &transaction)?;
+                count += 1;
             }
         }
-        return Ok(());
+        return Ok(count);
     };
     let mut latest = Vec::new();
     for found in all.newest_first() {
@@ -34,25 +57,30 @@ pub(super) fn select(
         let found: Result<_, store::Error> = found;
         latest.extend(Some(found?).filter(|(_, transaction)| fits(transaction)));
     }
-    latest.iter().rev().try_for_each(|(number, transaction)| each(*number, transaction))
+    latest.iter().rev().try_for_each(|(number, transaction)| each(*number, transaction))?;
+    Ok(latest.len() as u64)
 }
 
 /// Prints the selected transactions.
 pub(super) fn execute(owner: &Owner, selection: &Selection, json: bool, output: &mut dyn Output) -> Done {
     let store = &owner.engine.store;
-    if json {
-        print_array(store, selection, output)?
+    let Some(wanted) = wanted(store, selection, output)? else { return Ok(USAGE) };
+    let count = if json {
+        print_array(store, selection, &wanted, output)?
     } else {
-        print_table(store, selection, output)?
+        print_table(store, selection, &wanted, output)?
+    };
+    if count == 0 {
+        say_that_there_are_none(store, output)?;
     }
     store.rest();
     Ok(0)
 }
 
-fn print_array(store: &Store, selection: &Selection, output: &mut dyn Output) -> Result<(), Failure> {
+fn print_array(store: &Store, selection: &Selection, wanted: &Wanted, output: &mut dyn Output) -> Result<u64, Failure> {
     let history: HashMap<u64, Vec<Former>> = store.history()?;
     let mut separator = "[\n";
-    select(store, selection, |number, transaction| {
+    let count = select(store, selection, wanted, |number, transaction| {
         let history = history.get(&number).map_or(&[][..], Vec::as_slice);
         let line = serde_json::to_string(&Json { transaction, history }).map_err(std::io::Error::from)?;
         output.data(&format!("{separator}{line}"))?;
@@ -60,11 +88,11 @@ fn print_array(store: &Store, selection: &Selection, output: &mut dyn Output) ->
         Ok(())
     })?;
     output.data(if separator == "[\n" { "[]\n" } else { "\n]\n" })?;
-    Ok(())
+    Ok(count)
 }
 
-fn print_table(store: &Store, selection: &Selection, output: &mut dyn Output) -> Result<(), Failure> {
-    select(store, selection, |_, transaction| {
+fn print_table(store: &Store, selection: &Selection, wanted: &Wanted, output: &mut dyn Output) -> Result<u64, Failure> {
+    select(store, selection, wanted, |_, transaction| {
         let row = &transaction.row;
         let mark = if transaction.vanished { "  (vanished)" } else { "" };
         // Control characters from a bank must not steer anybody's terminal.

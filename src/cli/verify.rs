@@ -12,6 +12,10 @@ pub(super) fn execute(owner: &Owner, request: &Verification, json: bool, output:
         output.talk(&format!("bankfeed: no destination is called `{unknown}`; there are: {}\n", known.join(", ")))?;
         return Ok(USAGE);
     }
+    if known.is_empty() {
+        output.talk("bankfeed: the configuration has no [[destination]], so there is nothing to verify; add one\n")?;
+        return Ok(USAGE);
+    }
     let verified = owner.verify(request.clone(), output)??;
     if json {
         print_json(&verified, output)?;
@@ -27,6 +31,9 @@ fn text(verified: &[Verified]) -> String {
     for one in verified {
         text += &match &one.error {
             Some(error) => format!("{:<24} {error}\n", one.destination),
+            None if one.is_untouched => {
+                format!("{:<24} nothing has been delivered there yet; `bankfeed sync` does\n", one.destination)
+            }
             None if one.is_clean() => {
                 format!("{:<24} every delivered row is there once and unchanged\n", one.destination)
             }
@@ -50,7 +57,9 @@ fn text(verified: &[Verified]) -> String {
         if !one.put_back.is_empty() || !one.mended.is_empty() {
             text += &format!("  repaired: {} rows put back, {} mended\n", one.put_back.len(), one.mended.len());
         }
-        one.notes.iter().for_each(|note| text += &format!("  note: {note}\n"));
+        if !one.is_untouched {
+            one.notes.iter().for_each(|note| text += &format!("  note: {note}\n"));
+        }
     }
     text
 }

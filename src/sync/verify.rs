@@ -48,6 +48,9 @@ pub struct Verified {
     pub notes: Vec<String>,
     /// HTTP requests sent.
     pub requests: u64,
+    /// Nothing was ever delivered there.
+    #[serde(skip)]
+    pub is_untouched: bool,
     /// Found and not mended.
     #[serde(skip)]
     pub open: bool,

@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::extract::{RawQuery, Request, State as Of};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use chrono::{NaiveDate, Utc};
 use serde_json::value::RawValue;
 
 use super::access::{Caller, is_on_purpose};
@@ -18,7 +19,7 @@ use super::reading::{self, json as as_json, say};
 use super::refused::Refused;
 use super::{State, sign_in};
 use crate::control::{Command, Format, Output, Selection};
-use crate::listing::{Json, fits};
+use crate::listing::{Json, Wanted};
 use crate::model::Transaction;
 use crate::store::{self, Store};
 use crate::sync::Request as Cycle;
@@ -48,7 +49,7 @@ async fn spoken(state: &Arc<State>, command: Command) -> Result<Response, Refuse
 pub(super) async fn transactions(Of(state): Of<Arc<State>>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
     let query = query.unwrap_or_default();
     let allowed: Vec<&str> = SELECTING.into_iter().chain(["cursor"]).collect();
-    let selection = query::selection(&query, &allowed).map_err(Refused::bad)?;
+    let selection = query::selection(&query, &allowed, today(&state)).map_err(Refused::bad)?;
     let cursor = query::parameter(&query, "cursor").filter(|cursor| !cursor.is_empty());
     let after = cursor.map(|cursor| Place::from_cursor(&cursor)).transpose().map_err(Refused::bad)?;
     let look = move |state: &State| page_as_json(&state.engine.store, &selection, after);
@@ -57,7 +58,8 @@ pub(super) async fn transactions(Of(state): Of<Arc<State>>, RawQuery(query): Raw
 
 fn page_as_json(store: &Store, selection: &Selection, after: Option<Place>) -> Result<String, Refused> {
     let most = selection.limit.unwrap_or(PAGE).min(LONGEST_PAGE);
-    let page = page(store, selection, after, most).map_err(Refused::failed)?;
+    let wanted = Wanted::of(selection, &store.accounts()).map_err(Refused::bad)?;
+    let page = page(store, selection, &wanted, after, most).map_err(Refused::failed)?;
     let shown: HashSet<u64> = page.rows.iter().map(|(number, _)| *number).collect();
     let history = store.history_of(|number| shown.contains(&number)).map_err(Refused::failed)?;
     let objects = page.rows.iter().map(|(number, transaction)| {
@@ -88,6 +90,7 @@ pub(super) struct Page {
 pub(super) fn page(
     store: &Store,
     selection: &Selection,
+    wanted: &Wanted,
     after: Option<Place>,
     most: usize,
 ) -> Result<Page, store::Error> {
@@ -95,7 +98,7 @@ pub(super) fn page(
     let mut rows: Vec<(u64, Transaction)> = Vec::new();
     for found in store.chronological(selection.since, until).newest_first().with_transfers() {
         let (number, transaction) = found?;
-        if after.is_some_and(|after| Place::of(number, &transaction) >= after) || !fits(selection, &transaction) {
+        if after.is_some_and(|after| Place::of(number, &transaction) >= after) || !wanted.fits(&transaction) {
             continue;
         }
         if rows.len() == most {
@@ -107,11 +110,17 @@ pub(super) fn page(
     Ok(Page { rows, next: None })
 }
 
+/// The owner's day.
+pub(super) fn today(state: &State) -> NaiveDate {
+    Utc::now().with_timezone(&state.engine.config.timezone).date_naive()
+}
+
 /// `GET /api/transactions.csv`: the same as `export --format csv`.
 pub(super) async fn csv(Of(state): Of<Arc<State>>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
     let allowed: Vec<&str> = SELECTING.into_iter().chain(["token"]).collect();
-    let selection = query::selection(&query.unwrap_or_default(), &allowed).map_err(Refused::bad)?;
-    let command = Command::Export { selection, format: Format::Csv };
+    let selection = query::selection(&query.unwrap_or_default(), &allowed, today(&state)).map_err(Refused::bad)?;
+    Wanted::of(&selection, &state.engine.store.accounts()).map_err(Refused::bad)?;
+    let command = Command::Export { selection, format: Format::Csv, ending: None };
     let write = move |state: &State, output: &mut dyn Output| reading::say_into(state, &command, output);
     let mut answer = reading::stream(&state, "text/csv; charset=utf-8", write).await?;
     let name = HeaderValue::from_static("attachment; filename=\"transactions.csv\"");

@@ -9,7 +9,7 @@ use axum::Extension;
 use axum::extract::{RawQuery, State as Of};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use chrono::{Datelike, Months, NaiveDate, Utc};
+use chrono::{Datelike, Months, NaiveDate};
 use url::form_urlencoded::Serializer;
 
 use super::access::Caller;
@@ -22,7 +22,7 @@ use super::words::{Words, choose};
 use super::{State, sections, sign_in};
 use crate::control::Selection;
 use crate::figures::{Figures, Gather};
-use crate::listing::fits;
+use crate::listing::Wanted;
 use crate::store::{Attention, StoredAccount};
 use crate::sync::Report;
 
@@ -75,7 +75,7 @@ impl Asked {
         for name in SELECTING.into_iter().filter(|name| *name != "limit") {
             let Some(value) = query::parameter(query, name) else { continue };
             let alone = Serializer::new(String::new()).append_pair(name, &value).finish();
-            match query::selection(&alone, &SELECTING) {
+            match query::selection(&alone, &SELECTING, today) {
                 Ok(Selection { since, until, account, search, .. }) => {
                     let all = &mut asked.selection;
                     (all.since, all.until) = (all.since.or(since), all.until.or(until));
@@ -85,12 +85,23 @@ impl Asked {
                 Err(_) => asked.misread = true,
             }
         }
+        if asked.selection.contradiction().is_some() {
+            (asked.selection.until, asked.misread) = (None, true);
+        }
         // An empty date asks for the whole history; no word about it for the usual months.
         if query::parameter(query, "since").is_none() {
             let first = today.with_day(1).and_then(|first| first.checked_sub_months(Months::new(USUAL_MONTHS - 1)));
             asked.selection.since = first;
         }
         asked
+    }
+
+    /// What of it there is; an account that there is not is left out.
+    fn wanted(&mut self, accounts: &[StoredAccount]) -> Wanted {
+        Wanted::of(&self.selection, accounts).unwrap_or_else(|_| {
+            (self.selection.account, self.misread) = (None, true);
+            Wanted::of(&self.selection, accounts).unwrap_or_default()
+        })
     }
 
     /// The address of the same page with something else asked: `None` leaves a parameter out.
@@ -129,7 +140,7 @@ pub(super) async fn page(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
-    let today = Utc::now().with_timezone(&state.engine.config.timezone).date_naive();
+    let today = api::today(&state);
     let asked = Asked::read(&query.unwrap_or_default(), today);
     let words = choose(asked.language.as_deref(), &headers);
     let form_proof = match caller {
@@ -145,19 +156,20 @@ pub(super) async fn page(
     Ok(sign_in::document(StatusCode::OK, words, head, &body))
 }
 
-fn look(state: &State, words: &'static Words, asked: Asked, form_proof: String) -> Result<View, Refused> {
+fn look(state: &State, words: &'static Words, mut asked: Asked, form_proof: String) -> Result<View, Refused> {
     let (store, config) = (&state.engine.store, &state.engine.config);
     let accounts = store.accounts();
+    let wanted = asked.wanted(&accounts);
     let mut gather = Gather::default();
     let selection = &asked.selection;
-    let of_accounts = Selection { search: None, ..selection.clone() };
+    let of_accounts = wanted.in_any_words();
     for found in store.chronological(selection.since, selection.until).with_transfers() {
         let (_, transaction) = found.map_err(Refused::failed)?;
-        if fits(selection, &transaction) {
+        if wanted.fits(&transaction) {
             gather.add(&transaction);
         }
         // What is searched for changes no balance.
-        if fits(&of_accounts, &transaction) {
+        if of_accounts.fits(&transaction) {
             gather.add_balance(&transaction);
         }
     }
@@ -179,7 +191,7 @@ fn look(state: &State, words: &'static Words, asked: Asked, form_proof: String) 
         runs: store.runs(RUNS).map_err(Refused::failed)?,
         is_running: state.cycle.available_permits() == 0,
         figures: gather.finish(asked.currency.as_deref()),
-        rows: api::page(store, selection, asked.cursor, ROWS).map_err(Refused::failed)?,
+        rows: api::page(store, selection, &wanted, asked.cursor, ROWS).map_err(Refused::failed)?,
         asked,
     })
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use url::form_urlencoded;
 
 use crate::control::Selection;
+use crate::listing::day::{Edge, day};
 use crate::model::Transaction;
 
 /// Longest text that is searched for.
@@ -15,7 +16,8 @@ const LONGEST_SEARCH: usize = 200;
 pub(super) const SELECTING: [&str; 5] = ["since", "until", "account", "search", "limit"];
 
 /// The selection an address asks for. A parameter that is not `allowed`, or says nothing sensible, is named in the error.
-pub(super) fn selection(query: &str, allowed: &[&str]) -> Result<Selection, String> {
+pub(super) fn selection(query: &str, allowed: &[&str], today: NaiveDate) -> Result<Selection, String> {
+    let date = |key: &str, text: &str, edge: Edge| day(text, edge, today).map_err(|why| format!("{key}: {why}"));
     let mut selection = Selection::default();
     for (key, value) in form_urlencoded::parse(query.as_bytes()) {
         if !allowed.contains(&key.as_ref()) {
@@ -26,8 +28,8 @@ pub(super) fn selection(query: &str, allowed: &[&str]) -> Result<Selection, Stri
             continue;
         }
         match key.as_ref() {
-            "since" => selection.since = Some(date("since", &value)?),
-            "until" => selection.until = Some(date("until", &value)?),
+            "since" => selection.since = Some(date("since", &value, Edge::First)?),
+            "until" => selection.until = Some(date("until", &value, Edge::Last)?),
             "account" => selection.account = Some(value.into_owned()),
             "search" if value.chars().count() > LONGEST_SEARCH => {
                 return Err(format!("search: longer than {LONGEST_SEARCH} characters"));
@@ -40,11 +42,7 @@ pub(super) fn selection(query: &str, allowed: &[&str]) -> Result<Selection, Stri
             _ => {}
         }
     }
-    Ok(selection)
-}
-
-fn date(key: &str, text: &str) -> Result<NaiveDate, String> {
-    text.parse().map_err(|_| format!("{key}: expected a date such as 2026-01-31"))
+    selection.contradiction().map_or(Ok(selection), Err)
 }
 
 /// The value of one parameter.
@@ -97,16 +95,26 @@ mod tests {
 
     #[test]
     fn an_address_selects_as_a_command_line_does() {
+        let today = NaiveDate::from_ymd_opt(2026, 3, 31).unwrap();
+        let selection = |query: &str, allowed: &[&str]| super::selection(query, allowed, today);
         let found = selection("since=2026-01-02&until=&search=%D1%85%D0%BB%D1%8F%D0%B1+1&limit=3", &SELECTING).unwrap();
         assert_eq!(found.since, NaiveDate::from_ymd_opt(2026, 1, 2));
         assert_eq!((found.until, found.search.as_deref(), found.limit), (None, Some("хляб 1"), Some(3)));
         for (query, error) in [
-            ("since=gestern", "since: expected a date such as 2026-01-31"),
             ("limit=0", "limit: expected a whole number of at least 1"),
             ("token=secret", "unknown parameter; there are: since, until, account, search, limit"),
+            (
+                "since=2026-02-01&until=2026-01",
+                "since 2026-02-01 is after until 2026-01-31, so no day is meant; swap them",
+            ),
         ] {
             assert_eq!(selection(query, &SELECTING).unwrap_err(), error);
         }
+        let found = selection("since=60d&until=2026-02", &SELECTING).unwrap();
+        assert_eq!(found.since, NaiveDate::from_ymd_opt(2026, 1, 30));
+        assert_eq!(found.until, NaiveDate::from_ymd_opt(2026, 2, 28));
+        let error = selection("since=gestern", &SELECTING).unwrap_err();
+        assert!(error.starts_with("since: expected a day such as 2026-01-31"), "{error}");
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod room;
 mod rules;
 mod rules_tab;
 mod seeds;
+mod silence;
 mod sql;
 mod start;
 mod steer;

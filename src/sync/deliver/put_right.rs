@@ -28,6 +28,8 @@ impl Engine {
         let mut delivery = Delivery::new(self, config, watcher)?;
         if delivery.state.watermark == 0 && delivery.state.intents.is_empty() {
             // Nothing was ever delivered, so nothing can be wrong.
+            verified.is_untouched = true;
+            verified.notes.push("nothing has been delivered there yet".into());
             return Ok(verified);
         }
         let context = Context::new(self.shutdown.clone(), self.backoff.clone());
