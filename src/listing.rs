@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::control::Selection;
 use crate::destination::What;
-use crate::model::{Field, Transaction, Value, money_text, shortened};
+use crate::model::{Field, Transaction, Value, money_text, payload, shortened};
 use crate::store::{Former, StoredAccount};
 
 /// A transaction as JSON: the fields of the contract by name, decimals as text, then the payload and the history.
@@ -26,7 +26,9 @@ impl Serialize for Json<'_> {
             map.serialize_entry(&field.key(), &plain(&field.value(self.transaction)))?;
         }
         map.serialize_entry("vanished", &self.transaction.vanished)?;
-        match RawValue::from_string(self.transaction.row.raw.clone()) {
+        // Strict readers must take it, and a line of JSONL is one line.
+        let raw = payload::mended(&self.transaction.row.raw).replace(['\n', '\r'], " ");
+        match RawValue::from_string(raw) {
             Ok(raw) => map.serialize_entry("raw", &raw)?,
             Err(_) => map.serialize_entry("raw", &self.transaction.row.raw)?,
         }

@@ -13,6 +13,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
 mod money;
+pub mod payload;
 
 pub use money::{is_in_bounds, is_near, minus, plus, total};
 
@@ -313,7 +314,7 @@ fn text(text: &str) -> Value<'_> {
 }
 
 fn raw_value(raw: &str, path: &str) -> Value<'static> {
-    let Ok(payload) = serde_json::from_str::<serde_json::Value>(raw) else { return Value::Empty };
+    let Some(payload) = payload::read(raw) else { return Value::Empty };
     let found = path.split('.').try_fold(&payload, |value, part| match value {
         serde_json::Value::Array(items) => items.get(part.parse::<usize>().ok()?),
         other => other.get(part),
@@ -378,6 +379,12 @@ impl Row {
     /// The balance before the entry, where the bank gives one after it and the two can be told apart.
     pub fn balance_before(&self) -> Option<Decimal> {
         self.balance?.checked_sub(self.amount)
+    }
+
+    /// Whether a text that is shown has lost a character.
+    pub fn has_broken_text(&self) -> bool {
+        let shown = [&self.counterparty, &self.counterparty_account, &self.description, &self.kind, &self.reference];
+        shown.iter().any(|text| text.contains(char::REPLACEMENT_CHARACTER))
     }
 
     /// Money out as a positive amount.

@@ -7,7 +7,7 @@ use chrono::{DateTime, FixedOffset, NaiveDate};
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use crate::model::{Row, bgn_to_eur, id_hash, is_near, plus};
+use crate::model::{Row, bgn_to_eur, id_hash, is_near, payload, plus};
 
 /// What the store remembers of a row without opening its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub fn fingerprint(raw: &str) -> u64 {
 pub struct Reconciler {
     window: KnownRows,
     seen: std::collections::HashSet<u64, std::hash::BuildHasherDefault<IdentityHasher>>,
+    /// Rows that the bank shows and that cannot be read.
+    spared: std::collections::HashSet<u64, std::hash::BuildHasherDefault<IdentityHasher>>,
 }
 
 /// First look at a fetched row, from its id and fingerprint alone.
@@ -71,7 +73,7 @@ impl Reconciler {
     /// `window`: the known rows dated inside the fetched window.
     pub fn new(window: KnownRows) -> Reconciler {
         let seen = std::collections::HashSet::with_capacity_and_hasher(window.len(), Default::default());
-        Reconciler { window, seen }
+        Reconciler { window, seen, spared: Default::default() }
     }
 
     /// Looks at one fetched row.
@@ -89,9 +91,15 @@ impl Reconciler {
         }
     }
 
+    /// The bank shows a row with this id, and nothing else of it can be read: it has not vanished.
+    pub fn spare(&mut self, id: &str) {
+        self.spared.insert(id_hash(id));
+    }
+
     /// Known rows of the window that the bank did not show, not yet marked; in the order they were first seen.
     pub fn vanished(&self) -> Vec<Known> {
-        let missing = |(hash, known): (&u64, &Known)| (!self.seen.contains(hash) && !known.vanished).then_some(*known);
+        let is_shown = |hash: &u64| self.seen.contains(hash) || self.spared.contains(hash);
+        let missing = |(hash, known): (&u64, &Known)| (!is_shown(hash) && !known.vanished).then_some(*known);
         let mut vanished: Vec<Known> = self.window.iter().filter_map(missing).collect();
         vanished.sort_by_key(|known| known.number);
         vanished
@@ -161,8 +169,8 @@ fn same_payload(a: &str, b: &str) -> bool {
     if a == b {
         return true;
     }
-    match (serde_json::from_str::<Value>(a), serde_json::from_str::<Value>(b)) {
-        (Ok(a), Ok(b)) => same_value(&a, &b),
+    match (payload::read(a), payload::read(b)) {
+        (Some(a), Some(b)) => same_value(&a, &b),
         _ => false,
     }
 }
@@ -213,6 +221,11 @@ impl std::fmt::Display for Break {
     }
 }
 
+/// The bank's own number, where an id ends in one.
+pub fn number_in(id: &str) -> Option<u64> {
+    id.rsplit(':').next().and_then(|number| number.parse().ok())
+}
+
 /// What the chain needs of a row.
 #[derive(Clone, Debug)]
 struct Link {
@@ -220,6 +233,8 @@ struct Link {
     /// The bank's own number, where the id ends in one.
     number: Option<u64>,
     date: NaiveDate,
+    /// A row that cannot be read stands here: whatever follows it does follow.
+    is_hole: bool,
     amount: Decimal,
     balance: Decimal,
     leva: bool,
@@ -231,6 +246,8 @@ struct Link {
 #[derive(Clone, Debug, Default)]
 pub struct Chain {
     links: Vec<Link>,
+    /// A row that cannot be read stands nobody knows where.
+    is_blind: bool,
 }
 
 /// A balance together with whether it is in leva.
@@ -242,8 +259,9 @@ impl Chain {
         let Some(balance) = row.balance else { return };
         self.links.push(Link {
             time: row.time,
-            number: row.id.rsplit(':').next().and_then(|number| number.parse().ok()),
+            number: number_in(&row.id),
             date: row.date,
+            is_hole: false,
             amount: row.amount,
             balance,
             leva: row.currency == "BGN",
@@ -251,10 +269,35 @@ impl Chain {
         });
     }
 
+    /// Adds a row that cannot be read, with what is known of its place. Without one the chain proves nothing.
+    pub fn add_hole(&mut self, time: Option<DateTime<FixedOffset>>, number: Option<u64>) {
+        let Some(time) = time else {
+            self.is_blind = true;
+            return;
+        };
+        self.links.push(Link {
+            time,
+            number,
+            date: time.date_naive(),
+            is_hole: true,
+            amount: Decimal::ZERO,
+            balance: Decimal::ZERO,
+            leva: false,
+            converted: false,
+        });
+    }
+
     /// The breaks. Rows were added by time; rows of one instant may stand in any order. A bank that books a late row
     /// under an early date keeps its balances in the order of its own numbers instead: a chain that holds in either
     /// order is whole.
-    pub fn breaks(&self, opening: Option<Decimal>, closing: Option<Decimal>) -> Vec<Break> {
+    pub fn breaks(&mut self, opening: Option<Decimal>, closing: Option<Decimal>) -> Vec<Break> {
+        if self.is_blind {
+            return Vec::new();
+        }
+        if self.links.iter().any(|link| link.is_hole) {
+            // Rows that cannot be read come before the others, whenever they were booked.
+            self.links.sort_by_key(|link| link.time);
+        }
         let by_time = breaks(&self.links, opening, closing);
         if by_time.is_empty() || self.links.iter().any(|link| link.number.is_none()) {
             return by_time;
@@ -273,7 +316,10 @@ fn breaks(links: &[Link], opening: Option<Decimal>, closing: Option<Decimal>) ->
     while let Some(first) = rest.first() {
         let same_instant = rest.iter().take_while(|link| link.time == first.time).count();
         let (instant, later) = rest.split_at(same_instant);
-        standing = follow(instant, standing, &mut breaks);
+        standing = match instant.iter().any(|link| link.is_hole) {
+            true => None,
+            false => follow(instant, standing, &mut breaks),
+        };
         rest = later;
     }
     if let (Some((balance, leva)), Some(closing), Some(last)) = (standing, closing, links.last()) {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::NaiveDate;
+use chrono::{DateTime, FixedOffset, NaiveDate};
 use rust_decimal::Decimal;
 
 use crate::model::{Account, Row};
@@ -51,12 +51,29 @@ pub struct Page {
     /// How many rows follow.
     pub count: usize,
     /// The rows, oldest first, made one by one so that a long history is not held twice. Rows that are no transactions
-    /// are left out already. An `Err` is a row that cannot be read: the page is then not whole.
-    pub rows: Box<dyn Iterator<Item = Result<Row, Error>> + Send>,
+    /// are left out already. An `Err` is a row that cannot be read.
+    pub rows: Box<dyn Iterator<Item = Result<Row, Refused>> + Send>,
     /// What the source has said of the rows.
     pub told: Told,
+    /// The first day of the parts of the window for which no list of rows came, where others have one.
+    pub unlisted: Option<NaiveDate>,
+    /// What else of the reply cannot be read, by name: a balance, a currency.
+    pub unread: Vec<String>,
     /// Oddities worth a line in the report, e.g. a reply without the list of rows.
     pub notes: Vec<String>,
+}
+
+/// A row that cannot be read: refused by name, and no other row of its account is held back by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The id that it has, where that much can be read: a row known by it has not vanished.
+    pub id: Option<String>,
+    /// When it was booked, where that much can be read.
+    pub time: Option<DateTime<FixedOffset>>,
+    /// The first day on which it may stand: it is asked for again from there.
+    pub since: NaiveDate,
+    /// Which row it is and what is wrong with it: `entry 7 of 2026-02-03 cannot be read: it has no amount`.
+    pub why: String,
 }
 
 /// What a source has said of the rows of a window.

@@ -13,10 +13,11 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use self::api::{Answer, Api, Call};
+use self::outline::Defect;
 use self::statement::{Owner, Reply};
 use super::{Page, Session, Source};
 use crate::config;
-use crate::model::Account;
+use crate::model::{Account, payload};
 use crate::remote::attempts::Attempts;
 use crate::remote::{Cause, Context, Error};
 
@@ -26,6 +27,7 @@ mod euro;
 mod form;
 mod html;
 mod kept;
+mod outline;
 mod sign_in;
 mod statement;
 mod wire;
@@ -106,8 +108,13 @@ impl Session for Pull {
     async fn accounts(&mut self) -> Result<Vec<Account>, Error> {
         let mut known: Vec<Known> = Vec::new();
         let customers = self.customers().await?;
-        for customer in &customers {
-            for found in self.accounts_of(customer, customers.len() > 1).await? {
+        let several = customers.len() > 1;
+        for customer in customers {
+            let listed = match customer {
+                Ok(customer) => self.accounts_of(&customer, several).await?,
+                Err(unreadable) => vec![*unreadable],
+            };
+            for found in listed {
                 let iban = &found.account.account;
                 let wanted = found.customer.is_err() || self.wants(iban);
                 // Two customers may share an account; it is fetched once.
@@ -147,7 +154,8 @@ impl Session for Pull {
 }
 
 impl Pull {
-    async fn customers(&mut self) -> Result<Vec<Customer>, Error> {
+    /// The customers of the login; one that cannot be read stands there as what it leaves out.
+    async fn customers(&mut self) -> Result<Vec<Result<Customer, Box<Known>>>, Error> {
         let call = whose();
         let reply = match self.api.call(&call).await? {
             Answer::Json(text) => self.parse(&call.what, &text)?,
@@ -159,14 +167,29 @@ impl Pull {
         if listed.is_empty() {
             return Err(self.malformed("the bank names no customer for this login".into()));
         }
-        let customers = listed.into_iter().map(|entry| {
-            let id = text_of(entry, &["ibCustomerId"]).filter(|id| id.chars().all(|char| char.is_ascii_graphic()));
-            let id = id.ok_or_else(|| self.malformed("a customer of this login has no ibCustomerId".into()))?;
-            // The key of the name has not been seen; these are the ones its siblings suggest.
-            let name = text_of(entry, &["custName", "customerName", "name", "fullName", "shortName", "description"]);
-            Ok(Customer { name: name.unwrap_or_else(|| id.clone()), id })
-        });
-        customers.collect()
+        let customers: Vec<_> =
+            listed.into_iter().enumerate().map(|(at, entry)| self.customer(at + 1, entry)).collect();
+        if customers.iter().all(Result::is_err)
+            && let Some(Err(error)) = customers.iter().find_map(|unreadable| Some(&unreadable.as_ref().err()?.customer))
+        {
+            return Err(error.clone());
+        }
+        Ok(customers)
+    }
+
+    fn customer(&self, number: usize, entry: &Value) -> Result<Customer, Box<Known>> {
+        let id = text_of(entry, &["ibCustomerId"]).filter(|id| id.chars().all(|char| char.is_ascii_graphic()));
+        // The key of the name has not been seen; these are the ones its siblings suggest.
+        let name = text_of(entry, &["custName", "customerName", "name", "fullName", "shortName", "description"]);
+        match id {
+            Some(id) => Ok(Customer { name: name.unwrap_or_else(|| id.clone()), id }),
+            None => {
+                let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
+                let which = format!("customer {number}{name}");
+                let error = self.malformed(format!("{which} of this login has no readable ibCustomerId"));
+                Err(Box::new(Known { account: nameless(&which), customer: Err(error) }))
+            }
+        }
     }
 
     async fn accounts_of(&mut self, customer: &Customer, one_of_several: bool) -> Result<Vec<Known>, Error> {
@@ -181,34 +204,48 @@ impl Pull {
             refused_at: if one_of_several { self.api.patience() } else { u32::MAX },
         };
         let reply = match self.api.call(&call).await? {
-            Answer::Json(text) => self.parse(&call.what, &text)?,
+            Answer::Json(text) => text,
             Answer::Refused(why) => {
                 let error = Error::unavailable(format!("{}: the bank refuses {}: {why}", self.name, call.what));
                 let account = nameless(&format!("customer {}", customer.id));
                 return if one_of_several { Ok(vec![Known { account, customer: Err(error) }]) } else { Err(error) };
             }
         };
-        let Some(listed) = reply.as_array() else {
-            return Err(self.malformed(format!("the reply to {} is no list", call.what)));
-        };
-        let mut accounts = Vec::new();
-        for entry in listed {
-            let iban = text_of(entry, &["ibanAcNo", "iban"]).map(|iban| compact(&iban)).unwrap_or_default();
-            if iban.is_empty() || !iban.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-                // Statements are asked for by IBAN: whatever this is, it has none.
-                tracing::debug!("{}: among {} is one without an IBAN; it is left out", self.name, call.what);
-                continue;
+        let listed = match outline::elements(&reply) {
+            Ok(listed) => listed,
+            Err(Defect::TooMany(most)) => {
+                let what = format!("the reply to {} lists more than {most}, the most that are read", call.what);
+                return Err(self.malformed(what));
             }
-            let account = Account {
-                account: iban,
-                name: text_of(entry, &["acDesc", "description"]).unwrap_or_default(),
-                customer: customer.name.clone(),
-                currency: text_of(entry, &["ccy"]).unwrap_or_default().to_uppercase(),
-                balance: None,
-            };
-            accounts.push(Known { account, customer: Ok(customer.id.clone()) });
+            Err(_) => {
+                self.parse(&call.what, &reply)?;
+                return Err(self.malformed(format!("the reply to {} is no list", call.what)));
+            }
+        };
+        let entries = listed.into_iter().enumerate();
+        Ok(entries.filter_map(|(at, entry)| self.listed(customer, &call.what, at + 1, entry)).collect())
+    }
+
+    /// An element of the list of accounts; `None` where it has no IBAN. One that cannot be read is told by its place.
+    fn listed(&self, customer: &Customer, list: &str, number: usize, entry: &str) -> Option<Known> {
+        let entry = payload::read(entry).filter(Value::is_object).unwrap_or_default();
+        let given = ["ibanAcNo", "iban"].iter().map(|key| &entry[*key]).find(|given| !given.is_null());
+        if entry.is_object() && given.is_none_or(|given| given == "") {
+            // Statements are asked for by IBAN: whatever this is, it has none.
+            tracing::debug!("{}: among {list} is one without an IBAN; it is left out", self.name);
+            return None;
         }
-        Ok(accounts)
+        let iban = text_of(&entry, &["ibanAcNo", "iban"]).map(|iban| compact(&iban)).unwrap_or_default();
+        let name = text_of(&entry, &["acDesc", "description"]).unwrap_or_default();
+        if iban.is_empty() || !iban.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            let named = if name.is_empty() { String::new() } else { format!(" ({name})") };
+            let which = format!("number {number}{named} among {list}");
+            let error = self.malformed(format!("{which} has no readable IBAN"));
+            return Some(Known { account: nameless(&which), customer: Err(error) });
+        }
+        let currency = text_of(&entry, &["ccy"]).unwrap_or_default().to_uppercase();
+        let account = Account { account: iban, name, customer: customer.name.clone(), currency, balance: None };
+        Some(Known { account, customer: Ok(customer.id.clone()) })
     }
 
     fn wants(&self, iban: &str) -> bool {
@@ -253,7 +290,7 @@ impl Pull {
             };
             match (self.statement(owner, customer, (begin, end), refused_at).await?, smaller) {
                 (Answer::Json(body), _) => {
-                    replies.push(Reply::read(owner, body)?);
+                    replies.push(Reply::read(owner, begin, body)?);
                     if begin <= from {
                         return Ok(replies);
                     }
@@ -299,7 +336,8 @@ impl Pull {
     }
 
     fn parse(&self, what: &str, text: &str) -> Result<Value, Error> {
-        serde_json::from_str(text)
+        let mut room = String::new();
+        wire::parse(text, &mut room)
             .map_err(|error| self.malformed(statement::defect(&format!("the reply to {what}"), text.len(), &error)))
     }
 
@@ -323,7 +361,11 @@ fn whose() -> Call<'static> {
 
 /// The customers in the answer.
 fn named_in(reply: &Value) -> Vec<&Value> {
-    let listed: Vec<&Value> = reply["customer"].as_array().into_iter().flatten().collect();
+    let listed: Vec<&Value> = match &reply["customer"] {
+        Value::Array(customers) => customers.iter().collect(),
+        one @ Value::Object(_) => vec![one],
+        _ => Vec::new(),
+    };
     let main = reply.get("mainCustomer").filter(|main| main.is_object());
     if listed.is_empty() { main.into_iter().collect() } else { listed }
 }

@@ -103,6 +103,10 @@ pub struct StoredAccount {
     pub account: Account,
     /// Last day up to which its history was fetched whole.
     pub fetched_until: Option<NaiveDate>,
+    /// The first day of a row that could not be read, or of a window for which no list of rows came: everything from
+    /// there on is asked for again.
+    #[serde(default)]
+    pub reread_from: Option<NaiveDate>,
     /// Why its history may be incomplete; `None`: the chain of balances is whole.
     #[serde(default)]
     pub problem: Option<String>,
@@ -398,6 +402,7 @@ mod tests {
             id_prefix: String::new(),
             account,
             fetched_until: None,
+            reread_from: None,
             problem: None,
             doubt: None,
             unmendable: Vec::new(),

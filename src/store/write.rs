@@ -108,6 +108,7 @@ impl Writer<'_> {
                 id_prefix: String::new(),
                 account: account.clone(),
                 fetched_until: None,
+                reread_from: None,
                 problem: None,
                 doubt: None,
                 unmendable: Vec::new(),

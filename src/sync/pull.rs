@@ -12,10 +12,13 @@ use crate::model::{Account, Row, Transaction, id_hash};
 use crate::reconcile::{Break, Chain, Difference, KnownRows, Look, Reconciler, as_first_seen, compare};
 use crate::remote::{Cause, Context, Error, Kind};
 use crate::rules::Enricher;
-use crate::source::{self, Page, Told};
+use crate::source::{self, Page, Refused, Told};
 use crate::store::{self, Attention, StoredAccount, StoredRow, Writer};
 
 mod completeness;
+mod unreadable;
+
+use unreadable::Unreadable;
 
 /// Rows per batch of writes: large enough to be quick, small enough to stay out of the way of memory.
 const ROWS_PER_BATCH: usize = 1000;
@@ -36,8 +39,10 @@ struct Arrival {
     until: NaiveDate,
     opening: Option<rust_decimal::Decimal>,
     closing: Option<rust_decimal::Decimal>,
-    rows: std::iter::Peekable<Box<dyn Iterator<Item = Result<Row, Error>> + Send>>,
+    rows: std::iter::Peekable<Box<dyn Iterator<Item = Result<Row, Refused>> + Send>>,
     told: Told,
+    unlisted: Option<NaiveDate>,
+    unreadable: Unreadable,
     /// What is missing has vanished.
     proof: bool,
     /// Why rows may be missing that the bank has.
@@ -51,12 +56,15 @@ struct Arrival {
     touched: Vec<u64>,
 }
 
+/// An account and what was fetched of it.
+type Fetch = (Account, Result<Page, Error>);
+
 /// What the bank has given.
 struct Fetched {
     /// The accounts it lists.
     listed: Vec<String>,
     /// What it has of them.
-    pages: Vec<Result<Page, Error>>,
+    pages: Vec<Fetch>,
 }
 
 impl Engine {
@@ -126,7 +134,7 @@ impl Engine {
                 let from = self.window_start(source, account, today);
                 match session.fetch(account, from).await {
                     Err(error) if matches!(error.kind, Kind::Attention(_) | Kind::Stopped) => return Err(error),
-                    other => pages.push(other),
+                    other => pages.push((account.clone(), other)),
                 }
             }
             let listed = accounts.into_iter().map(|account| account.account).collect();
@@ -142,9 +150,11 @@ impl Engine {
         let SourceKind::Fibank(fibank) = &source.kind;
         let known = self.store.account(&source.name, &account.account);
         let mending = known.as_ref().is_some_and(|known| known.wants_mending(today));
+        let reread = known.as_ref().and_then(|known| known.reread_from);
         // A clock that once went ahead must not make this window empty.
         let last = known.and_then(|known| known.fetched_until).filter(|_| !mending).map(|last| last.min(today));
         let overlapping = last.and_then(|last| last.checked_sub_days(Days::new(fibank.overlap_days.into())));
+        let overlapping = overlapping.map(|from| reread.map_or(from, |day| day.min(from)));
         match (overlapping, fibank.history_from) {
             (Some(from), Some(first)) => Some(from.max(first)),
             (from, first) => from.or(first),
@@ -205,7 +215,7 @@ impl Engine {
     fn absorb(
         &self,
         source: &config::Source,
-        pages: Vec<Result<Page, Error>>,
+        pages: Vec<Fetch>,
         now: DateTime<Utc>,
         dry_run: bool,
         preview: &mut Preview,
@@ -216,20 +226,21 @@ impl Engine {
         let mut writer = self.store.writer();
         let mut arrivals = Vec::new();
         let mut enricher = None;
-        for page in pages {
+        for (account, page) in pages {
             match page {
                 Ok(page) => arrivals.push(self.arrive(source, page, &mut writer, now, notes)?),
-                Err(error) => failures.push(error),
+                Err(error) => {
+                    self.note_unfetched(source, &account, &error, &mut writer)?;
+                    failures.push(error);
+                }
             }
         }
         while let Some(at) = earliest(&mut arrivals) {
             let arrival = &mut arrivals[at];
             let row = match arrival.rows.next() {
                 Some(Ok(row)) => row,
-                Some(Err(error)) => {
-                    arrival.proof = false;
-                    arrival.doubt.get_or_insert_with(|| error.message.clone());
-                    failures.push(error);
+                Some(Err(row)) => {
+                    arrival.refuse(row);
                     continue;
                 }
                 None => continue,
@@ -240,7 +251,7 @@ impl Engine {
                 self.foresee(source, arrival, row, &mut counts, preview)?;
             } else {
                 let enricher = &mut enricher;
-                self.take(source, arrival, row, enricher, &mut writer, &mut counts, now)?;
+                self.take(source, arrival, row, enricher, &mut writer, &mut counts, now, notes)?;
             }
             if writer.rows() >= ROWS_PER_BATCH && !dry_run {
                 writer.commit()?;
@@ -254,6 +265,7 @@ impl Engine {
                 notes.push(format!("{}: {at}", arrival.account.account));
             }
             self.finish(source, arrival, &breaks, &mut writer, &mut counts, now, notes)?;
+            failures.extend(arrival.failure(&source.name));
         }
         if !dry_run {
             writer.commit()?;
@@ -276,7 +288,7 @@ impl Engine {
         let known_before = self.store.account(&source.name, &page.account.account);
         let today = now.with_timezone(&self.config.timezone).date_naive();
         let former = known_before.as_ref().map(|known| known.account.currency.clone());
-        let changed = former.filter(|former| *former != page.account.currency);
+        let changed = former.filter(|former| *former != page.account.currency && !former.is_empty());
         if let Some(former) = &changed {
             notes.push(format!(
                 "{}: the currency changed from {former} to {}; rows known before keep the currency they were first seen in",
@@ -301,7 +313,9 @@ impl Engine {
             closing: page.closing,
             rows: page.rows.peekable(),
             told: page.told,
-            proof: !suspicious,
+            unlisted: page.unlisted,
+            unreadable: Unreadable::of(page.unread),
+            proof: !suspicious && page.unlisted.is_none(),
             doubt: None,
             reconciler: Reconciler::new(window),
             elsewhere: None,
@@ -346,8 +360,14 @@ impl Engine {
         writer: &mut Writer<'_>,
         counts: &mut Counts,
         now: DateTime<Utc>,
+        notes: &mut Vec<String>,
     ) -> Result<(), store::Error> {
-        match self.judge(arrival, &row)? {
+        let judgement = self.judge(arrival, &row)?;
+        if !matches!(judgement, Judgement::Nothing) && row.has_broken_text() {
+            let account = &arrival.account.account;
+            notes.push(format!("{account}: {} has a character that cannot be read; it is shown as \u{fffd}", row.id));
+        }
+        match judgement {
             Judgement::Nothing => {}
             Judgement::New => {
                 counts.new += 1;
@@ -400,7 +420,7 @@ impl Engine {
         notes: &mut Vec<String>,
     ) -> Result<(), store::Error> {
         let gone = arrival.reconciler.vanished();
-        if arrival.proof {
+        if arrival.proof && !arrival.unreadable.may_hide_known() {
             for known in gone {
                 let former: StoredRow = self.store.stored(known.number)?;
                 let row = former.row.clone();
@@ -411,13 +431,12 @@ impl Engine {
             let (account, count) = (&arrival.account.account, gone.len());
             notes.push(format!("{account}: {count} known rows have not come again; none is taken as vanished"));
         }
-        if arrival.doubt.is_none() {
-            arrival.doubt = self.doubt(arrival)?;
-            let noted = arrival.told == Told::NoAccount;
-            notes.extend(
-                arrival.doubt.iter().filter(|_| !noted).map(|doubt| format!("{}: {doubt}", arrival.account.account)),
-            );
-        }
+        let account = &arrival.account.account;
+        notes.extend(arrival.unreadable.notes().map(|note| format!("{account}: {note}")));
+        let doubt = self.doubt(arrival)?;
+        let noted = arrival.told == Told::NoAccount;
+        notes.extend(doubt.iter().filter(|_| !noted).map(|doubt| format!("{account}: {doubt}")));
+        arrival.doubt = arrival.unreadable.doubt().or(doubt);
         let everything = arrival.from.is_none_or(|from| {
             let SourceKind::Fibank(fibank) = &source.kind;
             fibank.history_from == Some(from)
@@ -428,10 +447,17 @@ impl Engine {
         });
         let today = now.with_timezone(&self.config.timezone).date_naive();
         writer.put_account(&source.name, &arrival.account, |stored| {
-            stored.note_problem(problem, everything, today);
             stored.doubt = arrival.doubt.clone();
-            if arrival.doubt.is_none() && !arrival.is_emptied() {
+            if arrival.told != Told::Rows {
+                return;
+            }
+            let reread = arrival.unreadable.since().into_iter().chain(arrival.unlisted).min();
+            // A chain with a hole in it cannot prove that a former break is closed.
+            let former = stored.problem.clone().filter(|_| reread.is_some());
+            stored.note_problem(problem.or(former), everything, today);
+            if !arrival.is_emptied() {
                 stored.fetched_until = stored.fetched_until.max(Some(arrival.until));
+                stored.reread_from = reread;
             }
         })?;
         Ok(())

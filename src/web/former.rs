@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::refused::Refused;
 use super::{State, reading};
 use crate::control::Output;
-use crate::model::{Direction, Transaction, money_text};
+use crate::model::{Direction, Transaction, money_text, payload};
 
 /// The bank's own names, without the three (reference, dtkt, amount) that both of them use.
 const BANK_NAMES: [&str; 16] = [
@@ -58,7 +58,10 @@ fn write(state: &State, output: &mut dyn Output) -> io::Result<()> {
 /// A transaction as that connector showed it. What a bank of another kind does not say is taken from the row.
 fn object(transaction: &Transaction) -> Map<String, Value> {
     let row = &transaction.row;
-    let raw: Map<String, Value> = serde_json::from_str(&row.raw).unwrap_or_default();
+    let raw = match payload::read(&row.raw) {
+        Some(Value::Object(raw)) => raw,
+        _ => Map::new(),
+    };
     let is_yes = |name: &str| Value::Bool(raw.get(name).is_some_and(|value| value == "Y"));
     let text = |name: &str, otherwise: &str| match raw.get(name) {
         Some(Value::String(text)) => json!(text),

@@ -43,6 +43,7 @@ mod sync;
 mod told;
 mod trace;
 mod transfers;
+mod unreadable;
 mod verify;
 mod web;
 mod world;

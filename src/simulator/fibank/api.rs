@@ -39,14 +39,16 @@ impl State {
             return failure(400, "Bad Request", missing);
         }
         if call == "sywsquery/sywsquery/getCustQuery" {
-            return pages::json(200, self.customers());
+            return pages::json(200, garbled(self.customers(), &self.bank.options));
         }
         let id = asked.header("ebank-cust-id");
         let Some(customer) = self.bank.customers.iter().find(|customer| id == Some(&customer.id)) else {
             return failure(options.wrong_customer, "Internal Server Error", "EBank-Cust-Id");
         };
         match call {
-            "sywspicklist/sywspicklist/getFilteredAccounts" => pages::json(200, account_list(customer, options)),
+            "sywspicklist/sywspicklist/getFilteredAccounts" => {
+                pages::json(200, garbled(account_list(customer, options), options))
+            }
             "sywsquery/sywsquery/GetCustBal" => balances(asked, customer, &mut self.prepared, options),
             _ => failure(404, "Not Found", call),
         }
@@ -124,7 +126,21 @@ fn balances(
         prepared.insert(iban.to_owned(), Prepared::new(account, options));
     }
     let stranger = customer.accounts.iter().find(|other| other.iban != iban);
-    pages::json(200, statement::reply(account, stranger, &prepared[iban], &window, options))
+    pages::json(200, garbled(statement::reply(account, stranger, &prepared[iban], &window, options), options))
+}
+
+/// A reply with its garbled pieces.
+fn garbled(reply: String, options: &Options) -> Vec<u8> {
+    options.garbled.iter().fold(reply.into_bytes(), |reply, (piece, instead)| {
+        let (mut rest, mut written) = (&reply[..], Vec::new());
+        while let Some(at) = rest.windows(piece.len()).position(|bytes| bytes == piece.as_bytes()) {
+            written.extend_from_slice(&rest[..at]);
+            written.extend_from_slice(instead);
+            rest = &rest[at + piece.len()..];
+        }
+        written.extend_from_slice(rest);
+        written
+    })
 }
 
 /// What an OAuth resource server says; this one, as its model does, repeats the token.

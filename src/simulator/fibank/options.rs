@@ -52,6 +52,8 @@ pub struct Options {
     /// Every API call is answered with 200 and a page.
     pub html_instead_of_json: bool,
 
+    /// Pieces of replies that are written as these bytes instead, whatever they do to the reply.
+    pub garbled: Vec<(String, Vec<u8>)>,
     /// How amounts are written.
     pub amounts: Amounts,
     /// Elements of `acc` in a statement: 0, 1, or 2, where a stranger comes first.
@@ -114,6 +116,7 @@ impl Default for Options {
             customer_id_as_text: false,
             customer_name_key: "name".to_owned(),
             html_instead_of_json: false,
+            garbled: Vec::new(),
             amounts: Amounts::Shortest,
             acc_elements: 1,
             stmt: Stmt::Present,

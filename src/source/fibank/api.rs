@@ -17,6 +17,7 @@ use super::html::{WebPage, quote};
 use super::kept::Kept;
 use super::sign_in::{Door, Token};
 use super::{USER_AGENT, wire};
+use crate::model::payload;
 use crate::remote::attempts::Attempts;
 use crate::remote::{Client, Context, Error, Kind, REPLY_BYTES, Response, TREE_BYTES};
 
@@ -247,8 +248,13 @@ impl Api {
     /// What a success holds: JSON, an error in JSON, or a page where JSON was due.
     fn content(&self, call: &Call<'_>, response: Response) -> Result<Seen, Error> {
         let (service, what) = (&self.service, &call.what);
-        let Ok(text) = String::from_utf8(response.body) else {
-            return Err(Error::malformed(format!("{service}: the reply to {what} is not UTF-8 text")));
+        // A byte that is no character is one broken character of one text.
+        let text = match String::from_utf8(response.body) {
+            Ok(text) => text,
+            Err(broken) if broken.as_bytes().trim_ascii_start().first().is_some_and(|first| b"{[<".contains(first)) => {
+                String::from_utf8_lossy(broken.as_bytes()).into_owned()
+            }
+            Err(_) => return Err(Error::malformed(format!("{service}: the reply to {what} is not UTF-8 text"))),
         };
         let text = if text.starts_with('\u{feff}') { text['\u{feff}'.len_utf8()..].to_owned() } else { text };
         if text.trim_start().starts_with('{') {
@@ -341,7 +347,7 @@ fn forget(service: &str, path: &Path) {
 
 /// The words of an error object (`{"error":…}`, Spring's and OAuth's forms); `None` where it is none.
 fn refusal_in(text: &str) -> Option<String> {
-    let serde_json::Value::Object(object) = serde_json::from_str(text).ok()? else { return None };
+    let serde_json::Value::Object(object) = payload::read(text)? else { return None };
     let said = |key: &str| match object.get(key) {
         None | Some(serde_json::Value::Null | serde_json::Value::Bool(false)) => None,
         Some(serde_json::Value::String(text)) => (!text.is_empty()).then(|| text.clone()),

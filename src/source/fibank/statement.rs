@@ -2,23 +2,28 @@
 //!
 //! A reply of 100,000 rows is some 45 MB: its text is kept once, with a small place per row (when, which, where in the
 //! text), and rows are made one by one as they are asked for. Rows that are no transactions are recognised before
-//! anything else is asked of them. What cannot be read is an error that names account and entry, never a guess and
-//! never left out.
+//! anything else is asked of them. A row that cannot be read is refused by name, never guessed at and never left out in
+//! silence; the others are not held back by it.
 
 use std::fmt;
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Europe::Sofia;
 use rust_decimal::Decimal;
+use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::euro::{self, Before};
-use super::wire::{self, Acc, Balances, Entry, Head};
-use crate::model::{Account, Row};
+use self::rows::Rows;
+use super::outline::{Defect, Listed, Outline, Span};
+use super::wire::{self, Head};
+use crate::model::{Account, payload};
 use crate::remote::{Error, JSON_DEPTH, is_too_deep};
-use crate::source::{Page, Told};
+use crate::source::{Page, Refused, Told};
 
-/// Deepest nesting of a row: in a list of rows it must be readable, too.
-const ROW_DEPTH: usize = 100;
+mod rows;
+
+/// Refused rows of a reply that are told one by one.
+const REFUSED_TOLD: usize = 100;
 
 /// Where a statement belongs, for ids and messages.
 #[derive(Clone)]
@@ -36,14 +41,24 @@ impl Owner {
             self.service, self.iban
         ))
     }
+
+    /// The id of the entry with this number.
+    fn id(&self, serial: u64) -> String {
+        format!("fibank:{}:{serial}", self.iban)
+    }
 }
 
 /// One reply, its rows found but not yet read.
 pub(super) struct Reply {
     body: String,
+    /// The first day of its window.
+    since: NaiveDate,
     account: Option<Described>,
     listed: bool,
     places: Vec<Place>,
+    refused: Vec<Refused>,
+    /// What else cannot be read, by name.
+    unread: Vec<String>,
     opening: Option<Decimal>,
     closing: Option<Decimal>,
     doubled: usize,
@@ -61,105 +76,202 @@ struct Described {
 struct Place {
     time: DateTime<Utc>,
     serial: u64,
-    start: u32,
-    length: u32,
+    span: Span,
     reply: u32,
 }
 
 impl Reply {
-    /// Finds the account and its rows in the text of a reply.
-    pub fn read(owner: &Owner, body: String) -> Result<Reply, Error> {
-        let broken = |error: serde_json::Error| owner.malformed(defect("the statement", body.len(), &error));
-        let balances: Balances = serde_json::from_str(&body).map_err(broken)?;
-        let Some(accounts) = balances.acc else {
+    /// Finds the account and its rows in the text of a reply about a window that begins on the day `since`.
+    pub fn read(owner: &Owner, since: NaiveDate, body: String) -> Result<Reply, Error> {
+        let outline = Outline::find(&body).map_err(|defect| {
+            owner.malformed(match defect {
+                Defect::CutOff => format!("the statement is cut off after {} bytes", body.len()),
+                Defect::Shape(at) => format!("the statement is no JSON at byte {at}"),
+                Defect::TooMany(most) => format!("the statement lists more than {most}, the most that are read"),
+            })
+        })?;
+        let Some(accounts) = outline.accounts else {
             return Err(owner.malformed("the statement has no list of accounts (`acc`)"));
         };
-        let Some(acc) = choose(&accounts, &owner.iban) else {
-            drop(accounts);
-            return Ok(Reply::without_account(body));
-        };
-        let balance = wire::money(acc.acy_curr_balance).map_err(|why| owner.malformed(why))?;
-        let name = if acc.ac_desc.is_empty() { acc.description.owned() } else { acc.ac_desc.owned() };
-        let described = Described { name, currency: acc.ccy.get().to_uppercase(), balance };
-        let mut found = Found { owner, places: Vec::new(), opening: None, closing: None };
-        for (at, raw) in acc.stmt.iter().flatten().enumerate() {
-            // Both point into the same text, so their distance is where the row begins.
-            let start = raw.get().as_ptr() as usize - body.as_ptr() as usize;
-            found.take(at, raw.get(), start as u32)?;
+        let own = choose(&accounts, &owner.iban);
+        let mut found = Found::new(owner, since);
+        let account = found.describe(&own)?;
+        for span in own.iter().flat_map(|listed| listed.rows.iter().flatten()) {
+            found.take(*span, span.of(&body));
         }
-        let (mut places, opening, closing) = (found.places, found.opening, found.closing);
-        let doubled = same_entries(owner, &body, &mut places)?;
-        let listed = acc.stmt.is_some();
+        found.keep_one_of_each(&body);
+        let listed = !own.is_empty() && own.iter().all(|listed| listed.rows.is_some());
+        let Found { places, refused, unread, opening, closing, doubled, .. } = found;
         drop(accounts);
-        Ok(Reply { account: Some(described), listed, places, opening, closing, doubled, body })
-    }
-
-    fn without_account(body: String) -> Reply {
-        Reply { body, account: None, listed: false, places: Vec::new(), opening: None, closing: None, doubled: 0 }
+        Ok(Reply { since, account, listed, places, refused, unread, opening, closing, doubled, body })
     }
 }
 
-/// The account asked for; the only one if it does not say which it is.
-fn choose<'a, 'b>(accounts: &'b [Acc<'a>], iban: &str) -> Option<&'b Acc<'a>> {
-    let alone = accounts.len() == 1;
-    accounts.iter().find(|acc| super::compact(acc.iban.get()) == iban || alone && acc.iban.is_empty())
+/// What stands there about the account asked for; the only account is it if it does not say which it is.
+fn choose<'a, 'b>(accounts: &'b [Listed<'a>], iban: &str) -> Vec<&'b Listed<'a>> {
+    let said = |listed: &Listed<'_>| words(listed.value("iban")).map(|text| super::compact(&text));
+    let own: Vec<_> = accounts.iter().filter(|listed| said(listed).is_some_and(|said| said == iban)).collect();
+    match accounts {
+        [alone] if own.is_empty() && said(alone).is_some_and(|said| said.is_empty()) => vec![alone],
+        _ => own,
+    }
+}
+
+/// The text of a value, nothing where it is absent; `None` where it is neither text nor a number.
+fn words(token: Option<&str>) -> Option<String> {
+    match token.map_or(Some(Value::Null), payload::read)? {
+        Value::Null => Some(String::new()),
+        Value::String(text) => Some(text.trim().to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 /// What the rows of one reply turn out to be.
 struct Found<'a> {
     owner: &'a Owner,
+    since: NaiveDate,
+    /// Rows seen so far.
+    seen: usize,
     places: Vec<Place>,
+    refused: Vec<Refused>,
+    unread: Vec<String>,
     opening: Option<Decimal>,
     closing: Option<Decimal>,
+    doubled: usize,
 }
 
 impl Found<'_> {
-    fn take(&mut self, at: usize, raw: &str, start: u32) -> Result<(), Error> {
-        let owner = self.owner;
-        let head: Head = serde_json::from_str(raw)
-            .map_err(|error| owner.malformed(defect(&format!("row {at}"), raw.len(), &error)))?;
-        let balance = || wire::money(head.ac_bal).map_err(|why| owner.malformed(format!("row {at}: acBal {why}")));
-        match head.trn_type.get().to_ascii_uppercase().as_str() {
-            "OP" => self.opening = self.opening.or(balance()?),
-            "CL" => self.closing = balance()?.or(self.closing),
+    fn new(owner: &Owner, since: NaiveDate) -> Found<'_> {
+        let (places, refused, unread) = (Vec::new(), Vec::new(), Vec::new());
+        Found { owner, since, seen: 0, places, refused, unread, opening: None, closing: None, doubled: 0 }
+    }
+
+    /// The account, where something stands there about it. Its balance and its names hold back no row.
+    fn describe(&mut self, own: &[&Listed<'_>]) -> Result<Option<Described>, Error> {
+        let Some(first) = own.first() else { return Ok(None) };
+        let currencies: Vec<Option<String>> = own.iter().map(|listed| words(listed.value("ccy"))).collect();
+        if currencies.windows(2).any(|pair| pair[0] != pair[1]) {
+            return Err(self.owner.malformed("it stands there more than once, in different currencies"));
+        }
+        let currency = currencies.into_iter().next().flatten();
+        if currency.is_none() {
+            self.unread.push("its currency (`ccy`) cannot be read".into());
+        }
+        let balance = sum(first.value("acyCurrBalance")).unwrap_or_else(|why| {
+            self.unread.push(format!("its balance (`acyCurrBalance`) cannot be read: {why}"));
+            None
+        });
+        let name = |key| words(first.value(key)).filter(|name| !name.is_empty());
+        let name = name("acDesc").or_else(|| name("description")).unwrap_or_default();
+        Ok(Some(Described { name, currency: currency.unwrap_or_default().to_uppercase(), balance }))
+    }
+
+    fn take(&mut self, span: Span, raw: &str) {
+        self.seen += 1;
+        let mut room = String::new();
+        let Ok(head) = wire::parse::<Head>(raw, &mut room) else {
+            let what =
+                if raw.starts_with('{') { "it is no JSON object with one value a key" } else { "it is no object" };
+            return self.refuse(None, None, what);
+        };
+        match wire::words(head.trn_type).unwrap_or_default().get().to_ascii_uppercase().as_str() {
+            "OP" => self.opening = self.opening.or(self.standing("opening", head.ac_bal)),
+            "CL" => self.closing = self.standing("closing", head.ac_bal).or(self.closing),
             "DT" | "CT" => {}
-            _ => self.places.push(place(owner, at, &head, start, raw.len() as u32)?),
+            _ => self.place(&head, span),
         }
-        Ok(())
+    }
+
+    fn standing(&mut self, which: &str, balance: Option<&RawValue>) -> Option<Decimal> {
+        wire::money(balance).unwrap_or_else(|why| {
+            let number = self.seen;
+            self.unread.push(format!("the {which} balance in row {number} cannot be read: acBal {why}"));
+            None
+        })
+    }
+
+    fn place(&mut self, head: &Head<'_>, span: Span) {
+        let said = wire::words(head.date_time);
+        let time = said.as_ref().and_then(|said| wire::time(said.get()));
+        let serial = match wire::serial(head.ac_entry_sr_no) {
+            Ok(Some(serial)) => serial,
+            Ok(None) => {
+                let without = if head.amount.is_none() { "neither acEntrySrNo nor amount" } else { "no acEntrySrNo" };
+                return self.refuse(None, time, &format!("it has {without}"));
+            }
+            Err(why) => return self.refuse(None, time, &why),
+        };
+        match time {
+            Some(time) => self.places.push(Place { time: time.to_utc(), serial, span, reply: 0 }),
+            None => {
+                let said = said.map(|said| short(said.get())).unwrap_or_default();
+                self.refuse(Some(serial), None, &format!("dateTime `{said}` is no date and time"));
+            }
+        }
+    }
+
+    /// Notes a row that cannot be read by what of it can.
+    fn refuse(&mut self, serial: Option<u64>, time: Option<DateTime<chrono::FixedOffset>>, what: &str) {
+        if self.refused.len() == REFUSED_TOLD {
+            let why = "more rows cannot be read".into();
+            self.refused.push(Refused { id: None, time: None, since: self.since, why });
+        }
+        if self.refused.len() > REFUSED_TOLD {
+            return;
+        }
+        let name = serial.map_or_else(|| format!("row {}", self.seen), |serial| format!("entry {serial}"));
+        self.refused.push(Refused {
+            id: serial.map(|serial| self.owner.id(serial)),
+            time,
+            since: time.map_or(self.since, |time| time.date_naive()),
+            why: refusal(&name, time.map(|time| time.date_naive()), what),
+        });
+    }
+
+    /// Leaves one of each entry. Two different rows under one serial number would become one transaction: neither is
+    /// taken, unless the balance after both is the same.
+    fn keep_one_of_each(&mut self, body: &str) {
+        self.places.sort_by_key(|place| place.serial);
+        let places = std::mem::take(&mut self.places);
+        for same in places.chunk_by(|one, other| one.serial == other.serial) {
+            let [first, others @ ..] = same else { continue };
+            if others.iter().all(|other| is_same(first.span.of(body), other.span.of(body))) {
+                self.places.push(*first);
+                self.doubled += others.len();
+            } else {
+                let time = first.time.with_timezone(&Sofia).fixed_offset();
+                self.refuse(Some(first.serial), Some(time), "it stands there twice, differently");
+            }
+        }
     }
 }
 
-fn place(owner: &Owner, at: usize, head: &Head, start: u32, length: u32) -> Result<Place, Error> {
-    let serial = wire::serial(head.ac_entry_sr_no).map_err(|why| owner.malformed(format!("row {at}: {why}")))?;
-    let Some(serial) = serial else {
-        let without = if head.amount.is_none() { "neither acEntrySrNo nor amount" } else { "no acEntrySrNo" };
-        let kind = head.trn_type.get();
-        return Err(owner.malformed(format!("row {at} (trnType `{kind}`) has {without}")));
+/// How a row that cannot be read is told.
+fn refusal(name: &str, day: Option<NaiveDate>, what: &str) -> String {
+    let day = day.map(|day| format!(" of {day}")).unwrap_or_default();
+    format!("{name}{day} cannot be read: {what}")
+}
+
+/// Whether two rows with one serial number are one entry.
+fn is_same(one: &str, other: &str) -> bool {
+    if one == other {
+        return true;
+    }
+    let balance = |raw: &str| {
+        let mut room = String::new();
+        let head: Head = wire::parse(raw, &mut room).ok()?;
+        wire::money(head.ac_bal).ok()?
     };
-    let time = wire::time(head.date_time.get()).ok_or_else(|| {
-        owner.malformed(format!("entry {serial}: dateTime `{}` is no date and time", short(head.date_time.get())))
-    })?;
-    Ok(Place { time: time.to_utc(), serial, start, length, reply: 0 })
+    let balances = balance(one).zip(balance(other));
+    balances.is_some_and(|(one, other)| one == other) || payload::read(one) == payload::read(other)
 }
 
-/// Leaves one of each entry and says how many were doubled. Two different rows under one serial number would become one
-/// transaction: that is refused.
-fn same_entries(owner: &Owner, body: &str, places: &mut Vec<Place>) -> Result<usize, Error> {
-    places.sort_by_key(|place| place.serial);
-    for pair in places.windows(2) {
-        if pair[0].serial == pair[1].serial && pair[0].text(body) != pair[1].text(body) {
-            return Err(owner.malformed(format!("entry {} stands there twice, differently", pair[0].serial)));
-        }
-    }
-    let before = places.len();
-    places.dedup_by_key(|place| place.serial);
-    Ok(before - places.len())
-}
-
-impl Place {
-    fn text<'a>(&self, body: &'a str) -> &'a str {
-        &body[self.start as usize..][..self.length as usize]
-    }
+fn sum(token: Option<&str>) -> Result<Option<Decimal>, String> {
+    let Some(token) = token else { return Ok(None) };
+    let raw: &RawValue =
+        serde_json::from_str(token).map_err(|_| format!("`{}` is not a plain decimal", short(token)))?;
+    wire::money(Some(raw))
 }
 
 /// Joins `replies`, newest window first, into the page of the window from `from` until `until`.
@@ -179,29 +291,33 @@ pub(super) fn page(
     }
     let told = match shown {
         false => Told::NoAccount,
-        // A reply without a list of rows is how a bank may say "none", so beside replies that have one it is not odd.
         true if replies.iter().any(|reply| reply.listed) => Told::Rows,
         true => Told::Nothing,
     };
+    let unlisted = if told == Told::Rows { unlisted(&replies) } else { None };
     let notes = oddities(owner, &replies, told);
+    let mut unread: Vec<String> = replies.iter_mut().flat_map(|reply| std::mem::take(&mut reply.unread)).collect();
+    unread.dedup();
     let (opening, closing) = (replies.last().and_then(|reply| reply.opening), replies.first().and_then(|r| r.closing));
+    let refused: Vec<Refused> = replies.iter_mut().flat_map(|reply| std::mem::take(&mut reply.refused)).collect();
     let places = order(&mut replies);
     if account.currency.is_empty() && !places.is_empty() {
         return Err(owner.malformed("nothing says in which currency it is kept (`ccy`)"));
     }
-    let mut rows = Rows {
-        owner: owner.clone(),
-        prefix: format!("fibank:{}:", owner.iban),
-        currency: account.currency.clone(),
-        older_currency: account.currency.clone(),
-        turn: (euro::changeover().to_utc(), 0),
-        bodies: replies.into_iter().map(|reply| reply.body).collect(),
-        places,
-        next: 0,
-    };
-    rows.settle_currency(account.balance, closing)?;
-    let count = rows.places.len();
-    Ok(Page { account, from, until, opening, closing, count, rows: Box::new(rows), told, notes })
+    let bodies = replies.into_iter().map(|reply| reply.body).collect();
+    let rows = Rows::new(owner, &account, bodies, places, &refused, closing);
+    let count = refused.len() + rows.size_hint().0;
+    let rows = Box::new(refused.into_iter().map(Err).chain(rows));
+    Ok(Page { account, from, until, opening, closing, count, rows, told, unlisted, unread, notes })
+}
+
+/// The first day of the windows without a list of rows. Before the oldest window with one there is no history where
+/// the balance begins at nought in it.
+fn unlisted(replies: &[Reply]) -> Option<NaiveDate> {
+    let oldest = replies.iter().rposition(|reply| reply.listed)?;
+    let has_begun = replies[oldest].opening.is_some_and(|opening| opening.is_zero());
+    let asked = if has_begun { &replies[..oldest] } else { replies };
+    asked.iter().rev().find(|reply| !reply.listed).map(|reply| reply.since)
 }
 
 /// What is odd about a page.
@@ -210,9 +326,7 @@ fn oddities(owner: &Owner, replies: &[Reply], told: Told) -> Vec<String> {
     let mut notes = Vec::new();
     match told {
         Told::Rows => {}
-        Told::Nothing => {
-            notes.push(format!("the bank's reply for account {iban} has no list of rows; taken as no rows"))
-        }
+        Told::Nothing => notes.push(format!("the bank's reply for account {iban} has no list of rows")),
         Told::NoAccount => {
             notes.push(format!("the bank's reply does not hold account {iban}; nothing is known of its rows"));
         }
@@ -241,163 +355,6 @@ fn order(replies: &mut [Reply]) -> Vec<Place> {
     places
 }
 
-/// The rows of a page, made one by one.
-struct Rows {
-    owner: Owner,
-    prefix: String,
-    currency: String,
-    /// Of rows before the turn.
-    older_currency: String,
-    /// Time and number of the first row after the change to euros.
-    turn: (DateTime<Utc>, u64),
-    bodies: Vec<String>,
-    places: Vec<Place>,
-    next: usize,
-}
-
-impl Iterator for Rows {
-    type Item = Result<Row, Error>;
-
-    fn next(&mut self) -> Option<Result<Row, Error>> {
-        let place = *self.places.get(self.next)?;
-        self.next += 1;
-        Some(self.row(&place))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.places.len() - self.next;
-        (left, Some(left))
-    }
-}
-
-impl Rows {
-    /// Decides in which currency the rows before the change to euros are. Without a clear sign the bank's word for the
-    /// account holds: a balance that fits both readings is nought, one that fits neither is a broken chain, which is
-    /// reported anyway.
-    fn settle_currency(&mut self, today: Option<Decimal>, closing: Option<Decimal>) -> Result<(), Error> {
-        let older = self.places.partition_point(|place| place.time < self.turn.0);
-        if older == 0 || self.currency != "EUR" {
-            return Ok(());
-        }
-        if let Some(place) = self.exchange()? {
-            self.turn = (place.time, place.serial);
-            self.older_currency = "BGN".into();
-        } else if self.before(older, [today, closing])? == Before::Leva {
-            self.older_currency = "BGN".into();
-        }
-        Ok(())
-    }
-
-    /// The row that opens the account in euros, where the change was booked as two rows; they may be dated a few days
-    /// off.
-    fn exchange(&self) -> Result<Option<Place>, Error> {
-        let near = |place: &Place| (place.time - self.turn.0).abs() < TimeDelta::days(4);
-        let from = self.places.iter().position(near).unwrap_or(self.places.len());
-        let mut previous: Option<Row> = None;
-        for place in self.places[from..].iter().take_while(|place| near(place)) {
-            let row = self.row(place)?;
-            if previous.is_some_and(|closing| euro::is_exchange(&closing, &row)) {
-                return Ok(Some(*place));
-            }
-            previous = Some(row);
-        }
-        Ok(None)
-    }
-
-    /// What the balance says about the first `older` rows.
-    fn before(&self, older: usize, today: [Option<Decimal>; 2]) -> Result<Before, Error> {
-        let last = &self.places[older - 1];
-        let Some(first) = self.places.get(older) else {
-            let last = self.row(last)?.balance;
-            return Ok(last.map_or(Before::Unclear, |last| euro::before(last, today.into_iter().flatten())));
-        };
-        match (self.compare(last, first)?, self.turn_by_number()) {
-            (Before::Unclear, Some((last, first))) => self.compare(&last, &first),
-            (clear, _) => Ok(clear),
-        }
-    }
-
-    /// The two entries at the change in the order of their numbers: the balance runs as entries are booked, and one
-    /// booked late under an early date stands elsewhere by its time.
-    fn turn_by_number(&self) -> Option<(Place, Place)> {
-        let mut places = self.places.clone();
-        places.sort_unstable_by_key(|place| place.serial);
-        let turn = places.windows(2).find(|pair| pair[0].time < self.turn.0 && pair[1].time >= self.turn.0)?;
-        Some((turn[0], turn[1]))
-    }
-
-    fn compare(&self, last: &Place, first: &Place) -> Result<Before, Error> {
-        let (last, first) = (self.row(last)?, self.row(first)?);
-        let then = first.balance.and_then(|balance| balance.checked_sub(first.amount));
-        Ok(last.balance.map_or(Before::Unclear, |last| euro::before(last, then)))
-    }
-
-    fn row(&self, place: &Place) -> Result<Row, Error> {
-        let serial = place.serial;
-        let raw = place.text(&self.bodies[place.reply as usize]);
-        let malformed = |why: String| self.owner.malformed(format!("entry {serial}: {why}"));
-        // It is kept as it came, and whoever reads it again reads no deeper.
-        if wire::depth(raw) > ROW_DEPTH {
-            return Err(malformed(format!("it is nested deeper than {ROW_DEPTH}, the most that is read")));
-        }
-        let entry: Entry =
-            serde_json::from_str(raw).map_err(|error| malformed(defect("the row", raw.len(), &error)))?;
-        let amount = wire::money(entry.amount).map_err(|why| malformed(format!("amount {why}")))?;
-        let amount = amount.ok_or_else(|| malformed("it has no amount".into()))?;
-        let money_out = is_debit(entry.dtkt.get())
-            .ok_or_else(|| malformed(format!("dtkt `{}` is neither debit nor credit", short(entry.dtkt.get()))))?;
-        let balance = wire::money(entry.ac_bal).map_err(|why| malformed(format!("acBal {why}")))?;
-        let time = place.time.with_timezone(&Sofia).fixed_offset();
-        let other = entry.trn_account.get();
-        Ok(Row {
-            id: format!("{}{serial}", self.prefix),
-            time,
-            date: time.date_naive(),
-            value_date: value_date(entry.value_dt.get()).map_err(malformed)?,
-            amount: if money_out && !amount.is_zero() { -amount } else { amount },
-            currency: if (place.time, serial) < self.turn { &self.older_currency } else { &self.currency }.clone(),
-            balance,
-            counterparty: if entry.contragent.is_empty() { &entry.ben_order_party } else { &entry.contragent }.owned(),
-            counterparty_account: if super::compact(other) == self.owner.iban { "" } else { other }.to_owned(),
-            description: joined([entry.rem_i.get(), entry.rem_ii.get(), entry.rem_iii.get()]),
-            kind: entry.trname.owned(),
-            kind_code: if entry.trn_code.is_empty() { &entry.trn_type } else { &entry.trn_code }.owned(),
-            reference: entry.reference.owned(),
-            raw: raw.to_owned(),
-        })
-    }
-}
-
-fn value_date(text: &str) -> Result<Option<NaiveDate>, String> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let time = wire::time(text).ok_or_else(|| format!("valueDt `{}` is no date", short(text)))?;
-    Ok(Some(time.date_naive()))
-}
-
-/// Whether money went out, in the spellings of a bank that writes both alphabets: D, DT, Д, ДТ against C, CT, K, KT, К,
-/// КТ, Кт.
-fn is_debit(dtkt: &str) -> Option<bool> {
-    let latin = |letter: char| match letter {
-        'Д' => 'D',
-        'Т' => 'T',
-        'К' => 'K',
-        'С' => 'C',
-        other => other,
-    };
-    let code: String = dtkt.to_uppercase().chars().map(latin).collect();
-    match code.as_str() {
-        "D" | "DT" => Some(true),
-        "C" | "CT" | "K" | "KT" => Some(false),
-        _ => None,
-    }
-}
-
-fn joined(lines: [&str; 3]) -> String {
-    lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
 fn first_of(one: String, other: String) -> String {
     if one.is_empty() { other } else { one }
 }
@@ -409,9 +366,7 @@ fn short(text: &str) -> String {
 /// What is wrong with a JSON text, without quoting it: it is full of the owner's affairs.
 pub(super) fn defect(what: &str, length: usize, error: &serde_json::Error) -> String {
     use serde_json::error::Category;
-    let told = error.to_string();
     match error.classify() {
-        Category::Data if told.starts_with(wire::TOO_MANY) => format!("{what} lists {told}"),
         Category::Syntax if is_too_deep(error) => {
             format!("{what} is nested deeper than {JSON_DEPTH}, the most that is read")
         }

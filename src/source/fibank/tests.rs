@@ -13,6 +13,7 @@ use crate::simulator::fibank::{
     Absent, Amounts, Bank, Door, Expired, Fibank as Simulated, Offsets, Options, PageStyle, RowOrder, Stmt,
 };
 use crate::simulator::world::{History, iban};
+use crate::source::Refused;
 
 const POST: &str = "POST /oauth2-server/login";
 
@@ -45,7 +46,7 @@ struct Pulled {
 }
 
 /// A page and its rows, read.
-type Read = (Page, Vec<Result<Row, Error>>);
+type Read = (Page, Vec<Result<Row, Refused>>);
 type Instant = chrono::DateTime<chrono::FixedOffset>;
 
 impl Stage {

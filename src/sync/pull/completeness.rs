@@ -15,7 +15,7 @@ const UNLISTED: &str = "the bank does not list it any more: it was closed, or th
 
 impl Engine {
     /// Where the chain of balances does not hold, inside the window and at its border to what was known before.
-    pub(super) fn breaks(&self, arrival: &Arrival) -> Result<Vec<Break>, store::Error> {
+    pub(super) fn breaks(&self, arrival: &mut Arrival) -> Result<Vec<Break>, store::Error> {
         let mut breaks = Vec::new();
         if let (Some(from), Some(opening), Some(_)) = (arrival.from, arrival.opening, &arrival.known_before) {
             let before = self.store.last_before(arrival.number, from)?;
@@ -68,31 +68,38 @@ impl Engine {
 
     /// Why a fetch without a list of rows may hide some; `None`: nothing speaks against there being none.
     pub(super) fn doubt(&self, arrival: &Arrival) -> Result<Option<String>, store::Error> {
-        match arrival.told {
-            Told::Rows => return Ok(None),
-            Told::NoAccount => {
-                return Ok(Some("the bank's reply does not hold it; nothing is known of its rows".into()));
-            }
-            Told::Nothing => {}
-        }
+        Ok(match arrival.told {
+            Told::Rows => arrival.unlisted.map(|day| {
+                format!("the bank's reply has no list of rows for days from {day} on; they are asked for again")
+            }),
+            Told::NoAccount => Some("the bank's reply does not hold it; nothing is known of its rows".into()),
+            Told::Nothing => self.doubt_without_list(arrival)?,
+        })
+    }
+
+    /// A reply without a list proves nothing of a history that was never read. Of one that was, the balance may say that
+    /// nothing was added to it.
+    fn doubt_without_list(&self, arrival: &Arrival) -> Result<Option<String>, store::Error> {
         let account = &arrival.account;
         let Some(balance) = account.balance else {
-            let missing = !arrival.reconciler.vanished().is_empty();
-            return Ok(missing.then(|| "the bank's reply has neither the rows known before nor a balance".into()));
+            return Ok(Some("the bank's reply has neither a list of rows nor a balance".into()));
         };
-        let before = arrival.known_before.as_ref().filter(|known| known.is_complete());
-        let unmoved = before.is_some_and(|known| known.account.balance == Some(balance));
+        let known = arrival.known_before.as_ref().filter(|known| known.fetched_until.is_some());
+        let unmoved = known.is_some_and(|known| known.is_complete() && known.account.balance == Some(balance));
         let rows = self.store.last_before(arrival.number, arrival.until.succ_opt().unwrap_or(arrival.until))?;
         let follows = |row: &Row| {
             row.balance.is_none_or(|last| last == balance || (row.currency == "BGN" && bgn_to_eur(last) == balance))
         };
-        // Where history begins later than the account does, nobody knows the balance it begins with, the first time.
-        let fetched = arrival.known_before.as_ref().is_some_and(|known| known.fetched_until.is_some());
-        let begins = rows.is_empty() && (balance.is_zero() || (arrival.from.is_some() && !fetched));
-        let agrees = unmoved || begins || rows.iter().any(follows);
-        Ok((!agrees).then(|| {
+        if unmoved || (known.is_some() && rows.iter().any(follows)) {
+            return Ok(None);
+        }
+        Ok(Some(if rows.is_empty() && balance.is_zero() {
+            "the bank's reply has no list of rows; that there are none is not known before it has one".into()
+        } else {
             let (balance, currency) = (money_text(balance), &account.currency);
-            format!("the bank's reply has no list of rows, and its balance of {balance} {currency} does not follow from the rows known")
+            format!(
+                "the bank's reply has no list of rows, and its balance of {balance} {currency} does not follow from the rows known"
+            )
         }))
     }
 }

@@ -1,4 +1,7 @@
+use chrono::DateTime;
+
 use super::*;
+use crate::model::Row;
 use crate::remote::Kind;
 
 const IBAN: &str = "BG32FINV91501000000001";
@@ -31,11 +34,12 @@ fn reply(members: &str, rows: &[&str]) -> String {
 }
 
 fn pages(bodies: &[String]) -> Result<Page, Error> {
-    let replies = bodies.iter().map(|body| Reply::read(&owner(), body.clone())).collect::<Result<_, _>>()?;
+    let replies =
+        bodies.iter().map(|body| Reply::read(&owner(), day("2026-02-01"), body.clone())).collect::<Result<_, _>>()?;
     page(&owner(), &listed(), (None, day("2026-02-28")), replies)
 }
 
-fn rows_of(rows: &[&str]) -> Vec<Result<Row, Error>> {
+fn rows_of(rows: &[&str]) -> Vec<Result<Row, Refused>> {
     pages(&[reply("", rows)]).unwrap().rows.collect()
 }
 
@@ -44,7 +48,7 @@ fn entry(number: u64, time: &str, members: &str) -> String {
     format!(r#"{{"acEntrySrNo":{number},"trnType":"ZZ","dateTime":"{time}"{members}}}"#)
 }
 
-fn one(members: &str) -> Result<Row, Error> {
+fn one(members: &str) -> Result<Row, Refused> {
     rows_of(&[&entry(7, "2026-02-03T10:11:12+0200", members)]).remove(0)
 }
 
@@ -108,21 +112,80 @@ fn what_cannot_be_read_names_account_and_entry() {
         r#","dtkt":"D","amount":1,"valueDt":"вчера""#,
         r#","dtkt":"D","amount":1,"remI":{}"#,
     ] {
-        let error = one(members).unwrap_err();
-        assert_eq!(error.kind, Kind::Malformed, "{members}");
-        assert!(error.message.contains(IBAN) && error.message.contains("entry 7"), "{error}");
+        let refused = one(members).unwrap_err();
+        assert!(refused.why.starts_with("entry 7 of 2026-02-03 cannot be read: "), "{refused:?}");
+        assert_eq!((refused.id.unwrap(), refused.since), (format!("fibank:{IBAN}:7"), day("2026-02-03")), "{members}");
     }
-    for row in [
-        r#"{"dateTime":"2026-02-03","dtkt":"D"}"#,
-        r#"{"acEntrySrNo":"A7","dateTime":"2026-02-03","dtkt":"D","amount":1}"#,
-        r#"{"acEntrySrNo":7,"dtkt":"D","amount":1}"#,
-        r#"{"acEntrySrNo":7,"dateTime":"3.2.2026","dtkt":"D","amount":1}"#,
-        r#"7"#,
+}
+
+#[test]
+fn a_row_that_cannot_be_read_holds_no_other_back() {
+    let good = |number| entry(number, "2026-02-03T10:11:12+0200", r#","dtkt":"D","amount":1"#);
+    let (one, other) = (good(1), good(2));
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    for (row, name, id, since) in [
+        (r#"{"acEntrySrNo":null,"dateTime":"2026-02-05","dtkt":"D"}"#, "row 2 of 2026-02-05", None, "2026-02-05"),
+        (r#"{"acEntrySrNo":"A7","dateTime":"2026-02-05","amount":1}"#, "row 2 of 2026-02-05", None, "2026-02-05"),
+        (r#"{"acEntrySrNo":7,"dtkt":"D","amount":1}"#, "entry 7", Some(7), "2026-02-01"),
+        (r#"{"acEntrySrNo":7,"dateTime":"3.2.2026","amount":1}"#, "entry 7", Some(7), "2026-02-01"),
+        (r#"{"acEntrySrNo":7,"dateTime":"0001-01-01T00:00:00Z"}"#, "entry 7", Some(7), "2026-02-01"),
+        (r#"{"acEntrySrNo":7,"dateTime":{"y":2026},"amount":1}"#, "entry 7", Some(7), "2026-02-01"),
+        (
+            r#"{"acEntrySrNo":7,"dateTime":"2026-02-04","amount":"abc","dtkt":"D"}"#,
+            "entry 7 of 2026-02-04",
+            Some(7),
+            "2026-02-04",
+        ),
+        (r#"{"acEntrySrNo":7,"dateTime":"2026-02-04","amount":NaN}"#, "row 2", None, "2026-02-01"),
+        (r#"{"acEntrySrNo":7,"acEntrySrNo":8,"dateTime":"2026-02-04"}"#, "row 2", None, "2026-02-01"),
+        (r#"{}"#, "row 2", None, "2026-02-01"),
+        ("null", "row 2", None, "2026-02-01"),
+        ("7", "row 2", None, "2026-02-01"),
+        (&deep, "row 2", None, "2026-02-01"),
     ] {
-        let error = pages(&[reply("", &[row])]).err().unwrap();
-        assert_eq!(error.kind, Kind::Malformed, "{row}");
-        assert!(error.message.contains(IBAN), "{error}");
+        let (rows, refused): (Vec<_>, Vec<_>) = rows_of(&[&one, row, &other]).into_iter().partition(Result::is_ok);
+        assert_eq!(rows.len(), 2, "{row}");
+        let [Err(refused)] = &refused[..] else { panic!("{row}") };
+        assert!(refused.why.starts_with(&format!("{name} cannot be read: ")), "{refused:?}");
+        let id = id.map(|number: u64| format!("fibank:{IBAN}:{number}"));
+        assert_eq!((&refused.id, refused.since), (&id, day(since)), "{row}");
     }
+    let many: Vec<&str> = std::iter::repeat_n("null", 1000).chain([one.as_str()]).collect();
+    let rows = rows_of(&many);
+    assert_eq!((rows.len(), rows.iter().filter(|row| row.is_ok()).count()), (REFUSED_TOLD + 2, 1));
+}
+
+#[test]
+fn a_broken_character_is_shown_as_one_and_kept_as_it_came() {
+    for (text, shown) in [(r"x \ud83c", "x \u{fffd}"), ("x\ty", "x\ty"), (r"\ud83c\ud83c\udf89", "\u{fffd}\u{1f389}")] {
+        let row =
+            one(&format!(r#","dtkt":"D","amount":1,"contragent":"{text}","remI":"ред","x\udc00":"{text}""#)).unwrap();
+        assert_eq!((row.counterparty.as_str(), row.description.as_str()), (shown, "ред"));
+        assert!(row.raw.contains(text), "{}", row.raw);
+    }
+    let row =
+        rows_of(&[r#"{"trnType":"Z\ud83c","acEntrySrNo":7,"dateTime":"2026-02-03","amount":1,"dtkt":"D"}"#]).remove(0);
+    assert_eq!(row.unwrap().kind_code, "Z\u{fffd}");
+}
+
+#[test]
+fn figures_of_the_account_hold_no_row_back() {
+    let row = entry(7, "2026-02-03", r#","dtkt":"D","amount":1"#);
+    let ends = [r#"{"trnType":"OP","acBal":"?"}"#, &row, r#"{"trnType":"CL","acBal":{}}"#];
+    for (members, told) in [
+        (r#","acyCurrBalance":"abc""#, "acyCurrBalance"),
+        (r#","acyCurrBalance":12,50"#, "acyCurrBalance"),
+        (r#","acyCurrBalance":[1]"#, "acyCurrBalance"),
+        (r#","acyCurrBalance":NaN,"acDesc":{}"#, "acyCurrBalance"),
+    ] {
+        let page = pages(&[reply(members, &[&row])]).unwrap();
+        assert_eq!((page.account.balance, page.unread.len(), page.account.name.as_str()), (None, 1, "от списъка"));
+        assert!(page.unread[0].contains(told), "{:?}", page.unread);
+        assert_eq!(page.rows.filter(Result::is_ok).count(), 1);
+    }
+    let page = pages(&[reply("", &ends).replace(r#""ccy":"EUR""#, r#""ccy":["EUR"]"#)]).unwrap();
+    assert_eq!((page.account.currency.as_str(), page.opening, page.closing), ("EUR", None, None));
+    assert_eq!((page.unread.len(), page.rows.filter(Result::is_ok).count()), (3, 1));
 }
 
 #[test]
@@ -180,8 +243,14 @@ fn an_entry_doubled_in_one_reply_is_noted_and_two_different_ones_are_refused() {
     let page = pages(&[reply("", &[&one, &one])]).unwrap();
     assert_eq!((page.count, page.notes.len()), (1, 1));
     let other = entry(7, "2026-02-03T10:11:12+0200", r#","dtkt":"D","amount":2"#);
-    let error = pages(&[reply("", &[&one, &other])]).err().unwrap();
-    assert!(error.message.contains("entry 7 stands there twice"), "{error}");
+    let third = entry(8, "2026-02-03T10:11:12+0200", r#","dtkt":"D","amount":2"#);
+    let rows = rows_of(&[&one, &other, &third]);
+    let [Err(refused), Ok(row)] = &rows[..] else { panic!("{rows:?}") };
+    assert!(refused.why.contains("entry 7 of 2026-02-03") && refused.why.contains("stands there twice"), "{refused:?}");
+    assert!(row.id.ends_with(":8"));
+    // The balance after it says that it is one.
+    let told = |text| entry(7, "2026-02-03", &format!(r#","dtkt":"D","amount":1,"acBal":5,"remI":"{text}""#));
+    assert_eq!(rows_of(&[&told("a"), &told("b")]).into_iter().filter(Result::is_ok).count(), 1);
 }
 
 #[test]
@@ -202,8 +271,11 @@ fn a_reply_without_rows_is_noted_unless_others_have_some() {
     let without = format!(r#"{{"acc":[{{"iban":"{IBAN}","ccy":"EUR","description":"Сметка"}}]}}"#);
     let page = pages(std::slice::from_ref(&without)).unwrap();
     assert_eq!((page.count, page.notes.len(), page.account.name.as_str()), (0, 1, "Сметка"));
-    let page = pages(&[without, reply("", &[])]).unwrap();
-    assert!(page.notes.is_empty());
+    let page = pages(&[without.clone(), reply("", &[])]).unwrap();
+    assert_eq!((page.notes.len(), page.unlisted), (0, Some(day("2026-02-01"))));
+    let begins = reply("", &[r#"{"trnType":"OP","acBal":0}"#]);
+    assert_eq!(pages(&[begins.clone(), without.clone()]).unwrap().unlisted, None, "before it there is nothing");
+    assert_eq!(pages(&[without, begins]).unwrap().unlisted, Some(day("2026-02-01")));
 }
 
 #[test]
@@ -220,6 +292,34 @@ fn other_shapes_are_malformed_without_being_quoted() {
         assert!(!error.message.contains("тайна"), "{error}");
     }
     assert!(pages(&[whole[..half].to_owned()]).err().unwrap().message.contains("cut off"));
+}
+
+#[test]
+fn an_account_that_stands_there_twice_has_the_rows_of_both() {
+    let row = |number| entry(number, "2026-02-03", r#","dtkt":"D","amount":1"#);
+    let part = |row: &str| format!(r#"{{"iban":"{IBAN}","ccy":"EUR","stmt":[{row}]}}"#);
+    let both = format!(r#"{{"acc":[{},{}]}}"#, part(&row(1)), part(&row(2)));
+    assert_eq!(pages(std::slice::from_ref(&both)).unwrap().count, 2);
+    let half = format!(r#"{{"acc":[{},{{"iban":"{IBAN}","ccy":"EUR"}}]}}"#, part(&row(1)));
+    assert_eq!(pages(&[half]).unwrap().told, Told::Nothing);
+    let other = both.replacen("EUR", "USD", 1);
+    assert!(pages(&[other]).err().unwrap().message.contains("different currencies"));
+}
+
+#[test]
+fn an_unreadable_row_at_the_change_to_euros_lets_no_currency_be_guessed() {
+    let row = |number, time: &str, amount: &str, balance: &str| {
+        entry(number, time, &format!(r#","dtkt":"C","amount":{amount},"acBal":{balance}"#))
+    };
+    let (older, newer) = (row(1, "2025-12-30", "10", "110"), row(3, "2026-01-02", "1", "512.29"));
+    for hidden in [row(2, "2025-12-31", "\"abc\"", "1000"), r#"{"trnType":"ZZ","amount":890}"#.into()] {
+        let rows = rows_of(&[&older, &hidden, &newer]);
+        let taken: Vec<&Row> = rows.iter().flatten().collect();
+        assert_eq!((taken.len(), taken[0].currency.as_str()), (1, "EUR"), "{rows:?}");
+        assert!(
+            rows.iter().flat_map(|row| row.as_ref().err()).any(|row| row.why.contains("its currency is not certain"))
+        );
+    }
 }
 
 /// The currency of the rows of an account in euros whose entries are these: number, date, amount, balance.
