@@ -340,6 +340,19 @@ impl Response {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// The address that `Location` leads to, read as browsers do: relative to the one that has answered, and bytes beyond
+    /// ASCII taken as they are.
+    pub fn location(&self) -> Option<url::Url> {
+        let mut text = String::new();
+        for byte in self.headers.get("location")?.as_bytes() {
+            match byte {
+                0..0x80 => text.push(char::from(*byte)),
+                _ => text.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        self.url.join(&text).ok()
+    }
+
     /// `Retry-After` in seconds, if given so.
     pub fn retry_after(&self) -> Option<Duration> {
         self.header("retry-after")?.trim().parse().ok().map(Duration::from_secs)

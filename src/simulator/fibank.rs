@@ -29,7 +29,7 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
-pub use options::{Absent, Amounts, Expired, Offsets, Options, PageStyle, RowOrder, Stmt};
+pub use options::{Absent, Amounts, Expired, LongAnswer, Offsets, Options, PageStyle, RowOrder, Stmt};
 
 /// The running bank. Clones share it.
 #[derive(Clone)]

@@ -43,7 +43,7 @@ const USER_AGENT: &str =
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";
 
 /// Window sizes for a bank that refuses a long one. Its page offers a month; a year and a quarter were seen to work.
-const WINDOW_DAYS: [i64; 3] = [365, 90, 30];
+const WINDOW_DAYS: [i64; 4] = [365, 90, 30, 7];
 
 /// The connector.
 pub struct Fibank {
@@ -267,7 +267,8 @@ impl Pull {
     }
 
     /// The replies that together cover every day from `from` until `until`, newest first. The window is one, or as
-    /// large as the bank allows: the newest is tried first, and a size once refused is not tried again.
+    /// large as the bank allows, whatever the form in which it refuses a larger one: the newest is tried first, and a size
+    /// once refused is not tried again.
     async fn replies(
         &mut self,
         owner: &Owner,
@@ -278,35 +279,47 @@ impl Pull {
         let mut replies = Vec::new();
         let mut days = (until - from).num_days() + 1;
         let mut end = until;
+        // Whether a window of this size was answered, and whether a broken reply to the whole was met.
+        let (mut is_proven, mut was_broken) = (false, false);
         loop {
             let begin = from.max(end - TimeDelta::days(days - 1));
             let span = (end - begin).num_days() + 1;
             let smaller = WINDOW_DAYS.into_iter().find(|size| *size < span);
+            let is_whole = replies.is_empty() && begin == from;
             // The whole history in one request is worth a second try; the smallest window every patience.
             let refused_at = match smaller {
                 None => u32::MAX,
-                Some(_) if replies.is_empty() && begin == from => 2,
+                Some(_) if is_proven => self.api.patience(),
+                Some(_) if is_whole => 2,
                 Some(_) => 1,
             };
-            match (self.statement(owner, customer, (begin, end), refused_at).await?, smaller) {
-                (Answer::Json(body), _) => {
-                    replies.push(Reply::read(owner, begin, body)?);
-                    if begin <= from {
-                        return Ok(replies);
+            let why = match self.statement(owner, customer, (begin, end), refused_at).await? {
+                Answer::Json(body) => match Reply::read(owner, begin, body) {
+                    Ok(reply) => {
+                        replies.push(reply);
+                        if begin <= from {
+                            return Ok(replies);
+                        }
+                        (end, is_proven) = (begin - TimeDelta::days(1), true);
+                        continue;
                     }
-                    end = begin - TimeDelta::days(1);
-                }
-                (Answer::Refused(why), Some(size)) => {
-                    tracing::debug!("{}: {} days refused ({why}); trying {size}", self.name, span);
-                    days = size;
-                }
-                (Answer::Refused(why), None) => {
-                    return Err(Error::unavailable(format!(
-                        "{}: the bank refuses the statement of account {}, even from {begin} to {end}: {why}",
-                        self.name, owner.iban
-                    )));
-                }
-            }
+                    Err(error) if smaller.is_none() => return Err(error),
+                    Err(_) if is_whole && !was_broken => {
+                        was_broken = true;
+                        continue;
+                    }
+                    Err(error) => error.message,
+                },
+                Answer::Refused(why) => why,
+            };
+            let Some(size) = smaller else {
+                return Err(Error::unavailable(format!(
+                    "{}: the bank refuses the statement of account {}, even from {begin} to {end}: {why}",
+                    self.name, owner.iban
+                )));
+            };
+            tracing::debug!("{}: {} days refused ({why}); trying {size}", self.name, span);
+            (days, is_proven) = (size, false);
         }
     }
 

@@ -30,6 +30,9 @@ pub(super) fn failure(words: &Words, name: &str, message: &str, cause: Option<&s
 pub(super) fn problem(words: &Words, account: Option<&StoredAccount>, message: &str) -> String {
     let gap = account.is_some_and(|account| account.doubt.is_none() && account.problem.is_some());
     let bulgarian = match account {
+        _ if message.contains("cannot be read: ") => {
+            "Част от данните на банката не може да бъде прочетена; всичко останало е взето."
+        }
         _ if gap => "Салдата не следват едно от друго: вероятно липсва транзакция.",
         Some(account) if account.fetched_until.is_none() => "Историята още не е прочетена докрай.",
         _ => "Възможно е банката да не е показала всички транзакции.",

@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, Response};
 use rust_decimal::Decimal;
 
 use super::json::Object;
-use super::options::{Expired, Options};
+use super::options::{Expired, LongAnswer, Options};
 use super::statement::{self, Prepared, Window};
 use super::{Account, Asked, Customer, State, pages, uuid};
 
@@ -66,7 +66,7 @@ impl State {
         }
         Some(match self.bank.options.expired {
             Expired::Unauthorized => unauthorized(given, known),
-            Expired::Redirect => pages::redirect("/oauth2-server/login?client_id=E_BANK"),
+            Expired::Redirect => pages::redirect(b"/oauth2-server/login?client_id=E_BANK"),
             Expired::Page => pages::html(200, pages::login(self.next_style(), &uuid(), None)),
         })
     }
@@ -116,8 +116,19 @@ fn balances(
         Ok(window) => window,
         Err(parameter) => return failure(400, "Bad Request", parameter),
     };
-    if options.max_window_days.is_some_and(|limit| window.days() > i64::from(limit)) {
-        return failure(options.long_window, "Internal Server Error", "ToDate");
+    let is_long = options.max_window_days.is_some_and(|limit| window.days() > i64::from(limit));
+    match &options.long_answer {
+        _ if !is_long => {}
+        None => return failure(options.long_window, "Internal Server Error", "ToDate"),
+        Some(LongAnswer::Success(text)) if text.starts_with('{') => return pages::json(200, text.clone()),
+        Some(LongAnswer::Success(page)) => return pages::html(200, page.clone()),
+        Some(LongAnswer::Failure(status, page)) => return pages::html(*status, page.clone()),
+        Some(LongAnswer::Redirect(location)) => return pages::redirect(location.as_bytes()),
+        Some(LongAnswer::Cut) => {
+            let whole = statement::reply(account, None, &Prepared::new(account, options), &window, options);
+            let half = (0..=whole.len() / 2).rev().find(|at| whole.is_char_boundary(*at)).unwrap_or_default();
+            return pages::json(200, whole[..half].to_owned());
+        }
     }
     if account.fails {
         return failure(500, "Internal Server Error", "");

@@ -18,6 +18,10 @@ pub struct Options {
     pub form_complete: bool,
     /// Locations are paths; otherwise whole addresses.
     pub relative_locations: bool,
+    /// These bytes stand in the query of every Location, as they are.
+    pub raw_words: Vec<u8>,
+    /// What the Location after a wrong password says, as it is.
+    pub refusal_words: Vec<u8>,
     /// One more redirect between login and token.
     pub extra_redirect: bool,
     /// After the login the browser is sent to this address, e.g. on another host.
@@ -66,6 +70,8 @@ pub struct Options {
     pub max_window_days: Option<u32>,
     /// Status for a longer one.
     pub long_window: u16,
+    /// The answer to a longer one in place of the status.
+    pub long_answer: Option<LongAnswer>,
     /// The offset of a window's ends is ignored and their wall-clock time taken as Bulgarian.
     pub reads_wall_clock: bool,
     /// How times are written.
@@ -100,6 +106,8 @@ impl Default for Options {
             certs_required: false,
             form_complete: true,
             relative_locations: false,
+            raw_words: Vec::new(),
+            refusal_words: Vec::new(),
             extra_redirect: false,
             foreign_redirect: None,
             token_in_query: false,
@@ -123,6 +131,7 @@ impl Default for Options {
             balance_rows: true,
             max_window_days: None,
             long_window: 500,
+            long_answer: None,
             reads_wall_clock: false,
             offsets: Offsets::Winter,
             order: RowOrder::Booked,
@@ -165,6 +174,19 @@ pub enum Expired {
     Redirect,
     /// 200 with the login page.
     Page,
+}
+
+/// The answer to a window that is too long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LongAnswer {
+    /// 200 with this page, or this JSON.
+    Success(String),
+    /// This status with this page.
+    Failure(u16, String),
+    /// 302 to this address.
+    Redirect(String),
+    /// 200 with the first half of the reply.
+    Cut,
 }
 
 /// How an amount is written.

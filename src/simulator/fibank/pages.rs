@@ -61,9 +61,9 @@ pub(super) fn json(code: u16, text: impl Into<Body>) -> Response<Body> {
     reply(code, "application/json;charset=UTF-8", text.into())
 }
 
-pub(super) fn redirect(location: &str) -> Response<Body> {
+pub(super) fn redirect(location: &[u8]) -> Response<Body> {
     let mut answer = reply(302, "text/html;charset=UTF-8", Body::empty());
-    if let Ok(location) = location.parse() {
+    if let Ok(location) = axum::http::HeaderValue::from_bytes(location) {
         answer.headers_mut().insert(LOCATION, location);
     }
     answer

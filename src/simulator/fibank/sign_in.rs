@@ -108,7 +108,9 @@ impl State {
         if self.bank.options.refuse_in_place {
             return self.render_login(asked, Some(error));
         }
-        pages::redirect(&self.location(asked, &format!("/oauth2-server/login?error={error}")))
+        let mut location = self.location(asked, &format!("/oauth2-server/login?error={error}"));
+        location.extend_from_slice(&self.bank.options.refusal_words);
+        pages::redirect(&location)
     }
 
     /// The password was right: what the door says, else on to the remembered request, in a session with a new name.
@@ -166,7 +168,7 @@ impl State {
     fn let_in(&mut self, asked: &Asked, id: &str) -> Response<Body> {
         let Some(old) = self.sessions.remove(id) else { return pages::html(403, pages::FORBIDDEN) };
         let next = match (&self.bank.options.foreign_redirect, self.bank.options.extra_redirect) {
-            (Some(elsewhere), _) => elsewhere.clone(),
+            (Some(elsewhere), _) => elsewhere.clone().into_bytes(),
             (None, true) => self.location(asked, "/oauth2-server/continue"),
             (None, false) => self.location(asked, old.saved.as_deref().unwrap_or("/EBank/")),
         };
@@ -220,11 +222,18 @@ impl State {
         (id, true)
     }
 
-    fn location(&self, asked: &Asked, path: &str) -> String {
-        if self.bank.options.relative_locations {
-            return path.to_owned();
+    fn location(&self, asked: &Asked, path: &str) -> Vec<u8> {
+        let options = &self.bank.options;
+        let (path, fragment) = path.find('#').map_or((path, ""), |at| path.split_at(at));
+        let host = asked.header("host").unwrap_or("localhost");
+        let mut location =
+            if options.relative_locations { path.to_owned() } else { format!("http://{host}{path}") }.into_bytes();
+        if !options.raw_words.is_empty() {
+            location.push(if path.contains('?') { b'&' } else { b'?' });
+            location.extend_from_slice(&options.raw_words);
         }
-        format!("http://{}{path}", asked.header("host").unwrap_or("localhost"))
+        location.extend_from_slice(fragment.as_bytes());
+        location
     }
 
     pub(super) fn next_style(&mut self) -> PageStyle {

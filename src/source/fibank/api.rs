@@ -53,10 +53,10 @@ pub(super) struct Call<'a> {
     pub route: &'static str,
     /// What is asked for, for messages.
     pub what: String,
-    /// The answer may be a whole history.
+    /// The answer may be a whole history, and where that is refused a shorter one is asked for.
     pub is_long: bool,
-    /// From how many answers 500 on it counts as a refusal. The bank answers 500 to what it does not like as well as
-    /// when it is unwell; `u32::MAX`: it is never taken as a refusal.
+    /// From how many failures on it counts as refused. The bank answers 500 or a page, or nothing in time, to what it
+    /// does not like as well as when it is unwell; `u32::MAX`: none is taken as a refusal.
     pub refused_at: u32,
 }
 
@@ -140,6 +140,10 @@ impl Api {
                 Seen::SignedOut(how) => how,
             };
             let Some(attempts) = self.renewal.take() else {
+                // A new session that ends at the very same question: it may be the question.
+                if call.is_long && call.refused_at < u32::MAX {
+                    return Ok(Answer::Refused(how));
+                }
                 return Err(Error::unavailable(format!(
                     "{}: the bank ended the session a second time while asked for {} ({how}); the next run tries again",
                     self.service, call.what
@@ -164,29 +168,29 @@ impl Api {
     }
 
     async fn ask(&self, call: &Call<'_>) -> Result<Seen, Error> {
-        let refusals = AtomicU32::new(0);
+        let failures = AtomicU32::new(0);
         let (most, limit) = if call.is_long { (REPLY_BYTES, TIMEOUT) } else { (TREE_BYTES, LIST_TIMEOUT) };
-        let asked = self
-            .context
+        self.context
             .backoff
             .run(&self.context.shutdown, async || {
                 let request = self.request(call).timeout(limit);
-                let response = tokio::select! {
-                    response = self.client.send_up_to(request, most) => response?,
+                let answered = tokio::select! {
+                    response = self.client.send_up_to(request, most) => response,
                     () = self.context.shutdown.wait() => return Err(Error::stopped()),
                 };
-                let more = u32::from(response.status == 500);
-                let refusals = refusals.fetch_add(more, Ordering::Relaxed) + more;
-                self.judge(call, response, refusals)
+                let error = match answered.and_then(|response| self.judge(call, response)) {
+                    Err(error) => error,
+                    seen => return seen,
+                };
+                let failures = failures.fetch_add(1, Ordering::Relaxed) + 1;
+                let is_refusal = match error.kind {
+                    Kind::Malformed | Kind::TooLarge => call.refused_at < u32::MAX,
+                    Kind::Unavailable => failures >= call.refused_at,
+                    _ => false,
+                };
+                if is_refusal { Ok(Seen::Answer(Answer::Refused(error.message))) } else { Err(error) }
             })
-            .await;
-        match asked {
-            // More than is read at once: somebody who can ask for less does.
-            Err(Error { kind: Kind::TooLarge, message }) if call.refused_at != u32::MAX => {
-                Ok(Seen::Answer(Answer::Refused(message)))
-            }
-            asked => asked,
-        }
+            .await
     }
 
     /// The headers that the bank's own page sends; which of them it insists on is not known.
@@ -222,17 +226,17 @@ impl Api {
         request
     }
 
-    fn judge(&self, call: &Call<'_>, response: Response, refusals: u32) -> Result<Seen, Error> {
+    fn judge(&self, call: &Call<'_>, response: Response) -> Result<Seen, Error> {
         let (service, what, status) = (&self.service, &call.what, response.status);
         match status {
             200..=299 => self.content(call, response),
-            300..=399 | 401 => Ok(Seen::SignedOut(format!("status {status}"))),
+            300..=399 => Ok(redirected(call, &response)),
+            401 => Ok(Seen::SignedOut(format!("status {status}"))),
             429 => Err(Error::throttled(
                 response.retry_after(),
                 format!("{service}: the bank asks for a pause while asked for {what}"),
             )),
-            400..=499 => Ok(Seen::Answer(Answer::Refused(self.refusal(&response)))),
-            500 if refusals >= call.refused_at => Ok(Seen::Answer(Answer::Refused(self.refusal(&response)))),
+            400..=499 => Ok(self.refusal(&response)),
             _ => {
                 let page = WebPage::read(&response.text());
                 match self.closed(&page) {
@@ -274,7 +278,9 @@ impl Api {
         if page.login_form {
             return Ok(Seen::SignedOut("the login page came instead".into()));
         }
-        Err(self.closed(&page).unwrap_or_else(|| {
+        // Words of maintenance may be advice on a page that refuses a long window; a short one tells.
+        let closed = self.closed(&page).filter(|_| !call.is_long || call.refused_at >= self.patience());
+        Err(closed.unwrap_or_else(|| {
             Error::malformed(format!(
                 "{service}: a page came instead of {what}; it says: {}",
                 page.quote(&self.secrets())
@@ -293,13 +299,19 @@ impl Api {
         })
     }
 
-    fn refusal(&self, response: &Response) -> String {
-        let text = response.text();
+    fn refusal(&self, response: &Response) -> Seen {
+        let (text, status) = (response.text(), response.status);
         let told = match refusal_in(&text) {
             Some(refusal) => quote(&refusal, &self.secrets()),
-            None => WebPage::read(&text).quote(&self.secrets()),
+            None => {
+                let page = WebPage::read(&text);
+                if page.login_form {
+                    return Seen::SignedOut(format!("status {status} with the login page"));
+                }
+                page.quote(&self.secrets())
+            }
         };
-        format!("status {}, it says: {told}", response.status)
+        Seen::Answer(Answer::Refused(format!("status {status}, it says: {told}")))
     }
 
     fn secrets(&self) -> [&str; 3] {
@@ -345,6 +357,18 @@ fn forget(service: &str, path: &Path) {
     }
 }
 
+/// A redirect is how the bank sends to the sign-in, or to a page of its own about what it does not like.
+fn redirected(call: &Call<'_>, response: &Response) -> Seen {
+    let how = format!("status {}", response.status);
+    let leads_to = response.location().map(|location| location.path().to_lowercase()).unwrap_or_default();
+    let signs_in = ["login", "logout", "signin", "authorize", "session", "expired"];
+    let may_be_refusal = call.is_long && call.refused_at < u32::MAX;
+    match may_be_refusal && !signs_in.iter().any(|word| leads_to.contains(word)) {
+        true => Seen::Answer(Answer::Refused(format!("{how}, it leads to another page"))),
+        false => Seen::SignedOut(how),
+    }
+}
+
 /// The words of an error object (`{"error":…}`, Spring's and OAuth's forms); `None` where it is none.
 fn refusal_in(text: &str) -> Option<String> {
     let serde_json::Value::Object(object) = payload::read(text)? else { return None };
@@ -354,7 +378,7 @@ fn refusal_in(text: &str) -> Option<String> {
         Some(other) => Some(other.to_string()),
     };
     let refused = ["error", "errors", "errorCode", "exception"].iter().find_map(|key| said(key));
-    let payload = ["acc", "customer"].iter().any(|key| object.contains_key(*key));
+    let payload = ["acc", "customer"].iter().any(|key| object.get(*key).is_some_and(|value| !value.is_null()));
     let refused = refused.filter(|_| !payload)?;
     let more = ["error_description", "errorMessage", "message"].iter().find_map(|key| said(key));
     Some(more.map_or(refused.clone(), |more| format!("{refused}: {more}")))

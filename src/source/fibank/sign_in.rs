@@ -251,8 +251,7 @@ impl Door<'_> {
         if !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
             return Ok(Next::Stay);
         }
-        let location = response.header("location").and_then(|location| response.url.join(location).ok());
-        let Some(location) = location.map(|location| self.secured(location)) else {
+        let Some(location) = response.location().map(|location| self.secured(location)) else {
             return Err(Error::unavailable(format!(
                 "{}: the bank redirects to an address that cannot be read; the next run tries again",
                 self.service
@@ -431,8 +430,12 @@ mod tests {
     }
 
     fn next(door: &Door, location: &str) -> Result<Next, Error> {
+        next_bytes(door, location.as_bytes())
+    }
+
+    fn next_bytes(door: &Door, location: &[u8]) -> Result<Next, Error> {
         let mut headers = reqwest::header::HeaderMap::new();
-        headers.insert("location", location.parse().unwrap());
+        headers.insert("location", reqwest::header::HeaderValue::from_bytes(location).unwrap());
         let url = door.at(LOGIN);
         door.next(&Response { status: 302, headers, url, body: Vec::new() }, "my-state")
     }
@@ -452,6 +455,29 @@ mod tests {
             }
             let Ok(Next::Token(token)) = next(door, "/EBank/#access_token=t-1&expires_in=soon") else { panic!() };
             assert_eq!(token.lasts, None);
+        });
+    }
+
+    #[test]
+    fn a_redirect_is_read_as_browsers_do_whatever_its_bytes() {
+        at_door("https://my.fibank.bg", |door| {
+            for location in ["/EBank/?име=Иван#access_token=t-1", " ../EBank/?а=б в#ключ=я&access_token=t-1 "]
+            {
+                let Ok(Next::Token(token)) = next(door, location) else { panic!("no token in {location}") };
+                assert_eq!(token.secret.expose_secret(), "t-1");
+            }
+            let Ok(Next::Token(_)) = next_bytes(door, b"/EBank/?x=\xc3\xf0\xe5#access_token=t-1") else { panic!() };
+            let hint = |location: &[u8]| match next_bytes(door, location) {
+                Ok(Next::Go(url)) => login_error(&url),
+                _ => panic!("not followed"),
+            };
+            assert_eq!(hint("/oauth2-server/login?error=Грешна парола".as_bytes()), Some("error Грешна парола".into()));
+            assert_eq!(hint("login?език=бг&error=".as_bytes()), Some("error".into()));
+            assert!(
+                hint(b"/oauth2-server/login?error=\xc3\xf0\xe5\xf8\xed\xe0").unwrap().starts_with("error \u{fffd}")
+            );
+            let error = next(door, "https://друг.example/login?error=Грешка").err().unwrap();
+            assert_eq!(error.cause(), Some(Cause::UnknownPage));
         });
     }
 

@@ -100,7 +100,9 @@ impl Reply {
             found.take(*span, span.of(&body));
         }
         found.keep_one_of_each(&body);
-        let listed = !own.is_empty() && own.iter().all(|listed| listed.rows.is_some());
+        // An empty list that does not say whose it is may be nobody's.
+        let is_own = found.seen > 0 || own.iter().any(|listed| listed.value("iban").is_some());
+        let listed = is_own && own.iter().all(|listed| listed.rows.is_some());
         let Found { places, refused, unread, opening, closing, doubled, .. } = found;
         drop(accounts);
         Ok(Reply { since, account, listed, places, refused, unread, opening, closing, doubled, body })

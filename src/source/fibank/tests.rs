@@ -10,7 +10,7 @@ use crate::remote::attempts::{Attempt, Attempts};
 use crate::remote::{Backoff, Kind, Shutdown};
 use crate::simulator::Fault;
 use crate::simulator::fibank::{
-    Absent, Amounts, Bank, Door, Expired, Fibank as Simulated, Offsets, Options, PageStyle, RowOrder, Stmt,
+    Absent, Amounts, Bank, Door, Expired, Fibank as Simulated, LongAnswer, Offsets, Options, PageStyle, RowOrder, Stmt,
 };
 use crate::simulator::world::{History, iban};
 use crate::source::Refused;
@@ -455,6 +455,110 @@ async fn the_whole_history_is_reached_in_small_windows() {
 }
 
 #[tokio::test]
+async fn whatever_form_a_refusal_has_a_long_window_is_made_smaller() {
+    let page = |words: &str| format!("<html><body><h1>Справка</h1><p>{words}</p></body></html>");
+    let advice = "Справка се прави за най-много 30 дни. За съдействие: поддръжка на клиенти.";
+    let first = "2025-11-01".parse().unwrap();
+    for (answer, sign_ins) in [
+        (LongAnswer::Success(page("Периодът не може да е по-дълъг от 30 дни.")), 1),
+        (LongAnswer::Success(page(advice)), 1),
+        (LongAnswer::Success("периодът е твърде дълъг".into()), 1),
+        (LongAnswer::Success(r#"{"error":"PERIOD","message":"30 дни"}"#.into()), 1),
+        (LongAnswer::Success(r#"{"status":400,"msg":"30 дни \ud83c"}"#.into()), 1),
+        (LongAnswer::Success(r#"{"acc":null,"errors":[{"code":"PERIOD"}]}"#.into()), 1),
+        (LongAnswer::Cut, 1),
+        (LongAnswer::Failure(400, page(advice)), 1),
+        (LongAnswer::Failure(422, String::new()), 1),
+        (LongAnswer::Failure(500, String::new()), 1),
+        (LongAnswer::Failure(502, page("Bad Gateway")), 1),
+        (LongAnswer::Failure(504, page("Gateway Time-out")), 1),
+        (LongAnswer::Redirect("/EBank/error?code=30".into()), 1),
+        // These say that the session has ended; a new one tells that it had not.
+        (LongAnswer::Redirect("/oauth2-server/login?client_id=E_BANK".into()), 2),
+        (LongAnswer::Failure(401, String::new()), 2),
+    ] {
+        let mut bank = Bank::small();
+        bank.options.max_window_days = Some(30);
+        bank.options.long_answer = Some(answer.clone());
+        let stage = Stage::with(bank, |config| config.history_from = Some(first)).await;
+        assert_eq!(stage.pull().await.whole(), expected(&Bank::small(), never_in_leva), "{answer:?}");
+        assert_eq!(stage.bank.login_attempts(), sign_ins, "{answer:?}");
+        assert_covers(&accepted(&stage, 30), first);
+    }
+    // Of a week, too.
+    let mut bank = Bank::small();
+    bank.options.max_window_days = Some(10);
+    bank.options.long_answer = Some(LongAnswer::Success(page(advice)));
+    let stage = Stage::with(bank, |config| config.history_from = Some(first)).await;
+    assert_eq!(stage.pull().await.whole(), expected(&Bank::small(), never_in_leva));
+}
+
+#[tokio::test]
+async fn a_bank_that_refuses_every_window_is_asked_a_few_times_only() {
+    for (fault, kind) in [
+        (Fault::Status(200, "<p>Нова страница</p>".into()), Kind::Malformed),
+        (Fault::Status(504, String::new()), Kind::Unavailable),
+        (Fault::Drop, Kind::Unavailable),
+        (Fault::Status(200, "<p>Профилактика</p>".into()), Kind::Attention(Cause::Maintenance)),
+        (Fault::Status(503, "<p>Профилактика</p>".into()), Kind::Attention(Cause::Maintenance)),
+        (Fault::Status(302, String::new()), Kind::Unavailable),
+    ] {
+        let stage = Stage::small().await;
+        let mut session = stage.source.open().await.unwrap();
+        let account = session.accounts().await.unwrap().remove(0);
+        stage.bank.server.clear_log();
+        stage.bank.server.fail("GetCustBal", 0, u32::MAX, fault.clone());
+        let error = session.fetch(&account, None).await.err().unwrap();
+        assert_eq!(error.kind, kind, "{fault:?}: {error}");
+        assert!(stage.windows().len() <= 10, "{fault:?}: {}", stage.windows().len());
+        assert!(stage.bank.login_attempts() <= 2, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_hiccup_on_the_way_through_small_windows_makes_none_smaller() {
+    let mut bank = Bank::small();
+    bank.options.max_window_days = Some(90);
+    let first = "2025-11-01".parse().unwrap();
+    let stage = Stage::with(bank, |config| config.history_from = Some(first)).await;
+    stage.pull().await;
+    let requests = stage.bank.server.requests();
+    for fault in [Fault::Status(500, String::new()), Fault::Drop, Fault::Truncate] {
+        stage.bank.server.clear_log();
+        // The whole twice and a year are refused; a quarter is answered.
+        stage.bank.server.fail(&iban("00000001"), 4, 1, fault.clone());
+        assert_eq!(stage.pull().await.whole(), expected(&Bank::small(), never_in_leva), "{fault:?}");
+        assert_eq!((stage.bank.server.requests(), stage.bank.server.faults_left()), (requests + 1, false), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_location_is_read_whatever_its_bytes() {
+    for raw_words in ["име=Иван Измислен".as_bytes().to_vec(), b"x=\xc8\xe2\xe0\xed".to_vec(), b"x=\xff\xfe".to_vec()]
+    {
+        for is_relative in [false, true] {
+            let words = raw_words.clone();
+            let stage = Stage::optional(|options| {
+                (options.raw_words, options.relative_locations, options.extra_redirect) = (words, is_relative, true);
+            });
+            let stage = stage.await;
+            assert_eq!(stage.pull().await.whole().len(), 12);
+            assert_eq!(stage.bank.login_attempts(), 1);
+        }
+        for refusal_words in ["Грешна парола".as_bytes().to_vec(), b"\xc3\xf0\xe5\xf8\xea\xe0".to_vec()] {
+            let mut bank = Bank::small();
+            (bank.options.raw_words, bank.options.refusal_words) = (raw_words.clone(), refusal_words);
+            let stage = Stage::with(bank, |config| config.password = config::Secret::Plain("wr0ng".into())).await;
+            let error = stage.refusal().await;
+            assert_eq!(error.kind, Kind::Attention(Cause::PasswordRefused), "{error}");
+            // Its page need not arrive.
+            stage.bank.server.fail("GET /oauth2-server/login?error", 0, u32::MAX, Fault::Drop);
+            assert_eq!(stage.refusal().await.kind, Kind::Attention(Cause::PasswordRefused));
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_json_is_malformed() {
     for fault in [Fault::CutBody, Fault::Status(200, "<p>Нова страница</p>".into()), Fault::Status(200, "\"x\"".into())]
     {
@@ -465,7 +569,7 @@ async fn what_is_no_json_is_malformed() {
             assert_eq!(session.accounts().await.err().unwrap().kind, Kind::Malformed, "{call} {fault:?}");
         }
         let stage = Stage::small().await;
-        stage.bank.server.fail_next("GetCustBal", fault.clone());
+        stage.bank.server.fail(&iban("00000001"), 0, u32::MAX, fault.clone());
         let mut pulled = stage.pull().await;
         let error = pulled.pages.remove(0).err().unwrap();
         assert_eq!(error.kind, Kind::Malformed, "{fault:?}");

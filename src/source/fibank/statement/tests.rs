@@ -295,6 +295,15 @@ fn other_shapes_are_malformed_without_being_quoted() {
 }
 
 #[test]
+fn a_list_that_does_not_say_whose_it_is_counts_by_its_rows() {
+    let row = entry(7, "2026-02-03", r#","dtkt":"D","amount":1"#);
+    for (rows, told) in [("", Told::Nothing), (row.as_str(), Told::Rows)] {
+        let page = pages(&[format!(r#"{{"acc":[{{"iban":null,"ccy":"EUR","stmt":[{rows}]}}]}}"#)]).unwrap();
+        assert_eq!(page.told, told, "{rows}");
+    }
+}
+
+#[test]
 fn an_account_that_stands_there_twice_has_the_rows_of_both() {
     let row = |number| entry(number, "2026-02-03", r#","dtkt":"D","amount":1"#);
     let part = |row: &str| format!(r#"{{"iban":"{IBAN}","ccy":"EUR","stmt":[{row}]}}"#);
