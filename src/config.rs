@@ -147,6 +147,14 @@ impl Destination {
         }
     }
 
+    /// Whether it has sums of its own over the rows.
+    pub fn shows_dashboard(&self) -> bool {
+        match &self.kind {
+            DestinationKind::GoogleSheets(sheets) => sheets.dashboard_tab.is_some(),
+            DestinationKind::Airtable(_) => false,
+        }
+    }
+
     /// Title of the tab where the owner keeps rules, if one is asked for.
     pub fn rules_tab(&self) -> Option<&str> {
         match &self.kind {

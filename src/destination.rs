@@ -151,6 +151,22 @@ pub struct Summary {
     pub trouble: Vec<String>,
     /// The accounts this destination gets rows of. An account that changed its currency comes once per currency.
     pub accounts: Vec<AccountSummary>,
+    /// What sums over the rows have to leave out, for destinations that show some.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Rows that are neither spent nor earned, though they stand among the others: what those alike come to in a month.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct LeftOut {
+    /// Its first day.
+    pub month: Option<chrono::NaiveDate>,
+    pub currency: String,
+    pub kind: String,
+    pub category: String,
+    pub counterparty: String,
+    pub debit: Decimal,
+    pub credit: Decimal,
 }
 
 /// How one account stands.

@@ -16,6 +16,7 @@ mod attempts;
 mod check;
 mod deliver;
 mod enrich;
+mod left_out;
 mod login;
 mod own_rules;
 mod pull;

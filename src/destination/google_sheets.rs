@@ -33,6 +33,7 @@ pub mod key_text;
 mod landing;
 mod layout;
 mod ledger;
+mod left_out;
 mod mend;
 mod metered;
 mod opening;
@@ -144,6 +145,8 @@ pub struct GoogleSheets {
     balances: Option<Balances>,
     /// The dashboard was made before.
     dashboard_made: bool,
+    /// What the sums of dashboards leave out, where it stands.
+    left_out: Vec<left_out::Table>,
     /// What is known of the tab with the owner's rules.
     rules_tab: RulesTab,
     /// The spreadsheet's properties, where this cycle has read them.
@@ -210,6 +213,7 @@ impl GoogleSheets {
             behind: false,
             balances: None,
             dashboard_made: false,
+            left_out: Vec::new(),
             rules_tab: RulesTab::default(),
             book: None,
             tab_made_again: false,

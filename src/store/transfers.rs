@@ -1,7 +1,7 @@
 //! Which transactions are halves of transfers: worked out of the rows when somebody asks, some months at a time, and kept
 //! until the rows change. Nothing of it is stored, so nothing of it can be out of date on the disk.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{Datelike, Days, NaiveDate};
 
@@ -34,13 +34,14 @@ impl Transfers {
 }
 
 impl Store {
-    /// Works out which rows are halves of transfers, so that every transaction read from now on says so.
-    pub fn know_transfers(&self) -> Result<()> {
-        let mut stretches = BTreeSet::new();
+    /// A day of every stretch that has rows, for [`Store::know_transfers_of`].
+    pub fn stretches(&self) -> Result<Vec<NaiveDate>> {
+        let mut days = BTreeMap::new();
         for entry in self.disk.prefix(b"k") {
-            stretches.insert(stretch(parse_day_key(&entry?.0)?.0));
+            let (day, _) = parse_day_key(&entry?.0)?;
+            days.insert(stretch(day), day);
         }
-        stretches.into_iter().try_for_each(|at| self.know_stretch(at))
+        Ok(days.into_values().collect())
     }
 
     /// The other half of this row, as far as it is worked out.
@@ -48,8 +49,14 @@ impl Store {
         lock(&self.transfers).others.get(&number).map(|other| other.number)
     }
 
-    /// Works that out for the rows of a day, and of the months around it.
-    pub(super) fn know_transfers_of(&self, day: NaiveDate) -> Result<()> {
+    /// The numbers of all halves, as far as they are worked out.
+    pub fn halves(&self) -> Vec<u64> {
+        lock(&self.transfers).others.keys().copied().collect()
+    }
+
+    /// Works out which rows of a day, and of the months around it, are halves of transfers, so that every transaction read
+    /// from now on says so.
+    pub fn know_transfers_of(&self, day: NaiveDate) -> Result<()> {
         self.know_stretch(stretch(day))
     }
 

@@ -108,9 +108,6 @@ impl Engine {
 
 impl<'a> Delivery<'a> {
     fn new(engine: &'a Engine, config: &'a config::Destination, watcher: &'a Watcher) -> Result<Self, store::Error> {
-        if config.shows(&Field::Transfer) {
-            engine.store.know_transfers()?;
-        }
         let target = config.target();
         let state = engine.store.destination(&config.name, &target)?;
         let report = DestinationReport { name: config.name.clone(), ..DestinationReport::default() };
@@ -136,7 +133,7 @@ impl<'a> Delivery<'a> {
 impl Delivery<'_> {
     async fn run(&mut self, context: Context) -> Result<(), Stop> {
         self.retry_refused()?;
-        self.follow_transfers()?;
+        self.follow_transfers().await?;
         let first = self.look(1)?;
         let repairs = !self.state.restoring.is_empty()
             || !self.state.mending.is_empty()
@@ -162,9 +159,14 @@ impl Delivery<'_> {
     }
 
     async fn bring_up_to_date(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
+        if self.config.shows(&Field::Transfer) || self.config.shows_dashboard() {
+            self.engine.know_transfers().await?;
+        }
         let (now, mut published) = (Utc::now(), None);
         if self.config.shows_balances() {
             published = Some(self.engine.published(now)?);
+        }
+        if self.config.shows_balances() || self.config.shows_dashboard() {
             destination.summarise(&self.engine.summary(self.config, &self.state, now)?);
         }
         let ledger = destination.open().await?;

@@ -74,6 +74,7 @@ impl Engine {
             attention: self.attention()?,
             trouble,
             accounts,
+            left_out: self.left_out(config, state)?,
         })
     }
 
@@ -240,7 +241,7 @@ impl Engine {
 }
 
 /// Whether a row that was offered can be there.
-fn stands(state: &DestinationState, id: &String) -> bool {
+pub(super) fn stands(state: &DestinationState, id: &String) -> bool {
     !state.withheld.contains(id) && !state.deleted.contains(id) && !state.rejected.contains_key(id)
 }
 

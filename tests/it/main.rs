@@ -14,6 +14,7 @@ mod conformance;
 mod copies;
 mod crash;
 mod crowd;
+mod demo;
 mod docs;
 mod explore;
 mod export;

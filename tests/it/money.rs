@@ -100,7 +100,9 @@ async fn look_at_everything(amounts: Vec<(Decimal, Option<Decimal>, &str)>) {
     let mut bank = Bank::small();
     bank.customers[0].accounts.truncate(1);
     bank.customers[0].accounts[0].entries.clear();
-    let world = World::new(bank).await;
+    let mut world = World::new(bank).await;
+    world.extra[2] = "accounts_table = \"Accounts\"\n".into();
+    world.write_config();
     store(&world, &amounts);
     let impossible = amounts.iter().any(|(amount, ..)| amount.abs() >= Decimal::from(1_000_000_000_000_000_i64));
     let jsonl = run(&world, &["export", "--format", "jsonl"]).await;

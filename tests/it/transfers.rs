@@ -3,7 +3,7 @@
 use bankfeed::simulator::fibank::{Bank, Entry};
 use bankfeed::simulator::google::CellValue;
 use bankfeed::simulator::world::History;
-use chrono::{Datelike, NaiveDate};
+use chrono::{Datelike, Days, Months, NaiveDate};
 use rust_decimal::Decimal;
 use serde_json::Value;
 
@@ -12,21 +12,20 @@ use crate::export::part;
 use crate::web::{Site, TOKEN};
 use crate::world::World;
 
-fn day(text: &str) -> NaiveDate {
-    text.parse().unwrap()
+/// The month before this one, and the day before the next.
+fn last_month() -> [NaiveDate; 2] {
+    let today = chrono::Utc::now().with_timezone(&chrono_tz::Europe::Sofia).date_naive();
+    let first = today.with_day(1).unwrap();
+    [first - Months::new(1), first - Days::new(1)]
 }
 
-fn january(date: NaiveDate) -> bool {
-    (date.year(), date.month()) == (2026, 1)
-}
-
-/// What really left the household in January, and what moved: by what the bank knows of both sides.
-fn spent_and_moved(bank: &Bank) -> (Decimal, Decimal) {
+/// What really left the household in a month, and what moved: by what the bank knows of both sides.
+fn spent_and_moved(bank: &Bank, [since, until]: [NaiveDate; 2]) -> (Decimal, Decimal) {
     let ibans: Vec<&String> =
         bank.customers.iter().flat_map(|customer| &customer.accounts).map(|account| &account.iban).collect();
     let (mut spent, mut moved) = (Decimal::ZERO, Decimal::ZERO);
     for account in bank.customers.iter().flat_map(|customer| &customer.accounts).filter(|one| one.currency == "EUR") {
-        for entry in account.entries.iter().filter(|entry| january(entry.time.date_naive())) {
+        for entry in account.entries.iter().filter(|entry| (since..=until).contains(&entry.time.date_naive())) {
             if entry.amount < Decimal::ZERO {
                 let own = ibans.contains(&&entry.counterparty_account);
                 *(if own { &mut moved } else { &mut spent }) -= entry.amount;
@@ -51,28 +50,112 @@ fn result(figures: &str, cell: &str) -> Decimal {
     Decimal::from_scientific(value).or_else(|_| value.parse()).unwrap()
 }
 
+/// Money in of a month in euros, without what moved.
+fn earned(world: &World, since: NaiveDate, until: NaiveDate) -> Decimal {
+    let bank = world.bank.edit(|bank| bank.clone());
+    let accounts = || bank.customers.iter().flat_map(|customer| &customer.accounts);
+    let own = |entry: &&Entry| accounts().any(|account| account.iban == entry.counterparty_account);
+    let entries = accounts().filter(|one| one.currency == "EUR").flat_map(|account| &account.entries);
+    let entries = entries.filter(|entry| (since..=until).contains(&entry.time.date_naive()) && !own(entry));
+    entries.map(|entry| entry.amount).filter(|amount| *amount > Decimal::ZERO).sum()
+}
+
+/// What the dashboard's formula for a month comes to.
+fn dashboard(world: &World, month: NaiveDate, column: usize) -> Decimal {
+    world.google.read(&world.spreadsheet, |book| {
+        let today = chrono::Utc::now().date_naive();
+        let back = (today.year() * 12 + today.month0() as i32) - (month.year() * 12 + month.month0() as i32);
+        let row = 4 + 23 - usize::try_from(back).unwrap();
+        let cells = book.rows("Dashboard");
+        let CellValue::Formula(formula) = &cells[row][column] else { panic!("{:?}", cells[row]) };
+        let CellValue::Text(currency) = &cells[0][1] else { panic!("{:?}", cells[0]) };
+        assert_eq!(currency, "EUR");
+        let column_of = |range: &str| -> Vec<CellValue> {
+            let (tab, range) =
+                range.rsplit_once('!').map_or(("Dashboard", range), |(tab, range)| (tab.trim_matches('\''), range));
+            let letters = range.split(':').next().unwrap().trim_start_matches('$');
+            let at = letters.bytes().fold(0, |at, letter| at * 26 + usize::from(letter - b'A') + 1) - 1;
+            book.rows(tab).iter().map(|row| row.get(at).cloned().unwrap_or_default()).collect()
+        };
+        sum_of(formula.trim_start_matches('='), &column_of, currency, month)
+    })
+}
+
+/// `-SUMIFS(…)-SUMIFS(…)` with the conditions that the dashboard uses.
+fn sum_of(formula: &str, column: &dyn Fn(&str) -> Vec<CellValue>, currency: &str, month: NaiveDate) -> Decimal {
+    let serial = |day: NaiveDate| (day - NaiveDate::from_ymd_opt(1899, 12, 30).unwrap()).num_days() as f64;
+    let mut total = Decimal::ZERO;
+    for (at, _) in formula.match_indices("SUMIFS(") {
+        let arguments = arguments(&formula[at + "SUMIFS(".len()..]);
+        let holds = |cell: &CellValue, condition: &str| match (condition, cell) {
+            ("$B$1", CellValue::Text(text)) => text == currency,
+            ("\"<0\"", CellValue::Number(number)) => *number < 0.0,
+            ("\">0\"", CellValue::Number(number)) => *number > 0.0,
+            (from, CellValue::Number(number)) if from.starts_with("\">=\"&$A") => *number >= serial(month),
+            (until, CellValue::Number(number)) if until.starts_with("\"<\"&EDATE($A") => {
+                *number < serial(month + Months::new(1))
+            }
+            _ => false,
+        };
+        let sums = column(&arguments[0]);
+        let conditions: Vec<(Vec<CellValue>, &String)> =
+            arguments[1..].chunks(2).map(|pair| (column(&pair[0]), &pair[1])).collect();
+        let counted = (0..sums.len()).filter(|row| {
+            conditions.iter().all(|(cells, condition)| cells.get(*row).is_some_and(|cell| holds(cell, condition)))
+        });
+        let numbers = counted.map(|row| if let CellValue::Number(number) = sums[row] { number } else { 0.0 });
+        let sum: Decimal = numbers.map(|number| Decimal::try_from(number).unwrap().round_dp(2)).sum();
+        if formula[..at].ends_with('-') { total -= sum } else { total += sum }
+    }
+    total
+}
+
+/// The arguments up to the closing bracket.
+fn arguments(text: &str) -> Vec<String> {
+    let (mut found, mut depth, mut quoted) = (vec![String::new()], 0, false);
+    for letter in text.chars() {
+        quoted ^= letter == '"';
+        match letter {
+            ')' if depth == 0 && !quoted => break,
+            ',' if depth == 0 && !quoted => {
+                found.push(String::new());
+                continue;
+            }
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth -= 1,
+            _ => {}
+        }
+        found.last_mut().unwrap().push(letter);
+    }
+    found
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn money_out_of_a_month_is_one_figure_wherever_it_is_shown() {
-    let bank = Bank::household_between(day("2025-12-20"), day("2026-02-05"), History::Restated);
-    let (spent, moved) = spent_and_moved(&bank);
+    let [since, until] = last_month();
+    let bank = Bank::household_between(since - Days::new(10), until + Days::new(1), History::Restated);
+    let (spent, moved) = spent_and_moved(&bank, [since, until]);
     assert!(spent > Decimal::from(1000) && moved > Decimal::ZERO, "{spent} {moved}");
     let site = Site::over(World::new(bank).await, &format!("token = \"{TOKEN}\"\n"));
     assert_eq!(site.sync().await.status(), 200);
-    let page = site.get("/?since=2026-01-01&until=2026-01-31").await.text().await.unwrap();
+    let page = site.get(&format!("/?since={since}&until={until}")).await.text().await.unwrap();
     let shown = format!("<dt class=\"out\">Money out</dt><dd>{} <span>EUR", grouped(spent));
     assert!(page.contains(&shown), "{shown}: {}", page.split("class=\"sums\"").nth(1).unwrap());
 
     let world = &site.world;
     let file = world.dir.path().join("money.xlsx");
     let file_name = file.to_str().unwrap();
-    let month = ["--since", "2026-01-01", "--until", "2026-01-31"];
+    let (from, to) = (since.to_string(), until.to_string());
+    let month = ["--since", &from, "--until", &to];
     let ended = run(world, &[&["export", "--format", "xlsx", "--output", file_name][..], &month].concat()).await;
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     assert_eq!(result(&part(&file, "xl/worksheets/sheet3.xml"), "B6"), spent);
 
-    let question = "SELECT -SUM(amount) AS spent FROM transactions WHERE transfer IS NULL AND amount < 0 \
-                    AND currency = 'EUR' AND date LIKE '2026-01-%'";
-    let (_, answer) = json(world, &["sql", question, "--format", "json"]).await;
+    let question = format!(
+        "SELECT -SUM(amount) AS spent FROM transactions WHERE transfer IS NULL AND amount < 0 AND currency = 'EUR' \
+         AND date BETWEEN '{from}' AND '{to}'"
+    );
+    let (_, answer) = json(world, &["sql", &question, "--format", "json"]).await;
     assert_eq!(answer[0]["spent"].as_str().unwrap().parse::<Decimal>().unwrap(), spent);
 
     let (_, listed) = json(world, &[&["transactions", "--json"][..], &month].concat()).await;
@@ -85,7 +168,9 @@ async fn money_out_of_a_month_is_one_figure_wherever_it_is_shown() {
     assert_eq!([sum(false), sum(true)], [spent, moved]);
     let csv = run(world, &["export", "--format", "csv", "--limit", "1"]).await;
     assert!(String::from_utf8(csv.stdout).unwrap().lines().next().unwrap().contains(",reference,transfer,category,"));
-    let api = site.json("/api/transactions?since=2026-01-01&until=2026-01-31&limit=1000").await;
+    let api = site.json(&format!("/api/transactions?since={from}&until={to}&limit=1000")).await;
+    assert_eq!(dashboard(world, since, 1), spent);
+    assert_eq!(dashboard(world, since, 2), earned(world, since, until));
     let halves = api["transactions"].as_array().unwrap().iter().filter(|row| row["transfer"].is_string()).count();
     assert_eq!(halves, listed.as_array().unwrap().iter().filter(|row| row["transfer"].is_string()).count());
 }
@@ -169,4 +254,54 @@ async fn a_column_of_transfers_follows_late_halves_once_and_is_then_at_rest() {
     assert_eq!(shown(&world, &half), CellValue::Empty);
     let (status, verified) = json(&world, &["verify", "--json"]).await;
     assert_eq!(status, 0, "{verified}");
+}
+
+/// Amounts of what the dashboard leaves out: debit and credit of the table beside its charts.
+fn left_out(world: &World) -> (f64, f64) {
+    let rows = world.google.read(&world.spreadsheet, |book| book.rows("Dashboard"));
+    let header = rows.iter().position(|row| row.len() > 23 && row[23] == CellValue::Text("Month".into())).unwrap();
+    let sum = |at: usize| -> f64 {
+        rows[header + 1..]
+            .iter()
+            .filter_map(|row| if let Some(CellValue::Number(number)) = row.get(at) { Some(number) } else { None })
+            .sum()
+    };
+    (sum(28), sum(29))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_dashboard_leaves_out_is_kept_up_to_date() {
+    for balances in ["", "balances_tab = false\n"] {
+        let mut world = World::new(Bank::small()).await;
+        world.extra[1] = balances.into();
+        world.write_config();
+        assert_eq!(world.cycle().await.exit_status(), 0);
+        assert_eq!(left_out(&world), (200.0, 200.0), "{balances}");
+        book(&world, 0, -30_000, Some(1), "");
+        let late = book(&world, 1, 30_000, Some(0), "");
+        let coffee = book(&world, 0, -250, None, "");
+        assert_eq!(world.cycle().await.exit_status(), 0);
+        assert_eq!(left_out(&world), (500.0, 500.0), "{balances}");
+        world.clear_logs();
+        assert_eq!(world.cycle().await.exit_status(), 0);
+        assert_eq!(world.google.server.requests(), 0, "{balances}");
+        // The bank takes a coffee and one half back.
+        for id in [coffee, late] {
+            let gone = |entry: &Entry| id.ends_with(&format!(":{}", entry.number));
+            world.bank.edit(|bank| {
+                bank.customers[0].accounts.iter_mut().for_each(|one| one.entries.retain(|entry| !gone(entry)))
+            });
+        }
+        assert_eq!(world.cycle().await.exit_status(), 0);
+        assert_eq!(left_out(&world), (202.5, 500.0), "{balances}");
+        // Where the owner moves its columns it is followed; where he deletes the tab, nothing is missed.
+        world.google.edit(&world.spreadsheet, |sheets| sheets.insert_column("Dashboard", 0));
+        book(&world, 0, -100, None, "");
+        assert_eq!(world.cycle().await.exit_status(), 0);
+        world.google.edit(&world.spreadsheet, |sheets| sheets.delete_tab("Dashboard"));
+        book(&world, 0, -30_000, Some(1), "");
+        book(&world, 1, 30_000, Some(0), "");
+        let report = world.cycle().await;
+        assert_eq!(report.exit_status(), 0, "{balances}: {report:?}");
+    }
 }

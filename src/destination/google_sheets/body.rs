@@ -13,7 +13,7 @@ use rust_decimal::prelude::ToPrimitive;
 
 use super::layout::{Format, Layout};
 use crate::destination::readback::Cell;
-use crate::model::{Field, Transaction, Value};
+use crate::model::{Field, Transaction, Value, is_in_bounds};
 
 /// Most bytes of a request's body. Google recommends 2 MB at most.
 pub(super) const MOST_BYTES: usize = 1_950_000;
@@ -131,7 +131,9 @@ pub(super) fn write_cell(out: &mut Vec<u8>, field: &Field, value: &Value<'_>, st
         Value::Text(text) => write_text(out, text),
         Value::Date(date) => write_number(out, serial_day(*date)),
         Value::Time(time) => write_number(out, serial_time(time)),
-        Value::Money(amount) => write_number(out, amount.normalize()),
+        Value::Money(amount) if is_in_bounds(*amount) => write_number(out, amount.normalize()),
+        // As a number it would drown every sum over it, and lose its digits.
+        Value::Money(amount) => write_text(out, &amount.to_string()),
     }
     if !style.is_empty() {
         if out.len() > start + 1 {
@@ -150,7 +152,8 @@ pub(super) fn cell(value: &Value<'_>) -> Cell {
         Value::Text(text) => Cell::Text(text.to_string()),
         Value::Date(date) => Cell::Number(serial_day(*date) as f64),
         Value::Time(time) => number(serial_time(time)),
-        Value::Money(amount) => number(*amount),
+        Value::Money(amount) if is_in_bounds(*amount) => number(*amount),
+        Value::Money(amount) => Cell::Text(amount.to_string()),
     }
 }
 

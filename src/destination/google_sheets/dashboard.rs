@@ -3,7 +3,8 @@
 //!
 //! Pure. Everything is fed by formulas that refer to whole columns of the transactions' tab, so Sheets itself carries the
 //! references along when the owner moves columns or renames the tab. What a configuration has no column for is left out.
-//! Charts, pivots and slicers were never recorded; they rest on Google's description of its API.
+//! Transfers between own accounts and rows the bank took back stand among the rows and are no part of any sum: their amounts
+//! are taken off by a table beside the charts (`left_out`). Charts, pivots and slicers were never recorded; they rest on Google's description of its API.
 
 use google_sheets4::api;
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,8 @@ use serde_json::{Value, json};
 
 use super::balances::{Balances, Sheetwise, whole_column};
 use super::layout::{Layout, letters};
+use super::left_out::{self, PARTS, Part, Table};
+use crate::destination::LeftOut;
 use crate::destination::figures::Figure;
 use crate::model::{Field, Language};
 
@@ -34,6 +37,10 @@ const SLICER_AT: usize = 69;
 const PIVOT_AT: usize = 72;
 /// The column of the list of all categories, out of sight behind the charts.
 const HELPER: usize = 20;
+/// The first column of what is left out.
+const LEFT_OUT_AT: usize = HELPER + 3;
+/// Rows of the tab at least.
+const ROWS: u32 = 200;
 
 /// Value of the entry: it stands on the spreadsheet, so that a deleted dashboard stays deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +73,9 @@ pub(super) struct Plan<'a> {
     pub balances: Option<(&'a Balances, String)>,
     pub language: Language,
     pub currency: String,
+    /// Accounts are kept in several currencies, whose amounts are never added.
+    pub is_mixed: bool,
+    pub left_out: &'a [LeftOut],
     /// With pivot and slicer.
     pub whole: bool,
 }
@@ -74,7 +84,9 @@ impl Plan<'_> {
     /// The requests of one all-or-nothing batch.
     pub fn requests(&self) -> Vec<Value> {
         let (sheet, words) = (self.sheet, words(self.language));
-        let grid = json!({"rowCount": 200, "columnCount": HELPER + 6});
+        let table = self.table();
+        let rows = table.grid(self.left_out).max(ROWS);
+        let grid = json!({"rowCount": rows, "columnCount": LEFT_OUT_AT + PARTS.len()});
         let mut requests = vec![
             json!({"addSheet": {"properties": {"sheetId": sheet, "title": self.title, "gridProperties": grid}}}),
             self.cells(0, 0, &[vec![text(words.currency), text(&self.currency), text(words.fee_word), text(FEE_WORD)]]),
@@ -84,6 +96,7 @@ impl Plan<'_> {
                 "properties": {"pixelSize": 240}, "fields": "pixelSize",
             }}),
         ];
+        self.leave_out(&table, rows, &mut requests);
         self.months(&mut requests);
         self.categories(&mut requests);
         self.counterparties(&mut requests);
@@ -99,10 +112,53 @@ impl Plan<'_> {
         requests
     }
 
+    fn table(&self) -> Table {
+        Table::new(self.sheet, self.destination, MONTHS_AT as u32, LEFT_OUT_AT as u32)
+    }
+
+    /// What the sums leave out.
+    fn leave_out(&self, table: &Table, rows: u32, requests: &mut Vec<Value>) {
+        let headers = PARTS.map(|(_, _, en, bg)| text(if self.language == Language::En { en } else { bg }));
+        let above = vec![text(left_out::title(self.language))];
+        requests.push(self.cells(MONTHS_AT - 1, LEFT_OUT_AT, &[above, headers.to_vec()]));
+        let mut cells = b"[".to_vec();
+        table.cells(&mut cells, self.left_out);
+        cells.pop();
+        cells.push(b']');
+        requests.extend(serde_json::from_slice::<Vec<Value>>(&cells).unwrap_or_default());
+        let rows_below = (MONTHS_AT + 1, rows as usize);
+        let place = |part: Part| table.column(part).unwrap_or_default() as usize;
+        let (month, debit, credit) = (place(Part::Month), place(Part::Debit), place(Part::Credit));
+        requests.push(self.format(rows_below, (month, month + 1), "DATE", "yyyy-mm"));
+        requests.push(self.format(rows_below, (debit, credit + 1), "NUMBER", "#,##0.00"));
+        requests.extend(table.notes(self.left_out, rows));
+    }
+
+    /// The whole column of a part of what is left out.
+    fn left(&self, part: Part) -> String {
+        let name = letters(self.table().column(part).unwrap_or_default());
+        format!("${name}:${name}")
+    }
+
+    /// What is left out under conditions, in the chosen currency.
+    fn left_sum(&self, part: Part, conditions: &[&str]) -> String {
+        let (sum, currency) = (self.left(part), self.left(Part::Currency));
+        let mut arguments = vec![sum.as_str()];
+        arguments.extend(conditions);
+        if self.place(&Field::Currency).is_some() {
+            arguments.extend([currency.as_str(), "$B$1"]);
+        }
+        if arguments.len() == 1 {
+            return self.call("SUM", &arguments);
+        }
+        self.call("SUMIFS", &arguments)
+    }
+
     /// Debit, credit, fees and balance by month, and their charts.
     fn months(&self, requests: &mut Vec<Value>) {
         let words = words(self.language);
-        let (Some(date), Some(amount)) = (self.column(&Field::Date), self.column(&Field::Amount)) else { return };
+        let (Some(date), Some(amount)) = (self.column(&Field::Date), self.amounts()) else { return };
+        let month = self.left(Part::Month);
         let kind = self.column(&Field::Type);
         let opening = self.opening();
         let mut headers = vec![text(words.month), text(words.debit), text(words.credit)];
@@ -111,7 +167,7 @@ impl Plan<'_> {
         let mut rows = vec![headers];
         for at in 0..MONTHS {
             let row = MONTHS_AT + 2 + at;
-            let month = match at {
+            let first_day = match at {
                 0 => {
                     let first = self.call("DATE", &["YEAR(TODAY())", "MONTH(TODAY())", "1"]);
                     self.call("EDATE", &[&first, &format!("-{}", MONTHS - 1)])
@@ -122,14 +178,17 @@ impl Plan<'_> {
             let (from, until) = (format!("\">=\"&$A{row}"), format!("\"<\"&{next}"));
             let within = [date.as_str(), &from, &date, &until];
             let sum = |more: &[&str]| self.sum(&amount, &[&within, more].concat());
+            let month_within = [month.as_str(), &from, &month, &until];
+            let left = |part: Part, more: &[&str]| self.left_sum(part, &[&month_within, more].concat());
             let mut cells = vec![
-                formula(&month),
-                formula(&format!("-{}", sum(&[&amount, "\"<0\""]))),
-                formula(&sum(&[&amount, "\">0\""])),
+                formula(&first_day),
+                self.rounded(&format!("-{}-{}", sum(&[&amount, "\"<0\""]), left(Part::Debit, &[]))),
+                self.rounded(&format!("{}-{}", sum(&[&amount, "\">0\""]), left(Part::Credit, &[]))),
             ];
             if let Some(kind) = &kind {
-                let fees = sum(&[kind, "\"*\"&$D$1&\"*\"", &amount, "\"<0\""]);
-                cells.push(formula(&format!("-{fees}")));
+                let fee = "\"*\"&$D$1&\"*\"";
+                let (fees, kinds) = (sum(&[kind, fee, &amount, "\"<0\""]), self.left(Part::Type));
+                cells.push(self.rounded(&format!("-{fees}-{}", left(Part::Debit, &[&kinds, fee]))));
             }
             if let Some(opening) = &opening {
                 cells.push(formula(&format!("{opening}+{}", self.sum(&amount, &[&date, &until]))));
@@ -156,32 +215,33 @@ impl Plan<'_> {
     /// Debit and credit by category: names by formula, so that new ones appear by themselves.
     fn categories(&self, requests: &mut Vec<Value>) {
         let words = words(self.language);
-        let (Some(category), Some(amount)) = (self.column(&Field::Category), self.column(&Field::Amount)) else {
-            return;
-        };
+        let (Some(category), Some(amount)) = (self.column(&Field::Category), self.amounts()) else { return };
         let (helper, first) = (letters(HELPER as u32), CATEGORIES_AT + 3);
         let last = first + CATEGORIES - 1;
         let named = self.call("FILTER", &[&category, &format!("{category}<>\"\""), &format!("ROW({category})>1")]);
         let names = self.call("IFERROR", &[&format!("SORT(UNIQUE({named}))"), "\"\""]);
         let list = [vec![text(words.all_categories)], vec![formula(&names)]];
         requests.push(self.cells(MONTHS_AT, HELPER, &list));
-        let rest = |sign: &str, minus: &str, column: &str| {
-            formula(&format!("{minus}{}-SUM({column}{first}:{column}{last})", self.sum(&amount, &[&amount, sign])))
+        let rest = |sign: &str, minus: &str, column: &str, part: Part| {
+            let (all, left) = (self.sum(&amount, &[&amount, sign]), self.left_sum(part, &[]));
+            self.rounded(&format!("{minus}{all}-{left}-SUM({column}{first}:{column}{last})"))
         };
         let mut rows = vec![
             vec![text(words.category), text(words.debit), text(words.credit)],
-            vec![text(words.no_category), rest("\"<0\"", "-", "B"), rest("\">0\"", "", "C")],
+            vec![text(words.no_category), rest("\"<0\"", "-", "B", Part::Debit), rest("\">0\"", "", "C", Part::Credit)],
         ];
         for at in 0..CATEGORIES {
             let row = first + at;
             // Behind an equals sign every name is only a name, one like `>5` too.
             let own = format!("\"=\"&$A{row}");
             let sum = |sign: &str| self.sum(&amount, &[&category, &own, &amount, sign]);
+            let left = |part: Part| self.left_sum(part, &[&self.left(Part::Category), &own]);
+            let cents = |sum: String| self.call("ROUND", &[&sum, "2"]);
             let filled = |sum: String| self.call("IF", &[&format!("$A{row}=\"\""), "\"\"", &sum]);
             rows.push(vec![
                 formula(&format!("{helper}{}&\"\"", MONTHS_AT + 2 + at)),
-                formula(&filled(format!("-{}", sum("\"<0\"")))),
-                formula(&filled(sum("\">0\""))),
+                formula(&filled(cents(format!("-{}-{}", sum("\"<0\""), left(Part::Debit))))),
+                formula(&filled(cents(format!("{}-{}", sum("\">0\""), left(Part::Credit))))),
             ]);
         }
         requests.push(self.cells(CATEGORIES_AT, 0, &rows));
@@ -198,11 +258,18 @@ impl Plan<'_> {
         let [Some(counterparty), Some(amount), Some(currency)] = &columns else { return };
         let table = self.call("HSTACK", &[counterparty, &format!("-{amount}"), currency]);
         let out = self.call("FILTER", &[&table, &format!("ISNUMBER({amount})"), &format!("{amount}<0")]);
+        let [party, debit, unit] = [Part::Counterparty, Part::Debit, Part::Currency].map(|part| self.left(part));
+        let left = self.call("HSTACK", &[&party, &format!("-{debit}"), &unit]);
+        let left = self.call("FILTER", &[&left, &format!("ISNUMBER({debit})")]);
+        let all = self.call("VSTACK", &[&out, &left]);
         let question = format!(
-            "\"select Col1, sum(Col2) where Col1 <> '' and Col3 = '\"&$B$1&\"' group by Col1 order by sum(Col2) desc limit {COUNTERPARTIES} label Col1 '{}', sum(Col2) '{}'\"",
+            "\"select Col1, sum(Col2) where Col1 <> '' and Col3 = '\"&$B$1&\"' group by Col1 label Col1 '{}', sum(Col2) '{}'\"",
             words.counterparty, words.debit
         );
-        let query = self.call("IFERROR", &[&self.call("QUERY", &[&out, &question, "0"]), "\"\""]);
+        let sums = self.call("QUERY", &[&all, &question, "0"]);
+        // Whoever got nothing but transfers is left with nothing.
+        let largest = format!("\"select Col1, Col2 where Col2 >= 0.005 order by Col2 desc limit {COUNTERPARTIES}\"");
+        let query = self.call("IFERROR", &[&self.call("QUERY", &[&sums, &largest, "1"]), "\"\""]);
         requests.push(self.cells(COUNTERPARTIES_AT, 0, &[vec![formula(&query)]]));
         requests.push(self.bold(COUNTERPARTIES_AT, 2));
         let bottom = COUNTERPARTIES_AT + 1 + COUNTERPARTIES;
@@ -225,16 +292,26 @@ impl Plan<'_> {
         let words = words(self.language);
         let places = [Field::Counterparty, Field::Date, Field::Amount].map(|field| self.place(&field));
         let [Some(counterparty), Some(date), Some(amount)] = places else { return };
+        if self.amounts().is_none() {
+            return;
+        }
+        let transfer = self.place(&Field::Transfer);
         let only = |column: u32, kind: &str, value: &str| {
             let condition = json!({"type": kind, "values": [{"userEnteredValue": value}]});
             json!({"columnOffsetIndex": column, "filterCriteria": {"condition": condition}})
         };
         let mut filters = vec![only(amount, "NUMBER_LESS", "0")];
         filters.extend(self.place(&Field::Currency).map(|currency| only(currency, "TEXT_EQ", &self.currency)));
+        filters.extend(transfer.map(|transfer| {
+            let condition = json!({"type": "BLANK"});
+            json!({"columnOffsetIndex": transfer, "filterCriteria": {"condition": condition}})
+        }));
+        // A pivot sees rows alone: without a column that tells transfers it says so.
+        let label = if transfer.is_some() { words.counterparty } else { words.counterparty_or_own };
         let pivot = json!({
             "source": self.transactions(),
             "rows": [{"sourceColumnOffset": counterparty, "showTotals": true, "sortOrder": "ASCENDING",
-                      "valueBucket": {"valuesIndex": 0}, "label": words.counterparty}],
+                      "valueBucket": {"valuesIndex": 0}, "label": label}],
             "columns": [{"sourceColumnOffset": date, "showTotals": true, "sortOrder": "ASCENDING",
                          "groupRule": {"dateTimeRule": {"type": "YEAR_MONTH"}}}],
             "values": [{"sourceColumnOffset": amount, "summarizeFunction": "SUM", "name": words.sum}],
@@ -274,6 +351,16 @@ impl Plan<'_> {
 
     fn column(&self, field: &Field) -> Option<String> {
         self.place(field).map(|at| whole_column(&self.sheetwise.tab, at))
+    }
+
+    /// A formula rounded to the cent: cells are doubles, and what is taken off must leave nought.
+    fn rounded(&self, sum: &str) -> Value {
+        formula(&self.call("ROUND", &[sum, "2"]))
+    }
+
+    /// The column of the amounts; none where they are of several currencies and no column says of which.
+    fn amounts(&self) -> Option<String> {
+        self.column(&Field::Amount).filter(|_| !self.is_mixed || self.place(&Field::Currency).is_some())
     }
 
     /// All rows of the transactions, open below.
@@ -365,6 +452,7 @@ struct Words {
     all_categories: &'static str,
     no_category: &'static str,
     counterparty: &'static str,
+    counterparty_or_own: &'static str,
     account: &'static str,
     sum: &'static str,
     by_month: &'static str,
@@ -394,6 +482,7 @@ const EN: Words = Words {
     all_categories: "All categories",
     no_category: "(none or further ones)",
     counterparty: "Counterparty",
+    counterparty_or_own: "Counterparty (own transfers included)",
     account: "Account",
     sum: "Sum",
     by_month: "Debit and credit by month",
@@ -416,6 +505,7 @@ const BG: Words = Words {
     all_categories: "Всички категории",
     no_category: "(без или други)",
     counterparty: "Контрагент",
+    counterparty_or_own: "Контрагент (с преводите между собствени сметки)",
     account: "Сметка",
     sum: "Сбор",
     by_month: "Дебит и кредит по месеци",

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::balances::Balances;
 use super::dashboard::Made;
 use super::ledger::{LEDGER_KEY, Ledger};
+use super::left_out::Table;
 use super::rules_tab::RulesTabs;
 use crate::config::Column;
 use crate::model::Field;
@@ -87,6 +88,8 @@ pub(super) struct Found {
     pub balances: Option<Balances>,
     /// Dashboards made so far.
     pub dashboards: Vec<Made>,
+    /// What their sums leave out.
+    pub left_out: Vec<Table>,
     /// Tabs for rules made so far.
     pub rules: RulesTabs,
 }
@@ -96,8 +99,9 @@ impl Found {
     pub fn sort(entries: Vec<api::DeveloperMetadata>, spreadsheet: &str, destination: &str, title: &str) -> Found {
         let balances = Balances::find(&entries, destination);
         let dashboards = Made::find(&entries, destination);
+        let left_out = Table::find(&entries, destination);
         let rules = RulesTabs::find(&entries, destination);
-        let mut found = Found { balances, dashboards, rules, ..Found::default() };
+        let mut found = Found { balances, dashboards, left_out, rules, ..Found::default() };
         for entry in entries {
             let (Some(id), Some(key), Some(value)) = (entry.metadata_id, entry.metadata_key, entry.metadata_value)
             else {

@@ -11,6 +11,7 @@ use super::balances::{BALANCES_KEY, PART_KEY};
 use super::dashboard::DASHBOARD_KEY;
 use super::layout::{COLUMN_KEY, Found, HEADER_KEY, Layout, TAB_KEY};
 use super::ledger::{LEDGER_KEY, Ledger};
+use super::left_out::LEFT_OUT_KEY;
 use super::rules_tab::{RULES_KEY, STATUS_KEY};
 use super::setup::{BOOK_FIELDS, Book, MOST_ABOVE, Plan, Top, Wanted, fullness, is_nearly_full, plan};
 use super::transport::{Failure, Transport};
@@ -48,6 +49,7 @@ impl GoogleSheets {
                 BALANCES_KEY,
                 PART_KEY,
                 DASHBOARD_KEY,
+                LEFT_OUT_KEY,
                 RULES_KEY,
                 STATUS_KEY,
             ])

@@ -15,7 +15,7 @@ use super::ledger::Ledger;
 use super::setup::{BOOK_FIELDS, Book, fullness};
 use super::transport::Failure;
 use super::{GoogleSheets, Measuring, Prepared};
-use crate::destination::{Batch, Outcome, Settled};
+use crate::destination::{Batch, Outcome, Settled, Summary};
 use crate::remote::{Cause, Error, Kind};
 
 /// Balances larger than this do not travel with rows: the request must stay below Google's two megabytes.
@@ -44,7 +44,7 @@ impl Prepared {
 impl GoogleSheets {
     /// Takes over what a search found of these tabs.
     pub(super) fn take_tabs(&mut self, found: &Found) {
-        self.balances = found.balances.clone();
+        (self.balances, self.left_out) = (found.balances.clone(), found.left_out.clone());
         let title = self.config.dashboard_tab.as_deref();
         self.rules_tab = self.config.rules_tab.as_deref().map(|title| found.rules.titled(title)).unwrap_or_default();
         self.dashboard_made = found.dashboards.iter().any(|made| Some(made.title.as_str()) == title);
@@ -81,7 +81,28 @@ impl GoogleSheets {
         let warning = self.nearly_full().map(|cells| fullness(cells, language));
         let page = Page { balances: &balances, summary: &summary, layout, language, warning };
         let sheetwise = if page.needs_formulas() { Some(self.sheetwise(layout).await?) } else { None };
-        Ok(Some((page.requests(sheetwise.as_ref()), page.next_state())))
+        let mut requests = self.left_out_requests(&summary);
+        requests.extend(page.requests(sheetwise.as_ref()));
+        Ok(Some((requests, page.next_state())))
+    }
+
+    /// The requests that bring what dashboards leave out up to date, each followed by a comma.
+    fn left_out_requests(&self, summary: &Summary) -> Vec<u8> {
+        self.left_out.iter().flat_map(|table| table.update(&summary.left_out)).collect()
+    }
+
+    /// Writes what dashboards leave out, where there is no tab of balances that it could travel with. Whichever request
+    /// comes last says what was true then, and the next cycle looks again.
+    async fn publish_left_out(&mut self) -> Result<(), Error> {
+        let Some(summary) = self.summary.clone().filter(|_| self.config.balances_tab.is_none()) else { return Ok(()) };
+        let mut requests = self.left_out_requests(&summary);
+        if requests.pop().is_none() {
+            return Ok(());
+        }
+        let body = [&b"{\"requests\":["[..], &requests, b"]}"].concat();
+        self.left_out.clear();
+        let sent = self.transport().await?.send(Bytes::from(body)).await;
+        sent.map(|_| ()).map_err(|failure| failure.error)
     }
 
     /// What formulas must know: read only when some have to be written.
@@ -152,8 +173,10 @@ impl GoogleSheets {
                     if refused == TRIES || error.cause().is_some() {
                         return Err(self.in_the_way(error));
                     }
-                    // Made, moved or shortened by another hand since it was read: look again.
+                    // Made, moved or shortened by another hand since it was read: look again. The dashboard may be
+                    // protected, which is no reason to do without the balances.
                     (self.layout, self.book) = (None, None);
+                    self.left_out.clear();
                 }
                 Err(Failure { error, .. }) => self.pause(tried, error).await?,
             }
@@ -241,6 +264,7 @@ impl GoogleSheets {
 
     /// Makes the dashboard, once. Afterwards it is the owner's: never looked at again, never made again.
     pub(super) async fn publish_dashboard(&mut self) -> Result<(), Error> {
+        self.publish_left_out().await?;
         let release = env!("CARGO_PKG_VERSION");
         let Some(wanted) = self.config.dashboard_tab.clone() else { return Ok(()) };
         if self.dashboard_made || self.memory.dashboard_refused == release {
@@ -309,10 +333,18 @@ impl GoogleSheets {
             balances,
             language: self.config.rows.language,
             currency: self.main_currency(),
+            is_mixed: self.has_currencies(),
+            left_out: self.summary.as_ref().map_or(&[], |summary| &summary.left_out),
             whole,
         };
         let body = serde_json::json!({ "requests": plan.requests() }).to_string();
         self.transport().await?.send(Bytes::from(body)).await.map(|_| ())
+    }
+
+    /// Whether accounts are kept in more than one currency.
+    fn has_currencies(&self) -> bool {
+        let accounts = self.summary.as_ref().map_or(&[][..], |summary| &summary.accounts);
+        accounts.windows(2).any(|pair| pair[0].currency != pair[1].currency)
     }
 
     /// The currency most accounts have.

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use super::{Delivery, Stop};
 use crate::config::{self, Vanished};
 use crate::destination::{self, Destination, Item, Past, What};
-use crate::model::{Transaction, aliases, id_hash};
+use crate::model::{Field, Transaction, aliases, id_hash};
 use crate::remote::{Context, Error};
 use crate::store::{self, Numbers};
 use crate::sync::verify::{Findings, Verified, Versions};
@@ -69,6 +69,9 @@ impl Delivery<'_> {
         repair: bool,
         verified: &mut Verified,
     ) -> Result<(), Stop> {
+        if self.config.shows(&Field::Transfer) {
+            self.engine.know_transfers().await?;
+        }
         let ledger = if repair { destination.open().await? } else { 0 };
         // A batch whose answer was lost may be there or not: what ought to be there is unknown until that is settled.
         self.settle(destination).await?;

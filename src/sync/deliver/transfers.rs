@@ -16,12 +16,13 @@ const CHANGES_PER_LOOK: usize = 1000;
 
 impl Delivery<'_> {
     /// Notes which delivered rows have to be set right since the last look.
-    pub(super) fn follow_transfers(&mut self) -> Result<(), store::Error> {
+    pub(super) async fn follow_transfers(&mut self) -> Result<(), store::Error> {
         let store = &self.engine.store;
         let last = store.meta().last_seq;
         if !self.config.shows(&Field::Transfer) || self.state.transfers >= last {
             return Ok(());
         }
+        self.engine.know_transfers().await?;
         let mut touched = BTreeSet::new();
         // Before the first delivery there is nothing to set right.
         let mut after = if self.state.watermark == 0 { last } else { self.state.transfers };
