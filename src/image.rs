@@ -18,6 +18,10 @@ use rusqlite::{Connection, OpenFlags, ToSql, params_from_iter};
 use crate::extract::{Account, Line, Row};
 use crate::model::Field;
 
+mod limits;
+
+use limits::{Budget, Watch};
+
 /// Decimals that a number is printed with at most: what a subtraction leaves behind further right is none.
 const MOST_DECIMALS: usize = 8;
 
@@ -136,7 +140,8 @@ impl Image {
     /// Ends filling, and opens for questions.
     pub fn ask(mut self) -> io::Result<Questions> {
         self.db.execute_batch("COMMIT; PRAGMA query_only = ON; PRAGMA temp_store = MEMORY").map_err(failed)?;
-        know_all_letters(&self.db).map_err(failed)?;
+        let watch = limits::set(&mut self.db).map_err(failed)?;
+        know_all_letters(&self.db, &watch).map_err(failed)?;
         self.db
             .authorizer(Some(|context: rusqlite::hooks::AuthContext<'_>| match context.action {
                 AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => Authorization::Allow,
@@ -145,7 +150,7 @@ impl Image {
                 _ => Authorization::Deny,
             }))
             .map_err(failed)?;
-        Ok(Questions { db: self.db })
+        Ok(Questions { db: self.db, watch })
     }
 }
 
@@ -153,19 +158,21 @@ impl Image {
 pub trait Answer {
     /// The names of the columns.
     fn head(&mut self, names: &[String]) -> io::Result<()>;
-    /// A row.
-    fn row(&mut self, cells: Vec<Cell>) -> io::Result<()>;
+    /// A row. The inner error is why there must be no more of them, in one line.
+    fn row(&mut self, cells: Vec<Cell>) -> io::Result<Result<(), String>>;
 }
 
 /// A database that answers.
 pub struct Questions {
     db: Connection,
+    watch: Watch,
 }
 
 impl Questions {
     /// Answers a question. The inner error is what is wrong with the question, in one line.
     pub fn answer(&self, question: &str, to: &mut dyn Answer) -> io::Result<Result<(), String>> {
-        let mut statement = match self.db.prepare(question) {
+        let mut budget = Budget::new(&self.watch);
+        let mut statement = match budget.work(|| self.db.prepare(question)) {
             Ok(statement) => statement,
             Err(error) => return Ok(Err(explain(&error))),
         };
@@ -180,14 +187,17 @@ impl Questions {
         };
         to.head(&names)?;
         loop {
-            let cells: rusqlite::Result<Vec<Cell>> = match rows.next() {
-                Ok(Some(row)) => (0..names.len()).map(|at| Ok(cell(row.get_ref(at)?))).collect(),
+            let row = match budget.work(|| rows.next()) {
+                Ok(Some(row)) => row,
                 Ok(None) => return Ok(Ok(())),
-                Err(error) => Err(error),
-            };
-            match cells {
-                Ok(cells) => to.row(cells)?,
                 Err(error) => return Ok(Err(explain(&error))),
+            };
+            let taken = match limits::check_row(row, names.len()) {
+                Ok(()) => to.row(cells(row, names.len()))?,
+                Err(why) => Err(why),
+            };
+            if let Err(why) = taken {
+                return Ok(Err(why));
             }
         }
     }
@@ -199,6 +209,18 @@ impl Questions {
 }
 
 const ONLY_QUESTIONS: &str = "only questions are answered here (SELECT …); nothing can be changed";
+
+fn cells(row: &rusqlite::Row<'_>, count: usize) -> Vec<Cell> {
+    (0..count).map(|at| row.get_ref(at).map_or(Cell::Nothing, cell)).collect()
+}
+
+/// What a value takes in memory.
+fn cell_bytes(value: ValueRef<'_>) -> usize {
+    match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
+        _ => 0,
+    }
+}
 
 fn cell(value: ValueRef<'_>) -> Cell {
     match value {
@@ -234,6 +256,9 @@ fn is_amount(field: &Field) -> bool {
 
 /// What is wrong with a question.
 fn explain(error: &rusqlite::Error) -> String {
+    if let Some(limit) = limits::explain(error) {
+        return limit;
+    }
     let text = match error {
         rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
         rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),
@@ -249,7 +274,7 @@ fn failed(error: rusqlite::Error) -> io::Error {
     io::Error::new(if full { io::ErrorKind::StorageFull } else { io::ErrorKind::Other }, explain(&error))
 }
 
-fn know_all_letters(db: &Connection) -> rusqlite::Result<()> {
+fn know_all_letters(db: &Connection, watch: &Watch) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     db.create_scalar_function("lower", 1, flags, |context| {
         Ok(context_text(context, 0).map(|text| text.to_lowercase()))
@@ -258,6 +283,7 @@ fn know_all_letters(db: &Connection) -> rusqlite::Result<()> {
         Ok(context_text(context, 0).map(|text| text.to_uppercase()))
     })?;
     for arguments in [2, 3] {
+        let watch = watch.clone();
         // `a LIKE b ESCAPE c` is `like(b, a, c)`.
         db.create_scalar_function("like", arguments, flags, move |context| {
             let (Some(pattern), Some(text)) = (context_text(context, 0), context_text(context, 1)) else {
@@ -265,7 +291,8 @@ fn know_all_letters(db: &Connection) -> rusqlite::Result<()> {
             };
             let escape =
                 if arguments == 3 { context_text(context, 2).and_then(|text| text.chars().next()) } else { None };
-            Ok(Some(like(&pattern.to_lowercase(), &text.to_lowercase(), escape)))
+            let fits = like(&pattern.to_lowercase(), &text.to_lowercase(), escape, || watch.is_over());
+            fits.map(Some).ok_or_else(|| limits::refused(limits::too_long()))
         })?;
     }
     Ok(())
@@ -288,8 +315,12 @@ enum Mark {
     Letter(char),
 }
 
-/// Whether a text fits a pattern of `%` and `_`, in time that is at worst the product of their lengths.
-fn like(pattern: &str, text: &str, escape: Option<char>) -> bool {
+/// Letters compared between two looks at the clock.
+const COMPARED_AT_ONCE: u32 = 1 << 20;
+
+/// Whether a text fits a pattern of `%` and `_`, in time that is at worst the product of their lengths. `None`: that time
+/// is over.
+fn like(pattern: &str, text: &str, escape: Option<char>, is_over: impl Fn() -> bool) -> Option<bool> {
     let mut marks = Vec::new();
     let mut letters = pattern.chars();
     while let Some(letter) = letters.next() {
@@ -301,8 +332,12 @@ fn like(pattern: &str, text: &str, escape: Option<char>) -> bool {
         });
     }
     let text: Vec<char> = text.chars().collect();
-    let (mut at, mut mark, mut back) = (0, 0, None);
+    let (mut at, mut mark, mut back, mut compared) = (0, 0, None, 0_u32);
     while at < text.len() {
+        compared = compared.wrapping_add(1);
+        if compared.is_multiple_of(COMPARED_AT_ONCE) && is_over() {
+            return None;
+        }
         match marks.get(mark) {
             Some(Mark::Any) => {
                 back = Some((at, mark));
@@ -312,13 +347,13 @@ fn like(pattern: &str, text: &str, escape: Option<char>) -> bool {
             Some(Mark::Letter(letter)) if *letter == text[at] => (at, mark) = (at + 1, mark + 1),
             _ => {
                 // The last `%` takes one letter more.
-                let Some((from, any)) = back else { return false };
+                let Some((from, any)) = back else { return Some(false) };
                 back = Some((from + 1, any));
                 (at, mark) = (from + 1, any + 1);
             }
         }
     }
-    marks[mark..].iter().all(|mark| *mark == Mark::Any)
+    Some(marks[mark..].iter().all(|mark| *mark == Mark::Any))
 }
 
 #[cfg(test)]
@@ -344,8 +379,12 @@ mod tests {
             ("a%b%c", "aXbYbc", true),
             ("a%b%c", "aXbYbcd", false),
         ] {
-            assert_eq!(like(&pattern.to_lowercase(), &text.to_lowercase(), None), fits, "{pattern} {text}");
+            let found = like(&pattern.to_lowercase(), &text.to_lowercase(), None, || false);
+            assert_eq!(found, Some(fits), "{pattern} {text}");
         }
-        assert!(like("100!%", "100%", Some('!')) && !like("100!%", "1000", Some('!')));
+        let escaped = |text| like("100!%", text, Some('!'), || false);
+        assert_eq!((escaped("100%"), escaped("1000")), (Some(true), Some(false)));
+        let (pattern, text) = (format!("%{}b", "a".repeat(10_000)), "a".repeat(100_000));
+        assert_eq!(like(&pattern, &text, None, || true), None, "a comparison without end hears that its time is over");
     }
 }

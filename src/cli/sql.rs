@@ -33,6 +33,12 @@ const LONGEST_INPUT: u64 = 1024 * 1024;
 /// Letters of a text that a table shows.
 const WIDEST: usize = 60;
 
+/// What a table may take in memory: its widths are known only once its last row is.
+const TABLE_MIB: usize = 64;
+
+/// What a cell takes beside its text.
+const CELL_BYTES: usize = 32;
+
 /// Printed at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -122,6 +128,7 @@ impl Session {
             terminal: &mut self.terminal,
             names: Vec::new(),
             table: Vec::new(),
+            table_bytes: 0,
             chunk: String::new(),
             rows: 0,
         };
@@ -141,6 +148,7 @@ struct Printer<'a> {
     terminal: &'a mut Terminal,
     names: Vec<String>,
     table: Vec<Vec<Cell>>,
+    table_bytes: usize,
     chunk: String,
     rows: u64,
 }
@@ -154,9 +162,17 @@ impl Answer for Printer<'_> {
         Ok(())
     }
 
-    fn row(&mut self, cells: Vec<Cell>) -> io::Result<()> {
+    fn row(&mut self, cells: Vec<Cell>) -> io::Result<Result<(), String>> {
         match self.format {
-            Format::Table => self.table.push(cells),
+            Format::Table => {
+                self.table_bytes += cells.iter().map(|cell| CELL_BYTES + text_bytes(cell)).sum::<usize>();
+                if self.table_bytes > TABLE_MIB * 1024 * 1024 {
+                    return Ok(Err(format!(
+                        "the answer is larger than {TABLE_MIB} MiB, the limit of a table; add a LIMIT, or use --format csv"
+                    )));
+                }
+                self.table.push(cells);
+            }
             Format::Csv => self.chunk += &export::csv_line(&cells.iter().map(csv_cell).collect::<Vec<_>>())?,
             Format::Json => {
                 self.chunk += if self.rows == 0 { "[\n" } else { ",\n" };
@@ -164,7 +180,10 @@ impl Answer for Printer<'_> {
             }
         }
         self.rows += 1;
-        if self.chunk.len() >= CHUNK_BYTES { self.flush() } else { Ok(()) }
+        if self.chunk.len() >= CHUNK_BYTES {
+            self.flush()?;
+        }
+        Ok(Ok(()))
     }
 }
 
@@ -207,6 +226,13 @@ fn csv_cell(cell: &Cell) -> String {
     match cell {
         Cell::Text(text) => export::inert(text),
         other => plain(other),
+    }
+}
+
+fn text_bytes(cell: &Cell) -> usize {
+    match cell {
+        Cell::Number(text) | Cell::Text(text) => text.len(),
+        Cell::Nothing | Cell::Integer(_) => 0,
     }
 }
 
