@@ -38,6 +38,7 @@ mod keys;
 mod open;
 mod place;
 pub mod portable;
+mod private;
 mod records;
 mod recover;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::disk::Disk;
 use super::place::{self, Found};
+use super::private;
 use super::records::{STATES, Sums};
 use super::witness::{Noted, Witness};
 use super::{Error, Meta, Result, SCHEMA, Store, StoredAccount, backups, codec, get, lock};
@@ -24,6 +25,7 @@ impl Store {
     /// Opens the store in this data directory, making it if there is none.
     pub fn open(data_dir: &Path) -> Result<Store> {
         place::create_private_dir(data_dir)?;
+        private::close_to_others(data_dir);
         Store::open_under(data_dir, place::lock(data_dir)?)
     }
 

@@ -9,7 +9,7 @@ use super::disk::Disk;
 use super::portable::{self, Contents, Head};
 use super::records::Sums;
 use super::witness::{Noted, Witness};
-use super::{DestinationState, Error, Meta, Result, SCHEMA, Store, codec, place};
+use super::{DestinationState, Error, Meta, Result, SCHEMA, Store, codec, place, private};
 
 /// Records per batch of writes.
 const RECORDS_PER_BATCH: usize = 1000;
@@ -31,6 +31,7 @@ pub struct Recovered {
 pub fn recover(data_dir: &Path, backup: &Path, now: DateTime<Utc>) -> Result<Recovered> {
     let contents = portable::inspect(backup)?;
     place::create_private_dir(data_dir)?;
+    private::close_to_others(data_dir);
     let _lock = place::lock(data_dir)?;
     let building = place::start_building(data_dir)?;
     let built = build(data_dir, &building, backup, &contents);
