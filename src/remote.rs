@@ -5,11 +5,12 @@
 //! service, what happened, and what to do.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 pub mod attempts;
 pub mod document;
@@ -173,19 +174,37 @@ impl Error {
     }
 }
 
-/// Counts the requests sent to one service.
+/// Counts the requests sent to one service, and notes when one was last answered as it should be.
 #[derive(Clone, Debug, Default)]
-pub struct Counter(Arc<AtomicU64>);
+pub struct Counter {
+    sent: Arc<AtomicU64>,
+    answered: Arc<Mutex<Option<Instant>>>,
+}
 
 impl Counter {
     /// One more request is about to leave.
     pub fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.sent.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Requests so far.
     pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// One was answered as it should be.
+    pub fn note_answer(&self) {
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Returns once none has been answered as it should be for so long, from now on.
+    pub async fn silence(&self, longest: Duration) {
+        let mut since = Instant::now();
+        while since.elapsed() < longest {
+            tokio::time::sleep_until(since + longest).await;
+            let answered = *self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+            since = since.max(answered.unwrap_or(since));
+        }
     }
 }
 
@@ -231,6 +250,8 @@ pub struct Backoff {
     pub tries: u32,
     /// Longest wait a service may ask for within one cycle.
     pub patience: Duration,
+    /// How long a destination may leave a cycle without a good answer. Beyond, the cycle ends without it.
+    pub silence: Duration,
     /// Limits that everybody shares who got this value by cloning.
     pub paces: Paces,
 }
@@ -241,7 +262,8 @@ impl Default for Backoff {
             first: Duration::from_millis(500),
             longest: Duration::from_secs(30),
             tries: 4,
-            patience: Duration::from_secs(150),
+            patience: Duration::from_secs(80),
+            silence: Duration::from_secs(90),
             paces: Paces::default(),
         }
     }
@@ -459,6 +481,9 @@ impl Client {
             body.extend_from_slice(&chunk);
         }
         self.trace.iter().for_each(|trace| trace.response(status, &headers, &body));
+        if (200..400).contains(&status) {
+            self.requests.note_answer();
+        }
         Ok(Response { status, headers, url, body })
     }
 
@@ -514,4 +539,26 @@ pub fn root_cause(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_begins_anew_with_each_answer() {
+        let (counter, longest, started) = (Counter::default(), Duration::from_secs(90), Instant::now());
+        let answered = counter.clone();
+        tokio::spawn(async move {
+            for _ in 0..3 {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                answered.note_answer();
+            }
+        });
+        counter.silence(longest).await;
+        assert_eq!(started.elapsed().as_secs(), 3 * 60 + 90);
+        let again = Instant::now();
+        counter.silence(longest).await;
+        assert_eq!(again.elapsed().as_secs(), 90, "what was answered before does not count");
+    }
 }

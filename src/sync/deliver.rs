@@ -6,15 +6,17 @@
 //! destination's own affair) each row arrives exactly once.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
-use chrono::{Days, NaiveDate, Utc};
+use chrono::{Days, NaiveDate, TimeDelta, Utc};
 
 use super::pull::Preview;
 use super::{DestinationReport, Engine, Step, Watcher, outcome_of};
 use crate::config;
 use crate::destination::{self, Destination};
 use crate::model::{Field, id_hash};
-use crate::remote::{Context, Error};
+use crate::remote::{Context, Counter, Error};
+use crate::schedule;
 use crate::store::{self, Attention, DestinationState};
 
 mod astray;
@@ -30,6 +32,12 @@ pub use restore::{Left, Restored};
 
 /// How often in one delivery another writer may be first before it is put off to the next cycle.
 const SUPERSEDED_AT_MOST: u32 = 8;
+
+/// How long a destination may at least leave a run without a good answer, however near the next run is.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(5);
+
+/// How long before the next run everything is over.
+const BEFORE_NEXT_RUN: TimeDelta = TimeDelta::seconds(2);
 
 /// Most days until a refused row is tried again.
 const RETRY_REST: u32 = 32;
@@ -106,7 +114,41 @@ impl Engine {
     }
 }
 
+/// Patience with one destination.
+struct Patient {
+    name: String,
+    requests: Counter,
+    longest: Duration,
+}
+
+impl Patient {
+    /// Lets work there go on for as long as something is answered. What was under way is given up then, as if its answer
+    /// were lost.
+    async fn with<T>(&self, work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+        tokio::select! {
+            done = work => done,
+            () = self.requests.silence(self.longest) => Err(Error::unavailable(format!(
+                "`{}`: gave no good answer for {} s, so this run ends without it; its rows wait for the next",
+                self.name,
+                self.longest.as_secs()
+            ))
+            .into()),
+        }
+    }
+}
+
 impl<'a> Delivery<'a> {
+    /// How long the destination may hold up this run.
+    fn patient(&self, requests: &Counter) -> Patient {
+        let config = &self.engine.config;
+        let now = Utc::now().with_timezone(&config.timezone);
+        let left = schedule::next_run(&config.schedule, now).map(|next| next - now - BEFORE_NEXT_RUN);
+        // No run is late for one destination's sake.
+        let left = left.map_or(Duration::MAX, |left| left.to_std().unwrap_or_default().max(SHORTEST_SILENCE));
+        let longest = left.min(self.engine.backoff.silence);
+        Patient { name: self.config.name.clone(), requests: requests.clone(), longest }
+    }
+
     fn new(engine: &'a Engine, config: &'a config::Destination, watcher: &'a Watcher) -> Result<Self, store::Error> {
         let target = config.target();
         let state = engine.store.destination(&config.name, &target)?;
@@ -148,9 +190,9 @@ impl Delivery<'_> {
                 return Ok(());
             }
         }
-        let memory = self.state.memory();
+        let (memory, patient) = (self.state.memory(), self.patient(&context.requests));
         let mut destination = destination::build(self.config, context, &memory)?;
-        let result = self.bring_up_to_date(destination.as_mut()).await;
+        let result = patient.with(self.bring_up_to_date(destination.as_mut())).await;
         // Budgets and caches count even where the delivery failed.
         self.state.set_memory(&destination.memory());
         self.state.notes = destination.notes();
@@ -219,7 +261,9 @@ impl Delivery<'_> {
     /// Rows that the service refuses are tried again ever more seldom: their cause may be gone.
     fn retry_refused(&mut self) -> Result<(), store::Error> {
         let today = self.today();
-        if self.state.retry_on.is_none_or(|day| day > today) {
+        // A day further ahead than any was noted while the clock was wrong.
+        let furthest = today.checked_add_days(Days::new(RETRY_REST.into())).unwrap_or(NaiveDate::MAX);
+        if self.state.retry_on.is_none_or(|day| today < day && day <= furthest) {
             return Ok(());
         }
         let mut again = Vec::new();

@@ -344,6 +344,7 @@ impl Transport {
         if !(200..300).contains(&status) {
             return Err(self.refusal(asked, status, wait, Said::parse(&body)).await);
         }
+        self.context.requests.note_answer();
         Ok(body)
     }
 
@@ -384,7 +385,10 @@ impl Transport {
         watcher: &Watcher,
     ) -> Result<T, Failure> {
         let error = match answer {
-            Ok((_, answer)) => return Ok(answer),
+            Ok((_, answer)) => {
+                self.context.requests.note_answer();
+                return Ok(answer);
+            }
             Err(error) => error,
         };
         if let Some(error) = self.too_large(asked) {

@@ -38,8 +38,9 @@ impl Engine {
 
 impl Delivery<'_> {
     async fn fill_new_columns(&mut self, context: Context) -> Result<(), Stop> {
+        let patient = self.patient(&context.requests);
         let mut destination = destination::build(self.config, context, &self.state.memory())?;
-        let result = self.fill_new_columns_of(destination.as_mut()).await;
+        let result = patient.with(self.fill_new_columns_of(destination.as_mut())).await;
         // Budgets and caches count even where it failed.
         self.state.set_memory(&destination.memory());
         self.save()?;

@@ -54,8 +54,9 @@ impl Delivery<'_> {
         repair: bool,
         verified: &mut Verified,
     ) -> Result<(), Stop> {
+        let patient = self.patient(&context.requests);
         let mut destination = destination::build(self.config, context, &self.state.memory())?;
-        let result = self.inspect_with(destination.as_mut(), repair, verified).await;
+        let result = patient.with(self.inspect_with(destination.as_mut(), repair, verified)).await;
         // Budgets and caches count even where it failed.
         self.state.set_memory(&destination.memory());
         self.plan_retry();
