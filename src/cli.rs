@@ -8,12 +8,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use secrecy::ExposeSecret;
 
 use crate::config::{self, Config};
-use crate::control::{self, Command, Format, Output, Selection};
-use crate::daemon::{self, Owner};
+use crate::control::{self, Command, Format, Hidden, Output, Selection};
+use crate::daemon::signals::{self, Signals};
+use crate::daemon::{self, Owned, Owner};
 use crate::listing::day::{Edge, day};
-use crate::remote::Shutdown;
 use crate::store::{self, Store};
 use crate::sync::{Request, Verification};
 
@@ -187,6 +188,9 @@ enum Sub {
         /// For which shell
         shell: clap_complete::Shell,
     },
+    /// Hand the configuration to the running daemon, as `systemctl reload` does
+    #[command(hide = true)]
+    Reload,
     /// Run the simulated bank and services alone and print their addresses
     #[command(hide = true)]
     Simulate(simulate::Options),
@@ -255,6 +259,18 @@ pub fn standard_output() -> terminal::Terminal {
     terminal::Terminal::stdout()
 }
 
+/// The first thing that the program does: signals wait until it is known who reads them, what it writes is for its user
+/// alone, and its memory, which may hold secrets, is left nowhere.
+pub fn begin() -> io::Result<()> {
+    signals::hold()?;
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    let core = rustix::process::getrlimit(rustix::process::Resource::Core);
+    let none = rustix::process::Rlimit { current: Some(0), maximum: core.maximum };
+    // Where that is forbidden, whoever forbids it has said what becomes of the memory.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    Ok(())
+}
+
 /// Runs the program with these arguments and returns its exit status.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(arguments) {
@@ -265,8 +281,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return if usage.use_stderr() { USAGE } else { 0 };
         }
     };
-    log::start(matches!(cli.command, Sub::Run));
-    match dispatch(cli) {
+    let is_daemon = matches!(cli.command, Sub::Run);
+    log::start(is_daemon);
+    // A daemon reads its signals; any other program that has nothing to leave in order ends at once.
+    let released = if is_daemon { Ok(()) } else { signals::release() };
+    match released.and_then(|()| dispatch(cli)) {
         Ok(status) => status,
         // Whoever read our output has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
@@ -288,6 +307,7 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         }
         Sub::Init(options) => return init::run(cli.config.as_deref(), &options),
         Sub::Run => return run::run(cli.config.as_deref()),
+        Sub::Reload => return with_config(cli.config.as_deref(), |config| hand_over(&config)),
         Sub::Backup { file } => return with_config(cli.config.as_deref(), |config| back_up(config, &file)),
         Sub::Recover { file } => return with_config(cli.config.as_deref(), |config| recover::run(&config, &file)),
         Sub::Login { name, paste } => {
@@ -377,7 +397,8 @@ fn with_config(path: Option<&Path>, then: impl FnOnce(Config) -> io::Result<u8>)
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .thread_keep_alive(std::time::Duration::from_secs(1))
+        // The runtime itself looks up names on threads. It panics where it has none and can make none; so one stays.
+        .thread_keep_alive(std::time::Duration::from_secs(24 * 60 * 60))
         .build()
 }
 
@@ -442,18 +463,25 @@ fn own(config: Config, command: Command, mut output: impl Output + 'static) -> i
         told.iter().for_each(|error| terminal::complain(error));
         return Ok(Some(USAGE));
     }
+    let signals = Signals::take()?;
     let store = match open_store(&config, None) {
         Ok(Opened::Ours(store)) => *store,
-        Ok(Opened::Theirs(daemon)) => return control::call(daemon, &command, &mut output),
+        Ok(Opened::Theirs(daemon)) => {
+            signals.give_back()?;
+            return control::call(daemon, &command, &mut output);
+        }
         Err(error) => return Ok(Some(refuse(&error, &config))),
     };
-    let (stop, shutdown) = Shutdown::new();
+    // A cycle says itself what was left undone.
+    let speaks = matches!(command, Command::Sync { .. });
     let work = Box::new(move |owner: Owner| execute(&owner, &command, &mut output));
     let runtime = runtime()?;
-    let status = runtime.block_on(daemon::own(config, store, stop, shutdown, work))?;
+    let Owned { status, stopped } = runtime.block_on(daemon::own(config, store, &signals, work))?;
     // Nothing that may still hang on a dead service is worth waiting for.
     runtime.shutdown_background();
-    Ok(Some(status))
+    signals.give_back()?;
+    // Whatever was to be done with what it said is not wanted any more.
+    Ok(Some(if stopped && status == 0 && !speaks { FAILED } else { status }))
 }
 
 /// Who has the store.
@@ -538,6 +566,7 @@ pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io:
         Command::Verify { request, json } => verify::execute(owner, request, *json, output),
         Command::Restore { destination, ids } => restore::execute(owner, destination, ids, output),
         Command::Backup => backup::execute(owner, output),
+        Command::Reload { text } => reload(owner, text, output),
     });
     match done {
         Ok(status) => Ok(status),
@@ -548,6 +577,31 @@ pub fn execute(owner: &Owner, command: &Command, output: &mut dyn Output) -> io:
             Ok(status_of(&error))
         }
     }
+}
+
+/// Has the daemon take up another configuration.
+fn reload(owner: &Owner, text: &Hidden, output: &mut dyn Output) -> Done {
+    let (status, said) = match owner.reload(text.0.clone()) {
+        Ok(true) => (0, "the configuration is reloaded".to_owned()),
+        Ok(false) => (0, "the configuration is good; it counts once the running cycle has ended".into()),
+        Err(why) => (USAGE, format!("bankfeed: {why}; the configuration before stays")),
+    };
+    output.talk(&format!("{said}\n"))?;
+    Ok(status)
+}
+
+/// Hands the configuration to the daemon, which may not be able to read the file.
+fn hand_over(config: &Config) -> io::Result<u8> {
+    let text = Hidden(config.text.expose_secret().to_owned());
+    let asked = match control::connect(&config.data_dir)? {
+        Some(daemon) => control::call(daemon, &Command::Reload { text }, &mut terminal::Terminal::stdout())?,
+        None => None,
+    };
+    let none = || terminal::complain(&format!("no daemon runs with the data in {}", config.data_dir.display()));
+    Ok(asked.unwrap_or_else(|| {
+        none();
+        FAILED
+    }))
 }
 
 /// Why a command could not finish.

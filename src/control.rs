@@ -4,6 +4,7 @@
 //! same code answers a call whether it comes over the socket or from the command line of the owning process itself: it
 //! writes to an [`Output`].
 
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -132,6 +133,11 @@ pub enum Command {
     },
     /// The whole store as one file, in lines of base64.
     Backup,
+    /// The daemon takes this text for its configuration.
+    Reload {
+        /// What stands in the file, which the daemon itself may not be able to read.
+        text: Hidden,
+    },
 }
 
 impl Command {
@@ -237,7 +243,7 @@ fn with_short_path<T>(data_dir: &Path, act: impl FnOnce(&Path) -> io::Result<T>)
     if path.as_os_str().len() < 100 {
         return act(&path);
     }
-    let dir = std::fs::File::open(data_dir)?;
+    let dir = File::open(data_dir)?;
     act(&PathBuf::from(format!("/proc/self/fd/{}/control.sock", dir.as_raw_fd())))
 }
 
@@ -287,16 +293,47 @@ pub fn call(stream: UnixStream, command: &Command, output: &mut dyn Output) -> i
     }
 }
 
-/// The owner's end. Only one process gets here, because it holds the store; a socket left by a dead one is replaced.
-pub fn listen(data_dir: &Path) -> io::Result<UnixListener> {
-    match std::fs::remove_file(socket_path(data_dir)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// The owner's end: commands come in here. The file of that name goes when this is dropped, under the lock of the data
+/// directory, so that it is never another owner's.
+#[derive(Debug)]
+pub struct Socket {
+    /// Where they come in.
+    pub listener: UnixListener,
+    /// The lock of the data directory.
+    pub lock: File,
+    data_dir: PathBuf,
+}
+
+impl Socket {
+    /// One that this process has made before.
+    pub fn again(listener: UnixListener, lock: File, data_dir: PathBuf) -> Socket {
+        Socket { listener, lock, data_dir }
     }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.data_dir) {
+            tracing::warn!("cannot remove {}: {error}", socket_path(&self.data_dir).display());
+        }
+    }
+}
+
+fn remove(data_dir: &Path) -> io::Result<()> {
+    match std::fs::remove_file(socket_path(data_dir)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the owner's end. Only one process gets here, because it holds the lock; a socket left by a dead one is replaced.
+pub fn listen(data_dir: &Path, lock: File) -> io::Result<Socket> {
+    remove(data_dir)?;
     let listener = with_short_path(data_dir, |path| UnixListener::bind(path))?;
+    let socket = Socket { listener, lock, data_dir: data_dir.to_owned() };
     // The directory is private already; this says so for the socket itself.
     std::fs::set_permissions(socket_path(data_dir), std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+    Ok(socket)
 }
 
 /// Answers one call with `execute`, which returns the exit status.
@@ -315,6 +352,14 @@ pub fn answer(stream: UnixStream, execute: impl FnOnce(Command, &mut dyn Output)
         }
     };
     wire.send(&Frame::Exit(status))
+}
+
+/// Tells a command why it cannot be carried out now.
+pub fn refuse(stream: &UnixStream, why: &str) -> io::Result<()> {
+    stream.set_nonblocking(true)?;
+    let mut wire = Wire(stream);
+    wire.talk(&format!("bankfeed: {why}\n"))?;
+    wire.send(&Frame::Exit(1))
 }
 
 /// The socket as an output.

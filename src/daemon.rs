@@ -6,38 +6,52 @@ use std::io;
 use std::net::TcpListener;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tracing::Level;
 
 use crate::config::{self, Config};
-use crate::control::{self, Command, Output};
+use crate::control::{self, Command, Output, Socket};
 use crate::listing::with_names;
 use crate::notify::{Teller, Told};
 use crate::remote::{Backoff, Shutdown};
-use crate::schedule;
 use crate::store::{self, Store};
 use crate::sync::{Applied, Checked, Engine, Report, Request, Restored, Step, Verification, Verified, Watcher};
+use crate::threads;
 use crate::web;
 
+mod alarm;
 mod awake;
 mod clock;
 mod handover;
 mod journal;
+mod renewal;
 mod rest;
+pub mod signals;
 
 pub use awake::{Ended, run};
+use clock::Noted;
 pub use handover::Handover;
 use handover::Notes;
 use journal::Journal;
+use renewal::Reload;
 use rest::Activity;
-pub use rest::{rest, turn_away};
+pub use rest::{Woken, rest, turn_away};
+use signals::Signals;
 
 /// Hands waiting at most; one more is told to come back later.
 const QUEUE: usize = 8;
+
+/// How long whoever has another configuration waits for the end of a running cycle.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long nobody is let in after the system refused to (no file descriptors left).
+const NOT_LET_IN: Duration = Duration::from_millis(200);
 
 /// How long a request in flight may take to end after the stop signal.
 const GRACE: Duration = Duration::from_secs(5);
@@ -51,6 +65,8 @@ enum Job {
     Verify(Verification, Watcher, oneshot::Sender<Result<Vec<Verified>, store::Error>>),
     Restore(Box<config::Destination>, Vec<String>, Watcher, oneshot::Sender<Result<Restored, store::Error>>),
     Remind(oneshot::Sender<()>),
+    /// From here on everything is done by this engine.
+    Renew(Arc<Engine>, oneshot::Sender<()>),
 }
 
 /// The owner of the store, as the commands see it.
@@ -61,7 +77,13 @@ pub struct Owner {
     /// Whether this is the daemon.
     pub is_daemon: bool,
     /// Rung when a session was kept: the clock looks anew at what ends when.
-    pub kept: Arc<tokio::sync::Notify>,
+    pub kept: Arc<Notify>,
+    /// What the clock has noted.
+    noted: Noted,
+    /// Rung when somebody has found out that the clock was set.
+    set: Arc<Notify>,
+    /// Where the daemon hears of another configuration.
+    reloads: Option<mpsc::Sender<Reload>>,
     jobs: mpsc::Sender<Job>,
     activity: Activity,
 }
@@ -140,50 +162,77 @@ impl Owner {
 
     /// When the next scheduled cycle runs.
     pub fn next_run(&self) -> Option<DateTime<Utc>> {
-        let now = Utc::now().with_timezone(&self.engine.config.timezone);
-        schedule::next_run(&self.engine.config.schedule, now).map(|next| next.to_utc())
+        clock::next_run(self)
+    }
+
+    /// Has the daemon take this text for its configuration. `true`: it has; `false`: it does so once a long cycle has ended;
+    /// `Err`: why it does not. Blocks: not for async code.
+    pub fn reload(&self, text: String) -> Result<bool, String> {
+        let (reply, answer) = std::sync::mpsc::channel();
+        let reloads =
+            self.reloads.as_ref().ok_or("no daemon is running; each command reads the configuration itself")?;
+        let gone = "the daemon stopped before it was done";
+        reloads.blocking_send(Reload { text: Some(text), reply: Some(reply) }).map_err(|_| gone)?;
+        match answer.recv_timeout(RELOAD_PATIENCE) {
+            Ok(reloaded) => reloaded.map(|()| true),
+            Err(RecvTimeoutError::Timeout) => Ok(false),
+            Err(RecvTimeoutError::Disconnected) => Err(gone.into()),
+        }
     }
 }
 
 /// What to do with an owned store; blocks on its own thread.
 pub type Work = Box<dyn FnOnce(Owner) -> io::Result<u8> + Send>;
 
-/// Owns the store for the time of `work`, answering other commands meanwhile. Returns its exit status.
-pub async fn own(
-    config: Config,
-    store: Store,
-    stop: watch::Sender<bool>,
-    shutdown: Shutdown,
-    work: Work,
-) -> io::Result<u8> {
-    let control = control::listen(store.data_dir())?;
-    let Started { owner, worker: _, serving } = start(config, store, shutdown, control, None)?;
-    let mut working = tokio::task::spawn_blocking(move || work(owner));
+/// How a command of an owner ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owned {
+    /// Its exit status.
+    pub status: u8,
+    /// Somebody wanted it to stop.
+    pub stopped: bool,
+}
+
+/// Owns the store for the time of `work`, answering other commands meanwhile.
+pub async fn own(config: Config, store: Store, signals: &Signals, work: Work) -> io::Result<Owned> {
+    let (stop, shutdown) = Shutdown::new();
+    let socket = control::listen(store.data_dir(), store.lock()?)?;
+    let Started { owner, worker: _, serving } = start(config, store, shutdown, &socket, None)?;
+    let mut working = threads::run("command", move || work(owner))?;
+    let mut stopped = false;
     let result = tokio::select! {
         result = &mut working => result,
-        () = stop_signal() => {
+        () = signals.stop() => {
+            stopped = true;
             stop.send_replace(true);
             tokio::select! {
                 result = &mut working => result,
-                () = tokio::time::sleep(GRACE) => return Ok(1),
+                () = tokio::time::sleep(GRACE) => return Ok(Owned { status: 1, stopped }),
             }
         }
     };
     serving.abort();
-    result.map_err(io::Error::other)?
+    let status = result.map_err(|_| io::Error::other("the command ended without a word"))??;
+    Ok(Owned { status, stopped })
 }
 
 /// Opens the page where the configuration asks for one, with the listener it had before if there is one; it stays open
 /// until what is returned is dropped.
 pub fn open_page(owner: &Owner, listener: Option<TcpListener>) -> io::Result<Option<web::Page>> {
+    make_page(owner, listener)?.map(|page| show_page(owner, page)).transpose()
+}
+
+/// A page that can be opened, where the configuration asks for one.
+fn make_page(owner: &Owner, listener: Option<TcpListener>) -> io::Result<Option<web::Closed>> {
     let Some(http) = &owner.engine.config.http else { return Ok(None) };
     let asking = owner.clone();
     let execute: web::Execute = Arc::new(move |command, output| crate::cli::execute(&asking, command, output));
-    let begin = {
-        let activity = owner.activity.clone();
-        move || activity.begin()
-    };
-    web::open(http, listener, owner.engine.clone(), execute, begin).map(Some)
+    web::Closed::new(http, listener, owner.engine.clone(), execute).map(Some)
+}
+
+fn show_page(owner: &Owner, page: web::Closed) -> io::Result<web::Page> {
+    let activity = owner.activity.clone();
+    page.open(move || activity.begin())
 }
 
 /// The tasks of an owner.
@@ -198,24 +247,31 @@ fn start(
     config: Config,
     store: Store,
     shutdown: Shutdown,
-    listener: std::os::unix::net::UnixListener,
-    notes: Option<Notes>,
+    socket: &Socket,
+    daemon: Option<(Notes, mpsc::Sender<Reload>)>,
 ) -> io::Result<Started> {
-    let is_daemon = notes.is_some();
     let engine =
         Arc::new(Engine { config: Arc::new(config), store: Arc::new(store), backoff: Backoff::default(), shutdown });
+    let (notes, reloads) = daemon.unzip();
     let (jobs, queue) = mpsc::channel(QUEUE);
-    let owner = Owner { engine: engine.clone(), is_daemon, kept: Arc::default(), jobs, activity: Activity::default() };
-    listener.set_nonblocking(true)?;
-    let listener = UnixListener::from_std(listener)?;
+    let owner = Owner {
+        engine: engine.clone(),
+        is_daemon: notes.is_some(),
+        kept: Arc::default(),
+        noted: Noted::new(notes.as_ref().map(|notes| notes.clock).unwrap_or_default().into()),
+        set: Arc::default(),
+        reloads,
+        jobs,
+        activity: Activity::default(),
+    };
+    let serving = serve(socket, &owner)?;
     let worker = tokio::spawn(worker(engine, queue, owner.activity.clone(), notes));
-    let serving = tokio::spawn(serve(listener, owner.clone()));
     Ok(Started { owner, worker, serving })
 }
 
 /// Runs one job after the other, until the stop signal. Returns what was told and said.
 async fn worker(
-    engine: Arc<Engine>,
+    mut engine: Arc<Engine>,
     mut queue: mpsc::Receiver<Job>,
     activity: Activity,
     notes: Option<Notes>,
@@ -267,6 +323,11 @@ async fn worker(
                 clock::remind(&engine, &mut teller).await;
                 let _ = reply.send(());
             }
+            Job::Renew(renewed, reply) => {
+                teller = Teller::going_on(renewed.clone(), teller.told());
+                engine = renewed;
+                let _ = reply.send(());
+            }
         }
     }
 }
@@ -296,18 +357,39 @@ fn next_text(owner: &Owner) -> String {
     owner.next_run().map_or("no scheduled run".into(), |next| format!("next run {}", owner.engine.local(next)))
 }
 
-/// Answers commands that come over the control socket.
-async fn serve(listener: UnixListener, owner: Owner) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let (owner, busy) = (owner.clone(), owner.activity.begin());
-        tokio::task::spawn_blocking(move || {
-            let _busy = busy;
-            let execute = |command: Command, output: &mut dyn Output| crate::cli::execute(&owner, &command, output);
-            let answered = stream.into_std().and_then(|stream| control::answer(stream, execute));
-            if let Err(error) = answered {
-                tracing::debug!("a command went away: {error}");
+/// Answers commands that come over the control socket, from now on.
+fn serve(socket: &Socket, owner: &Owner) -> io::Result<JoinHandle<()>> {
+    let listener = socket.listener.try_clone()?;
+    listener.set_nonblocking(true)?;
+    let (listener, owner) = (UnixListener::from_std(listener)?, owner.clone());
+    Ok(tokio::spawn(async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => converse(stream, owner.clone()),
+                Err(error) => {
+                    tracing::debug!("a command is not let in: {error}");
+                    tokio::time::sleep(NOT_LET_IN).await;
+                }
             }
-        });
+        }
+    }))
+}
+
+/// Answers one command, on a thread that may block. One that cannot be answered is told so.
+fn converse(stream: UnixStream, owner: Owner) {
+    let busy = owner.activity.begin();
+    let Ok(stream) = stream.into_std() else { return };
+    let told = stream.try_clone();
+    let begun = threads::run("command", move || {
+        let _busy = busy;
+        let execute = |command: Command, output: &mut dyn Output| crate::cli::execute(&owner, &command, output);
+        if let Err(error) = control::answer(stream, execute) {
+            tracing::debug!("a command went away: {error}");
+        }
+    });
+    if let (Err(error), Ok(stream)) = (begun, told) {
+        tracing::warn!("{error}");
+        drop(control::refuse(&stream, &error.to_string()));
     }
 }
 
@@ -326,19 +408,5 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
     // Without systemd there is nobody to tell.
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!("systemd cannot be told: {error}");
-    }
-}
-
-/// Returns at SIGTERM or SIGINT.
-pub async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("cannot listen for signals");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
     }
 }

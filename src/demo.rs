@@ -11,9 +11,9 @@ use rust_decimal::Decimal;
 use crate::cli;
 use crate::config;
 use crate::control::{Command, Output};
+use crate::daemon::signals::Signals;
 use crate::daemon::{self, Owner};
 use crate::model::{money_text, plus};
-use crate::remote::Shutdown;
 use crate::simulator::Fault;
 use crate::simulator::airtable::Airtable;
 use crate::simulator::fibank::{Bank, Entry, Fibank};
@@ -41,6 +41,7 @@ struct World {
 
 /// Runs the demo.
 pub async fn run(keep_running: bool) -> io::Result<u8> {
+    let signals = Signals::take()?;
     let today = Utc::now().with_timezone(&chrono_tz::Europe::Sofia).date_naive();
     let (google, airtable) = (Google::start().await?, Airtable::start().await?);
     let world = World {
@@ -57,7 +58,6 @@ pub async fn run(keep_running: bool) -> io::Result<u8> {
     std::fs::write(&path, world.config(&dir.0).await)?;
     let config = config::load(&path).map_err(io::Error::other)?;
     let store = Store::open(&config.data_dir).map_err(io::Error::other)?;
-    let (stop, shutdown) = Shutdown::new();
     let work = Box::new(move |owner: Owner| {
         let mut output = cli::standard_output();
         let status = show(&owner, &world, &mut output)?;
@@ -67,7 +67,7 @@ pub async fn run(keep_running: bool) -> io::Result<u8> {
         output.finish()?;
         Ok(status)
     });
-    daemon::own(config, store, stop, shutdown, work).await
+    Ok(daemon::own(config, store, &signals, work).await?.status)
 }
 
 impl World {

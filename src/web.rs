@@ -13,10 +13,11 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config::Http;
 use crate::control::{Command, Output};
+use crate::remote::Shutdown;
 use crate::sync::Engine;
 
 mod access;
@@ -100,6 +101,8 @@ pub struct Page {
     pub address: SocketAddr,
     listener: std::net::TcpListener,
     state: Arc<State>,
+    /// Tells connections that they end with the answer they are at.
+    over: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -107,6 +110,11 @@ impl Page {
     /// Whether somebody is signed in, or an address that guesses is still remembered.
     pub fn is_in_use(&self) -> bool {
         self.state.access.remembers()
+    }
+
+    /// The same listener once more, for whoever answers next.
+    pub fn listener(&self) -> io::Result<std::net::TcpListener> {
+        self.listener.try_clone()
     }
 
     /// Lets nobody in any more. Whoever comes waits at the listener, which is returned once everything else is closed.
@@ -123,30 +131,45 @@ impl Page {
 impl Drop for Page {
     fn drop(&mut self) {
         self.serving.abort();
+        self.over.send_replace(true);
     }
 }
 
-/// Listens where `[http]` says, or goes on with a listener, and answers from now on. `begin` is held on to for as long
-/// as a connection lasts.
-pub fn open<B: Send + 'static>(
-    http: &Http,
-    listener: Option<std::net::TcpListener>,
-    engine: Arc<Engine>,
-    execute: Execute,
-    begin: impl Fn() -> B + Send + 'static,
-) -> io::Result<Page> {
-    let state = State::new(http, engine, execute)?;
-    let bind = || {
-        std::net::TcpListener::bind(http.listen).map_err(|error| {
-            io::Error::new(error.kind(), format!("http: cannot listen on {}: {error}; change listen", http.listen))
-        })
-    };
-    let listener = listener.map_or_else(bind, Ok)?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    rustix::net::sockopt::set_socket_send_buffer_size(&listener, serve::IN_FLIGHT)?;
-    let serving = serve::serve(TcpListener::from_std(listener.try_clone()?)?, state.clone(), begin);
-    Ok(Page { address, listener, state, serving: tokio::spawn(serving) })
+/// A page that can be opened: its tokens are read, and its address is its own.
+pub struct Closed {
+    address: SocketAddr,
+    listener: std::net::TcpListener,
+    state: Arc<State>,
+}
+
+impl Closed {
+    /// Listens where `[http]` says, or goes on with a listener.
+    pub fn new(
+        http: &Http,
+        listener: Option<std::net::TcpListener>,
+        engine: Arc<Engine>,
+        execute: Execute,
+    ) -> io::Result<Closed> {
+        let state = State::new(http, engine, execute)?;
+        let bind = || {
+            std::net::TcpListener::bind(http.listen).map_err(|error| {
+                io::Error::new(error.kind(), format!("http: cannot listen on {}: {error}; change listen", http.listen))
+            })
+        };
+        let listener = listener.map_or_else(bind, Ok)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        rustix::net::sockopt::set_socket_send_buffer_size(&listener, serve::IN_FLIGHT)?;
+        Ok(Closed { address, listener, state })
+    }
+
+    /// Answers from now on. `begin` is held on to for as long as a connection lasts.
+    pub fn open<B: Send + 'static>(self, begin: impl Fn() -> B + Send + 'static) -> io::Result<Page> {
+        let Closed { address, listener, state } = self;
+        let (over, closing) = Shutdown::new();
+        let serving = serve::serve(TcpListener::from_std(listener.try_clone()?)?, state.clone(), closing, begin);
+        Ok(Page { address, listener, state, over, serving: tokio::spawn(serving) })
+    }
 }
 
 /// Where the token stands that was made up for want of a configured one.

@@ -16,6 +16,7 @@ use super::{ATTENTION, Done, FAILED, Failure, USAGE, in_turn, runtime};
 use crate::config::{Config, DestinationKind, GoogleSheets, SourceKind};
 use crate::control::{Command, Hidden, Output};
 use crate::daemon::Owner;
+use crate::daemon::signals::Signals;
 use crate::destination::google_sheets::user::{self, Login, OAuthClient};
 use crate::files::write_private;
 use crate::source::fibank::{Kept, Question};
@@ -124,7 +125,9 @@ fn stopped(outcome: Outcome, why: &str, output: &mut dyn Output) -> Done {
 }
 
 fn another_configuration(output: &mut dyn Output) -> Done {
-    output.talk("bankfeed: the daemon runs with another configuration; restart it, then sign in again\n")?;
+    output.talk(
+        "bankfeed: the daemon runs with another configuration; have it read this one (`systemctl reload bankfeed`), then sign in again\n",
+    )?;
     Ok(USAGE)
 }
 
@@ -159,6 +162,7 @@ fn tell_kept(name: &str, path: &Path, kept: io::Result<()>, output: &mut dyn Out
 }
 
 async fn browser(client: OAuthClient) -> io::Result<Result<user::Session, (u8, String)>> {
+    let signals = Signals::take()?;
     let login = Login::begin(client).await?;
     let port = login.port();
     let text = format!(
@@ -168,11 +172,13 @@ async fn browser(client: OAuthClient) -> io::Result<Result<user::Session, (u8, S
         login.address()
     );
     io::stderr().write_all(text.as_bytes())?;
-    Ok(tokio::select! {
+    let ended = tokio::select! {
         done = login.finish() => done.map_err(|why| (ATTENTION, why)),
         () = tokio::time::sleep(PATIENCE) => Err((ATTENTION, "nobody came back from the browser".into())),
-        () = crate::daemon::stop_signal() => Err((FAILED, "interrupted".into())),
-    })
+        () = signals.stop() => Err((FAILED, "interrupted".into())),
+    };
+    signals.give_back()?;
+    Ok(ended)
 }
 
 /// Takes the token of a session that the owner has opened in a browser: whatever the bank asks for there, a person can

@@ -221,11 +221,11 @@ pub(super) fn execute(owner: &Owner, fingerprint: u64, overwrite: bool, output: 
     Ok(report.exit_status())
 }
 
-/// A daemon knows the rules it was started with, and would go on with them tomorrow.
+/// A daemon knows the rules it has read, and would go on with them tomorrow.
 fn same_rules(owner: &Owner, fingerprint: u64, output: &mut dyn Output) -> io::Result<bool> {
     let same = owner.engine.config.rules.fingerprint() == fingerprint;
     if !same {
-        let remedy = "the running daemon was started with other rules; restart it, then run this command again";
+        let remedy = "the running daemon has read other rules; have it read these (`systemctl reload bankfeed`), then run this command again";
         output.talk(&format!("bankfeed: {remedy}\n"))?;
     }
     Ok(same)

@@ -6,11 +6,11 @@ use std::path::Path;
 use chrono::{TimeDelta, Utc};
 use tokio::runtime::Runtime;
 
-use super::{FAILED, Opened, STORE, USAGE, explain, open_store, refuse, runtime, terminal, with_config};
+use super::{FAILED, Opened, STORE, USAGE, explain, log, open_store, refuse, runtime, terminal, with_config};
 use crate::config::{self, Config};
-use crate::daemon::{self, Ended, Handover};
+use crate::daemon::signals::Signals;
+use crate::daemon::{self, Ended, Handover, Woken};
 use crate::notify::unopened;
-use crate::remote::Shutdown;
 use crate::store::{self, Store};
 
 /// How long a daemon waits for room on a full disk before it looks again; a command makes it look at once.
@@ -18,13 +18,17 @@ const ANOTHER_TRY: TimeDelta = TimeDelta::minutes(1);
 
 /// Starts the daemon, or goes on with it after a rest.
 pub(super) fn run(path: Option<&Path>) -> io::Result<u8> {
+    let signals = Signals::take()?;
     let rested = Handover::receive().unwrap_or_else(|error| {
         tracing::warn!("what the daemon kept over a rest is lost, it starts afresh: {error}");
         None
     });
-    let Some(rested) = rested else { return with_config(path, start) };
+    let Some(rested) = rested else { return with_config(path, |config| start(config, &signals)) };
     match config::reload(&rested.notes.path, &rested.notes.text) {
-        Ok(config) => go_on(&config, Some(rested)),
+        Ok(config) => {
+            log::use_zone(config.timezone);
+            go_on(config, Some(rested), &signals)
+        }
         Err(error) => {
             terminal::complain(&error);
             Ok(USAGE)
@@ -32,44 +36,51 @@ pub(super) fn run(path: Option<&Path>) -> io::Result<u8> {
     }
 }
 
-fn start(config: Config) -> io::Result<u8> {
+fn start(config: Config, signals: &Signals) -> io::Result<u8> {
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     if let Err(error) = config.check_secrets() {
         terminal::complain(&error);
         return Ok(USAGE);
     }
-    go_on(&config, None)
+    go_on(config, None, signals)
 }
 
-fn go_on(config: &Config, mut rested: Option<Handover>) -> io::Result<u8> {
+fn go_on(mut config: Config, mut rested: Option<Handover>, signals: &Signals) -> io::Result<u8> {
     loop {
         let runtime = runtime()?;
-        if let Some(rested) = &rested
-            && !runtime.block_on(daemon::rest(rested, rested.notes.clock.due()))?
-        {
-            return Ok(0);
+        let mut reload = false;
+        if let Some(rested) = &rested {
+            match runtime.block_on(daemon::rest(rested, rested.notes.clock.due(), signals))? {
+                Woken::Stop => return Ok(0),
+                woken => reload = woken == Woken::Reload,
+            }
         }
-        let store = match open(&runtime, config, rested.as_ref())? {
+        let store = match open(&runtime, &config, rested.as_ref(), signals, &mut reload)? {
             Ok(store) => store,
             Err(status) => return Ok(status),
         };
-        let (stop, shutdown) = Shutdown::new();
-        let ended = runtime.block_on(daemon::run(config.clone(), store, stop, shutdown, rested.take()))?;
+        let ended = runtime.block_on(daemon::run(config, store, signals, rested.take(), reload))?;
         runtime.shutdown_background();
-        let Ended::Resting(handover) = ended else { return Ok(0) };
+        let Ended::Resting(handover, present) = ended else { return Ok(0) };
         // Where that is forbidden the daemon rests as it is.
         let error = handover.start_anew();
         tracing::debug!("the daemon cannot start anew for its rest: {error}");
-        rested = Some(*handover);
+        (config, rested) = ((*present).clone(), Some(*handover));
     }
 }
 
 /// Opens the store; `Err`: the exit status. A daemon that has been at work waits where the disk is full: systemd would
 /// start it again a few times and then give up.
-fn open(runtime: &Runtime, config: &Config, rested: Option<&Handover>) -> io::Result<Result<Store, u8>> {
+fn open(
+    runtime: &Runtime,
+    config: &Config,
+    rested: Option<&Handover>,
+    signals: &Signals,
+    reload: &mut bool,
+) -> io::Result<Result<Store, u8>> {
     let mut said = false;
     loop {
-        let lock = rested.map(|rested| rested.lock.try_clone()).transpose()?;
+        let lock = rested.map(|rested| rested.socket.lock.try_clone()).transpose()?;
         let error = match open_store(config, lock) {
             Ok(Opened::Ours(store)) => {
                 unopened::forget(&config.data_dir);
@@ -87,7 +98,13 @@ fn open(runtime: &Runtime, config: &Config, rested: Option<&Handover>) -> io::Re
             // Whoever has it will let go of it, and a service is started again after a while, when there may be space:
             // nothing that the owner has to know.
             if !matches!(error, store::Error::InUse(_) | store::Error::Full) {
-                runtime.block_on(unopened::tell(config, &explain(&error, config), Utc::now()));
+                let why = explain(&error, config);
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = unopened::tell(config, &why, Utc::now()) => {}
+                        () = signals.stop() => {}
+                    }
+                });
             }
             return Ok(Err(if error == store::Error::Full { FAILED } else { status }));
         };
@@ -95,8 +112,10 @@ fn open(runtime: &Runtime, config: &Config, rested: Option<&Handover>) -> io::Re
             tracing::error!("{error}");
         }
         daemon::turn_away(rested, &error.to_string());
-        if !runtime.block_on(daemon::rest(rested, Some(Utc::now() + ANOTHER_TRY)))? {
-            return Ok(Err(0));
+        match runtime.block_on(daemon::rest(rested, Some(Utc::now() + ANOTHER_TRY), signals))? {
+            Woken::Stop => return Ok(Err(0)),
+            Woken::Reload => *reload = true,
+            Woken::Needed => {}
         }
     }
 }

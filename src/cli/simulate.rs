@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::terminal::Terminal;
 use crate::control::Output;
+use crate::daemon::signals::Signals;
 use crate::simulator::airtable::Airtable;
 use crate::simulator::fibank::{Bank, Fibank};
 use crate::simulator::google::Google;
@@ -30,6 +31,7 @@ pub(super) struct Options {
 
 /// Runs the simulators until the process is told to stop. One line of JSON says where they are.
 pub(super) async fn run(options: Options) -> io::Result<u8> {
+    let signals = Signals::take()?;
     let bank = match options.rows {
         Some(rows) => Bank::large(rows),
         None => Bank::household(Utc::now().with_timezone(&chrono_tz::Europe::Sofia).date_naive()),
@@ -61,7 +63,7 @@ pub(super) async fn run(options: Options) -> io::Result<u8> {
     std::fs::write(options.log.join("world.json"), format!("{addresses}\n"))?;
     std::fs::write(options.log.join("answers"), answers + "\n")?;
     Terminal::stdout().data(&format!("{addresses}\n"))?;
-    crate::daemon::stop_signal().await;
+    signals.stop().await;
     Ok(0)
 }
 

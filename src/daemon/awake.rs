@@ -1,18 +1,20 @@
 //! The daemon awake: everything it runs, from the opening of the store until it is told to stop or may rest.
 
 use std::io;
-use std::os::unix::net::UnixListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::clock::{self, Clock, Noted};
+use super::clock::{self, Clock};
 use super::handover::{Handover, Notes};
-use super::{GRACE, Started, next_text, notify, open_page, rest, start, stop_signal, watchdog};
+use super::renewal::{Reload, Renewal, taken_up};
+use super::signals::{Signals, Wanted};
+use super::{GRACE, Started, next_text, notify, open_page, rest, serve, show_page, start, watchdog};
 use crate::config::Config;
-use crate::control;
+use crate::control::{self, Socket};
 use crate::remote::Shutdown;
 use crate::store::Store;
 use crate::web;
@@ -22,21 +24,38 @@ pub enum Ended {
     /// It was told to stop.
     Stopped,
     /// There is nothing to do; the store is closed.
-    Resting(Box<Handover>),
+    Resting(Box<Handover>, Arc<Config>),
 }
 
-/// Runs the daemon, anew or after a rest, until it is told to stop or may rest.
+/// Runs the daemon, anew or after a rest, until it is told to stop or may rest. `reload`: it was asked for at rest.
 pub async fn run(
     config: Config,
     store: Store,
-    stop: watch::Sender<bool>,
-    shutdown: Shutdown,
+    signals: &Signals,
     rested: Option<Handover>,
+    mut reload: bool,
 ) -> io::Result<Ended> {
-    let awake = Awake::begin(config, store, shutdown, rested)?;
-    let stopped = tokio::select! {
-        () = stop_signal() => true,
-        () = awake.may_rest() => false,
+    let (stop, shutdown) = Shutdown::new();
+    let (reloads, mut asked) = mpsc::channel(1);
+    let mut awake = Awake::begin(config, store, shutdown, rested, reloads)?;
+    let mut renewal = None;
+    let stopped = loop {
+        if renewal.is_none() && std::mem::take(&mut reload) {
+            renewal = awake.renew(Reload { text: None, reply: None }).await;
+        }
+        tokio::select! {
+            wanted = signals.next() => match wanted? {
+                Wanted::Stop => break true,
+                Wanted::Reload => reload = true,
+            },
+            Some(asked) = asked.recv(), if renewal.is_none() => renewal = awake.renew(asked).await,
+            () = taken_up(&mut renewal) => {
+                if let Some(renewal) = renewal.take() {
+                    awake.adopt(renewal)?;
+                }
+            }
+            () = awake.may_rest(), if renewal.is_none() => break false,
+        }
     };
     awake.end(stopped, &stop).await
 }
@@ -47,26 +66,26 @@ struct Awake {
     page: Option<web::Page>,
     clock: JoinHandle<()>,
     watchdog: JoinHandle<()>,
-    noted: Noted,
     /// How long to stay awake with nothing to do.
     patience: Duration,
-    /// What a rest needs, whoever else holds it too.
-    lock: std::fs::File,
-    control: UnixListener,
+    socket: Socket,
 }
 
 impl Awake {
-    fn begin(config: Config, store: Store, shutdown: Shutdown, rested: Option<Handover>) -> io::Result<Awake> {
-        let lock = store.lock()?;
+    fn begin(
+        config: Config,
+        store: Store,
+        shutdown: Shutdown,
+        rested: Option<Handover>,
+        reloads: mpsc::Sender<Reload>,
+    ) -> io::Result<Awake> {
         let is_new = rested.is_none();
-        let (control, page, notes) = match rested {
-            Some(Handover { control, page, notes, .. }) => (control, page, Some(notes)),
-            None => (control::listen(store.data_dir())?, None, None),
+        let (socket, page, notes) = match rested {
+            Some(Handover { socket, page, notes }) => (socket, page, Some(notes)),
+            None => (control::listen(store.data_dir(), store.lock()?)?, None, None),
         };
         let patience = rest::patience(notes.as_ref());
-        let notes = notes.unwrap_or_default();
-        let noted = Noted::new(notes.clock.into());
-        let started = start(config, store, shutdown, control.try_clone()?, Some(notes))?;
+        let started = start(config, store, shutdown, &socket, Some((notes.unwrap_or_default(), reloads)))?;
         let owner = &started.owner;
         let page = match open_page(owner, page) {
             // Rows matter more than the page: a daemon that has worked so far goes on without.
@@ -77,19 +96,65 @@ impl Awake {
             page => page?,
         };
         if is_new {
-            page.iter().for_each(|page| tracing::info!("the page is at http://{}", page.address));
+            tell_page(page.as_ref());
             notify(&[sd_notify::NotifyState::Ready]);
             tracing::info!("ready, {}", next_text(owner));
         }
-        let clock = tokio::spawn(clock::run(owner.clone(), noted.clone(), is_new));
+        let clock = tokio::spawn(clock::run(owner.clone(), is_new));
         let watchdog = tokio::spawn(watchdog());
-        Ok(Awake { started, page, clock, watchdog, noted, patience, lock, control })
+        Ok(Awake { started, page, clock, watchdog, patience, socket })
+    }
+
+    /// Proves another configuration. `None`: it is no good, and the present one stays.
+    async fn renew(&mut self, reload: Reload) -> Option<Renewal> {
+        let mut states = vec![sd_notify::NotifyState::Reloading];
+        states.extend(sd_notify::NotifyState::monotonic_usec_now());
+        notify(&states);
+        let renewal = Renewal::begin(&self.started.owner, &mut self.page, &reload).await;
+        notify(&[sd_notify::NotifyState::Ready]);
+        match renewal {
+            Ok(renewal) => Some(renewal),
+            Err(why) => {
+                tracing::error!("the configuration is not reloaded, the one before stays: {why}");
+                if let Some(reply) = reload.reply {
+                    // Whoever asked may have gone away.
+                    drop(reply.send(Err(why)));
+                }
+                None
+            }
+        }
+    }
+
+    /// Goes on under another configuration, which the worker has taken up.
+    fn adopt(&mut self, renewal: Renewal) -> io::Result<()> {
+        self.started.serving.abort();
+        self.clock.abort();
+        let keeps_times = renewal.keeps_times_of(&self.started.owner.engine.config);
+        let Renewal { owner, page, reply, .. } = renewal;
+        if !keeps_times {
+            let mut clock = clock::note(&owner.noted);
+            *clock = Clock { asked: None, run: None, ..*clock };
+        }
+        let address = self.page.as_ref().map(|page| page.address);
+        self.page = page.map(|page| show_page(&owner, page)).transpose()?;
+        if self.page.as_ref().map(|page| page.address) != address {
+            tell_page(self.page.as_ref());
+        }
+        self.started.serving = serve(&self.socket, &owner)?;
+        self.clock = tokio::spawn(clock::run(owner.clone(), false));
+        tracing::info!("the configuration is reloaded, {}", next_text(&owner));
+        self.started.owner = owner;
+        if let Some(reply) = reply {
+            // Whoever asked may have gone away.
+            drop(reply.send(Ok(())));
+        }
+        Ok(())
     }
 
     /// Returns when there is nothing to do.
     async fn may_rest(&self) {
         let owner = &self.started.owner;
-        let due = || clock::note(&self.noted).due();
+        let due = || clock::note(&owner.noted).due();
         let is_held = || !owner.engine.store.is_well() || self.page.as_ref().is_some_and(web::Page::is_in_use);
         owner.activity.may_rest(self.patience, due, is_held).await;
     }
@@ -99,7 +164,7 @@ impl Awake {
         let Started { owner, worker, serving } = self.started;
         serving.abort();
         let page = self.page.map(web::Page::close);
-        let clock: Clock = *clock::note(&self.noted);
+        let clock: Clock = *clock::note(&owner.noted);
         if stopped {
             notify(&[sd_notify::NotifyState::Stopping]);
             tracing::info!("stopping");
@@ -122,9 +187,14 @@ impl Awake {
             Some(page) => Some(page.await?),
             None => None,
         };
-        let Config { path, text, .. } = &*owner.engine.config;
-        let (path, text) = (path.clone(), text.expose_secret().to_owned());
-        let notes = Notes { path, text, journal, told, clock, patience: self.patience };
-        Ok(Ended::Resting(Box::new(Handover { lock: self.lock, control: self.control, page, notes })))
+        let config = owner.engine.config.clone();
+        let (path, text, data_dir) =
+            (config.path.clone(), config.text.expose_secret().to_owned(), config.data_dir.clone());
+        let notes = Notes { path, text, data_dir, journal, told, clock, patience: self.patience };
+        Ok(Ended::Resting(Box::new(Handover { socket: self.socket, page, notes }), config))
     }
+}
+
+fn tell_page(page: Option<&web::Page>) {
+    page.iter().for_each(|page| tracing::info!("the page is at http://{}", page.address));
 }

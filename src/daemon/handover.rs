@@ -13,7 +13,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
 use super::journal::Journal;
+use crate::control::Socket;
 use crate::notify::Told;
 
 /// Says to the new program that it goes on; holds the number of the process, so that no other one takes it for itself.
@@ -37,10 +38,8 @@ const DESCRIPTORS: usize = 4;
 /// What outlives a rest.
 #[derive(Debug)]
 pub struct Handover {
-    /// The lock of the data directory.
-    pub lock: File,
-    /// Where commands come in.
-    pub control: UnixListener,
+    /// Where commands come in, and the lock of the data directory.
+    pub socket: Socket,
     /// Where browsers come in.
     pub page: Option<TcpListener>,
     /// What is remembered.
@@ -52,8 +51,10 @@ pub struct Handover {
 pub struct Notes {
     /// The configuration's file.
     pub path: PathBuf,
-    /// What stood in it when the daemon started: another text counts after a restart only.
+    /// What stood in it when it was last read: another text counts once the daemon is asked to reload.
     pub text: String,
+    /// The data directory.
+    pub data_dir: PathBuf,
     /// What the log has said already.
     pub journal: Journal,
     /// What notifiers were told.
@@ -88,7 +89,7 @@ impl Handover {
         let mut notes = File::from(rustix::fs::memfd_create("bankfeed", rustix::fs::MemfdFlags::CLOEXEC)?);
         notes.write_all(&serde_json::to_vec(&self.notes)?)?;
         let (here, there) = UnixStream::pair()?;
-        let mut descriptors = vec![self.lock.as_fd(), notes.as_fd(), self.control.as_fd()];
+        let mut descriptors = vec![self.socket.lock.as_fd(), notes.as_fd(), self.socket.listener.as_fd()];
         descriptors.extend(self.page.as_ref().map(AsFd::as_fd));
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut message = SendAncillaryBuffer::new(&mut space);
@@ -123,7 +124,9 @@ impl Handover {
         let mut text = Vec::new();
         notes.rewind()?;
         notes.read_to_end(&mut text)?;
-        Ok(Some(Handover { lock, control, page, notes: serde_json::from_slice(&text)? }))
+        let notes: Notes = serde_json::from_slice(&text)?;
+        let socket = Socket::again(control, lock, notes.data_dir.clone());
+        Ok(Some(Handover { socket, page, notes }))
     }
 }
 

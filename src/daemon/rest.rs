@@ -12,14 +12,13 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-use super::clock::sleep_until;
 use super::handover::{Handover, Notes};
-use super::{notify, stop_signal, watchdog};
+use super::signals::{Signals, Wanted};
+use super::{alarm, notify, watchdog};
 use crate::control;
-use crate::remote::Shutdown;
+use crate::threads;
 
-/// How long the daemon stays awake with nothing to do, at least and at most. In the few milliseconds of falling asleep a
-/// stop signal ends it at once, without a word; people and scripts wait in whole seconds, so that hardly meets.
+/// How long the daemon stays awake with nothing to do, at least and at most.
 const SHORTEST: Duration = Duration::from_millis(1_700);
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
@@ -101,31 +100,45 @@ pub fn patience(notes: Option<&Notes>) -> Duration {
     }
 }
 
-/// Rests until it is time or somebody comes; `false`: it was told to stop.
-pub async fn rest(handover: &Handover, due: Option<DateTime<Utc>>) -> io::Result<bool> {
+/// Why a rest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// It is time, or somebody came.
+    Needed,
+    /// The configuration is to be read again.
+    Reload,
+    /// The daemon was told to stop.
+    Stop,
+}
+
+/// Rests until it is time or somebody comes.
+pub async fn rest(handover: &Handover, due: Option<DateTime<Utc>>, signals: &Signals) -> io::Result<Woken> {
     let time = async {
         match due {
-            Some(due) => drop(sleep_until(due, &Shutdown::never()).await),
+            Some(due) => alarm::wait(due, handover.notes.clock.offset).await,
             None => std::future::pending().await,
         }
     };
     tokio::select! {
-        () = stop_signal() => {
-            notify(&[sd_notify::NotifyState::Stopping]);
-            tracing::info!("stopping");
-            Ok(false)
-        }
-        needed = until_needed(handover, time) => needed.map(|()| true),
-        () = watchdog() => Ok(true),
+        wanted = signals.next() => match wanted? {
+            Wanted::Reload => Ok(Woken::Reload),
+            Wanted::Stop => {
+                notify(&[sd_notify::NotifyState::Stopping]);
+                tracing::info!("stopping");
+                Ok(Woken::Stop)
+            }
+        },
+        needed = until_needed(handover, time) => needed.map(|()| Woken::Needed),
+        () = watchdog() => Ok(Woken::Needed),
     }
 }
 
 /// Tells the commands that wait for a daemon that cannot work why it cannot.
 pub fn turn_away(handover: &Handover, why: &str) {
     notify(&[sd_notify::NotifyState::Status(why)]);
-    while let Ok((stream, _)) = handover.control.accept() {
+    while let Ok((stream, _)) = handover.socket.listener.accept() {
         let why = why.to_owned();
-        std::thread::spawn(move || {
+        let begun = threads::run("command", move || {
             let told = control::answer(stream, |_, output| {
                 output.talk(&format!("bankfeed: {why}\n"))?;
                 Ok(crate::cli::ATTENTION)
@@ -134,6 +147,9 @@ pub fn turn_away(handover: &Handover, why: &str) {
                 tracing::debug!("a command went away: {error}");
             }
         });
+        if let Err(error) = begun {
+            tracing::warn!("{error}");
+        }
     }
     // A browser shows that nobody answers.
     while handover.page.as_ref().is_some_and(|page| page.accept().is_ok()) {}
@@ -142,7 +158,7 @@ pub fn turn_away(handover: &Handover, why: &str) {
 /// Waits until somebody comes, whom it leaves at the socket, or it is time.
 #[expect(deprecated, reason = "the safe way is deprecated for types that lie about their descriptor; these do not")]
 async fn until_needed(handover: &Handover, time: impl Future<Output = ()>) -> io::Result<()> {
-    let control = AsyncFd::with_interest(handover.control.as_fd(), Interest::READABLE)?;
+    let control = AsyncFd::with_interest(handover.socket.listener.as_fd(), Interest::READABLE)?;
     let page =
         handover.page.as_ref().map(|page| AsyncFd::with_interest(page.as_fd(), Interest::READABLE)).transpose()?;
     let browser = async {

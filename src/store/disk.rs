@@ -15,6 +15,7 @@ use std::sync::{Mutex, Once, PoisonError, RwLock, mpsc};
 use std::time::{Duration, Instant};
 
 use super::{Error, Result};
+use crate::threads;
 
 /// Page cache; more costs resident memory (several times as much as is asked for) and gains nothing here.
 const CACHE_BYTES: u64 = 2 * 1024 * 1024;
@@ -83,7 +84,7 @@ impl Disk {
         let mut slot = self.db.write().unwrap_or_else(PoisonError::into_inner);
         // Closing may wait for ever after a failure, so it is left to itself; usually it gives the lock up at once.
         let former = slot.take();
-        std::thread::Builder::new().spawn(move || close(former))?;
+        std::thread::Builder::new().spawn(move || close(former)).map_err(threads::refused)?;
         let opened = open_locked(&self.dir).map_err(|error| match error {
             Error::InUse(_) => Error::Io("it does not come back after a failed write; restart bankfeed".into()),
             other => other,
@@ -245,7 +246,7 @@ fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T> {
 fn within_patience<T: Send + 'static>(write: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let (done, answer) = mpsc::channel();
     // Whoever asked may have lost patience.
-    std::thread::Builder::new().spawn(move || drop(done.send(write())))?;
+    std::thread::Builder::new().spawn(move || drop(done.send(write()))).map_err(threads::refused)?;
     answer.recv_timeout(WRITE_PATIENCE).unwrap_or_else(|_| Err(Error::Io("the disk does not answer".into())))
 }
 
@@ -279,6 +280,7 @@ fn silence_panics() {
 
 fn open_locked(dir: &Path) -> Result<sled::Db> {
     let started = Instant::now();
+    threads::prove_room()?;
     loop {
         let snapshots = tidy_snapshots(dir)?;
         room(dir, OPENING_BYTES + 2 * snapshots)?;

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use super::{DestinationReport, Engine, Outcome, SourceReport};
 use crate::remote::Cause;
 use crate::store::{self, Proof, Store, backups};
+use crate::threads;
 
 /// Records proven without a pause: a few milliseconds.
 const PROVEN_AT_ONCE: usize = 4096;
@@ -69,7 +70,7 @@ impl Engine {
         work: impl FnOnce(&Store) -> Result<T, store::Error> + Send + 'static,
     ) -> Result<T, store::Error> {
         let store = self.store.clone();
-        let done = tokio::task::spawn_blocking(move || work(&store)).await;
-        done.unwrap_or_else(|error| Err(store::Error::Io(error.to_string())))
+        let done = threads::run("store", move || work(&store))?.await;
+        done.unwrap_or_else(|_| Err(store::Error::Io("the store's thread ended before it was done".into())))
     }
 }

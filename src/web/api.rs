@@ -23,6 +23,7 @@ use crate::listing::{Json, Wanted};
 use crate::model::Transaction;
 use crate::store::{self, Store};
 use crate::sync::Request as Cycle;
+use crate::threads;
 
 /// Transactions in a page where nothing is said, and at most.
 const PAGE: usize = 100;
@@ -150,12 +151,13 @@ pub(super) async fn sync(
     };
     let running = state.clone();
     // It goes on by itself if whoever asked goes away.
-    let cycle = tokio::task::spawn_blocking(move || {
+    let cycle = threads::run("cycle", move || {
         let request = Cycle { by_hand, ..Cycle::default() };
         let report = say(&running, &Command::Sync { request, json: true });
         drop(turn);
         report
     });
+    let cycle = cycle.map_err(|error| Refused::failed(error).for_now(5))?;
     if by_button {
         // How it went stands on the page, and so does that it still runs.
         drop(tokio::time::timeout(BUTTON_PATIENCE, cycle).await);

@@ -16,6 +16,7 @@ use super::State;
 use super::refused::Refused;
 use crate::control::{Command, Output};
 use crate::sync::Step;
+use crate::threads;
 
 /// How long an answer waits for its turn to read.
 const TURN: Duration = Duration::from_secs(20);
@@ -74,13 +75,15 @@ pub(super) async fn read<T: Send + 'static>(
 ) -> Result<T, Refused> {
     let turn = turn(&state.readers).await?;
     let reading = state.clone();
-    let done = tokio::task::spawn_blocking(move || {
+    let done = threads::run("reader", move || {
         let found = look(&reading);
         reading.engine.store.rest();
         drop(turn);
         found
     });
-    done.await.unwrap_or_else(|_| Err(Refused::failed("reading the store failed")))
+    done.map_err(|error| Refused::failed(error).for_now(5))?
+        .await
+        .unwrap_or_else(|_| Err(Refused::failed("reading the store failed")))
 }
 
 /// What a command says as JSON.
@@ -110,7 +113,7 @@ pub(super) async fn stream(
     drop(is_waiting);
     let (sender, receiver) = mpsc::channel(PIECES);
     let (reading, waiting) = (state.clone(), waiting.clone());
-    tokio::task::spawn_blocking(move || {
+    let begun = threads::run("reader", move || {
         let mut pieces = Pieces { sender, piece: Vec::new(), waiting, watched: None };
         let done = write(&reading, &mut pieces).and_then(|()| pieces.send());
         if let Err(error) = done {
@@ -121,6 +124,7 @@ pub(super) async fn stream(
         reading.engine.store.rest();
         drop(turn);
     });
+    begun.map_err(|error| Refused::failed(error).for_now(5))?;
     let pieces = stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)));
     Ok(([(header::CONTENT_TYPE, content_type)], Body::from_stream(pieces)).into_response())
 }

@@ -19,6 +19,7 @@ use tower_service::Service;
 
 use super::seats::{Seat, Seats};
 use super::{State, router};
+use crate::remote::Shutdown;
 
 /// How long the head of a request may take, and how long a connection may idle between two.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
@@ -39,8 +40,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-/// Accepts connections for ever; `begin` gives what each of them holds until it ends.
-pub(super) async fn serve<B: Send + 'static>(listener: TcpListener, state: Arc<State>, begin: impl Fn() -> B) {
+/// Accepts connections for ever; `begin` gives what each of them holds until it ends, which it does with the answer it is
+/// at once the page is closing.
+pub(super) async fn serve<B: Send + 'static>(
+    listener: TcpListener,
+    state: Arc<State>,
+    closing: Shutdown,
+    begin: impl Fn() -> B,
+) {
     let seats = Arc::new(Seats::default());
     // An idle daemon must stay small: the router is built when somebody comes.
     let routes: Arc<OnceLock<Router>> = Arc::default();
@@ -56,10 +63,10 @@ pub(super) async fn serve<B: Send + 'static>(listener: TcpListener, state: Arc<S
         // Whoever finds no seat sees the connection closed: everybody else of that address is being served.
         let Some(taken) = seats.take(network(peer.ip())) else { continue };
         let router = routes.get_or_init(|| router(state.clone())).clone();
-        let held = begin();
+        let (held, closing) = (begin(), closing.clone());
         tokio::spawn(async move {
             tokio::select! {
-                () = converse(stream, Peer(peer.ip()), taken.seat.clone(), router) => {}
+                () = converse(stream, Peer(peer.ip()), taken.seat.clone(), router, closing) => {}
                 () = taken.seat.is_needed() => {}
             }
             drop((taken, held));
@@ -68,7 +75,7 @@ pub(super) async fn serve<B: Send + 'static>(listener: TcpListener, state: Arc<S
 }
 
 /// Answers the requests of one connection until it ends.
-async fn converse(stream: TcpStream, peer: Peer, seat: Arc<Seat>, router: Router) {
+async fn converse(stream: TcpStream, peer: Peer, seat: Arc<Seat>, router: Router, closing: Shutdown) {
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
@@ -80,7 +87,15 @@ async fn converse(stream: TcpStream, peer: Peer, seat: Arc<Seat>, router: Router
         .header_read_timeout(HEAD_PATIENCE)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(Impatient { stream, stalled: None }), service);
-    if let Err(error) = conversation.await {
+    let mut conversation = std::pin::pin!(conversation);
+    let ended = tokio::select! {
+        ended = conversation.as_mut() => ended,
+        () = closing.wait() => {
+            conversation.as_mut().graceful_shutdown();
+            conversation.await
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!("a connection ended early: {error}");
     }
 }

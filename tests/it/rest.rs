@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -12,8 +11,8 @@ use crate::cli::{json, run};
 use crate::world::World;
 
 /// A daemon whose log goes to a file.
-struct Daemon {
-    process: Child,
+pub struct Daemon {
+    pub process: Child,
     log: std::path::PathBuf,
 }
 
@@ -25,16 +24,22 @@ impl Drop for Daemon {
 }
 
 impl Daemon {
-    async fn start(world: &World) -> Daemon {
+    pub async fn start(world: &World) -> Daemon {
+        Daemon::start_with(world, &[]).await
+    }
+
+    /// [`Daemon::start`] with these variables in its environment.
+    pub async fn start_with(world: &World, variables: &[(&str, &str)]) -> Daemon {
         let log = world.dir.path().join("log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_bankfeed"));
         command.arg("--config").arg(world.config_path()).arg("run").env("NO_COLOR", "1");
+        command.envs(variables.iter().copied());
         let daemon = Daemon { process: command.stderr(File::create(&log).unwrap()).spawn().unwrap(), log };
         until("the daemon is ready", || daemon.said().contains("ready")).await;
         daemon
     }
 
-    fn said(&self) -> String {
+    pub fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
@@ -43,7 +48,21 @@ impl Daemon {
         String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
     }
 
-    async fn fall_asleep(&self) {
+    /// Sends a signal.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.process.id().to_string()).status().unwrap();
+        assert!(sent.success(), "{signal}");
+    }
+
+    /// Stops it in good order, and returns the last thing it says.
+    pub async fn stop(mut self) -> String {
+        self.signal("TERM");
+        let ended = tokio::task::spawn_blocking(move || (self.process.wait().unwrap(), self.said())).await.unwrap();
+        assert_eq!(ended.0.code(), Some(0), "{ended:?}");
+        ended.1.lines().last().unwrap_or_default().split_whitespace().last().unwrap_or_default().to_owned()
+    }
+
+    pub async fn fall_asleep(&self) {
         until("the daemon rests", || rests(self.process.id())).await;
     }
 
@@ -55,17 +74,16 @@ impl Daemon {
     }
 }
 
-/// Whether that process has one thread, no file of the store open, and heeds the stop signal.
+/// Whether that process has one thread and no file of the store open, and reads the stop signal.
 pub fn rests(process: u32) -> bool {
     let folder = |name: &str| std::fs::read_dir(format!("/proc/{process}/{name}")).unwrap().flatten();
     let mut open = folder("fd").filter_map(|entry| std::fs::read_link(entry.path()).ok());
-    let heeds = || {
+    let reads = || {
         let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
-        u64::from_str_radix(&caught, 16).unwrap() & (1 << 14) != 0
+        let held = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap().trim().to_owned();
+        u64::from_str_radix(&held, 16).unwrap() & (1 << 14) != 0
     };
-    // In this order: what it was before it rested heeded the signal too.
-    folder("task").count() == 1 && heeds() && !open.any(|file| file.to_string_lossy().contains("/store/"))
+    folder("task").count() == 1 && reads() && !open.any(|file| file.to_string_lossy().contains("/store/"))
 }
 
 pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
@@ -83,7 +101,7 @@ async fn a_resting_daemon_answers_as_if_it_were_awake() {
     let mut world = World::new(Bank::small()).await;
     world.extra[2] = "[http]\nlisten = \"127.0.0.1:0\"\ntoken = \"a-token-that-opens-everything\"\n".into();
     world.write_config();
-    let mut daemon = Daemon::start(&world).await;
+    let daemon = Daemon::start(&world).await;
     let address = daemon.said().split("the page is at http://").nth(1).unwrap().lines().next().unwrap().to_owned();
     let named = (daemon.about("comm"), daemon.about("cmdline"));
     assert_eq!(run(&world, &["sync"]).await.status.code(), Some(0));
@@ -103,19 +121,8 @@ async fn a_resting_daemon_answers_as_if_it_were_awake() {
     assert_eq!(said.matches("needs you: ").count(), 1, "{said}");
     assert_eq!(said.matches("ready").count(), 1, "{said}");
     world.assert_delivered();
-    let mut tried = 0;
-    loop {
-        tried += 1;
-        daemon.fall_asleep().await;
-        Command::new("kill").arg("-TERM").arg(daemon.process.id().to_string()).status().unwrap();
-        let ended = tokio::task::spawn_blocking(move || (daemon.process.wait().unwrap(), daemon.said())).await.unwrap();
-        // On a busy machine the signal may meet the moment between one program and the next, where it ends both.
-        if ended.0.signal() != Some(15) || tried == 3 {
-            assert!(ended.0.code() == Some(0) && ended.1.ends_with("stopping\n"), "{ended:?}");
-            return;
-        }
-        daemon = Daemon::start(&world).await;
-    }
+    daemon.fall_asleep().await;
+    assert_eq!(daemon.stop().await, "stopping");
 }
 
 /// The schedule wakes it; killed at rest it leaves nothing that keeps the next one from starting.
