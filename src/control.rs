@@ -20,7 +20,10 @@ use crate::sync::{Request, Step, Verification};
 /// Longest call accepted: `rules test` carries all rules of a configuration.
 const MAX_CALL_BYTES: u64 = 2 * 1024 * 1024;
 
-/// How long a client may take to say what it wants, or to read what it is told.
+/// How long a client may take to say what it wants.
+const CALL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a client may take to read what it is told.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a person may take to answer: a code from the bank is stale by then.
@@ -336,15 +339,34 @@ pub fn listen(data_dir: &Path, lock: File) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Reads what a client wants: a line, which has to come soon.
+pub async fn hear(stream: &mut tokio::net::UnixStream) -> io::Result<String> {
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt};
+    let mut line = String::new();
+    let mut reader = tokio::io::BufReader::new(stream.take(MAX_CALL_BYTES));
+    tokio::time::timeout(CALL_PATIENCE, reader.read_line(&mut line)).await.map_err(io::Error::from)??;
+    Ok(line)
+}
+
 /// Answers one call with `execute`, which returns the exit status.
 pub fn answer(stream: UnixStream, execute: impl FnOnce(Command, &mut dyn Output) -> io::Result<u8>) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(CALL_PATIENCE))?;
     let mut line = String::new();
     BufReader::new((&stream).take(MAX_CALL_BYTES)).read_line(&mut line)?;
+    carry_out(stream, &line, execute)
+}
+
+/// Answers what a client has said with `execute`, which returns the exit status.
+pub fn carry_out(
+    stream: UnixStream,
+    line: &str,
+    execute: impl FnOnce(Command, &mut dyn Output) -> io::Result<u8>,
+) -> io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_write_timeout(Some(PATIENCE))?;
     let mut wire = Wire(&stream);
-    let status = match serde_json::from_str(&line) {
+    let status = match serde_json::from_str(line) {
         Ok(command) => execute(command, &mut wire)?,
         Err(_) => {
             wire.talk("the daemon does not understand this command; is it of another release? restart it\n")?;

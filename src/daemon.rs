@@ -27,6 +27,7 @@ use crate::web;
 
 mod alarm;
 mod awake;
+mod calls;
 mod clock;
 mod handover;
 mod journal;
@@ -35,6 +36,7 @@ mod rest;
 pub mod signals;
 
 pub use awake::{Ended, run};
+use calls::{Call, Callers};
 use clock::Noted;
 pub use handover::Handover;
 use handover::Notes;
@@ -361,11 +363,11 @@ fn next_text(owner: &Owner) -> String {
 fn serve(socket: &Socket, owner: &Owner) -> io::Result<JoinHandle<()>> {
     let listener = socket.listener.try_clone()?;
     listener.set_nonblocking(true)?;
-    let (listener, owner) = (UnixListener::from_std(listener)?, owner.clone());
+    let (listener, owner, callers) = (UnixListener::from_std(listener)?, owner.clone(), Callers::default());
     Ok(tokio::spawn(async move {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => converse(stream, owner.clone()),
+                Ok((stream, _)) => drop(tokio::spawn(converse(stream, owner.clone(), callers.clone()))),
                 Err(error) => {
                     tracing::debug!("a command is not let in: {error}");
                     tokio::time::sleep(NOT_LET_IN).await;
@@ -376,14 +378,14 @@ fn serve(socket: &Socket, owner: &Owner) -> io::Result<JoinHandle<()>> {
 }
 
 /// Answers one command, on a thread that may block. One that cannot be answered is told so.
-fn converse(stream: UnixStream, owner: Owner) {
+async fn converse(stream: UnixStream, owner: Owner, callers: Callers) {
     let busy = owner.activity.begin();
-    let Ok(stream) = stream.into_std() else { return };
+    let Some(Call { stream, line, turn }) = callers.hear(stream).await else { return };
     let told = stream.try_clone();
     let begun = threads::run("command", move || {
-        let _busy = busy;
+        let _held = (busy, turn);
         let execute = |command: Command, output: &mut dyn Output| crate::cli::execute(&owner, &command, output);
-        if let Err(error) = control::answer(stream, execute) {
+        if let Err(error) = control::carry_out(stream, &line, execute) {
             tracing::debug!("a command went away: {error}");
         }
     });

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
@@ -113,20 +113,35 @@ pub(super) async fn stream(
     drop(is_waiting);
     let (sender, receiver) = mpsc::channel(PIECES);
     let (reading, waiting) = (state.clone(), waiting.clone());
+    let whole = Arc::new(AtomicBool::new(false));
+    let is_whole = whole.clone();
     let begun = threads::run("reader", move || {
         let mut pieces = Pieces { sender, piece: Vec::new(), waiting, watched: None };
         let done = write(&reading, &mut pieces).and_then(|()| pieces.send());
-        if let Err(error) = done {
-            // Whoever reads must not take half of it for the whole: the connection breaks off.
-            tracing::debug!("a long answer ended early: {error}");
-            drop(pieces.sender.try_send(Err(error)));
+        match done {
+            Ok(()) => whole.store(true, Ordering::Release),
+            Err(error) => tracing::debug!("a long answer ended early: {error}"),
         }
         reading.engine.store.rest();
         drop(turn);
     });
     begun.map_err(|error| Refused::failed(error).for_now(5))?;
-    let pieces = stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)));
+    let pieces = stream::unfold(Some(receiver), move |receiver| rest_of(receiver, is_whole.clone()));
     Ok(([(header::CONTENT_TYPE, content_type)], Body::from_stream(pieces)).into_response())
+}
+
+/// The next piece of a long answer. Whoever reads must not take half of it for the whole: without the writer's word that
+/// it is, the connection breaks off.
+async fn rest_of(
+    receiver: Option<mpsc::Receiver<Bytes>>,
+    is_whole: Arc<AtomicBool>,
+) -> Option<(io::Result<Bytes>, Option<mpsc::Receiver<Bytes>>)> {
+    let mut receiver = receiver?;
+    match receiver.recv().await {
+        Some(piece) => Some((Ok(piece), Some(receiver))),
+        None if is_whole.load(Ordering::Acquire) => None,
+        None => Some((Err(io::ErrorKind::UnexpectedEof.into()), None)),
+    }
 }
 
 /// Lets a command write into a long answer.
@@ -160,7 +175,7 @@ impl Output for Said {
 
 /// A long answer on its way out.
 struct Pieces {
-    sender: mpsc::Sender<io::Result<Bytes>>,
+    sender: mpsc::Sender<Bytes>,
     piece: Vec<u8>,
     /// Who waits for a turn like this one.
     waiting: Arc<AtomicUsize>,
@@ -170,12 +185,11 @@ struct Pieces {
 
 impl Pieces {
     fn send(&mut self) -> io::Result<()> {
-        let piece = Bytes::from(std::mem::take(&mut self.piece));
+        let mut piece = Bytes::from(std::mem::take(&mut self.piece));
         if piece.is_empty() {
             return Ok(());
         }
         self.watched.iter_mut().for_each(|(_, taken)| *taken += piece.len());
-        let mut piece = Ok(piece);
         // A reader that takes nothing ends with its connection (see `serve`).
         loop {
             match self.sender.try_send(piece) {

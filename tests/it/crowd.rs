@@ -3,12 +3,15 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use bankfeed::simulator::fibank::{Bank, Entry};
 use reqwest::{Method, RequestBuilder, StatusCode};
 
+use crate::cli::{Daemon, json};
 use crate::web::{IMPORT_TOKEN, Site, TOKEN};
+use crate::world::World;
 
 const CSV: &str = "/api/transactions.csv";
 
@@ -203,4 +206,36 @@ async fn readers_that_take_their_time_take_no_turn_of_the_owner() {
         reader.read_to_end(&mut rest).is_err() || !rest.ends_with(b"0\r\n\r\n")
     };
     assert!(slow.iter_mut().any(is_cut));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_say_nothing_hold_up_no_cycle() {
+    let world = World::new(Bank::small()).await;
+    let daemon = Daemon::start(&world).await;
+    let path = world.data_dir().join("control.sock");
+    let silent: Vec<UnixStream> = (0..600)
+        .map(|at| {
+            let mut client = UnixStream::connect(&path).unwrap();
+            // Whoever says half of what it wants says nothing.
+            if at % 2 == 0 {
+                client.write_all(br#"{"status":{"js"#).unwrap();
+            }
+            client
+        })
+        .collect();
+    let (status, report) = json(&world, &["sync", "--json"]).await;
+    assert_eq!((status, report["sources"][0]["outcome"].as_str()), (0, Some("ok")), "{report}");
+    world.assert_delivered();
+    // The oldest were sent away at once, and the latest may go on.
+    let mut oldest = &silent[0];
+    oldest.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    assert!(matches!(oldest.read(&mut [0; 64]), Ok(0)));
+    drop(silent);
+    let mut slow = UnixStream::connect(&path).unwrap();
+    slow.write_all(br#"{"status":{"js"#).unwrap();
+    slow.write_all(b"on\":true}}\n").unwrap();
+    let mut said = String::new();
+    slow.read_to_string(&mut said).unwrap();
+    assert!(said.ends_with("{\"exit\":0}\n"), "{said}");
+    daemon.stop().await;
 }
