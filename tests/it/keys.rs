@@ -51,3 +51,18 @@ async fn a_key_that_is_damaged_is_named_and_not_shown() {
         assert!(!error.contains("MII"), "{error}");
     }
 }
+
+/// Where an organisation forbids keys, the ways out are named where keys are asked for.
+#[test]
+fn the_ways_out_of_an_organisation_that_forbids_keys_are_named() {
+    let read = |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    for (path, ways) in [
+        ("README.md", ["iam.disableServiceAccountKeyCreation", "private Google account", "Organization Policy"]),
+        ("src/cli/init.rs", ["forbid such keys", "private Google account", "Organization Policy Administrator"]),
+    ] {
+        let text = read(path);
+        for way in ways {
+            assert!(text.contains(way), "{path}: {way}");
+        }
+    }
+}

@@ -348,8 +348,13 @@ fn is_quota(kind: &str, message: &str) -> bool {
 /// Nobody has published what a base at its cap of records answers; any type or text that speaks of such a limit counts,
 /// because setting ten rows aside one by one would be the wrong end of it.
 fn is_full(kind: &str, message: &str) -> bool {
-    const KNOWN: [&str; 4] =
-        ["INVALID_RECORDS", "INVALID_VALUE_FOR_COLUMN", "INVALID_MULTIPLE_CHOICE_OPTIONS", "UNKNOWN_FIELD_NAME"];
+    const KNOWN: [&str; 5] = [
+        "INVALID_RECORDS",
+        "INVALID_VALUE_FOR_COLUMN",
+        "INVALID_MULTIPLE_CHOICE_OPTIONS",
+        "INVALID_FILTER_BY_FORMULA",
+        "UNKNOWN_FIELD_NAME",
+    ];
     const PLACE: [&str; 10] =
         ["record", "records", "row", "rows", "base", "table", "workspace", "plan", "storage", "space"];
     const LIMIT: [&str; 11] =

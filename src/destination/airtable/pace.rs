@@ -24,7 +24,7 @@ const MOST_OF_A_USER: usize = 40;
 pub(super) struct Limits {
     pub base: Pace,
     user: Pace,
-    /// Longest time a whole base is held back for.
+    /// The longest wait of one cycle.
     patience: Duration,
 }
 
@@ -47,9 +47,12 @@ impl Limits {
         self.base.wait(shutdown).await
     }
 
-    /// The base has asked for patience: no destination sends it anything for so long.
+    /// The base has asked for patience: no destination sends it anything for so long. Where it is longer than anybody waits
+    /// in one cycle, each is told so by the service and leaves off.
     pub(super) fn hold(&self, pause: Duration) {
-        self.base.hold(pause.min(self.patience));
+        if pause <= self.patience {
+            self.base.hold(pause);
+        }
     }
 }
 

@@ -332,6 +332,7 @@ fn forbidden(names: &Names, asked: Asked, retry_after: Option<Duration>, said: &
     if ["rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"]
         .iter()
         .any(|reason| said.because(reason))
+        || said.mentions("quota metric")
     {
         return Error::throttled(retry_after, names.say("too many requests for Google's quota"));
     }

@@ -256,6 +256,29 @@ async fn a_full_base_waits_for_the_owner_and_nothing_is_set_aside() {
 }
 
 #[tokio::test]
+async fn little_room_in_a_base_is_told_before_it_is_full() {
+    let mut world = World::filled(1).await;
+    world.memory = Vec::new();
+    world.service.edit(&world.base, |base| {
+        (0..897).for_each(|_| drop(base.add_record(TABLE, &[("Reference", json!("mine"))])));
+    });
+    let mut connector = world.connector();
+    connector.open().await.unwrap();
+    connector.existing_ids().await.unwrap();
+    assert_eq!(connector.notes(), Vec::<String>::new(), "898 are not many");
+    cycle(&mut connector, &[new(1), new(2)]).await.unwrap();
+    let notes = connector.notes();
+    assert!(notes.len() == 1 && notes[0].contains("900 records, and a base of the Free plan takes 1000"), "{notes:?}");
+    // Remembered, and it sinks with what is taken away again.
+    world.memory = connector.memory();
+    assert_eq!(world.connector().notes(), notes);
+    world.vanished = Vanished::Delete;
+    let mut connector = world.connector();
+    cycle(&mut connector, &[item(What::Vanished, new(1).transaction)]).await.unwrap();
+    assert_eq!(connector.notes(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_token_without_what_it_takes_is_told_which_scope_or_role_is_missing() {
     let without = |scope: &str| SCOPES.iter().copied().filter(|other| *other != scope).collect::<Vec<_>>();
     for (scope, role, cause, parts) in [
