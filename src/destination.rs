@@ -257,7 +257,9 @@ pub trait Destination: Send {
     /// Cuts a batch from the front of `items` (never empty). It may read from the service, and writes nothing.
     async fn prepare(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error>;
 
-    /// Sends a batch; `items` are the ones it covers. A transient error means: outcome unknown.
+    /// Sends a batch; `items` are the ones it covers. A transient error means: outcome unknown. A refusal means that nothing
+    /// was applied: for a row's sake, by the service's words (`Rejected`), or for a reason that may be the place's as well
+    /// (`Unexplained`: the engine tries rows alone). A place that is full or closed is attention, never a refusal of rows.
     async fn deliver(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error>;
 
     /// Whether rows are looked up and then written to where they were found. What the service itself finds by its id
