@@ -37,12 +37,15 @@ mod left_out;
 mod mend;
 mod metered;
 mod opening;
+mod placed;
+mod placing;
 mod readback;
 mod requests;
 mod rule_lines;
 mod rules_tab;
 mod setup;
 mod straighten;
+mod tab_sizes;
 mod tabs;
 #[cfg(test)]
 mod tests;
@@ -55,9 +58,11 @@ use errors::Names;
 use landing::{Landing, Touched};
 use layout::Layout;
 use ledger::{Guards, Ledger};
+use placed::Ending;
 use rules_tab::RulesTab;
 use setup::{Book, fullness, is_nearly_full};
 use straighten::Litter;
+use tab_sizes::{Tabs, cells_of};
 use transport::{Limits, Transport};
 
 /// Most items looked at for one batch.
@@ -89,6 +94,12 @@ struct Memory {
     /// Rows that a write hit in place of others, or missed, and what of them has to be written once more.
     #[serde(default)]
     astray: BTreeMap<String, Touched>,
+    /// The tabs when an answer showed them last.
+    #[serde(default)]
+    tabs: Tabs,
+    /// What stands at the end of our rows.
+    #[serde(default)]
+    ending: Ending,
 }
 
 /// What is known of asking for the spreadsheet's size along with a write.
@@ -163,6 +174,8 @@ pub struct GoogleSheets {
     astray: Astray,
     /// Rows without an id among it.
     litter: Vec<Litter>,
+    /// Where new rows land was asked for since this connector was made.
+    placed: bool,
 }
 
 impl GoogleSheets {
@@ -184,7 +197,8 @@ impl GoogleSheets {
         // Memory that cannot be read, or is of another spreadsheet, is only a memory: everything is found anew.
         let old: Memory = serde_json::from_slice(memory).unwrap_or_default();
         let old = if old.spreadsheet == spreadsheet { old } else { Memory::default() };
-        let (gone, unfilled) = if old.tab == config.tab { (old.gone, old.unfilled) } else { Default::default() };
+        let (gone, unfilled, ending) =
+            if old.tab == config.tab { (old.gone, old.unfilled, old.ending) } else { Default::default() };
         let memory = Memory {
             spreadsheet,
             tab: config.tab.clone(),
@@ -195,6 +209,8 @@ impl GoogleSheets {
             unfilled,
             cells: old.cells,
             astray: old.astray,
+            tabs: old.tabs,
+            ending,
         };
         Ok(GoogleSheets {
             guards: Guards::new(&names.spreadsheet, name),
@@ -222,6 +238,7 @@ impl GoogleSheets {
             refused: None,
             astray: Astray::default(),
             litter: Vec::new(),
+            placed: false,
         })
     }
 }
@@ -313,6 +330,7 @@ impl Destination for GoogleSheets {
         if batch.body.is_empty() || known == Some(batch.hash) {
             self.ready().await?;
             self.astray.unsure |= !batch.body.is_empty() && is_by_position(items);
+            self.memory.ending.unsure |= !batch.body.is_empty() && !is_by_position(items);
             return Ok(Outcome::Done(self.verdicts(batch, items)));
         }
         let Some(body) = self.present_body(batch, items).await? else {
@@ -334,6 +352,9 @@ impl Destination for GoogleSheets {
             Sent::Before | Sent::Refused(_) => {
                 self.applied(batch);
                 self.astray.unsure |= is_by_position(items);
+                if !is_by_position(items) {
+                    self.look_where_it_landed(batch.number, batch.hash, None).await;
+                }
             }
         }
         Ok(Outcome::Done(self.verdicts(batch, items)))
@@ -449,14 +470,23 @@ impl Destination for GoogleSheets {
 
     fn memory(&self) -> Vec<u8> {
         // A struct of plain fields always serialises.
-        serde_json::to_vec(&Memory { cells: self.cells(), ..self.memory.clone() }).unwrap_or_default()
+        serde_json::to_vec(&Memory { cells: self.cells(), tabs: self.tabs(), ..self.memory.clone() })
+            .unwrap_or_default()
     }
 }
 
 impl GoogleSheets {
     /// Cells of the spreadsheet as far as is known; 0: it is not.
     fn cells(&self) -> u64 {
-        self.transport.as_ref().and_then(Transport::cells).unwrap_or(self.memory.cells)
+        match cells_of(&self.tabs()) {
+            0 => self.memory.cells,
+            cells => cells,
+        }
+    }
+
+    /// The tabs as far as they are known.
+    fn tabs(&self) -> Tabs {
+        self.transport.as_ref().map_or_else(|| self.memory.tabs.clone(), Transport::tabs)
     }
 
     /// The same where it is time to make room.

@@ -26,7 +26,7 @@ pub(super) struct Envelope<'a> {
 }
 
 /// What the answer to a batch is to say beside that it was carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asks {
     /// No more.
     Nothing,
@@ -34,6 +34,8 @@ pub(super) enum Asks {
     Size,
     /// Which ids stand in this column then, from this row on.
     Ids { column: u32, first: u32 },
+    /// The same in these rows, with the tables of the tab and its size; and that of other tabs, by a cell of each.
+    Landing { column: u32, rows: (u32, Option<u32>), others: Vec<String> },
 }
 
 impl Envelope<'_> {
@@ -49,7 +51,7 @@ impl Envelope<'_> {
         // Names of guards are letters, digits and underscores: nothing to escape.
         // A range in an answer goes by a name, and the tab's may have changed: the guard names what is asked for. It is open
         // below, so that it lies in the grid however many rows there are left.
-        let (asked, range) = match self.asks {
+        let (asked, range) = match &self.asks {
             Asks::Nothing => (
                 String::new(),
                 r#""startRowIndex":0,"endRowIndex":1,"startColumnIndex":0,"endColumnIndex":1"#.to_owned(),
@@ -62,6 +64,18 @@ impl Envelope<'_> {
                 format!(r#"{ALONG},{IDS}"responseRanges":["{name}"],"#),
                 format!(r#""startRowIndex":{first},"startColumnIndex":{column},"endColumnIndex":{}"#, column + 1),
             ),
+            Asks::Landing { column, rows: (first, end), others } => {
+                let end = end.map_or_else(String::new, |end| format!(r#""endRowIndex":{end},"#));
+                let others = others.iter().map(|title| format!("'{}'!A1", title.replace('\'', "''")));
+                let ranges = serde_json::json!(std::iter::once(name.clone()).chain(others).collect::<Vec<_>>());
+                (
+                    format!(r#"{ALONG},{RANGES}{ranges},"responseIncludeGridData":true,"#),
+                    format!(
+                        r#""startRowIndex":{first},{end}"startColumnIndex":{column},"endColumnIndex":{}"#,
+                        column + 1
+                    ),
+                )
+            }
         };
         let guard = format!(
             r#"{{{asked}"requests":[{{"addNamedRange":{{"namedRange":{{"namedRangeId":"{name}","name":"{name}","range":{{"sheetId":{sheet},{range}}}}}}}}}"#
@@ -106,6 +120,28 @@ const IDS: &str = r#""responseIncludeGridData":true,"#;
 pub(super) fn asks_for_ids(body: &[u8]) -> bool {
     let rest = body.strip_prefix(b"{").and_then(|rest| rest.strip_prefix(ALONG.as_bytes()));
     rest.and_then(|rest| rest.strip_prefix(b",")).is_some_and(|rest| rest.starts_with(IDS.as_bytes()))
+}
+
+/// Then, where it is asked where new rows landed.
+const RANGES: &str = r#""responseRanges":"#;
+
+/// Whether a batch asks where its new rows landed.
+pub(super) fn asks_for_landing(body: &[u8]) -> bool {
+    let rest = body.strip_prefix(b"{").and_then(|rest| rest.strip_prefix(ALONG.as_bytes()));
+    rest.and_then(|rest| rest.strip_prefix(b",")).is_some_and(|rest| rest.starts_with(RANGES.as_bytes()))
+}
+
+/// The same batch whose guard names the first cell of the tab, should the range that it names be what was refused, and
+/// that asks for nothing. By how many bytes it is shorter. `None`: it does not ask.
+pub(super) fn with_plain_guard(body: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let find = |text: &[u8], what: &[u8]| text.windows(what.len()).position(|window| window == what);
+    let (plain, _) = unasking(body)?;
+    let start = find(&plain, br#""startRowIndex":"#)?;
+    let end = start + find(&plain[start..], b"}")?;
+    let cell = br#""startRowIndex":0,"endRowIndex":1,"startColumnIndex":0,"endColumnIndex":1"#;
+    let body_of = [&plain[..start], &cell[..], &plain[end..]].concat();
+    let shorter = body.len().checked_sub(body_of.len())?;
+    Some((body_of, shorter))
 }
 
 /// The same batch that asks for nothing, and by how many bytes it is shorter. `None`: it does not ask.
@@ -247,7 +283,7 @@ impl Cut {
     }
 }
 
-fn push_number_format(out: &mut Vec<u8>, sheet: i32, rows: &str, columns: (u32, u32), format: Format) {
+pub(super) fn push_number_format(out: &mut Vec<u8>, sheet: i32, rows: &str, columns: (u32, u32), format: Format) {
     let ((from, to), (kind, pattern)) = (columns, format.type_and_pattern());
     push(
         out,

@@ -51,6 +51,8 @@ pub(super) struct Work {
     pub hash: u64,
     /// The rows written to.
     pub touches: Vec<Touch>,
+    /// Items whose rows return and are not written yet.
+    pub restored: Vec<usize>,
 }
 
 /// The ids in the id column with their rows, counted from 0; of doubled ones the topmost.
@@ -98,13 +100,14 @@ impl<'a> Changes<'a> {
         self.intents.iter().map(verdict).collect()
     }
 
-    /// The requests, as many as a batch holds.
-    pub fn work(&self, rows: &HashMap<&str, u32>, owner: &OwnerFormats) -> Work {
+    /// The requests, as many as a batch holds. `placed`: rows that return are left to the caller.
+    pub fn work(&self, rows: &HashMap<&str, u32>, owner: &OwnerFormats, placed: bool) -> Work {
         let mut out = Vec::new();
         let (mut verdicts, mut deleted, mut hash) = (Vec::new(), BTreeSet::new(), Xxh3::new());
         let mut restored = Rows::new(self.layout, true, owner);
         let mut touches = Vec::new();
-        for (item, intent) in self.items.iter().zip(&self.intents) {
+        let mut left = Vec::new();
+        for (at, (item, intent)) in self.items.iter().zip(&self.intents).enumerate() {
             if out.len() + restored.bytes().len() > MOST_BYTES * 9 / 10 {
                 break;
             }
@@ -138,14 +141,18 @@ impl<'a> Changes<'a> {
                 }
                 (Intent::Restore(_), None) => {
                     restored.push(&item.transaction, usize::MAX);
+                    left.push(at);
                     Verdict::Appended
                 }
                 (_, None) => Verdict::Deleted,
             });
         }
         delete_rows(&mut out, self.layout.sheet, &deleted);
+        if placed {
+            return Work { requests: out, verdicts, hash: hash.digest(), touches, restored: left };
+        }
         self.restore(&mut out, &restored);
-        Work { requests: out, verdicts, hash: hash.digest(), touches }
+        Work { requests: out, verdicts, hash: hash.digest(), touches, restored: Vec::new() }
     }
 
     fn note(&self, hash: &mut Xxh3, item: &Item, intent: &Intent) {
@@ -242,7 +249,7 @@ pub(super) fn delete_rows(out: &mut Vec<u8>, sheet: i32, rows: &BTreeSet<u32>) {
     }
 }
 
-fn comma(out: &mut Vec<u8>) {
+pub(super) fn comma(out: &mut Vec<u8>) {
     if !out.is_empty() {
         out.push(b',');
     }
@@ -337,7 +344,7 @@ mod tests {
         let (layout, column) = (sheet(), column());
         let items = [corrected(1)];
         let policy = policy(Updates::Apply, Vanished::Mark);
-        let work = Changes::new(&layout, &policy, &items).work(&rows_by_id(&column), &OwnerFormats::default());
+        let work = Changes::new(&layout, &policy, &items).work(&rows_by_id(&column), &OwnerFormats::default(), false);
         assert_eq!(work.verdicts, [Verdict::Updated]);
         assert_eq!(
             requests(&work),
@@ -356,7 +363,7 @@ mod tests {
         let layout = sheet();
         let changes = Changes::new(&layout, &policy(Updates::Ignore, Vanished::Mark), &items);
         assert!(!changes.need_rows());
-        assert_eq!(changes.work(&HashMap::new(), &OwnerFormats::default()).verdicts, [Verdict::Unchanged]);
+        assert_eq!(changes.work(&HashMap::new(), &OwnerFormats::default(), false).verdicts, [Verdict::Unchanged]);
         let gone = [item(1, What::Vanished), item(2, What::Reappeared)];
         assert!(!Changes::new(&layout, &policy(Updates::Apply, Vanished::Ignore), &gone).need_rows());
     }
@@ -365,8 +372,11 @@ mod tests {
     fn a_row_the_owner_deleted_stays_deleted() {
         let (layout, column) = (sheet(), column());
         let items = [corrected(9), item(9, What::Vanished)];
-        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items)
-            .work(&rows_by_id(&column), &OwnerFormats::default());
+        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items).work(
+            &rows_by_id(&column),
+            &OwnerFormats::default(),
+            false,
+        );
         assert_eq!(work.verdicts, [Verdict::Deleted, Verdict::Deleted]);
         assert!(work.requests.is_empty());
     }
@@ -375,8 +385,11 @@ mod tests {
     fn vanished_rows_are_struck_through_in_the_banks_cells() {
         let (layout, column) = (sheet(), column());
         let items = [item(2, What::Vanished), item(3, What::Reappeared)];
-        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items)
-            .work(&rows_by_id(&column), &OwnerFormats::default());
+        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items).work(
+            &rows_by_id(&column),
+            &OwnerFormats::default(),
+            false,
+        );
         let requests = requests(&work);
         assert_eq!(requests.len(), 4);
         assert_eq!(
@@ -392,8 +405,11 @@ mod tests {
         let (layout, column) = (sheet(), column());
         let returned = [Item { what: What::Reappeared, ..corrected(2) }];
         for (vanished, requests_sent) in [(Vanished::Mark, 3), (Vanished::Delete, 1), (Vanished::Ignore, 1)] {
-            let work = Changes::new(&layout, &policy(Updates::Apply, vanished), &returned)
-                .work(&rows_by_id(&column), &OwnerFormats::default());
+            let work = Changes::new(&layout, &policy(Updates::Apply, vanished), &returned).work(
+                &rows_by_id(&column),
+                &OwnerFormats::default(),
+                false,
+            );
             assert_eq!(work.verdicts, [Verdict::Updated], "{vanished:?}");
             let requests = requests(&work);
             assert_eq!(requests.len(), requests_sent, "{vanished:?}");
@@ -406,8 +422,11 @@ mod tests {
         let (layout, column) = (sheet(), column());
         let items =
             [item(3, What::Vanished), item(1, What::Vanished), item(2, What::Vanished), item(8, What::Reappeared)];
-        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Delete), &items)
-            .work(&rows_by_id(&column), &OwnerFormats::default());
+        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Delete), &items).work(
+            &rows_by_id(&column),
+            &OwnerFormats::default(),
+            false,
+        );
         let requests = requests(&work);
         let range = |at: usize| &requests[at]["deleteDimension"]["range"];
         assert_eq!((&range(0)["startIndex"], &range(0)["endIndex"]), (&json!(3), &json!(5)));
@@ -421,15 +440,16 @@ mod tests {
         let (layout, mut column) = (sheet(), column());
         let (one, other) = ([corrected(1)], [corrected(2)]);
         let policy = policy(Updates::Apply, Vanished::Mark);
-        let hash = Changes::new(&layout, &policy, &one).work(&rows_by_id(&column), &OwnerFormats::default()).hash;
+        let hash =
+            Changes::new(&layout, &policy, &one).work(&rows_by_id(&column), &OwnerFormats::default(), false).hash;
         assert_ne!(
             hash,
-            Changes::new(&layout, &policy, &other).work(&rows_by_id(&column), &OwnerFormats::default()).hash
+            Changes::new(&layout, &policy, &other).work(&rows_by_id(&column), &OwnerFormats::default(), false).hash
         );
         column[1..].reverse();
         assert_eq!(
             hash,
-            Changes::new(&layout, &policy, &one).work(&rows_by_id(&column), &OwnerFormats::default()).hash
+            Changes::new(&layout, &policy, &one).work(&rows_by_id(&column), &OwnerFormats::default(), false).hash
         );
     }
 }

@@ -4,15 +4,16 @@ use std::time::{Duration, SystemTime};
 
 use hyper::body::Bytes;
 
-use super::batch::{Asks, Cut, Envelope, asks_for_ids, unasking, without_removals};
+use super::batch::{Asks, Cut, Envelope, asks_for_ids, asks_for_landing, unasking, with_plain_guard, without_removals};
 use super::body::{self, OwnerFormats};
 use super::changes::{Changes, rows_by_id};
-use super::landing::{Landed, Landing};
+use super::landing::{Fresh, Landed, Landing};
 use super::layout::Layout;
 use super::{GoogleSheets, MOST_ITEMS, Measuring, Prepared, is_by_position};
+use crate::config::Order;
 use crate::destination::readback::{id_text, is_id};
 use crate::destination::{Batch, Item, Outcome, Settled, Verdict, What};
-use crate::model::Field;
+use crate::model::{Field, Transaction};
 use crate::remote::Error;
 
 /// How old found positions of rows may be when they are written to. Whatever is moved in between is noticed after it, so
@@ -58,30 +59,85 @@ impl GoogleSheets {
     pub(super) async fn prepare_new(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error> {
         let (layout, entry, ledger) = self.ready().await?;
         let order = self.config.order;
-        let owner =
-            if Cut::is_styled(order, items) { self.owner_formats(&layout).await? } else { OwnerFormats::default() };
+        let careful = self.is_careful();
+        let owner = match Cut::is_styled(order, items) && !careful {
+            true => self.owner_formats(&layout).await?,
+            false => OwnerFormats::default(),
+        };
         let cut = Cut::new(&layout, order, items, &owner);
         let (hash, rows) = (cut.hash(), cut.rows());
         let mut prepared = Prepared::new(number, hash, cut.verdicts.clone());
         let mut body = Vec::new();
         let last = items.len() < MOST_ITEMS && cut.taken == items.len();
         if rows > 0 {
-            let by_range = cut.is_formatted_by_range(order);
-            let first_blank = if by_range { Some(self.first_blank().await?) } else { layout.first_blank };
+            let fresh: Vec<&Transaction> = items[..cut.taken]
+                .iter()
+                .zip(&cut.verdicts)
+                .filter(|(_, verdict)| **verdict == Verdict::Appended)
+                .map(|(item, _)| &item.transaction)
+                .collect();
+            let (work, landing, first_blank) = if careful {
+                let (work, landing, tail) = self.place(&layout, &fresh, order).await?;
+                (work, landing, Some(tail))
+            } else {
+                let by_range = cut.is_formatted_by_range(order);
+                let first_blank = if by_range { Some(self.first_blank().await?) } else { layout.first_blank };
+                let work = cut.requests(&layout, order, first_blank.unwrap_or_default());
+                let ids = fresh.iter().map(|row| row.row.id.clone()).collect();
+                let fresh = Fresh { ids, order, first: self.first_to_see(&layout), ..Fresh::default() };
+                let landing = Landing { fresh: Some(fresh), ..Landing::default() };
+                (work, landing, first_blank.map(|first| first + rows))
+            };
             let now = unix_now();
             let removed = ledger.removable(number, now);
             let mut next = ledger.next(number, hash, rows, now, &removed);
             next.advance(items[..cut.taken].iter().map(|item| &item.transaction));
-            let work = cut.requests(&layout, order, first_blank.unwrap_or_default());
             let beside = if last { self.balances_work(&layout).await? } else { None };
-            let asks = if last && self.measuring != Measuring::Refused { Asks::Size } else { Asks::Nothing };
+            let is_watched = !std::mem::replace(&mut self.placed, true) || last || careful;
+            let asks = match &landing.fresh {
+                Some(fresh) if is_watched => self.asks_for_landing(&layout, fresh),
+                _ => Asks::Nothing,
+            };
             let envelope = Envelope { guards: &self.guards, layout: &layout, ledger_entry: entry, number, asks };
             body = prepared.wrap(&envelope, &work, beside, &next, &removed);
-            prepared.first_blank = first_blank.map(|first| first + rows);
+            prepared.first_blank = first_blank;
             prepared.next = Some(next);
+            prepared.landing = landing;
+            if let Some(fresh) = &mut prepared.landing.fresh {
+                fresh.watched = is_watched;
+            }
         }
         self.prepared = Some(prepared);
         Ok(Batch { number, taken: cut.taken, hash, body })
+    }
+
+    /// The first row whose id the answer to a batch of new rows has to tell.
+    fn first_to_see(&self, layout: &Layout) -> u32 {
+        let header = layout.header.unwrap_or_default();
+        match (self.config.order, self.memory.ending.tail) {
+            (Order::OldestFirst, Some(tail)) => (tail.saturating_sub(1) as u32).max(header),
+            _ => header,
+        }
+    }
+
+    /// What the answer to a batch of new rows is to say: where they landed, where enough is known to ask for it; else what
+    /// will have to be known then.
+    fn asks_for_landing(&self, layout: &Layout, fresh: &Fresh) -> Asks {
+        let tabs = self.tabs();
+        let is_known = match fresh.order {
+            Order::OldestFirst => fresh.by_position || self.memory.ending.tail.is_some(),
+            Order::NewestFirst => layout.header.is_some(),
+        };
+        if !tabs.is_empty() && is_known && self.locating != Measuring::Refused {
+            // A range into which rows are inserted grows by them.
+            let end = (fresh.order == Order::NewestFirst).then_some(fresh.first + 2);
+            let others = tabs.into_iter().filter(|(id, _)| *id != layout.sheet).map(|(_, tab)| tab.title);
+            return Asks::Landing { column: layout.id_index(), rows: (fresh.first, end), others: others.collect() };
+        }
+        match (self.measuring, self.locating) {
+            (Measuring::Refused, _) | (_, Measuring::Refused) => Asks::Nothing,
+            _ => Asks::Size,
+        }
     }
 
     pub(super) async fn prepare_changes(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error> {
@@ -107,9 +163,25 @@ impl GoogleSheets {
             let column = if changes.need_rows() { self.id_column().await? } else { Vec::new() };
             let rows = rows_by_id(&column);
             let appends = changes.may_append(&rows);
-            let owner = if appends { self.owner_formats(&layout).await? } else { OwnerFormats::default() };
-            let mut work = changes.work(&rows, &owner);
-            let mut landing = Landing { touches: std::mem::take(&mut work.touches), ..Landing::default() };
+            let careful = appends && self.is_careful();
+            let owner = match appends && !careful {
+                true => self.owner_formats(&layout).await?,
+                false => OwnerFormats::default(),
+            };
+            let mut work = changes.work(&rows, &owner, careful);
+            let mut landing = Landing::default();
+            if careful && !work.restored.is_empty() {
+                let restored: Vec<&Transaction> = work.restored.iter().map(|at| &items[*at].transaction).collect();
+                let (mut placed, seen, _) = self.place(&layout, &restored, Order::OldestFirst).await?;
+                landing = seen;
+                // Below all rows of ours: no other is moved by it.
+                if !work.requests.is_empty() {
+                    placed.push(b',');
+                }
+                placed.append(&mut work.requests);
+                work.requests = placed;
+            }
+            landing.touches = std::mem::take(&mut work.touches);
             if landing.deletes() {
                 landing.before = Landed::column(column).ids;
             }
@@ -125,7 +197,10 @@ impl GoogleSheets {
             let last = items.len() < MOST_ITEMS && work.verdicts.len() == items.len();
             let beside = beside.filter(|_| last);
             let asks = match layout.places.iter().find(|place| place.field == Field::Id) {
-                Some(place) if !landing.touches.is_empty() && self.locating != Measuring::Refused => {
+                Some(place)
+                    if (!landing.touches.is_empty() || landing.fresh.is_some())
+                        && self.locating != Measuring::Refused =>
+                {
                     Asks::Ids { column: place.index, first: landing.first() }
                 }
                 _ if last && self.measuring != Measuring::Refused => Asks::Size,
@@ -187,7 +262,11 @@ impl GoogleSheets {
     /// The body to send now. Rows may have moved since their positions were read: then they are read again. Number and
     /// hash stay, so whichever version arrives first is the only one. `None`: it was cut for columns that have moved since.
     pub(super) async fn present_body(&mut self, batch: &Batch, items: &[Item]) -> Result<Option<Vec<u8>>, Error> {
-        let by_position = is_by_position(items);
+        let is_placed = self.prepared.as_ref().is_some_and(|prepared| {
+            prepared.is(batch.number, batch.hash)
+                && prepared.landing.fresh.as_ref().is_some_and(|fresh| fresh.by_position)
+        });
+        let by_position = is_by_position(items) || is_placed;
         let prepared = self.prepared.as_ref().filter(|prepared| prepared.is(batch.number, batch.hash));
         let good = prepared.is_some_and(|prepared| !prepared.sent && prepared.at.elapsed() < POSITIONS_GOOD);
         // Between two tries lie seconds, or minutes.
@@ -200,9 +279,19 @@ impl GoogleSheets {
         // Even where no row is left to write to, the number is used up: an earlier try that arrives late must not apply.
         let prepared = self.prepared.as_ref().filter(|prepared| prepared.is(batch.number, batch.hash));
         let resent = prepared.is_none_or(|prepared| prepared.sent);
-        let again = self.cut_changes(batch.number, items, true).await?;
+        let before = self.prepared.as_mut().and_then(|prepared| prepared.landing.fresh.take());
+        let again = match is_by_position(items) {
+            true => self.cut_changes(batch.number, items, true).await?,
+            false => self.prepare_new(batch.number, items).await?,
+        };
         if let Some(prepared) = &mut self.prepared {
-            prepared.resent = resent;
+            prepared.resent = resent && is_by_position(items);
+            // Whichever version is carried out, what it may hit was there before the first.
+            if let (Some(before), Some(now)) = (before, &mut prepared.landing.fresh) {
+                let known: Vec<String> = now.before.iter().map(|(_, id)| id.clone()).collect();
+                now.before.extend(before.before.into_iter().filter(|(_, id)| !known.contains(id)));
+                now.before.sort_unstable();
+            }
         }
         let same = (again.hash, again.taken) == (batch.hash, items.len());
         Ok(same.then_some(again.body))
@@ -228,11 +317,12 @@ impl GoogleSheets {
     /// known, but that another one comes first is not impossible, and reading once settles it.
     pub(super) async fn send(&mut self, batch: &Batch, body: Vec<u8>) -> Result<Sent, Error> {
         let mut body = Bytes::from(body);
-        let asked_for_ids = asks_for_ids(&body);
+        let asked_for_ids = asks_for_ids(&body) || asks_for_landing(&body);
+        let sheet = self.layout.as_ref().map_or(0, |layout| layout.sheet);
         let mut beside = self.beside(batch);
         let mut without = false;
         loop {
-            let failure = match self.transport().await?.send(body.clone()).await {
+            let failure = match self.transport().await?.send_to(sheet, body.clone()).await {
                 Ok(landed) => {
                     if without {
                         *self.asking(asked_for_ids) = Measuring::Refused;
@@ -247,6 +337,18 @@ impl GoogleSheets {
             }
             // That size or ids may be asked for along with a write is published and was never seen. No row is to blame for it,
             // and a refusal that names one of the requests does not mean it.
+            // The row that is named may be outside of the grid by now, and a tab whose title is known may be called otherwise.
+            if asks_for_landing(&body)
+                && message.starts_with("Invalid requests[0].addNamedRange")
+                && let Some((plain, shorter)) = with_plain_guard(&body)
+            {
+                beside = beside.map(|span| span.start - shorter..span.end - shorter);
+                body = plain.into();
+                continue;
+            }
+            if asks_for_landing(&body) {
+                self.transport().await?.know_tabs(Default::default());
+            }
             let refused = failure.error.is_refusal()
                 || (asked_for_ids && message.to_ascii_lowercase().contains("unable to parse range"));
             if without {
@@ -337,6 +439,8 @@ impl GoogleSheets {
         self.memory.floor = self.memory.floor.max(batch.number);
         self.balances_written(batch.number, batch.hash);
         let prepared = self.prepared.as_mut().filter(|prepared| prepared.is(batch.number, batch.hash));
+        let appended = prepared.as_ref().and_then(|prepared| prepared.landing.fresh.as_ref());
+        let appended = appended.filter(|fresh| fresh.order == Order::OldestFirst).map(|fresh| fresh.ids.len() as u64);
         let (next, first_blank) =
             prepared.map_or((None, None), |prepared| (prepared.next.take(), prepared.first_blank));
         // A ledger that was read since is as good, or newer.
@@ -348,6 +452,10 @@ impl GoogleSheets {
         }
         if let Some(layout) = &mut self.layout {
             layout.first_blank = first_blank;
+        }
+        if let Some(rows) = appended {
+            let ending = &mut self.memory.ending;
+            ending.tail = ending.tail.map(|tail| tail + rows);
         }
     }
 }

@@ -118,7 +118,7 @@ fn work(layout: &Layout, items: &[Item], rows: &HashMap<&str, u32>, seen: &Seen)
             }
         });
     }
-    Work { requests: out, verdicts, hash: hash.digest(), touches }
+    Work { requests: out, verdicts, hash: hash.digest(), touches, restored: Vec::new() }
 }
 
 /// What the item asks for, wherever its row is and whatever is in it.

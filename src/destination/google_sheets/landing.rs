@@ -14,8 +14,10 @@ use serde_json::Value as Json;
 
 use super::GoogleSheets;
 use super::body;
-use super::layout::Place;
+use super::layout::{Layout, Place};
+use super::placing::{Table, is_ours, table_of};
 use super::straighten::Litter;
+use crate::config::Order;
 use crate::destination::readback::{Cell, id_text};
 use crate::model::{Field, Transaction};
 use crate::remote::Error;
@@ -49,6 +51,144 @@ impl Touch {
 pub(super) struct Landed {
     pub first: usize,
     pub ids: Vec<Option<String>>,
+    /// The tables of the tab, where that was asked for, too.
+    pub tables: Option<Vec<Table>>,
+}
+
+/// A row of a column as an answer shows it.
+#[derive(Debug, Deserialize)]
+pub(super) struct ShownRow {
+    #[serde(default)]
+    values: Vec<ShownCell>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct ShownCell {
+    #[serde(default, rename = "effectiveValue")]
+    value: ShownValue,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownValue {
+    string_value: Option<String>,
+    number_value: Option<serde_json::Number>,
+}
+
+impl ShownRow {
+    /// The id in its first cell.
+    pub fn id(self) -> Option<String> {
+        let value = self.values.into_iter().next()?.value;
+        let number = value.number_value.map(serde_json::Value::Number);
+        id_text(&value.string_value.map(serde_json::Value::String).or(number)?)
+    }
+}
+
+/// New rows of a batch, or rows that it moves to their place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fresh {
+    pub ids: Vec<String>,
+    pub order: Order,
+    /// The first row that was looked at.
+    pub first: u32,
+    /// They were written by position, to rows from this one on.
+    pub by_position: bool,
+    pub at: u32,
+    /// Rows of the owner's between them and the last of ours.
+    pub skipped: u32,
+    /// They were there before.
+    pub moved: bool,
+    /// Its answer is to say where they landed.
+    pub watched: bool,
+    /// Rows of ours that were there before: where, and their ids.
+    pub before: Vec<(u32, String)>,
+}
+
+impl Fresh {
+    /// Whether rows landed elsewhere than they belong, or that may be.
+    fn is_amiss(&self, layout: &Layout, landed: &Landed) -> bool {
+        let rows: Vec<u32> = self.rows(landed);
+        let Some(top) = rows.iter().min().copied() else { return self.by_position };
+        let is_below = match self.order {
+            Order::NewestFirst => self.is_below_headers(layout, landed),
+            Order::OldestFirst => self.follows(landed, top),
+        };
+        !is_below || self.is_outside(layout, landed, &rows) || self.is_shifted(landed)
+    }
+
+    /// Those that are there more than once.
+    fn doubled(&self, landed: &Landed) -> Vec<String> {
+        let count = |id: &String| landed.ids.iter().flatten().filter(|found| *found == id).count();
+        self.ids.iter().filter(|id| count(id) > 1).cloned().collect()
+    }
+
+    fn rows(&self, landed: &Landed) -> Vec<u32> {
+        let wanted: BTreeSet<&str> = self.ids.iter().map(String::as_str).collect();
+        let is_fresh = |id: &Option<String>| id.as_deref().is_some_and(|id| wanted.contains(id));
+        let rows = (landed.first as u32..).zip(&landed.ids).filter(|(_, id)| is_fresh(id));
+        rows.map(|(row, _)| row).collect()
+    }
+
+    /// Whether rows were moved in that instant while a table was given an end.
+    fn is_shifted(&self, landed: &Landed) -> bool {
+        let is_elsewhere = |(row, id): &(u32, String)| landed.at(*row) != Some(id.as_str());
+        landed.tables.as_ref().is_some_and(|tables| !tables.is_empty()) && self.before.iter().any(is_elsewhere)
+    }
+
+    /// Oldest first: whether they follow the last of ours, or what the owner has right below it.
+    fn follows(&self, landed: &Landed, top: u32) -> bool {
+        if top <= landed.first as u32 {
+            return true;
+        }
+        let above = (landed.first as u32..top).rev().find(|row| landed.at(*row).is_some());
+        above.is_some_and(|above| top - above - 1 == self.skipped)
+    }
+
+    /// Newest first: whether the headers are above them, and not below.
+    fn is_below_headers(&self, layout: &Layout, landed: &Landed) -> bool {
+        let (Some(header), top, count) = (layout.header, layout.top(), self.ids.len() as u32) else { return true };
+        let in_order = (top..).zip(self.ids.iter().rev()).all(|(row, id)| landed.at(row) == Some(id.as_str()));
+        let is_header = |row: u32| landed.at(row).is_some_and(|text| !is_ours(text));
+        in_order && is_header(header) && !is_header(top + count)
+    }
+
+    /// Whether a table ends above them; or whether that is to be found out.
+    fn is_outside(&self, layout: &Layout, landed: &Landed, rows: &[u32]) -> bool {
+        let Some(tables) = landed.tables.as_ref().filter(|tables| !tables.is_empty()) else { return false };
+        if !self.by_position {
+            return true;
+        }
+        let first = rows.iter().min().copied().unwrap_or_default();
+        let last = match self.order {
+            Order::NewestFirst => rows.iter().max().copied(),
+            Order::OldestFirst => {
+                let ours = |at: &usize| landed.ids[*at].as_deref().is_some_and(is_ours);
+                (0..landed.ids.len()).rev().find(ours).map(|at| (landed.first + at) as u32)
+            }
+        };
+        let table = table_of(tables, layout, first.saturating_sub(1));
+        table.and_then(|table| table.bottom).is_some_and(|bottom| last.is_some_and(|last| bottom <= last))
+    }
+
+    /// The rows of ours that were written over, because others were moved below them in that instant.
+    fn written_over(&self, landed: &Landed) -> Vec<String> {
+        let mut rows: HashMap<&str, u32> = HashMap::new();
+        for (row, id) in (landed.first as u32..).zip(&landed.ids) {
+            rows.extend(id.as_deref().map(|id| (id, row)));
+        }
+        let shift = |(row, id): &(u32, String)| Some(i64::from(*rows.get(id.as_str())?) - i64::from(*row));
+        let written = i64::from(self.at)..i64::from(self.at) + self.ids.len() as i64;
+        let lost = self.before.iter().enumerate().filter(|(_, (_, id))| !rows.contains_key(id.as_str()));
+        let is_hit = |(at, (row, _)): &(usize, &(u32, String))| {
+            if self.moved {
+                return true;
+            }
+            let below = self.before[at + 1..].iter().find_map(shift);
+            let near = below.or_else(|| self.before[..*at].iter().rev().find_map(shift));
+            near.is_none_or(|shift| written.contains(&(i64::from(*row) + shift)))
+        };
+        lost.filter(is_hit).map(|(_, (_, id))| id.clone()).collect()
+    }
 }
 
 /// The ids in the answer to a write that asks for them; `None`: they are not in it.
@@ -75,39 +215,22 @@ pub(super) fn read_ids(answer: &[u8]) -> Result<Option<Landed>, serde_json::Erro
         #[serde(default, rename = "startRow")]
         first: usize,
         #[serde(default, rename = "rowData")]
-        rows: Vec<Row>,
-    }
-    #[derive(Deserialize)]
-    struct Row {
-        #[serde(default)]
-        values: Vec<Shown>,
-    }
-    #[derive(Default, Deserialize)]
-    struct Shown {
-        #[serde(default, rename = "effectiveValue")]
-        value: Value,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Value {
-        string_value: Option<String>,
-        number_value: Option<serde_json::Number>,
+        rows: Vec<ShownRow>,
     }
     let answer: Answer = serde_json::from_slice(answer)?;
     let grid = answer.updated.into_iter().flat_map(|updated| updated.sheets).flat_map(|tab| tab.data).next();
-    let id = |row: Row| {
-        let value = row.values.into_iter().next()?.value;
-        let number = value.number_value.map(serde_json::Value::Number);
-        id_text(&value.string_value.map(serde_json::Value::String).or(number)?)
+    let landed = |grid: Grid| {
+        let ids = grid.rows.into_iter().map(ShownRow::id).collect();
+        Landed { first: grid.first, ids, tables: None }
     };
-    Ok(grid.map(|grid| Landed { first: grid.first, ids: grid.rows.into_iter().map(id).collect() }))
+    Ok(grid.map(landed))
 }
 
 impl Landed {
     /// From the id column as it is read.
     pub fn column(column: Vec<Vec<Json>>) -> Landed {
         let id = |cells: Vec<serde_json::Value>| cells.first().and_then(id_text);
-        Landed { first: 0, ids: column.into_iter().map(id).collect() }
+        Landed { first: 0, ids: column.into_iter().map(id).collect(), tables: None }
     }
 
     fn at(&self, row: u32) -> Option<&str> {
@@ -123,6 +246,8 @@ pub(super) struct Landing {
     pub before: Vec<Option<String>>,
     /// Rows are written once more.
     pub again: bool,
+    /// Rows that are new, or moved to their place.
+    pub fresh: Option<Fresh>,
 }
 
 /// What is noted of a row that has to be written once more.
@@ -136,6 +261,9 @@ pub(super) struct Touched {
     /// It should be gone.
     #[serde(default)]
     pub deleted: bool,
+    /// It stands elsewhere than it belongs.
+    #[serde(default)]
+    pub misplaced: bool,
 }
 
 /// Where a batch went instead.
@@ -159,7 +287,11 @@ impl Strays {
 impl Landing {
     /// The first row whose id the answer has to tell.
     pub fn first(&self) -> u32 {
-        if self.deletes() { 0 } else { self.touches.iter().map(|touch| touch.row).min().unwrap_or_default() }
+        if self.deletes() {
+            return 0;
+        }
+        let fresh = self.fresh.iter().map(|fresh| fresh.first);
+        self.touches.iter().map(|touch| touch.row).chain(fresh).min().unwrap_or_default()
     }
 
     pub fn deletes(&self) -> bool {
@@ -259,7 +391,15 @@ impl GoogleSheets {
             self.astray.unsure = true;
             return;
         };
-        if landing.touches.is_empty() {
+        if landing.touches.is_empty() && landing.fresh.is_none() {
+            return;
+        }
+        if landed.is_none()
+            && landing.touches.is_empty()
+            && landing.fresh.as_ref().is_some_and(|fresh| !fresh.by_position)
+        {
+            // The next new rows are written with a look at it.
+            self.memory.ending.unsure |= landing.fresh.is_some_and(|fresh| fresh.watched);
             return;
         }
         let landed = match landed {
@@ -267,9 +407,51 @@ impl GoogleSheets {
             None => self.id_column().await.map(Landed::column),
         };
         match landed {
-            Ok(landed) => self.compare(&landing, &landed),
+            Ok(landed) => {
+                if !landing.touches.is_empty() {
+                    self.compare(&landing, &landed);
+                }
+                if let Some(fresh) = &landing.fresh {
+                    self.judge(fresh, &landed);
+                }
+            }
             // It was applied, whatever becomes of this.
-            Err(_) => self.astray.unsure = true,
+            Err(_) => {
+                self.astray.unsure = true;
+                self.memory.ending.unsure |= landing.fresh.is_some();
+            }
+        }
+    }
+
+    /// Sees whether new rows landed where they belong.
+    fn judge(&mut self, fresh: &Fresh, landed: &Landed) {
+        let Some(layout) = self.layout.clone() else {
+            self.memory.ending.unsure = true;
+            return;
+        };
+        let over = fresh.written_over(landed);
+        for id in &over {
+            tracing::warn!(
+                "{}: row {id} was written over, because rows were moved in that instant, and is put back; what stood beside it is beside another row now",
+                self.names.destination
+            );
+        }
+        self.astray.gone.extend(over);
+        self.memory.ending.risked.clear();
+        if fresh.moved {
+            fresh.ids.iter().for_each(|id| drop(self.memory.astray.remove(id)));
+            self.mark_misplaced(fresh.doubled(landed));
+            return;
+        }
+        // Of a whole column without its tables it is not known whether rows are inside of one.
+        let is_unseen = fresh.by_position && landed.tables.is_none();
+        if is_unseen || fresh.is_amiss(&layout, landed) {
+            self.memory.ending.careful = true;
+            self.mark_misplaced(fresh.ids.clone());
+        } else if fresh.order == Order::OldestFirst
+            && let Some(last) = fresh.rows(landed).iter().max()
+        {
+            self.memory.ending.tail = Some(u64::from(*last) + 1);
         }
     }
 
@@ -339,7 +521,7 @@ mod tests {
     }
 
     fn landed(first: usize, text: &str) -> Landed {
-        Landed { first, ids: ids(text) }
+        Landed { first, ids: ids(text), tables: None }
     }
 
     fn cells(row: u32, id: &str) -> Touch {
@@ -351,12 +533,12 @@ mod tests {
             let row = before.find(c).unwrap() as u32;
             Touch { cells: vec![], deleted: true, ..cells(row, &c.to_string()) }
         });
-        Landing { touches: touches.collect(), before: ids(before), again: false }
+        Landing { touches: touches.collect(), before: ids(before), ..Landing::default() }
     }
 
     #[test]
     fn what_landed_where_it_should_is_left_alone() {
-        let landing = Landing { touches: vec![cells(2, "b"), cells(5, "e")], before: vec![], again: false };
+        let landing = Landing { touches: vec![cells(2, "b"), cells(5, "e")], before: vec![], ..Landing::default() };
         assert_eq!(landing.first(), 2);
         assert_eq!(landing.compare(&landed(2, "bcde")), Strays::default());
         assert_eq!(deleting(".abcde", "bd").compare(&landed(0, ".ace")), Strays::default());
@@ -366,7 +548,7 @@ mod tests {
 
     #[test]
     fn rows_hit_and_rows_missed_are_told() {
-        let landing = Landing { touches: vec![cells(2, "b"), cells(4, "d")], before: vec![], again: false };
+        let landing = Landing { touches: vec![cells(2, "b"), cells(4, "d")], before: vec![], ..Landing::default() };
         let strays = landing.compare(&landed(2, "abc"));
         assert_eq!(strays.rows.keys().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
         assert!(strays.rows["a"].fields.contains("amount"));

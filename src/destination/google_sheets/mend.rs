@@ -43,7 +43,7 @@ impl GoogleSheets {
         if !touches.iter().any(|touch| touch.deleted) {
             before.clear();
         }
-        Ok((work, Landing { touches, before, again: false }))
+        Ok((work, Landing { touches, before, ..Landing::default() }))
     }
 }
 
@@ -91,7 +91,7 @@ fn work(layout: &Layout, shown: &Shown, items: &[Item], mut rows: Rows) -> Work 
         verdicts.push(if idle { Verdict::Unchanged } else { Verdict::Updated });
     }
     delete_rows(&mut out, layout.sheet, &surplus);
-    Work { requests: out, verdicts, hash: hash.digest(), touches }
+    Work { requests: out, verdicts, hash: hash.digest(), touches, restored: Vec::new() }
 }
 
 /// The topmost row under an older form of this id. Each row serves once: a bare number might be claimed by two accounts.

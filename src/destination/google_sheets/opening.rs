@@ -13,7 +13,10 @@ use super::layout::{COLUMN_KEY, Found, HEADER_KEY, Layout, TAB_KEY};
 use super::ledger::{LEDGER_KEY, Ledger};
 use super::left_out::LEFT_OUT_KEY;
 use super::rules_tab::{RULES_KEY, STATUS_KEY};
-use super::setup::{BOOK_FIELDS, Book, MOST_ABOVE, Plan, Top, Wanted, fullness, is_nearly_full, plan};
+use super::setup::{
+    BOOK_FIELDS, Book, MOST_ABOVE, NEW_ROWS, Plan, SPARE_COLUMNS, Top, Wanted, fullness, is_nearly_full, plan,
+};
+use super::tab_sizes::{KnownTab, tabs_of};
 use super::transport::{Failure, Transport};
 use crate::destination::Settled;
 use crate::model::Language;
@@ -31,6 +34,7 @@ impl GoogleSheets {
         if self.transport.is_none() {
             let transport = Transport::new(self.names.clone(), &self.config, self.context.clone(), self.limits).await?;
             self.names = transport.names.clone();
+            transport.know_tabs(self.memory.tabs.clone());
             self.transport = Some(transport);
         }
         self.transport.as_ref().ok_or_else(|| Error::malformed(self.names.say("the connection is not set up")))
@@ -75,6 +79,7 @@ impl GoogleSheets {
                 (first, self.transport().await?.values(&range).await?)
             }
         };
+        self.transport().await?.know_tabs(tabs_of(&book));
         let wanted = Wanted {
             names: &self.names,
             guards: &self.guards,
@@ -119,6 +124,7 @@ impl GoogleSheets {
                 }
             }
             self.memory.gone = plan.gone;
+            self.know_ending(&book, &plan.layout);
             self.balances = balances.or(found.balances);
             self.book = Some(book);
             self.ledger = Some((plan.ledger_entry, plan.ledger));
@@ -135,11 +141,33 @@ impl GoogleSheets {
         ))
     }
 
+    /// Set-up knows how the tab was, and has read it where it was not ours.
+    fn know_ending(&mut self, book: &Book, layout: &Layout) {
+        let mut tabs = self.tabs();
+        if layout.fresh && !tabs.contains_key(&layout.sheet) {
+            let cells = u64::from(NEW_ROWS) * u64::from(layout.width() + SPARE_COLUMNS);
+            tabs.insert(layout.sheet, KnownTab { title: self.config.tab.clone(), cells });
+        }
+        if let Some(transport) = &self.transport {
+            transport.know_tabs(tabs);
+        }
+        let is_filled = layout.first_blank.is_some_and(|first| first > layout.top().into());
+        let has_tables = book.tabs.iter().any(|tab| tab.id == layout.sheet && tab.has_tables);
+        self.memory.ending.careful |= has_tables || is_filled;
+        if layout.first_blank == Some(layout.top().into()) {
+            self.memory.ending.tail = layout.first_blank;
+        }
+    }
+
     pub(super) fn opened(&mut self, layout: Layout) -> u64 {
         self.layout = Some(layout);
         self.opened_at = Some(Instant::now());
         let seq = self.ledger.as_ref().map_or(0, |(_, ledger)| ledger.seq);
         self.memory.floor = self.memory.floor.max(seq);
+        let is_bare = self.ledger.as_ref().is_none_or(|(_, ledger)| ledger.rows == 0);
+        if is_bare && self.memory.ending.tail.is_none() {
+            self.memory.ending.tail = self.layout.as_ref().map(|layout| layout.top().into());
+        }
         self.memory.floor
     }
 
@@ -233,6 +261,9 @@ impl GoogleSheets {
         if settled == Settled::Applied {
             self.balances_written(number, hash);
             self.look_where_it_landed(number, hash, None).await;
+        }
+        if settled != Settled::Applied {
+            self.memory.ending.unsure |= settled != Settled::NotApplied;
         }
         // Whether the lost batch has written rows is not known any more.
         if let Some(layout) = &mut self.layout {

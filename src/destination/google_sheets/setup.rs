@@ -22,9 +22,9 @@ use crate::remote::{Cause, Error};
 pub(super) const BOOK_FIELDS: &str = "properties(title,locale),namedRanges(namedRangeId,name),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount,frozenRowCount)),basicFilter.range,tables(tableId,range))";
 
 /// Rows of a tab we create.
-const NEW_ROWS: u32 = 1_000;
+pub(super) const NEW_ROWS: u32 = 1_000;
 /// Columns for the owner beside ours in a tab we create; every empty cell counts against the limit of 10 million.
-const SPARE_COLUMNS: u32 = 4;
+pub(super) const SPARE_COLUMNS: u32 = 4;
 
 /// Most rows at the top of a tab among which the one with the headers is looked for.
 pub(super) const MOST_ABOVE: usize = 200;

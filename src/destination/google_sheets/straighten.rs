@@ -37,6 +37,10 @@ pub(super) struct Litter {
 impl GoogleSheets {
     /// The requests that write rows once more that were hit in place of others, or missed.
     pub(super) async fn straighten(&mut self, layout: &Layout, items: &[Item]) -> Result<(Work, Landing), Error> {
+        let first = items.first().and_then(|item| self.memory.astray.get(&item.transaction.row.id));
+        if first.is_some_and(|touched| touched.misplaced) {
+            return self.put_in_place(items).await;
+        }
         let litter = std::mem::take(&mut self.litter);
         let litter: Vec<Litter> = litter.into_iter().filter(|litter| litter.at.elapsed() < PLACES_GOOD).collect();
         let fields: HashSet<Field> =
@@ -61,7 +65,10 @@ impl GoogleSheets {
         }
         let rows = rows_by_id(&column);
         let (mut verdicts, mut hash) = (Vec::new(), Xxh3::new());
-        for item in items.iter().take_while(|item| item.what == What::Astray) {
+        let is_misplaced =
+            |item: &Item| self.memory.astray.get(&item.transaction.row.id).is_some_and(|touched| touched.misplaced);
+        let items: Vec<&Item> = items.iter().take_while(|item| !is_misplaced(item)).collect();
+        for item in items.into_iter().take_while(|item| item.what == What::Astray) {
             if out.len() > body::MOST_BYTES * 9 / 10 {
                 break;
             }
@@ -91,8 +98,8 @@ impl GoogleSheets {
         }
         delete_rows(&mut out, layout.sheet, &deleted);
         let before = if deleted.is_empty() { Vec::new() } else { Landed::column(column).ids };
-        let landing = Landing { touches, before, again: true };
-        Ok((Work { requests: out, verdicts, hash: hash.digest(), touches: Vec::new() }, landing))
+        let landing = Landing { touches, before, again: true, ..Landing::default() };
+        Ok((Work { requests: out, verdicts, hash: hash.digest(), touches: Vec::new(), restored: Vec::new() }, landing))
     }
 
     /// The id column, and those of these fields, all of one instant.

@@ -337,8 +337,10 @@ impl GoogleSheets {
             left_out: self.summary.as_ref().map_or(&[], |summary| &summary.left_out),
             whole,
         };
-        let body = serde_json::json!({ "requests": plan.requests() }).to_string();
-        self.transport().await?.send(Bytes::from(body)).await.map(|_| ())
+        // Tabs of ours count, too.
+        let asks = whole && self.measuring != Measuring::Refused;
+        let body = serde_json::json!({ "includeSpreadsheetInResponse": asks, "requests": plan.requests() }).to_string();
+        self.transport().await?.send(Bytes::from(body)).await
     }
 
     /// Whether accounts are kept in more than one currency.

@@ -5,6 +5,7 @@ use std::time::Duration;
 mod copies;
 mod hazards;
 mod owner;
+mod tables;
 
 use super::body::tests::transaction;
 use super::ledger::Guards;

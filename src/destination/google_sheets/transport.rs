@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use google_sheets4::common::{self, Delegate, MethodInfo, Retry};
@@ -18,10 +18,13 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::auth::{self, Connector, SCOPE, Tokens};
-use super::batch::asks_for_ids;
+use super::batch::{asks_for_ids, asks_for_landing};
 use super::errors::{Asked, Names, Said, refused};
 use super::landing::{Landed, read_ids};
 use super::metered::{Meter, MeteredConnector};
+use super::placed::read_end;
+use super::placing::End;
+use super::tab_sizes::{Seen, Tabs};
 use super::user::User;
 use crate::config;
 use crate::remote::pace::Pace;
@@ -79,8 +82,8 @@ pub(super) struct Transport {
     writes: Pace,
     limits: Limits,
     base: String,
-    /// Cells of the spreadsheet, as an answer to a write said last; 0: none did.
-    cells: AtomicU64,
+    /// The tabs as answers to writes said last.
+    tabs: Mutex<Tabs>,
 }
 
 impl Transport {
@@ -122,8 +125,8 @@ impl Transport {
         let who = config.login.as_ref().map_or_else(|| names.account.clone(), |session| session.display().to_string());
         let window = WINDOW.min(context.backoff.first * 120);
         let pace = |what: &str| context.backoff.paces.pace(format!("google {base} {who} {what}"), MOST, window);
-        let (reads, writes, cells) = (pace("reads"), pace("writes"), AtomicU64::new(0));
-        Ok(Transport { hub, tokens, names, context, meter, reads, writes, limits, base, cells })
+        let (reads, writes, tabs) = (pace("reads"), pace("writes"), Mutex::default());
+        Ok(Transport { hub, tokens, names, context, meter, reads, writes, limits, base, tabs })
     }
 
     /// Developer metadata with any of these keys.
@@ -234,43 +237,68 @@ impl Transport {
     }
 
     /// Sends a batch whose body is written already.
-    pub async fn send(&self, body: Bytes) -> Result<Option<Landed>, Failure> {
+    pub async fn send(&self, body: Bytes) -> Result<(), Failure> {
+        self.send_to(0, body).await.map(|_| ())
+    }
+
+    /// The same, and where it landed on a tab, where the body asks for that.
+    pub async fn send_to(&self, sheet: i32, body: Bytes) -> Result<Option<Landed>, Failure> {
         #[derive(Deserialize)]
         struct Answer {
             #[serde(rename = "replies")]
             _replies: Vec<IgnoredAny>,
-            #[serde(rename = "updatedSpreadsheet")]
-            updated: Option<serde_json::Value>,
+            #[serde(default, rename = "updatedSpreadsheet")]
+            updated: Seen,
         }
         // Of the spreadsheet, where the body asks for it at all, no more than its size, or the ids it asks for.
-        const SIZE: &str = ":batchUpdate?alt=json&fields=replies,updatedSpreadsheet.sheets.properties(sheetId,gridProperties(rowCount,columnCount))";
+        const SIZE: &str = ":batchUpdate?alt=json&fields=replies,updatedSpreadsheet.sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)),tables(tableId,range))";
+        const LANDING: &str = ":batchUpdate?alt=json&prettyPrint=false&fields=replies,updatedSpreadsheet.sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)),tables(tableId,range),data(startRow,rowData.values.effectiveValue(stringValue,numberValue)))";
         const IDS: &str = ":batchUpdate?alt=json&prettyPrint=false&fields=replies,updatedSpreadsheet.sheets.data(startRow,rowData.values.effectiveValue(stringValue,numberValue))";
         if asks_for_ids(&body) {
             let answer = self.post(Asked::Write, IDS, body).await?;
             return read_ids(&answer).map_err(|_| self.cut().into());
         }
-        let answer = self.post(Asked::Write, SIZE, body).await?;
-        match serde_json::from_slice::<Answer>(&answer) {
-            Ok(answer) => {
-                // Should it look otherwise than promised, the write was applied all the same.
-                let cells = answer.updated.as_ref().map_or(0, cells_of);
-                if cells > 0 {
-                    self.cells.store(cells, Ordering::Relaxed);
-                }
-                Ok(None)
-            }
-            Err(_) => Err(self.cut().into()),
+        let lands = asks_for_landing(&body);
+        let answer = self.post(Asked::Write, if lands { LANDING } else { SIZE }, body).await?;
+        let Ok(read) = serde_json::from_slice::<Answer>(&answer) else { return Err(self.cut().into()) };
+        let mut tabs = self.tabs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if lands {
+            tabs.extend(read.updated.tabs());
+            return Ok(read.updated.landed(sheet));
         }
+        let all = read.updated.tabs();
+        if !all.is_empty() {
+            *tabs = all;
+        }
+        Ok(None)
+    }
+
+    /// The tabs as far as they are known.
+    pub fn tabs(&self) -> Tabs {
+        self.tabs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Takes over what is known of tabs.
+    pub fn know_tabs(&self, known: Tabs) {
+        *self.tabs.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = known;
+    }
+
+    /// What stands in rows of a tab, with its tables.
+    pub async fn end(&self, sheet: i32, rows: (u32, Option<u32>), id: u32) -> Result<End, Error> {
+        let (first, end) = rows;
+        let mut range = serde_json::json!({ "sheetId": sheet, "startRowIndex": first });
+        if let Some(end) = end {
+            range["endRowIndex"] = end.into();
+        }
+        let request = serde_json::json!({ "dataFilters": [{ "gridRange": range }], "includeGridData": true });
+        let method = ":getByDataFilter?alt=json&prettyPrint=false&fields=sheets(properties.gridProperties.rowCount,tables(tableId,range,columnProperties(columnIndex,columnType)),data(startRow,rowData.values(userEnteredValue,effectiveValue)))";
+        let answer = self.post(Asked::Read, method, Bytes::from(request.to_string())).await?;
+        read_end(&answer, first, id).map_err(|_| Error::unavailable(self.names.say("Google's answer cannot be read")))
     }
 
     /// A 200 says that the write was applied, but a body that is cut or foreign proves nothing: settle it.
     fn cut(&self) -> Error {
         Error::unavailable(self.names.say("the answer to a write cannot be read"))
-    }
-
-    /// Cells of the spreadsheet, empty ones included, where an answer has said it.
-    pub fn cells(&self) -> Option<u64> {
-        Some(self.cells.load(Ordering::Relaxed)).filter(|cells| *cells > 0)
     }
 
     /// The values of the columns that these metadata entries stand on, as the answer's bytes: a long sheet as a tree of
@@ -506,14 +534,4 @@ impl Delegate for Watcher {
         // Trying again is the engine's affair: it knows whether a write may be repeated.
         Retry::Abort
     }
-}
-/// Cells of all tabs of a spreadsheet; 0 where its JSON does not say. Not by the service's own types: reading those from
-/// a tree of values as well would cost the program half a megabyte.
-fn cells_of(spreadsheet: &serde_json::Value) -> u64 {
-    let tabs = spreadsheet["sheets"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let size = |tab: &serde_json::Value| {
-        let grid = &tab["properties"]["gridProperties"];
-        Some(grid["rowCount"].as_u64()?.saturating_mul(grid["columnCount"].as_u64()?))
-    };
-    tabs.iter().filter_map(size).fold(0, u64::saturating_add)
 }

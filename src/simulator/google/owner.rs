@@ -56,6 +56,14 @@ impl Spreadsheet {
         sort_area(self, area, &[(column, descending)]);
     }
 
+    /// Sorts everything from a row on by a column.
+    pub fn sort_from(&mut self, title: &str, top: usize, column: usize, descending: bool) {
+        let area = Area { top, ..self.known(title).whole() };
+        if area.top < area.bottom {
+            sort_area(self, area, &[(column, descending)]);
+        }
+    }
+
     /// Types a value in. The cell's format stays.
     pub fn set_cell(&mut self, title: &str, row: usize, column: usize, value: CellValue) {
         let sheet = self.known_mut(title);

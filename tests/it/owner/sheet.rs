@@ -10,6 +10,9 @@ use super::bank::Said;
 use super::life::{Life, bank};
 use super::model::{Cells, Column, Spot};
 
+/// Fields whose cells are the owner's once they are written.
+const OWNERS: [&str; 4] = ["category", "vendor", "tags", "note"];
+
 /// What the bank says, as a cell of the sheet holds it: dates and amounts are numbers.
 pub fn words(said: &Said) -> String {
     match said {
@@ -32,6 +35,8 @@ pub struct View {
     places: BTreeMap<String, usize>,
     /// Columns of one field beyond the first.
     doubled: Vec<String>,
+    /// The row with the headers.
+    header: usize,
 }
 
 /// The tab with our rows: the one that the note on it names, else the duplicate that took its place.
@@ -74,8 +79,12 @@ impl View {
                 doubled.push(field);
             }
         }
+        let header = book.metadata().iter().find_map(|entry| match entry.location {
+            Location::Row(sheet, row) if entry.key == "bankfeed.header" && sheet == tab => Some(row),
+            _ => None,
+        });
         let tab = book.sheet(tab)?.clone();
-        Some(View { title: tab.title.clone(), tab, places, doubled })
+        Some(View { title: tab.title.clone(), tab, places, doubled, header: header.unwrap_or_default() })
     }
 
     fn text(&self, row: usize, column: usize) -> String {
@@ -84,12 +93,12 @@ impl View {
 
     fn id(&self, row: usize) -> Option<String> {
         let id = self.text(row, self.places["id"]);
-        (row > 0 && id.starts_with("fibank:")).then_some(id)
+        (row > self.header && id.starts_with("fibank:")).then_some(id)
     }
 
     fn column(&self, at: usize) -> Option<Column> {
         let field = self.places.iter().find(|(_, place)| **place == at).map(|(field, _)| bank(field));
-        let own = || Some(self.text(0, at)).filter(|header| !header.is_empty()).map(Column::Own);
+        let own = || Some(self.text(self.header, at)).filter(|header| !header.is_empty()).map(Column::Own);
         field.or_else(own)
     }
 
@@ -102,7 +111,7 @@ impl View {
         Frame {
             title: self.title.clone(),
             hidden: self.tab.hidden,
-            headers: (0..self.tab.column_count).map(|at| self.text(0, at)).collect(),
+            headers: (0..self.tab.column_count).map(|at| self.text(self.header, at)).collect(),
             hidden_columns: hidden.collect(),
             filtered: self.tab.filter_area().is_some(),
             views: self.tab.filter_views.iter().map(|view| view.title().to_owned()).collect(),
@@ -114,13 +123,14 @@ impl View {
 pub fn haste(book: &mut Spreadsheet, deed: u8, at: usize, to: usize) -> Option<String> {
     let view = View::new(book)?;
     let used = view.tab.used_rows();
-    if used < 2 {
+    let top = view.header + 1;
+    if used < top + 1 {
         return None;
     }
-    let (tab, row, other) = (view.title.as_str(), 1 + at % (used - 1), 1 + to % (used - 1));
+    let (tab, row, other) = (view.title.as_str(), top + at % (used - top), top + to % (used - top));
     match deed {
-        0 => book.sort_by_column(tab, view.places["id"], at.is_multiple_of(2)),
-        1 => book.sort_by_column(tab, to % view.tab.column_count, at.is_multiple_of(2)),
+        0 => book.sort_from(tab, top, view.places["id"], at.is_multiple_of(2)),
+        1 => book.sort_from(tab, top, to % view.tab.column_count, at.is_multiple_of(2)),
         2 => book.insert_row(tab, row),
         3 => book.move_row(tab, row, other),
         _ => {
@@ -158,30 +168,34 @@ impl Life<'_> {
     pub fn owner_in_sheet(&mut self) {
         let Some(view) = self.view() else { return };
         let (tab, used, width) = (view.title.clone(), view.tab.used_rows(), view.tab.column_count);
-        let (row, column, other) = (self.rng.usize(..used.max(2)), self.rng.usize(..width), self.rng.usize(..width));
+        let header = view.header;
+        let row = header + self.rng.usize(..used.saturating_sub(header).max(2));
+        let (column, other) = (self.rng.usize(..width), self.rng.usize(..width));
         let fields: Vec<String> = view.places.keys().cloned().collect();
         let field = fields[self.rng.usize(..fields.len())].clone();
         let place = view.places[&field];
         let word = self.word();
-        match self.rng.u8(..30) {
+        match self.rng.u8(..33) {
             // What is beside a row that is deleted by mistake is lost.
             14..16 | 21..27 if self.hasty => {}
             0..3 => {
                 let down = self.rng.bool();
-                self.in_page(format!("sorts by {column}, {down}"), |book| book.sort_by_column(&tab, column, down));
+                self.in_page(format!("sorts by {column}, {down}"), |book| {
+                    book.sort_from(&tab, header + 1, column, down);
+                });
             }
             3..5 => {
                 self.in_page(format!("moves column {column} to {other}"), |book| book.move_column(&tab, column, other));
             }
             5 => {
                 // Something new, nothing, or what another column is called.
-                let header = [word, String::new(), view.text(0, view.places["id"])][self.rng.usize(..3)].clone();
-                let cell = if header.is_empty() { CellValue::Empty } else { CellValue::Text(header.clone()) };
-                self.in_page(format!("calls {field} `{header}`"), |book| book.set_cell(&tab, 0, place, cell));
+                let name = [word, String::new(), view.text(header, view.places["id"])][self.rng.usize(..3)].clone();
+                let cell = if name.is_empty() { CellValue::Empty } else { CellValue::Text(name.clone()) };
+                self.in_page(format!("calls {field} `{name}`"), |book| book.set_cell(&tab, header, place, cell));
             }
             6..8 => self.in_page(format!("makes column `{word}` at {column}"), |book| {
                 book.insert_column(&tab, column);
-                book.set_cell(&tab, 0, column, CellValue::Text(word.clone()));
+                book.set_cell(&tab, header, column, CellValue::Text(word.clone()));
             }),
             8 => self.in_page(format!("hides {field}"), |book| book.hide_column(&tab, place)),
             9 => {
@@ -196,7 +210,22 @@ impl Life<'_> {
                 }
             },
             14..16 => self.write(&view, used + row % 6, column, &word),
-            16 => self.in_page(format!("inserts a row at {}", row.max(1)), |book| book.insert_row(&tab, row.max(1))),
+            16 => {
+                let row = row.max(header + 1);
+                self.in_page(format!("inserts a row at {row}"), |book| book.insert_row(&tab, row));
+            }
+            30 => {
+                self.sheet.write(Spot { beside: None, column: bank(&field) }, Some(&word));
+                self.in_page(format!("writes `{word}` above the headers"), |book| {
+                    book.insert_row(&tab, 0);
+                    book.set_cell(&tab, 0, place, CellValue::Text(word.clone()));
+                });
+            }
+            31 if !self.hasty => (0..4).for_each(|at| {
+                let word = self.word();
+                self.write(&view, used + at, column, &word);
+            }),
+            32 => self.convert(&view, used),
             17 => self.in_page(format!("calls the tab `{word}`"), |book| book.rename_tab(&tab, &word)),
             18 => self.delete_column(&view, column),
             19 => match row {
@@ -208,16 +237,16 @@ impl Life<'_> {
             },
             20 if row % 3 == 2 => self.duplicate(&tab, column),
             20 => self.in_page("cuts the grid to what is used".into(), |book| book.trim(&tab)),
-            21..24 => self.write(&view, row.max(1), column, &word),
-            24 => self.empty(&view, row.max(1), column),
-            25 => self.colour(&view, row.max(1), column),
+            21..24 => self.write(&view, row.max(header + 1), column, &word),
+            24 => self.empty(&view, row.max(header + 1), column),
+            25 => self.colour(&view, row.max(header + 1), column),
             26 => {
-                let Some(spot) = view.spot(row.max(1), column) else { return };
-                let before = view.tab.cell(row.max(1), column).and_then(|cell| cell.note().map(str::to_owned));
+                let Some(spot) = view.spot(row.max(header + 1), column) else { return };
+                let before = view.tab.cell(row.max(header + 1), column).and_then(|cell| cell.note().map(str::to_owned));
                 before.map(|before| self.sheet.marks.remove(&before));
                 self.sheet.marks.insert(word.clone(), spot);
                 self.in_page(format!("notes `{word}` on {row} {column}"), |book| {
-                    book.set_note(&tab, row.max(1), column, &word);
+                    book.set_note(&tab, row.max(header + 1), column, &word);
                 });
             }
             27 => self.view_or_not(&view, place, row),
@@ -236,6 +265,23 @@ impl Life<'_> {
             }
             _ => {}
         }
+    }
+
+    /// Makes a table of our columns, with types, or a plain range of it again.
+    fn convert(&mut self, view: &View, used: usize) {
+        let tab = view.title.as_str();
+        if !view.tab.tables.is_empty() {
+            return self.in_page("reverts the table".into(), |book| book.unmake_tables(tab));
+        }
+        let places = || view.places.values().copied();
+        let (left, right) = (places().min().unwrap_or_default(), places().max().unwrap_or_default() + 1);
+        let bottom = used.max(view.header + 2).min(view.tab.row_count);
+        if bottom < view.header + 2 {
+            return;
+        }
+        let area = Area { top: view.header, bottom, left, right, ..view.tab.whole() };
+        let types: Vec<(usize, &str)> = view.places.get("reference").map(|at| (*at, "TEXT")).into_iter().collect();
+        self.in_page(format!("makes a table of {area:?}"), |book| drop(book.make_table(tab, area, &types)));
     }
 
     /// Duplicates the tab, with its metadata or without, and may go on with the duplicate instead.
@@ -355,16 +401,45 @@ impl Life<'_> {
         if let Some(before) = before.filter(|before| *before != view.frame()) {
             return Err(format!("the tab was {before:?} and is {:?}", view.frame()));
         }
+        self.attach(&view);
         self.check_rows(&view)?;
         self.check_order(&view)?;
         self.check_marks(&view)
+    }
+
+    /// What the owner has filled in below our rows stands beside those that have come since.
+    fn attach(&mut self, view: &View) {
+        for row in 0..view.tab.used_rows() {
+            let Some(id) = view.id(row).filter(|id| self.sheet.fresh.contains(id)) else { continue };
+            for column in 0..view.tab.column_count {
+                let text = view.text(row, column);
+                let is_loose =
+                    self.sheet.words.get(&text).is_some_and(|spot| {
+                        spot.beside.is_none() && Some(&spot.column) == view.column(column).as_ref()
+                    });
+                if !is_loose {
+                    continue;
+                }
+                match view.column(column) {
+                    Some(Column::Bank(field)) if OWNERS.contains(&field.as_str()) => {
+                        self.sheet.words.remove(&text);
+                        let cells = self.sheet.rows.get_mut(&id);
+                        cells.map(|cells| cells.insert(field, text));
+                    }
+                    Some(column @ Column::Own(_)) => {
+                        self.sheet.words.insert(text, Spot { beside: Some(id.clone()), column });
+                    }
+                    _ => {}
+                }
+            }
+        }
     }
 
     /// Every cell is the header's, a bank's cell that says what it should, or the owner's where he put it.
     fn check_rows(&self, view: &View) -> Result<(), String> {
         let mut seen = BTreeSet::new();
         let mut words = BTreeMap::new();
-        for row in 1..view.tab.used_rows() {
+        for row in (0..view.tab.used_rows()).filter(|row| *row != view.header) {
             let id = view.id(row);
             let mut cells = Cells::new();
             for column in 0..view.tab.column_count {
@@ -429,26 +504,40 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// New rows stand together, below everything or right under the header.
+    /// New rows stand together: right below the last of ours and what the owner has there in the same columns, or right under
+    /// the headers; and inside of the table that holds those.
     fn check_order(&self, view: &View) -> Result<(), String> {
         if !self.sheet.back.is_empty() || self.sheet.fresh.is_empty() || self.hasty {
             return Ok(());
         }
-        let at = |id: &String| (1..view.tab.used_rows()).find(|row| view.id(*row).as_ref() == Some(id));
+        let used = view.tab.used_rows();
+        let at = |id: &String| (0..used).find(|row| view.id(*row).as_ref() == Some(id));
         let rows: BTreeSet<usize> = self.sheet.fresh.iter().filter_map(at).collect();
         let (first, last) = (*rows.first().unwrap(), *rows.last().unwrap());
+        let is_used = |row: usize| {
+            let bank = view.places.iter().filter(|(field, _)| !OWNERS.contains(&field.as_str()));
+            bank.into_iter().any(|(_, at)| !view.text(row, *at).is_empty())
+        };
+        let before = (0..first).rev().find(|row| view.id(*row).is_some()).unwrap_or(view.header);
         let good = last - first + 1 == rows.len()
             && match self.order() {
-                Order::NewestFirst => first == 1,
-                Order::OldestFirst => last + 1 == view.tab.used_rows(),
+                Order::NewestFirst => first == view.header + 1,
+                Order::OldestFirst => {
+                    (last + 1..used).all(|row| view.id(row).is_none()) && (before + 1..first).all(is_used)
+                }
             };
+        let covers = |column: &usize| view.tab.tables.iter().any(|table| table.area.contains(view.header, *column));
+        let table = view.tab.tables.first().filter(|_| view.places.values().any(covers));
+        if let Some(table) = table.filter(|table| last >= table.area.bottom) {
+            return Err(format!("new rows are in rows {rows:?}, outside of {:?}", table.area));
+        }
         if good { Ok(()) } else { Err(format!("new rows are in rows {rows:?}")) }
     }
 
     /// Notes and colours are where the owner put them. A row or column that he inserts takes over its neighbour's colours.
     fn check_marks(&self, view: &View) -> Result<(), String> {
         let mut marks = BTreeSet::new();
-        for (row, line) in view.tab.rows.iter().enumerate().skip(1) {
+        for (row, line) in view.tab.rows.iter().enumerate().skip(view.header + 1) {
             for (column, cell) in line.cells.iter().enumerate() {
                 let found = [cell.note().map(str::to_owned), cell.format().and_then(colour)];
                 for mark in found.into_iter().flatten() {

@@ -1,0 +1,403 @@
+//! New rows written by position, where appending would not bring them to their place: into rows that the owner has filled
+//! in advance, or into a table of Google's.
+//!
+//! That appended rows landed right is seen in the answer to their batch. Where they did not, or a table is there, the end
+//! of our rows is looked at before each further batch until nothing stands in the way any more, and rows that landed
+//! elsewhere are moved to their place in the same cycle.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::GoogleSheets;
+use super::changes::{Work, delete_rows, rows_by_id, write_nothing};
+use super::landing::{Fresh, Landing};
+use super::layout::Layout;
+use super::placing::{End, SeenRow, Spot, Table, is_ours};
+use crate::config::Order;
+use crate::destination::readback::id_text;
+use crate::destination::{Item, Verdict, What};
+use crate::model::{Field, Transaction};
+use crate::remote::Error;
+
+/// How many rows above the last of ours are looked at along with it.
+const MARGIN: u64 = 5;
+
+/// What the owner is known to have at the end of our rows, between cycles.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ending {
+    /// The row after the last of ours, when that was seen last.
+    #[serde(default)]
+    pub tail: Option<u64>,
+    /// A table is there, or something below our rows: it is looked at before new rows are written.
+    #[serde(default)]
+    pub careful: bool,
+    /// Rows were written, and where they landed was not seen.
+    #[serde(default)]
+    pub unsure: bool,
+    /// The rows that a write by position may hit, while its outcome is not known: ids and where they were.
+    #[serde(default)]
+    pub risked: Vec<(u32, String)>,
+}
+
+/// A range of the API.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct GridRange {
+    start_row_index: u32,
+    end_row_index: Option<u32>,
+    start_column_index: u32,
+    end_column_index: Option<u32>,
+}
+
+/// A table as an answer shows it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ShownTable {
+    #[serde(default)]
+    table_id: String,
+    #[serde(default)]
+    range: GridRange,
+    #[serde(default)]
+    column_properties: Vec<ShownColumn>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownColumn {
+    #[serde(default)]
+    column_index: u32,
+    #[serde(default)]
+    column_type: Option<String>,
+}
+
+impl From<ShownTable> for Table {
+    fn from(shown: ShownTable) -> Table {
+        let GridRange { start_row_index: top, end_row_index: bottom, start_column_index: left, end_column_index } =
+            shown.range;
+        let is_typed =
+            |column: &ShownColumn| column.column_type.as_deref().is_some_and(|kind| kind != "COLUMN_TYPE_UNSPECIFIED");
+        let typed = shown.column_properties.iter().filter(|column| is_typed(column));
+        Table {
+            id: shown.table_id,
+            top,
+            bottom,
+            left,
+            right: end_column_index.unwrap_or(u32::MAX),
+            typed: typed.map(|column| left + column.column_index).collect(),
+        }
+    }
+}
+
+/// Reads the answer to a look at the end of a tab.
+pub(super) fn read_end(answer: &[u8], first: u32, id: u32) -> Result<End, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(default)]
+        sheets: Vec<Tab>,
+    }
+    #[derive(Deserialize)]
+    struct Tab {
+        #[serde(default)]
+        properties: Properties,
+        #[serde(default)]
+        tables: Vec<ShownTable>,
+        #[serde(default)]
+        data: Vec<Data>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Properties {
+        grid_properties: Grid,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Grid {
+        row_count: u32,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Data {
+        #[serde(default)]
+        row_data: Vec<Row>,
+    }
+    #[derive(Deserialize)]
+    struct Row {
+        #[serde(default)]
+        values: Vec<Shown>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Shown {
+        user_entered_value: Option<IgnoredAny>,
+        effective_value: Option<Json>,
+    }
+    let answer: Answer = serde_json::from_slice(answer)?;
+    let Some(tab) = answer.sheets.into_iter().next() else { return Ok(End::default()) };
+    let seen = |row: Row| {
+        let is_filled = |cell: &Shown| cell.user_entered_value.is_some() || cell.effective_value.is_some();
+        let value = row.values.get(id as usize).and_then(|cell| cell.effective_value.as_ref());
+        SeenRow {
+            id: value.and_then(|value| id_text(value.get("stringValue").or(value.get("numberValue"))?)),
+            filled: (0..).zip(&row.values).filter(|(_, cell)| is_filled(cell)).map(|(at, _)| at).collect(),
+        }
+    };
+    let mut rows: Vec<SeenRow> = tab.data.into_iter().flat_map(|data| data.row_data).map(seen).collect();
+    while rows.last().is_some_and(|row| row.filled.is_empty()) {
+        rows.pop();
+    }
+    let tables = tab.tables.into_iter().map(Table::from).collect();
+    Ok(End { grid: tab.properties.grid_properties.row_count, first, rows, tables })
+}
+
+impl GoogleSheets {
+    /// Whether the end of our rows is looked at before new ones are written.
+    pub(super) fn is_careful(&self) -> bool {
+        let ending = &self.memory.ending;
+        let is_unknown = self.config.order == Order::OldestFirst && ending.tail.is_none();
+        ending.careful || ending.unsure || is_unknown
+    }
+
+    /// The end of our rows as it is now.
+    async fn look_at_end(&mut self, layout: &Layout) -> Result<End, Error> {
+        let id = layout.id_index();
+        let tail = self.memory.ending.tail.map(|tail| tail.saturating_sub(MARGIN) as u32);
+        if let Some(first) = tail {
+            let first = first.max(layout.header.unwrap_or_default());
+            // Where rows were deleted it may lie outside of the grid by now.
+            let seen = self.transport().await?.end(layout.sheet, (first, None), id).await;
+            if let Ok(end) = seen
+                && (first <= layout.top() || end.last(layout, &HashSet::new()).is_some())
+            {
+                return Ok(end);
+            }
+        }
+        let column = self.id_column().await?;
+        let last = column.iter().rposition(|cells| cells.first().and_then(id_text).is_some());
+        let first = last.map_or(layout.top(), |last| last as u32).max(layout.header.unwrap_or_default());
+        self.transport().await?.end(layout.sheet, (first, None), id).await
+    }
+
+    /// What stands at the place where new rows go.
+    async fn look_at_place(&mut self, layout: &Layout) -> Result<End, Error> {
+        let end = match self.config.order {
+            Order::OldestFirst => self.look_at_end(layout).await?,
+            Order::NewestFirst => {
+                let first = layout.header.unwrap_or_default();
+                let id = layout.id_index();
+                self.transport().await?.end(layout.sheet, (first, Some(first + 1)), id).await?
+            }
+        };
+        let ending = &mut self.memory.ending;
+        ending.careful = match self.config.order {
+            Order::OldestFirst => !end.is_plain(layout, &HashSet::new()),
+            Order::NewestFirst => !end.tables.is_empty(),
+        };
+        Ok(end)
+    }
+
+    /// The requests that write new rows to their place.
+    pub(super) async fn place(
+        &mut self,
+        layout: &Layout,
+        rows: &[&Transaction],
+        order: Order,
+    ) -> Result<(Vec<u8>, Landing, u64), Error> {
+        self.look_for_risked(layout).await?;
+        let end = match order {
+            Order::NewestFirst => self.look_at_place(layout).await?,
+            Order::OldestFirst if self.config.order == order => self.look_at_place(layout).await?,
+            // Rows that return go below, whatever the order.
+            Order::OldestFirst => self.look_at_end(layout).await?,
+        };
+        let count = rows.len() as u32;
+        let mut out = Vec::new();
+        let ids: Vec<String> = rows.iter().map(|row| row.row.id.clone()).collect();
+        let mut fresh = Fresh { ids, order, first: end.first, by_position: true, ..Fresh::default() };
+        let spot = match order {
+            Order::OldestFirst => {
+                let astray = if self.memory.ending.unsure { end.behind_a_gap(layout) } else { HashSet::new() };
+                if !astray.is_empty() {
+                    // They go to their place together, and in their order.
+                    self.mark_misplaced(end.ids(&astray));
+                    self.mark_misplaced(fresh.ids.clone());
+                }
+                fresh.before = end.before(layout);
+                let spot = end.below(layout, count, &HashSet::new());
+                spot.write(&mut out, layout, rows);
+                spot
+            }
+            Order::NewestFirst => {
+                let spot = end.on_top(layout, count);
+                let turned: Vec<&Transaction> = rows.iter().rev().copied().collect();
+                spot.write(&mut out, layout, &turned);
+                spot
+            }
+        };
+        self.memory.ending.unsure = false;
+        self.memory.ending.risked.clone_from(&fresh.before);
+        (fresh.at, fresh.skipped) = (spot.at, spot.skipped);
+        let tail = u64::from(spot.at + count);
+        Ok((out, Landing { fresh: Some(fresh), ..Landing::default() }, tail))
+    }
+
+    /// Rows that have to be moved to their place, before the end of the cycle.
+    pub(super) fn mark_misplaced(&mut self, ids: Vec<String>) {
+        for id in &ids {
+            self.memory.astray.entry(id.clone()).or_default().misplaced = true;
+        }
+        self.astray.rows.extend(ids);
+    }
+
+    /// A batch was written by position, and a former process never learnt where it landed: rows that stood at the end then
+    /// and are nowhere now were written over.
+    async fn look_for_risked(&mut self, layout: &Layout) -> Result<(), Error> {
+        let risked = std::mem::take(&mut self.memory.ending.risked);
+        if risked.is_empty() {
+            return Ok(());
+        }
+        let column = self.id_column().await?;
+        let there = rows_by_id(&column);
+        let gone = risked.into_iter().map(|(_, id)| id).filter(|id| !there.contains_key(id.as_str()));
+        self.astray.gone.extend(gone);
+        let last = column.iter().rposition(|cells| cells.first().and_then(id_text).is_some());
+        self.memory.ending.tail = Some(last.map_or(layout.top(), |last| last as u32 + 1).into());
+        Ok(())
+    }
+
+    /// Moves rows that landed elsewhere to their place.
+    pub(super) async fn put_in_place(&mut self, items: &[Item]) -> Result<(Work, Landing), Error> {
+        let found = self.find().await?;
+        let Some(layout) = found.complete(&self.config.rows.columns, &self.config.tab, &self.memory.gone) else {
+            return Err(self.moved());
+        };
+        self.look_for_moves(&found);
+        if self.layout.is_none() {
+            return Err(self.moved());
+        }
+        let column = self.id_column().await?;
+        let is_misplaced = |item: &&Item| {
+            item.what == What::Astray
+                && self.memory.astray.get(&item.transaction.row.id).is_some_and(|touched| touched.misplaced)
+        };
+        let items: Vec<&Item> = items.iter().take_while(is_misplaced).collect();
+        let rows = all_rows(&column, &items);
+        let (mut verdicts, mut hash, mut moved) = (Vec::new(), Xxh3::new(), Vec::new());
+        for item in &items {
+            let id = &item.transaction.row.id;
+            hash.update(b"place\0");
+            hash.update(id.as_bytes());
+            let is_there = rows.contains_key(id.as_str());
+            // One that is gone by now was deleted by the owner, which a read-back finds.
+            verdicts.push(Verdict::Unchanged);
+            moved.extend(is_there.then_some(&item.transaction));
+        }
+        let from: HashSet<u32> = rows.values().flatten().copied().collect();
+        let mut work =
+            Work { requests: Vec::new(), verdicts, hash: hash.digest(), touches: Vec::new(), restored: Vec::new() };
+        let landing = self.move_rows(&layout, &column, &moved, from, &mut work.requests).await?;
+        let absent = items.iter().map(|item| &item.transaction.row.id).filter(|id| !rows.contains_key(id.as_str()));
+        absent.for_each(|id| drop(self.memory.astray.remove(id)));
+        if work.requests.is_empty() {
+            moved.iter().for_each(|row| drop(self.memory.astray.remove(&row.row.id)));
+        }
+        Ok((work, landing))
+    }
+
+    async fn move_rows(
+        &mut self,
+        layout: &Layout,
+        column: &[Vec<Json>],
+        moved: &[&Transaction],
+        from: HashSet<u32>,
+        out: &mut Vec<u8>,
+    ) -> Result<Landing, Error> {
+        let order = self.config.order;
+        let text = |row: u32| column.get(row as usize).and_then(|cells| cells.first()).and_then(id_text);
+        let others = |row: &u32| *row >= layout.top() && !from.contains(row) && text(*row).is_some();
+        let last = (0..column.len() as u32).rev().find(others);
+        let least = from.iter().min().copied().unwrap_or_default();
+        let first = last.unwrap_or(layout.top()).min(least).max(layout.header.unwrap_or_default().min(least));
+        let first = if order == Order::NewestFirst { least.min(layout.header.unwrap_or_default()) } else { first };
+        let end = self.transport().await?.end(layout.sheet, (first, None), layout.id_index()).await?;
+        let count = moved.len() as u32;
+        let rows: Vec<&Transaction> = match order {
+            Order::OldestFirst => moved.to_vec(),
+            Order::NewestFirst => moved.iter().rev().copied().collect(),
+        };
+        let mut spot = match order {
+            Order::OldestFirst => end.below(layout, count, &from),
+            Order::NewestFirst => end.on_top(layout, count),
+        };
+        let ending = &mut self.memory.ending;
+        ending.careful = !end.tables.is_empty() || (order == Order::OldestFirst && !end.is_plain(layout, &from));
+        let ids: Vec<String> = moved.iter().map(|row| row.row.id.clone()).collect();
+        let is_in_place = from.len() == rows.len()
+            && (spot.at..).zip(&rows).all(|(row, wanted)| text(row).as_deref() == Some(wanted.row.id.as_str()));
+        ending.tail = Some(u64::from(spot.at + count)).filter(|_| order == Order::OldestFirst);
+        let ours = |row: &u32| *row >= layout.top() && text(*row).is_some_and(|id| is_ours(&id));
+        let rows_end = (0..column.len() as u32).rev().find(|row| ours(row) && (is_in_place || !from.contains(row)));
+        spot.table = end.table_around(layout, &spot, rows_end.map_or(0, |row| row + 1), count, is_in_place, order);
+        if is_in_place {
+            Spot { inserted: None, added: 0, ..spot.clone() }.make_room(out, layout);
+            if out.is_empty() {
+                return Ok(Landing::default());
+            }
+        } else {
+            spot.write(out, layout, &rows);
+            remove(out, layout, &end, &spot, from);
+        }
+        let before = (0..column.len() as u32).filter_map(|row| Some((row, text(row)?)));
+        let before = before.filter(|(_, id)| !ids.contains(id)).collect();
+        let fresh =
+            Fresh { ids, order, before, first: 0, moved: true, by_position: true, at: spot.at, ..Fresh::default() };
+        Ok(Landing { fresh: Some(fresh), ..Landing::default() })
+    }
+}
+
+/// All rows with the ids of these items.
+fn all_rows<'a>(column: &[Vec<Json>], items: &[&'a Item]) -> HashMap<&'a str, Vec<u32>> {
+    let wanted: HashSet<&str> = items.iter().map(|item| item.transaction.row.id.as_str()).collect();
+    let mut rows: HashMap<&str, Vec<u32>> = HashMap::new();
+    for (row, cells) in (0..).zip(column) {
+        if let Some(id) = cells.first().and_then(id_text)
+            && let Some(id) = wanted.get(id.as_str())
+        {
+            rows.entry(id).or_default().push(row);
+        }
+    }
+    rows
+}
+
+/// Removes rows that were written anew elsewhere: whole where nothing but ours is in them.
+fn remove(out: &mut Vec<u8>, layout: &Layout, end: &End, spot: &Spot, from: HashSet<u32>) {
+    let shifted = |row: u32| match spot.inserted {
+        Some((at, count)) if row >= at => row + count,
+        _ => row,
+    };
+    let written = spot.at..spot.at + from.len() as u32;
+    let mut deleted = std::collections::BTreeSet::new();
+    for row in from {
+        let now = shifted(row);
+        if spot.inserted.is_none() && written.contains(&now) {
+            // One of the rows goes where another was.
+            continue;
+        }
+        if end.is_ours_alone(layout, row) {
+            deleted.insert(now);
+        } else {
+            write_nothing(out, layout.sheet, &layout.places, now);
+        }
+    }
+    delete_rows(out, layout.sheet, &deleted);
+}
+
+impl Layout {
+    /// Where the id column is.
+    pub fn id_index(&self) -> u32 {
+        self.places.iter().find(|place| place.field == Field::Id).map_or(0, |place| place.index)
+    }
+}
