@@ -294,7 +294,9 @@ fn faults() -> [Fault; 6] {
 }
 
 /// What the owner does in the instant between look and write.
-const MOVES: [(&str, fn(&mut Spreadsheet)); 6] = [
+type Move = (&'static str, fn(&mut Spreadsheet));
+
+const MOVES: [Move; 6] = [
     ("sorts", |book| book.sort_by_column(TAB, 11, true)),
     ("inserts a row above", |book| book.insert_row(TAB, 1)),
     ("inserts two rows above", |book| (0..2).for_each(|_| book.insert_row(TAB, 2))),

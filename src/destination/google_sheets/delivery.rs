@@ -77,7 +77,7 @@ impl GoogleSheets {
                 .map(|(item, _)| &item.transaction)
                 .collect();
             let (work, landing, first_blank) = if careful {
-                let (work, landing, tail) = self.place(&layout, &fresh, order).await?;
+                let (work, landing, tail) = self.place(&layout, number, &fresh, order).await?;
                 (work, landing, Some(tail))
             } else {
                 let by_range = cut.is_formatted_by_range(order);
@@ -172,7 +172,7 @@ impl GoogleSheets {
             let mut landing = Landing::default();
             if careful && !work.restored.is_empty() {
                 let restored: Vec<&Transaction> = work.restored.iter().map(|at| &items[*at].transaction).collect();
-                let (mut placed, seen, _) = self.place(&layout, &restored, Order::OldestFirst).await?;
+                let (mut placed, seen, _) = self.place(&layout, number, &restored, Order::OldestFirst).await?;
                 landing = seen;
                 // Below all rows of ours: no other is moved by it.
                 if !work.requests.is_empty() {
@@ -346,11 +346,11 @@ impl GoogleSheets {
                 body = plain.into();
                 continue;
             }
-            if asks_for_landing(&body) {
+            let is_no_range = asked_for_ids && message.to_ascii_lowercase().contains("unable to parse range");
+            if is_no_range {
                 self.transport().await?.know_tabs(Default::default());
             }
-            let refused = failure.error.is_refusal()
-                || (asked_for_ids && message.to_ascii_lowercase().contains("unable to parse range"));
+            let refused = failure.error.is_refusal() || is_no_range;
             if without {
                 (*self.asking(asked_for_ids), without) = (Measuring::Blameless, false);
             } else if *self.asking(asked_for_ids) == Measuring::Unknown

@@ -53,6 +53,8 @@ pub(super) struct Landed {
     pub ids: Vec<Option<String>>,
     /// The tables of the tab, where that was asked for, too.
     pub tables: Option<Vec<Table>>,
+    /// Its rows, too.
+    pub grid: Option<u32>,
 }
 
 /// A row of a column as an answer shows it.
@@ -100,6 +102,8 @@ pub(super) struct Fresh {
     pub moved: bool,
     /// Its answer is to say where they landed.
     pub watched: bool,
+    /// Rows of the grid afterwards, if nobody else adds or deletes some.
+    pub grid: u32,
     /// Rows of ours that were there before: where, and their ids.
     pub before: Vec<(u32, String)>,
 }
@@ -132,7 +136,9 @@ impl Fresh {
     /// Whether rows were moved in that instant while a table was given an end.
     fn is_shifted(&self, landed: &Landed) -> bool {
         let is_elsewhere = |(row, id): &(u32, String)| landed.at(*row) != Some(id.as_str());
-        landed.tables.as_ref().is_some_and(|tables| !tables.is_empty()) && self.before.iter().any(is_elsewhere)
+        let is_resized = self.by_position && landed.grid.is_some_and(|grid| grid != self.grid);
+        let has_tables = landed.tables.as_ref().is_some_and(|tables| !tables.is_empty());
+        has_tables && (is_resized || self.before.iter().any(is_elsewhere))
     }
 
     /// Oldest first: whether they follow the last of ours, or what the owner has right below it.
@@ -221,7 +227,7 @@ pub(super) fn read_ids(answer: &[u8]) -> Result<Option<Landed>, serde_json::Erro
     let grid = answer.updated.into_iter().flat_map(|updated| updated.sheets).flat_map(|tab| tab.data).next();
     let landed = |grid: Grid| {
         let ids = grid.rows.into_iter().map(ShownRow::id).collect();
-        Landed { first: grid.first, ids, tables: None }
+        Landed { first: grid.first, ids, tables: None, grid: None }
     };
     Ok(grid.map(landed))
 }
@@ -230,7 +236,7 @@ impl Landed {
     /// From the id column as it is read.
     pub fn column(column: Vec<Vec<Json>>) -> Landed {
         let id = |cells: Vec<serde_json::Value>| cells.first().and_then(id_text);
-        Landed { first: 0, ids: column.into_iter().map(id).collect(), tables: None }
+        Landed { first: 0, ids: column.into_iter().map(id).collect(), tables: None, grid: None }
     }
 
     fn at(&self, row: u32) -> Option<&str> {
@@ -521,7 +527,7 @@ mod tests {
     }
 
     fn landed(first: usize, text: &str) -> Landed {
-        Landed { first, ids: ids(text), tables: None }
+        Landed { first, ids: ids(text), ..Landed::default() }
     }
 
     fn cells(row: u32, id: &str) -> Touch {

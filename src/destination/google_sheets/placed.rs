@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::GoogleSheets;
-use super::changes::{Work, delete_rows, rows_by_id, write_nothing};
+use super::changes::{Work, delete_rows, write_nothing};
 use super::landing::{Fresh, Landing};
 use super::layout::Layout;
 use super::placing::{End, SeenRow, Spot, Table, is_ours};
@@ -41,6 +41,9 @@ pub(super) struct Ending {
     /// The rows that a write by position may hit, while its outcome is not known: ids and where they were.
     #[serde(default)]
     pub risked: Vec<(u32, String)>,
+    /// The number of that batch.
+    #[serde(default)]
+    pub risked_by: u64,
 }
 
 /// A range of the API.
@@ -169,16 +172,15 @@ impl GoogleSheets {
             let first = first.max(layout.header.unwrap_or_default());
             // Where rows were deleted it may lie outside of the grid by now.
             let seen = self.transport().await?.end(layout.sheet, (first, None), id).await;
-            if let Ok(end) = seen
-                && (first <= layout.top() || end.last(layout, &HashSet::new()).is_some())
-            {
-                return Ok(end);
+            match seen {
+                Ok(end) if first <= layout.top() || end.last(layout, &HashSet::new()).is_some() => return Ok(end),
+                Err(failure) if failure.refused.is_none() => return Err(failure.error),
+                _ => {}
             }
         }
         let column = self.id_column().await?;
-        let last = column.iter().rposition(|cells| cells.first().and_then(id_text).is_some());
-        let first = last.map_or(layout.top(), |last| last as u32).max(layout.header.unwrap_or_default());
-        self.transport().await?.end(layout.sheet, (first, None), id).await
+        let first = last_of_ours(&column).unwrap_or(layout.top()).max(layout.header.unwrap_or_default());
+        Ok(self.transport().await?.end(layout.sheet, (first, None), id).await?)
     }
 
     /// What stands at the place where new rows go.
@@ -203,6 +205,7 @@ impl GoogleSheets {
     pub(super) async fn place(
         &mut self,
         layout: &Layout,
+        number: u64,
         rows: &[&Transaction],
         order: Order,
     ) -> Result<(Vec<u8>, Landing, u64), Error> {
@@ -237,9 +240,11 @@ impl GoogleSheets {
                 spot
             }
         };
-        self.memory.ending.unsure = false;
-        self.memory.ending.risked.clone_from(&fresh.before);
+        let ending = &mut self.memory.ending;
+        (ending.unsure, ending.risked_by) = (false, number);
+        ending.risked.clone_from(&fresh.before);
         (fresh.at, fresh.skipped) = (spot.at, spot.skipped);
+        fresh.grid = end.grid + spot.added + spot.inserted.map_or(0, |(_, count)| count);
         let tail = u64::from(spot.at + count);
         Ok((out, Landing { fresh: Some(fresh), ..Landing::default() }, tail))
     }
@@ -256,15 +261,15 @@ impl GoogleSheets {
     /// and are nowhere now were written over.
     async fn look_for_risked(&mut self, layout: &Layout) -> Result<(), Error> {
         let risked = std::mem::take(&mut self.memory.ending.risked);
-        if risked.is_empty() {
+        let (_, _, ledger) = self.ready().await?;
+        if risked.is_empty() || ledger.applied(self.memory.ending.risked_by).is_none() {
             return Ok(());
         }
         let column = self.id_column().await?;
-        let there = rows_by_id(&column);
-        let gone = risked.into_iter().map(|(_, id)| id).filter(|id| !there.contains_key(id.as_str()));
+        let there: HashSet<String> = column.iter().filter_map(|cells| cells.first().and_then(id_text)).collect();
+        let gone = risked.into_iter().map(|(_, id)| id).filter(|id| !there.contains(id));
         self.astray.gone.extend(gone);
-        let last = column.iter().rposition(|cells| cells.first().and_then(id_text).is_some());
-        self.memory.ending.tail = Some(last.map_or(layout.top(), |last| last as u32 + 1).into());
+        self.memory.ending.tail = Some(last_of_ours(&column).map_or(layout.top(), |last| last + 1).into());
         Ok(())
     }
 
@@ -317,7 +322,8 @@ impl GoogleSheets {
     ) -> Result<Landing, Error> {
         let order = self.config.order;
         let text = |row: u32| column.get(row as usize).and_then(|cells| cells.first()).and_then(id_text);
-        let others = |row: &u32| *row >= layout.top() && !from.contains(row) && text(*row).is_some();
+        let others =
+            |row: &u32| *row >= layout.top() && !from.contains(row) && text(*row).is_some_and(|id| is_ours(&id));
         let last = (0..column.len() as u32).rev().find(others);
         let least = from.iter().min().copied().unwrap_or_default();
         let first = last.unwrap_or(layout.top()).min(least).max(layout.header.unwrap_or_default().min(least));
@@ -356,6 +362,12 @@ impl GoogleSheets {
             Fresh { ids, order, before, first: 0, moved: true, by_position: true, at: spot.at, ..Fresh::default() };
         Ok(Landing { fresh: Some(fresh), ..Landing::default() })
     }
+}
+
+/// The last row of ours in a column of ids.
+fn last_of_ours(column: &[Vec<Json>]) -> Option<u32> {
+    let ours = |cells: &Vec<Json>| cells.first().and_then(id_text).is_some_and(|id| is_ours(&id));
+    column.iter().rposition(ours).map(|last| last as u32)
 }
 
 /// All rows with the ids of these items.

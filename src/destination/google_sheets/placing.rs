@@ -165,7 +165,9 @@ impl End {
     /// Where `count` rows go below the last of ours. Rows that are being moved there count as empty.
     pub fn below(&self, layout: &Layout, count: u32, moving: &HashSet<u32>) -> Spot {
         let last = self.last(layout, moving);
-        let first = last.map_or(layout.top(), |last| last + 1);
+        // Where none of ours was seen, rows above what was looked at may be: nothing is written there.
+        let unseen = if self.first > layout.top() { self.bottom() } else { layout.top() };
+        let first = last.map_or(unseen, |last| last + 1);
         let table = table_of(&self.tables, layout, first.saturating_sub(1));
         let limit = table.and_then(|table| table.bottom).unwrap_or(u32::MAX);
         let mut at = first;

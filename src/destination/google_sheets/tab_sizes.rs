@@ -92,6 +92,8 @@ impl Seen {
         let tab = self.sheets.into_iter().find(|tab| tab.properties.sheet_id == sheet)?;
         let grid = tab.data.into_iter().next()?;
         let ids = grid.rows.into_iter().map(ShownRow::id).collect();
-        Some(Landed { first: grid.first, ids, tables: Some(tab.tables.into_iter().map(Into::into).collect()) })
+        let tables = Some(tab.tables.into_iter().map(Into::into).collect());
+        let rows = tab.properties.grid_properties.map(|size| size.row_count.min(u32::MAX.into()) as u32);
+        Some(Landed { first: grid.first, ids, tables, grid: rows })
     }
 }

@@ -284,7 +284,7 @@ impl Transport {
     }
 
     /// What stands in rows of a tab, with its tables.
-    pub async fn end(&self, sheet: i32, rows: (u32, Option<u32>), id: u32) -> Result<End, Error> {
+    pub async fn end(&self, sheet: i32, rows: (u32, Option<u32>), id: u32) -> Result<End, Failure> {
         let (first, end) = rows;
         let mut range = serde_json::json!({ "sheetId": sheet, "startRowIndex": first });
         if let Some(end) = end {
@@ -293,7 +293,8 @@ impl Transport {
         let request = serde_json::json!({ "dataFilters": [{ "gridRange": range }], "includeGridData": true });
         let method = ":getByDataFilter?alt=json&prettyPrint=false&fields=sheets(properties.gridProperties.rowCount,tables(tableId,range,columnProperties(columnIndex,columnType)),data(startRow,rowData.values(userEnteredValue,effectiveValue)))";
         let answer = self.post(Asked::Read, method, Bytes::from(request.to_string())).await?;
-        read_end(&answer, first, id).map_err(|_| Error::unavailable(self.names.say("Google's answer cannot be read")))
+        let unreadable = |_| Error::unavailable(self.names.say("Google's answer cannot be read")).into();
+        read_end(&answer, first, id).map_err(unreadable)
     }
 
     /// A 200 says that the write was applied, but a body that is cut or foreign proves nothing: settle it.

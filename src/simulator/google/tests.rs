@@ -191,6 +191,49 @@ fn appended_rows_land_below_the_last_value_in_any_column() {
 }
 
 #[test]
+fn tables_are_as_they_were_measured() {
+    let mut bench = Bench::new();
+    let range = |top: usize, bottom: usize| json!({ "startRowIndex": top, "endRowIndex": bottom, "startColumnIndex": 0, "endColumnIndex": 2 });
+    let columns = json!([{ "columnIndex": 1, "columnName": "Amount", "columnType": "CURRENCY" }]);
+    let table = json!({ "tableId": "t", "name": "T", "range": range(0, 3), "columnProperties": columns });
+    let rows: [&[&str]; 3] = [&["Date", "Amount"], &["a"], &["b"]];
+    bench.batch(json!([write(0, 0, &rows), { "addTable": { "table": table } }])).unwrap();
+    let area = |bench: &mut Bench| bench.book().sheets[0].tables[0].area;
+    // To the sheet: below the table, and outside of it.
+    bench.batch(json!([append(&[&["c"]])])).unwrap();
+    assert_eq!((bench.rows()[3].as_str(), area(&mut bench).bottom), ("c", 3));
+    let update = json!({ "updateTable": { "table": { "tableId": "t", "range": range(0, 4) }, "fields": "range" } });
+    bench.batch(json!([update])).unwrap();
+    assert_eq!(area(&mut bench).bottom, 4);
+    // To the table: it grows, and the values are gone.
+    let lost = json!({ "appendCells": { "tableId": "t", "rows": [texts(&["d"])], "fields": "*" } });
+    bench.batch(json!([lost])).unwrap();
+    assert_eq!((bench.rows().len(), area(&mut bench).bottom), (4, 5));
+    // Types are the table's.
+    let format = json!({ "cell": { "userEnteredFormat": { "numberFormat": { "type": "NUMBER", "pattern": "0" } } },
+        "range": range(0, 5), "fields": "userEnteredFormat.numberFormat" });
+    bench.batch(json!([{ "repeatCell": format }])).unwrap();
+    let cells = [0, 1]
+        .map(|column| bench.book().sheets[0].cell(2, column).and_then(|cell| cell.number_format().is_some().into()));
+    assert_eq!(cells.map(|known| known.unwrap_or(false)), [true, false]);
+    let message = bench.refused(json!([{ "setDataValidation": { "range": range(1, 2) } }]));
+    assert_eq!(
+        message,
+        "Invalid requests[0].setDataValidation: This operation is not allowed on cells in typed columns"
+    );
+    // A row inside makes it longer, one that names no last row takes in what comes.
+    let inside = json!({ "dimension": "ROWS", "startIndex": 1, "endIndex": 2 });
+    bench.batch(json!([{ "insertDimension": { "range": inside } }])).unwrap();
+    assert_eq!(area(&mut bench).bottom, 6);
+    let message = bench.refused(json!([{ "updateTable": { "table": { "tableId": "other" }, "fields": "name" } }]));
+    assert!(message.contains("No table with id: other"), "{message}");
+    let shown = bench.get("?fields=sheets.tables(tableId,range,columnProperties(columnIndex,columnType))");
+    assert_eq!(shown["sheets"][0]["tables"][0]["columnProperties"][0]["columnType"], "CURRENCY");
+    bench.batch(json!([{ "deleteTable": { "tableId": "t" } }])).unwrap();
+    assert!(bench.book().sheets[0].tables.is_empty());
+}
+
+#[test]
 fn appending_keeps_the_formats_its_mask_does_not_name() {
     let mut bench = Bench::new();
     let bold = json!({ "textFormat": { "bold": true } });

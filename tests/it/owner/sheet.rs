@@ -204,7 +204,9 @@ impl Life<'_> {
             }
             10..13 => self.delete_row(&view, row),
             13 => match view.tab.filter_area() {
-                Some(_) if row % 2 == 0 => self.in_page("takes the filter off".into(), |book| book.clear_filter(&tab)),
+                Some(_) if row.is_multiple_of(2) => {
+                    self.in_page("takes the filter off".into(), |book| book.clear_filter(&tab))
+                }
                 _ => {
                     self.in_page(format!("filters by {field}"), |book| book.set_filter(&tab, place, &["КАФЕ", "EUR"]));
                 }
@@ -253,7 +255,7 @@ impl Life<'_> {
             // What a filter does not cover stays where it is: an owner who sorts so leaves his own words behind.
             28 => match view.tab.filter_area().filter(|area| (area.left, area.right) == (0, width)) {
                 Some(_) => self.in_page(format!("sorts by {field} through the filter"), |book| {
-                    book.sort_by_filter(&tab, place, row % 2 == 0);
+                    book.sort_by_filter(&tab, place, row.is_multiple_of(2));
                 }),
                 None => self.in_page("takes the filter off".into(), |book| book.clear_filter(&tab)),
             },
@@ -361,7 +363,7 @@ impl Life<'_> {
     }
 
     fn delete_row(&mut self, view: &View, row: usize) {
-        if row == 0 {
+        if row <= view.header {
             return;
         }
         for column in 0..view.tab.column_count {

@@ -7,6 +7,7 @@ async fn after_a_thousand_rows_none_is_outside_and_each_batch_took_one_guarded_r
     for order in [Order::OldestFirst, Order::NewestFirst] {
         let mut bench = Bench::new().await;
         bench.config.order = order;
+        bench.google.quota(None);
         bench.edit(|book| {
             book.rename_tab("Sheet1", TAB);
             let headers = ["Date", "Amount", "Counterparty", "Transaction ID"];
