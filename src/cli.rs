@@ -520,7 +520,7 @@ pub fn status_of(error: &store::Error) -> u8 {
         store::Error::Full => ATTENTION,
         store::Error::Backup(_) => USAGE,
         store::Error::Damaged(_) | store::Error::Foreign(_) | store::Error::InUse(_) => STORE,
-        store::Error::Io(_) => FAILED,
+        store::Error::Io(_) | store::Error::Unfit(_) => FAILED,
     }
 }
 

@@ -12,5 +12,16 @@ fn main() -> ExitCode {
     }
     // A second provider cannot have been installed this early; every TLS client relies on this one.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    end_with_a_panic();
     ExitCode::from(cli::run(std::env::args_os()))
+}
+
+/// A worker that panicked must not leave a daemon that only looks alive: it ends, and systemd starts it again. Panics
+/// inside the database never come here: the store makes errors of them.
+fn end_with_a_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |what| {
+        report(what);
+        std::process::abort();
+    }));
 }

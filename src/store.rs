@@ -38,7 +38,9 @@ mod keys;
 mod open;
 mod place;
 pub mod portable;
+mod preimage;
 mod private;
+mod readable;
 mod records;
 mod recover;
 #[cfg(test)]
@@ -49,7 +51,7 @@ mod witness;
 mod write;
 
 pub use chronological::Chronological;
-pub use codec::{Part, StoredRow};
+pub use codec::{Part, StoredRow, Unfit, fits};
 use keys::{after, day_key, named, numbered, parse_day, parse_day_key, parse_number};
 pub use open::Proof;
 pub use records::{
@@ -79,11 +81,14 @@ pub enum Error {
     /// A backup that cannot be used.
     #[error("{0}")]
     Backup(String),
+    /// It could not be read back if it were written.
+    #[error("{0}")]
+    Unfit(String),
     /// No space left.
     #[error("the disk that holds the store is full; nothing is lost: free some space, then run `bankfeed sync`")]
     Full,
     /// The file system says no.
-    #[error("the store cannot be read or written: {0}")]
+    #[error("the store cannot be read or written now: {0}")]
     Io(String),
 }
 
@@ -97,6 +102,12 @@ impl From<io::Error> for Error {
 impl From<codec::Broken> for Error {
     fn from(codec::Broken(what): codec::Broken) -> Error {
         Error::Damaged(what)
+    }
+}
+
+impl From<codec::Unfit> for Error {
+    fn from(codec::Unfit(why): codec::Unfit) -> Error {
+        Error::Unfit(why)
     }
 }
 

@@ -155,6 +155,18 @@ impl Report {
             .filter_map(|(name, error, cause)| Some((name.as_str(), error.as_deref()?, cause.as_deref())))
     }
 
+    /// The same without what services say, which has no length of its own.
+    fn without_texts(&self) -> Report {
+        let mut report = self.clone();
+        for source in &mut report.sources {
+            (source.error, source.notes) = (None, Vec::new());
+        }
+        for destination in &mut report.destinations {
+            (destination.error, destination.notes) = (None, Vec::new());
+        }
+        report
+    }
+
     /// Exit status (design section 2): attention before failure before success.
     pub fn exit_status(&self) -> u8 {
         let outcomes = || self.sources.iter().map(|s| s.outcome).chain(self.destinations.iter().map(|d| d.outcome));
@@ -250,6 +262,7 @@ impl Engine {
             report.problem = self.keep_backup(started).await?;
             match self.store.put_run(&report) {
                 Err(error @ store::Error::Full) => report.problem = Some(error.to_string()),
+                Err(store::Error::Unfit(_)) => self.store.put_run(&report.without_texts())?,
                 put => put?,
             }
         }

@@ -6,14 +6,17 @@ use std::path::Path;
 use chrono::{TimeDelta, Utc};
 use tokio::runtime::Runtime;
 
-use super::{FAILED, Opened, STORE, USAGE, explain, log, open_store, refuse, runtime, terminal, with_config};
+use super::{
+    ATTENTION, FAILED, Opened, STORE, USAGE, explain, log, open_store, refuse, runtime, terminal, with_config,
+};
 use crate::config::{self, Config};
 use crate::daemon::signals::Signals;
 use crate::daemon::{self, Ended, Handover, Woken};
 use crate::notify::unopened;
 use crate::store::{self, Store};
 
-/// How long a daemon waits for room on a full disk before it looks again; a command makes it look at once.
+/// How long a daemon waits before it looks again whether there is room on a full disk, or whether a store that could not
+/// be read can be; a command makes it look at once.
 const ANOTHER_TRY: TimeDelta = TimeDelta::minutes(1);
 
 /// Starts the daemon, or goes on with it after a rest.
@@ -69,7 +72,7 @@ fn go_on(mut config: Config, mut rested: Option<Handover>, signals: &Signals) ->
     }
 }
 
-/// Opens the store; `Err`: the exit status. A daemon that has been at work waits where the disk is full: systemd would
+/// Opens the store; `Err`: the exit status. A daemon that has been at work waits for what may pass: systemd would
 /// start it again a few times and then give up.
 fn open(
     runtime: &Runtime,
@@ -93,7 +96,8 @@ fn open(
             }
             Err(error) => error,
         };
-        let Some(rested) = rested.filter(|_| error == store::Error::Full) else {
+        let may_pass = matches!(error, store::Error::Full | store::Error::Io(_));
+        let Some(rested) = rested.filter(|_| may_pass) else {
             let status = refuse(&error, config);
             // Whoever has it will let go of it, and a service is started again after a while, when there may be space:
             // nothing that the owner has to know.
@@ -106,12 +110,12 @@ fn open(
                     }
                 });
             }
-            return Ok(Err(if error == store::Error::Full { FAILED } else { status }));
+            return Ok(Err(if may_pass { FAILED } else { status }));
         };
         if !std::mem::replace(&mut said, true) {
             tracing::error!("{error}");
         }
-        daemon::turn_away(rested, &error.to_string());
+        daemon::turn_away(rested, &error.to_string(), if error == store::Error::Full { ATTENTION } else { STORE });
         match runtime.block_on(daemon::rest(rested, Some(Utc::now() + ANOTHER_TRY), signals))? {
             Woken::Stop => return Ok(Err(0)),
             Woken::Reload => *reload = true,

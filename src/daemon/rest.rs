@@ -133,15 +133,15 @@ pub async fn rest(handover: &Handover, due: Option<DateTime<Utc>>, signals: &Sig
     }
 }
 
-/// Tells the commands that wait for a daemon that cannot work why it cannot.
-pub fn turn_away(handover: &Handover, why: &str) {
+/// Tells the commands that wait for a daemon that cannot work why it cannot, and with which status to end.
+pub fn turn_away(handover: &Handover, why: &str, status: u8) {
     notify(&[sd_notify::NotifyState::Status(why)]);
     while let Ok((stream, _)) = handover.socket.listener.accept() {
         let why = why.to_owned();
         let begun = threads::run("command", move || {
             let told = control::answer(stream, |_, output| {
                 output.talk(&format!("bankfeed: {why}\n"))?;
-                Ok(crate::cli::ATTENTION)
+                Ok(status)
             });
             if let Err(error) = told {
                 tracing::debug!("a command went away: {error}");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::disk::surely;
 use super::portable::{self, Head};
 use super::{Error, Result, Store, place};
 use crate::files::{self, OutputFile};
@@ -73,8 +74,16 @@ pub fn keep_if_due(store: &Store, now: DateTime<Utc>) -> Result<bool> {
     } else if store.meta().last_seq == 0 {
         return Ok(false);
     }
-    keep(store, now)?;
+    surely(|| keep(store, now).map_err(may_pass))?;
     Ok(true)
+}
+
+/// What hinders a file of our own may pass.
+fn may_pass(error: Error) -> Error {
+    match error {
+        Error::Backup(what) => Error::Io(what),
+        other => other,
+    }
 }
 
 /// Keeps a backup, and the one before it. There is no instant without one.
@@ -86,7 +95,8 @@ pub fn keep(store: &Store, now: DateTime<Utc>) -> Result<()> {
     let mut part = Part::create(&dir.join("next.bankfeed"))?;
     store.write_portable(now, &mut part)?;
     part.finish()?;
-    if path.exists() {
+    // One that cannot be read is no reason to give up the one before it.
+    if path.try_exists()? && portable::inspect(&path).is_ok() {
         let link = dir.join(format!("link-{:016x}.part", fastrand::u64(..)));
         fs::hard_link(&path, &link).or_else(|_| copy(&path, &link))?;
         fs::rename(&link, &before)?;

@@ -24,12 +24,30 @@ const DICTIONARY_1: &[u8] = include_bytes!("dictionary-1.txt");
 /// Trades a little speed for size; rows are written once and kept for years.
 const LEVEL: i32 = 9;
 
-/// Longest decompressed record; a longer one is damage, not data.
+/// Longest row before it is compressed: a longer one is refused when it is to be written, and damage when it is read.
 const MAX_ROW_BYTES: usize = 4 * 1024 * 1024;
+
+/// Part of it that is left to what rules add.
+const ENRICHMENT_BYTES: usize = 256 * 1024;
+
+/// Longest value of any record, on both sides like the longest row.
+pub const MAX_VALUE_BYTES: usize = 16 * 1024 * 1024;
 
 /// A record that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken(pub String);
+
+/// A record that could not be read back, and why it is not written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit(pub String);
+
+impl Unfit {
+    /// Too long, and how long it may be.
+    pub fn too_long(bytes: usize, most: usize) -> Unfit {
+        let (bytes, most) = (bytes / 1024, most / 1024);
+        Unfit(format!("{bytes} KiB of data, more than the {most} KiB that can be stored"))
+    }
+}
 
 fn broken(what: impl std::fmt::Display) -> Broken {
     Broken(what.to_string())
@@ -120,38 +138,17 @@ struct Decompressor {
 
 impl Codec {
     /// A row as a value. `prefix` is what ids of its account begin with; it is not stored again.
-    pub fn encode_row(&self, stored: &StoredRow, prefix: &str) -> Result<Vec<u8>, Broken> {
-        let row = &stored.row;
-        let suffix = row.id.strip_prefix(prefix).filter(|_| !prefix.is_empty());
-        let enriched = stored.enrichment != Enrichment::default();
-        let shape = Row1 {
-            account: stored.account,
-            vanished: stored.vanished,
-            id: suffix.unwrap_or(&row.id),
-            id_is_suffix: suffix.is_some(),
-            seconds: row.time.timestamp(),
-            offset_seconds: row.time.offset().fix().local_minus_utc(),
-            date: row.date.num_days_from_ce(),
-            value_date: row.value_date.map(|date| date.num_days_from_ce()),
-            amount: Amount1::of(row.amount),
-            balance: row.balance.map(Amount1::of),
-            currency: &row.currency,
-            kind: &row.kind,
-            kind_code: &row.kind_code,
-            reference: &row.reference,
-            counterparty: &row.counterparty,
-            counterparty_account: &row.counterparty_account,
-            description: &row.description,
-            enrichment: enriched.then(|| stored.enrichment.clone()),
-            raw: row.raw.as_bytes(),
-        };
-        let plain = postcard::to_stdvec(&shape).map_err(broken)?;
+    pub fn encode_row(&self, stored: &StoredRow, prefix: &str) -> Result<Vec<u8>, Unfit> {
+        let plain = plain_row(stored, prefix)?;
+        if plain.len() > MAX_ROW_BYTES {
+            return Err(Unfit::too_long(plain.len(), MAX_ROW_BYTES));
+        }
         let mut slot = lock(&self.compressor);
         if slot.is_none() {
-            *slot = Some(zstd::bulk::Compressor::with_dictionary(LEVEL, DICTIONARY_1).map_err(broken)?);
+            *slot = Some(zstd::bulk::Compressor::with_dictionary(LEVEL, DICTIONARY_1).map_err(unfit)?);
         }
-        let compressor = slot.as_mut().ok_or_else(|| broken("no compressor"))?;
-        Ok(seal(ROW_1, &compressor.compress(&plain).map_err(broken)?))
+        let compressor = slot.as_mut().ok_or_else(|| unfit("no compressor"))?;
+        Ok(seal(ROW_1, &compressor.compress(&plain).map_err(unfit)?))
     }
 
     /// A row from a value.
@@ -185,6 +182,48 @@ impl Codec {
     }
 }
 
+/// A row in the frozen shape, not yet compressed.
+fn plain_row(stored: &StoredRow, prefix: &str) -> Result<Vec<u8>, Unfit> {
+    let row = &stored.row;
+    let suffix = row.id.strip_prefix(prefix).filter(|_| !prefix.is_empty());
+    let enriched = stored.enrichment != Enrichment::default();
+    let shape = Row1 {
+        account: stored.account,
+        vanished: stored.vanished,
+        id: suffix.unwrap_or(&row.id),
+        id_is_suffix: suffix.is_some(),
+        seconds: row.time.timestamp(),
+        offset_seconds: row.time.offset().fix().local_minus_utc(),
+        date: row.date.num_days_from_ce(),
+        value_date: row.value_date.map(|date| date.num_days_from_ce()),
+        amount: Amount1::of(row.amount),
+        balance: row.balance.map(Amount1::of),
+        currency: &row.currency,
+        kind: &row.kind,
+        kind_code: &row.kind_code,
+        reference: &row.reference,
+        counterparty: &row.counterparty,
+        counterparty_account: &row.counterparty_account,
+        description: &row.description,
+        enrichment: enriched.then(|| stored.enrichment.clone()),
+        raw: row.raw.as_bytes(),
+    };
+    postcard::to_stdvec(&shape).map_err(unfit)
+}
+
+/// Whether a row can be stored, with room for what rules may add.
+pub fn fits(row: &Row) -> Result<(), Unfit> {
+    let texts = [&row.counterparty, &row.counterparty_account, &row.description, &row.kind, &row.kind_code];
+    let others = [&row.id, &row.reference, &row.currency, &row.raw];
+    let bytes = texts.iter().chain(&others).map(|text| text.len()).sum::<usize>();
+    let most = MAX_ROW_BYTES - ENRICHMENT_BYTES;
+    if bytes > most { Err(Unfit::too_long(bytes, most)) } else { Ok(()) }
+}
+
+fn unfit(why: impl std::fmt::Display) -> Unfit {
+    Unfit(why.to_string())
+}
+
 impl Row1<'_> {
     fn into_row<'p>(self, part: Part, prefix_of: impl Fn(u16) -> &'p str) -> Result<StoredRow, Broken> {
         let offset = FixedOffset::east_opt(self.offset_seconds).ok_or_else(|| broken("impossible offset"))?;
@@ -216,8 +255,8 @@ impl Row1<'_> {
 }
 
 /// Any small record as a value.
-pub fn encode_json<T: Serialize>(record: &T) -> Result<Vec<u8>, Broken> {
-    Ok(seal(JSON, &serde_json::to_vec(record).map_err(broken)?))
+pub fn encode_json<T: Serialize>(record: &T) -> Result<Vec<u8>, Unfit> {
+    Ok(seal(JSON, &serde_json::to_vec(record).map_err(unfit)?))
 }
 
 /// A small record from a value.
@@ -249,6 +288,9 @@ fn seal(version: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn unseal(version: u8, value: &[u8]) -> Result<&[u8], Broken> {
+    if value.len() > MAX_VALUE_BYTES {
+        return Err(broken("a record of impossible size"));
+    }
     let Some((head, payload)) = value.split_at_checked(5) else { return Err(broken("a record without a head")) };
     if head[0] != version {
         return Err(Broken(format!("record version {} where {version} was due", head[0])));
@@ -296,6 +338,29 @@ mod tests {
         let value = codec.encode_row(&sample(), prefix).unwrap();
         assert_eq!(codec.decode_row(&value, Part::Whole, |_| prefix), Ok(sample()));
         assert!(value.len() < 260, "{} bytes for a payload of {}", value.len(), sample().row.raw.len());
+    }
+
+    #[test]
+    fn a_row_that_is_written_can_be_read_and_one_that_could_not_is_refused() {
+        let codec = Codec::default();
+        let of = |bytes: usize| {
+            let mut stored = sample();
+            stored.row.raw = "x".repeat(bytes);
+            stored
+        };
+        let mut refused = 0;
+        for bytes in (MAX_ROW_BYTES - 300..MAX_ROW_BYTES + 100).step_by(20) {
+            match codec.encode_row(&of(bytes), "") {
+                Ok(value) => assert_eq!(codec.decode_row(&value, Part::Whole, |_| ""), Ok(of(bytes)), "{bytes}"),
+                Err(Unfit(why)) => {
+                    assert_eq!(why, "4096 KiB of data, more than the 4096 KiB that can be stored");
+                    refused += 1;
+                }
+            }
+        }
+        assert!((5..20).contains(&refused), "{refused}");
+        assert!(fits(&of(MAX_ROW_BYTES - ENRICHMENT_BYTES - 1000).row).is_ok());
+        assert!(fits(&of(MAX_ROW_BYTES - ENRICHMENT_BYTES).row).is_err());
     }
 
     #[test]

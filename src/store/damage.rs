@@ -5,25 +5,38 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 
-use super::{Error, Store, codec, lock, numbered, parse_change, parse_day, parse_day_key, parse_number};
+use super::{Error, Part, Result, Store, lock, numbered, parse_day, parse_day_key, parse_number, readable};
 
 /// Records named one by one.
 const NAMED: usize = 3;
 
 impl Store {
-    /// Names what is damaged, where the error says that something is, and remembers it: nothing is sent from then on.
+    /// Names what is damaged, where the error says that something is and a second reading, of a database opened anew,
+    /// finds it as well. It is remembered: nothing is sent from then on.
     pub fn note(&self, error: Error) -> Error {
         let Error::Damaged(why) = error else { return error };
-        let mut damage = lock(&self.damage);
-        let known = damage.get_or_insert_with(|| {
-            let named = self.survey();
-            match named.len() {
-                0 => why.clone(),
-                few if few <= NAMED => format!("{} ({why})", named.join("; ")),
-                many => format!("{}; and {} more ({why})", named[..NAMED].join("; "), many - NAMED),
-            }
-        });
-        Error::Damaged(known.clone())
+        if let Some(known) = self.damage() {
+            return Error::Damaged(known);
+        }
+        match self.read_again() {
+            Ok(()) => return Error::Io(format!("{why}; a second reading finds everything, so it is tried again")),
+            Err(Error::Damaged(_)) => {}
+            Err(other) => return other,
+        }
+        let named = self.survey();
+        let named = match named.len() {
+            0 => why,
+            few if few <= NAMED => format!("{} ({why})", named.join("; ")),
+            many => format!("{}; and {} more ({why})", named[..NAMED].join("; "), many - NAMED),
+        };
+        *lock(&self.damage) = Some(named.clone());
+        Error::Damaged(named)
+    }
+
+    fn read_again(&self) -> Result<()> {
+        self.disk.fail();
+        self.revive()?;
+        self.walk(|_, _| Ok(())).map(drop)
     }
 
     /// What is known to be damaged.
@@ -40,10 +53,10 @@ impl Store {
         for seq in 1..=last_seq {
             let place = index.get(&seq);
             match (self.disk.get(numbered(b't', seq)), place) {
-                (Ok(Some(value)), _) if codec::check(&value).is_ok() => {}
+                (Ok(Some(value)), _) if self.decode(&value, Part::Whole).is_ok() => {}
                 (Ok(None), None) => {
                     let change = self.disk.get(numbered(b'c', seq));
-                    if !change.is_ok_and(|value| value.is_some_and(|value| parse_change(&value).is_ok())) {
+                    if !change.is_ok_and(|value| value.is_some_and(|value| self.parse_former(&value).is_ok())) {
                         unreadable.push(format!("change {seq} cannot be read"));
                     }
                 }
@@ -94,7 +107,7 @@ impl Store {
                     named.push(format!("what is remembered of {word}s cannot be read"));
                     break;
                 };
-                if codec::check(&value).is_err() {
+                if readable::read(&self.codec, &key, &value).is_err() {
                     let name = match kind {
                         b'r' => parse_number(&key).map_or_else(|_| "?".into(), |number| number.to_string()),
                         b'a' => key.last().map_or_else(|| "?".into(), |number| format!("number {number}")),

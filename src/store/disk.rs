@@ -1,8 +1,10 @@
 //! The one place that touches sled. It turns sled's ways into this program's promises: an error for everything, panics
-//! on damaged pages included; a flush that reaches the disk; a failed disk that can be tried again.
+//! on damaged pages included; a flush that reaches the disk; a failed disk that can be tried again; an opening that goes
+//! wrong changes nothing ([`Preimage`]).
 //!
 //! It knows keys and values, not what they mean.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -10,10 +12,11 @@ use std::io;
 use std::ops::RangeBounds;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, Once, PoisonError, RwLock, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError, RwLock, mpsc};
 use std::time::{Duration, Instant};
 
+use super::preimage::Preimage;
 use super::{Error, Result};
 use crate::threads;
 
@@ -33,6 +36,20 @@ const OPENING_BYTES: u64 = 2 * 1024 * 1024;
 /// How long a write may take, on the slowest of disks. Beyond, sled waits for something that will not come.
 const WRITE_PATIENCE: Duration = Duration::from_secs(120);
 
+/// How often more something that may pass is tried, and the pause before it is.
+const TRIES: u32 = 3;
+pub const PAUSE: Duration = Duration::from_millis(20);
+
+/// How often a write that takes its time is looked after.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long sled may take to give up after it has met an error.
+const GIVING_UP: Duration = Duration::from_secs(2);
+
+/// Written since the database was opened, after which it is opened anew where nobody is reading. That makes a snapshot:
+/// the log to be read at the next start, and to be kept meanwhile, stays short.
+const WRITTEN_MOST: u64 = 8 * 1024 * 1024;
+
 /// A key with its value.
 pub type Entry = (sled::IVec, sled::IVec);
 
@@ -41,6 +58,8 @@ impl From<sled::Error> for Error {
         match error {
             sled::Error::Io(error) => error.into(),
             sled::Error::Corruption { .. } => Error::Damaged("a page of it does not match its checksum".into()),
+            // After a panic of one of its threads, which says nothing about the disk.
+            sled::Error::ReportableBug(what) if what.starts_with("IO thread") => Error::Io(what),
             sled::Error::ReportableBug(what) => Error::Damaged(what),
             other => Error::Io(other.to_string()),
         }
@@ -51,23 +70,49 @@ impl From<sled::Error> for Error {
 pub struct Disk {
     dir: PathBuf,
     /// `None` only while, or after, opening it again went wrong.
-    db: RwLock<Option<sled::Db>>,
+    open: RwLock<Option<Open>>,
     /// A write went wrong. sled refuses everything from then on, so it has to be opened again.
     pub(super) failed: AtomicBool,
     /// Large values lie in files of their own; these are on the disk already.
     synced_blobs: Mutex<HashSet<OsString>>,
+    /// Bytes written since it was opened.
+    written: AtomicU64,
+}
+
+/// sled's handles. Whoever uses the database holds a copy.
+#[derive(Clone)]
+struct Open {
+    db: sled::Db,
+    config: sled::Config,
+    /// Counts the copies.
+    users: Arc<()>,
 }
 
 impl Disk {
-    /// Opens the database in this directory, making it if there is none.
-    pub fn open(dir: &Path) -> Result<Disk> {
+    /// Opens the database in this directory, making it if there is none, and lets `check` look at it. Where either goes
+    /// wrong the database is left as it was.
+    pub fn open<T>(dir: &Path, check: impl Fn(&Disk) -> Result<T>) -> Result<(Disk, T)> {
+        Disk::open_after(dir, &Preimage::read(dir)?, check)
+    }
+
+    fn open_after<T>(dir: &Path, before: &Preimage, check: impl Fn(&Disk) -> Result<T>) -> Result<(Disk, T)> {
+        let opened = Disk::open_as_it_is(dir).and_then(|disk| check(&disk).map(|found| (disk, found)));
+        match opened {
+            Err(error @ Error::InUse(_)) => Err(error),
+            Err(error) => before.put_back().and(Err(error)),
+            opened => opened,
+        }
+    }
+
+    fn open_as_it_is(dir: &Path) -> Result<Disk> {
         silence_panics();
-        let db = open_locked(dir)?;
+        let open = open_locked(dir)?;
         let disk = Disk {
             dir: dir.to_owned(),
-            db: RwLock::new(Some(db)),
+            open: RwLock::new(Some(open)),
             failed: false.into(),
             synced_blobs: Mutex::default(),
+            written: 0.into(),
         };
         // The directory entries themselves must survive a power cut before anything counts as acknowledged.
         File::open(dir)?.sync_all()?;
@@ -79,19 +124,63 @@ impl Disk {
         self.failed.load(Ordering::SeqCst)
     }
 
-    /// Opens the database again after a failure.
-    pub fn reopen(&self) -> Result<()> {
-        let mut slot = self.db.write().unwrap_or_else(PoisonError::into_inner);
+    /// Makes [`Disk::reopen`] due.
+    pub fn fail(&self) {
+        self.failed.store(true, Ordering::SeqCst);
+    }
+
+    /// Opens the database again after a failure and lets `check` look at it. A damaged one stays open for reading.
+    pub fn reopen<T>(&self, check: impl Fn(&Disk) -> Result<T>) -> Result<T> {
+        let mut slot = self.open.write().unwrap_or_else(PoisonError::into_inner);
         // Closing may wait for ever after a failure, so it is left to itself; usually it gives the lock up at once.
         let former = slot.take();
         std::thread::Builder::new().spawn(move || close(former)).map_err(threads::refused)?;
-        let opened = open_locked(&self.dir).map_err(|error| match error {
-            Error::InUse(_) => Error::Io("it does not come back after a failed write; restart bankfeed".into()),
-            other => other,
+        let reopened = surely(|| {
+            let before = Preimage::read(&self.dir)?;
+            before.rewrite()?;
+            Disk::open_after(&self.dir, &before, &check)
         });
-        *slot = Some(opened?);
-        self.failed.store(false, Ordering::SeqCst);
+        match reopened {
+            Ok((fresh, found)) => {
+                *slot = fresh.take();
+                self.failed.store(false, Ordering::SeqCst);
+                self.written.store(0, Ordering::SeqCst);
+                Ok(found)
+            }
+            Err(Error::InUse(_)) => {
+                Err(Error::Io("it does not come back after a failed write; restart bankfeed".into()))
+            }
+            Err(error) => {
+                if matches!(error, Error::Damaged(_)) {
+                    *slot = Disk::open_as_it_is(&self.dir).ok().and_then(|damaged| damaged.take());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens the database anew where it has grown and nobody reads it, which makes a snapshot. What was written last
+    /// must be there afterwards.
+    fn checkpoint(&self, last: &(Vec<u8>, Option<Vec<u8>>)) -> Result<()> {
+        let mut slot = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let is_used = slot.as_ref().is_none_or(|open| Arc::strong_count(&open.users) > 1);
+        if is_used || self.written.load(Ordering::SeqCst) < WRITTEN_MOST {
+            return Ok(());
+        }
+        close(slot.take());
+        let is_there = |disk: &Disk| match disk.get(&last.0)?.as_deref() == last.1.as_deref() {
+            true => Ok(()),
+            false => Err(Error::Damaged("what was written last is not there".into())),
+        };
+        let (fresh, ()) = surely(|| Disk::open(&self.dir, is_there))?;
+        *slot = fresh.take();
+        self.written.store(0, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// What is open, for another in its place.
+    fn take(&self) -> Option<Open> {
+        self.open.write().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Whether there is room for so many bytes more, in whatever shape they reach the disk.
@@ -101,38 +190,42 @@ impl Disk {
 
     /// The value of a key.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<sled::IVec>> {
-        let db = self.db()?;
-        guarded(|| db.get(key))
+        let open = self.opened()?;
+        guarded(|| open.db.get(key))
     }
 
     /// Entries within these bounds.
     pub fn range<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, bounds: R) -> Entries {
-        Entries::of(self.db().and_then(|db| guarded(|| Ok(db.range(bounds)))))
+        Entries::of(self.opened(), |db| db.range(bounds))
     }
 
     /// Entries whose key begins with this.
     pub fn prefix(&self, prefix: &[u8]) -> Entries {
-        Entries::of(self.db().and_then(|db| guarded(|| Ok(db.scan_prefix(prefix)))))
+        Entries::of(self.opened(), |db| db.scan_prefix(prefix))
     }
 
     /// Applies writes (`None` removes) at once or not at all, and puts them on the disk. sled reuses the place of what
     /// it has moved elsewhere, so a batch must not lie in the system's cache while the next one is written.
     pub fn apply(&self, writes: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>) -> Result<()> {
+        if self.has_failed() {
+            return Err(Error::Io("an earlier write failed; nothing is written until it was opened again".into()));
+        }
         let mut batch = sled::Batch::default();
-        let mut bytes = 0;
+        let (mut bytes, mut last) = (0, None);
         for (key, value) in writes {
             bytes += key.len() as u64 + value.as_ref().map_or(0, Vec::len) as u64;
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
+            match &value {
+                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
+                None => batch.remove(key.as_slice()),
             }
+            last = Some((key, value));
         }
         self.room_for(bytes)?;
-        let db = self.db()?;
-        let written = within_patience(move || {
+        let open = self.opened()?;
+        let written = within_patience(&open.config.clone(), open.clone(), move || {
             guarded(|| {
-                db.apply_batch(batch)?;
-                db.flush()
+                open.db.apply_batch(batch)?;
+                open.db.flush()
             })
         });
         // sled's own flush hands pages to the kernel only.
@@ -140,7 +233,14 @@ impl Disk {
             self.sync_blobs()?;
             Ok(File::open(self.dir.join("db"))?.sync_all()?)
         });
-        self.noting_failure(synced)
+        self.noting_failure(synced)?;
+        self.written.fetch_add(bytes, Ordering::SeqCst);
+        // The write itself is done: whatever hinders this shows at the next one.
+        let kept_short = last.map_or(Ok(()), |last| self.checkpoint(&last));
+        if let Err(error) = self.noting_failure(kept_short) {
+            tracing::debug!("the store is opened again later: {error}");
+        }
+        Ok(())
     }
 
     fn sync_blobs(&self) -> io::Result<()> {
@@ -166,14 +266,14 @@ impl Disk {
         Ok(())
     }
 
-    fn db(&self) -> Result<sled::Db> {
-        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
-        db.clone().ok_or_else(|| Error::Io("it could not be opened again after a failure".into()))
+    fn opened(&self) -> Result<Open> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.clone().ok_or_else(|| Error::Io("it could not be opened again after a failure".into()))
     }
 
     fn noting_failure<T>(&self, result: Result<T>) -> Result<T> {
         if result.is_err() {
-            self.failed.store(true, Ordering::SeqCst);
+            self.fail();
         }
         result
     }
@@ -181,12 +281,14 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let db = self.db.write().unwrap_or_else(PoisonError::into_inner).take();
-        if self.has_failed() {
-            // The process is about to end, and what counted is on the disk: no reason to wait for ever.
-            std::mem::forget(db);
+        let Some(open) = self.take() else { return };
+        // Closing flushes too, but may wait for ever for a write that fails.
+        let flushed = !self.has_failed() && flush(&open).is_ok();
+        if flushed {
+            close(Some(open));
         } else {
-            close(db);
+            // What counted is on the disk: no reason to wait for ever.
+            std::mem::forget(open);
         }
     }
 }
@@ -195,13 +297,14 @@ impl Drop for Disk {
 pub struct Entries {
     inner: Option<sled::Iter>,
     failure: Option<Error>,
+    _open: Option<Open>,
 }
 
 impl Entries {
-    fn of(opened: Result<sled::Iter>) -> Entries {
-        match opened {
-            Ok(inner) => Entries { inner: Some(inner), failure: None },
-            Err(failure) => Entries { inner: None, failure: Some(failure) },
+    fn of(open: Result<Open>, entries: impl FnOnce(&sled::Db) -> sled::Iter) -> Entries {
+        match open.and_then(|open| guarded(|| Ok(entries(&open.db))).map(|inner| (open, inner))) {
+            Ok((open, inner)) => Entries { inner: Some(inner), failure: None, _open: Some(open) },
+            Err(failure) => Entries { inner: None, failure: Some(failure), _open: None },
         }
     }
 
@@ -236,18 +339,68 @@ impl DoubleEndedIterator for Entries {
 /// Runs a call into sled, which panics on some kinds of damage. Unwinding leaves nothing of ours half done: whatever
 /// went wrong inside sled shows in later errors of the same kind, and nothing is written any more by then.
 fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T> {
-    match panic::catch_unwind(AssertUnwindSafe(call)) {
+    GUARDED.set(true);
+    let called = panic::catch_unwind(AssertUnwindSafe(call));
+    GUARDED.set(false);
+    match called {
         Ok(result) => result.map_err(Error::from),
         Err(_) => Err(Error::Damaged("its pages contradict one another".into())),
     }
 }
 
-/// Waits for a write, but not for ever.
-fn within_patience<T: Send + 'static>(write: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+/// Tries again what failed for a reason that may pass. Damage counts only if two attempts in a row find it: sled takes a
+/// read that failed for damage.
+pub fn surely<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    let mut suspected = false;
+    for _ in 0..TRIES {
+        match attempt() {
+            Err(Error::Damaged(_)) if !suspected => suspected = true,
+            Err(Error::Io(_)) => suspected = false,
+            other => return other,
+        }
+        std::thread::sleep(PAUSE);
+    }
+    match attempt() {
+        Err(Error::Damaged(why)) if !suspected => Err(Error::Io(why)),
+        other => other,
+    }
+}
+
+/// Waits for a write, but neither for ever nor for one that cannot succeed any more.
+fn within_patience<T: Send + 'static>(
+    config: &sled::Config,
+    open: impl Into<Option<Open>>,
+    write: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     let (done, answer) = mpsc::channel();
     // Whoever asked may have lost patience.
     std::thread::Builder::new().spawn(move || drop(done.send(write()))).map_err(threads::refused)?;
-    answer.recv_timeout(WRITE_PATIENCE).unwrap_or_else(|_| Err(Error::Io("the disk does not answer".into())))
+    let (open, mut patience) = (open.into(), WRITE_PATIENCE);
+    let started = Instant::now();
+    while started.elapsed() < patience {
+        match answer.recv_timeout(LOOK) {
+            Ok(written) => return written,
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+        if let Err(error) = config.global_error()
+            && patience == WRITE_PATIENCE
+        {
+            tracing::debug!("sled has met an error: {error}");
+            patience = started.elapsed() + GIVING_UP;
+            // A thread that waits for the failed write is not told of it; another flush wakes it up.
+            open.iter().for_each(|open: &Open| drop(guarded(|| open.db.flush())));
+        }
+    }
+    match config.global_error() {
+        Err(error) => Err(error.into()),
+        Ok(()) => Err(Error::Io("the disk does not answer".into())),
+    }
+}
+
+fn flush(open: &Open) -> Result<usize> {
+    let (config, flushing) = (open.config.clone(), open.clone());
+    within_patience(&config, open.clone(), move || guarded(|| flushing.db.flush()))
 }
 
 fn room(dir: &Path, bytes: u64) -> Result<()> {
@@ -256,14 +409,23 @@ fn room(dir: &Path, bytes: u64) -> Result<()> {
 }
 
 /// Closing flushes, and on a failed disk sled panics over that. What counted was flushed before.
-fn close(db: Option<sled::Db>) {
-    if panic::catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
-        tracing::debug!("the store could not be closed cleanly");
+fn close(open: Option<Open>) {
+    let closed = guarded(|| {
+        drop(open);
+        Ok(())
+    });
+    if let Err(error) = closed {
+        tracing::debug!("the store could not be closed cleanly: {error}");
     }
 }
 
+thread_local! {
+    /// This thread is inside sled.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Keeps panics that begin inside sled off the owner's terminal: each becomes an error there and then. Every other
-/// panic is reported as ever.
+/// panic is reported as ever, and ends the program.
 fn silence_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -271,14 +433,14 @@ fn silence_panics() {
         panic::set_hook(Box::new(move |what| {
             let in_sled = what.location().is_some_and(|place| place.file().contains("/sled-0.34"));
             let of_sled = std::thread::current().name().is_some_and(|name| name.starts_with("sled-io"));
-            if !in_sled && !of_sled {
+            if !in_sled && !of_sled && !GUARDED.get() {
                 report(what);
             }
         }));
     });
 }
 
-fn open_locked(dir: &Path) -> Result<sled::Db> {
+fn open_locked(dir: &Path) -> Result<Open> {
     let started = Instant::now();
     threads::prove_room()?;
     loop {
@@ -287,17 +449,24 @@ fn open_locked(dir: &Path) -> Result<sled::Db> {
         // No background flushes: they would wake an idle machine, and a failed one is only logged. Everything is
         // flushed explicitly.
         let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-        match panic::catch_unwind(AssertUnwindSafe(|| config.open())) {
+        match start(dir, &config) {
             Ok(Err(sled::Error::Io(error))) if error.kind() == io::ErrorKind::WouldBlock || is_lock(&error) => {
                 if started.elapsed() > LOCK_PATIENCE {
                     return Err(Error::InUse(dir.display().to_string()));
                 }
-                std::thread::sleep(Duration::from_millis(20));
+                std::thread::sleep(PAUSE);
             }
-            Ok(opened) => return Ok(opened?),
-            Err(_) => return Err(Error::Damaged("its pages contradict one another".into())),
+            Ok(opened) => return Ok(Open { db: opened?, config, users: Arc::default() }),
+            Err(error) => return Err(error),
         }
     }
+}
+
+/// Starts sled. Only the making of a database waits for writes.
+fn start(dir: &Path, config: &sled::Config) -> Result<sled::Result<sled::Db>> {
+    let opening = config.clone();
+    let open = move || guarded(|| Ok(opening.open()));
+    if dir.join("db").try_exists()? { open() } else { within_patience(config, None, open) }
 }
 
 /// sled wraps the lock's `WouldBlock` in an error of kind `Other`.

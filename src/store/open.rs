@@ -8,12 +8,12 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::disk::Disk;
+use super::disk::{Disk, surely};
 use super::place::{self, Found};
 use super::private;
 use super::records::{STATES, Sums};
 use super::witness::{Noted, Witness};
-use super::{Error, Meta, Result, SCHEMA, Store, StoredAccount, backups, codec, get, lock};
+use super::{Error, Meta, Result, SCHEMA, Store, StoredAccount, backups, codec, get, lock, readable};
 
 /// How long a proof holds: what was whole may be damaged by the disk later.
 const PROOF_HOLDS: Duration = Duration::from_secs(24 * 60 * 60);
@@ -24,39 +24,40 @@ type Loaded = (Meta, Vec<StoredAccount>);
 impl Store {
     /// Opens the store in this data directory, making it if there is none.
     pub fn open(data_dir: &Path) -> Result<Store> {
+        Store::open_under(data_dir, surely(|| Store::own(data_dir))?)
+    }
+
+    fn own(data_dir: &Path) -> Result<File> {
         place::create_private_dir(data_dir)?;
         private::close_to_others(data_dir);
-        Store::open_under(data_dir, place::lock(data_dir)?)
+        place::lock(data_dir)
     }
 
     /// Opens the store in this data directory under a lock that is held already ([`Store::lock`]).
     pub fn open_under(data_dir: &Path, lock: File) -> Result<Store> {
-        let found = place::prepare(data_dir)?;
-        if found == Found::Former {
-            migrate(data_dir)?;
+        if surely(|| place::prepare(data_dir))? == Found::Former {
+            surely(|| migrate(data_dir))?;
         }
         let dir = place::store_dir(data_dir);
-        let disk = match Disk::open(&dir) {
+        let mut store = match surely(|| Store::at(data_dir, &dir)) {
             Err(Error::Damaged(why)) => {
-                // What the copy lacks says less than what the original was refused for.
-                reindex(data_dir, &dir).map_err(|_| Error::Damaged(why))?;
-                Disk::open(&dir)
+                reindex(data_dir, &dir).map_err(|error| match error {
+                    // What the copy lacks says less than what the original was refused for.
+                    Error::Damaged(_) => Error::Damaged(why),
+                    other => other,
+                })?;
+                Store::at(data_dir, &dir)?
             }
-            disk => disk,
+            opened => opened?,
         };
-        let mut store = Store::over(data_dir, &dir, disk?)?;
         store._lock = Some(lock);
         Ok(store)
     }
 
     /// Opens the store in this very directory.
     pub(super) fn at(data_dir: &Path, dir: &Path) -> Result<Store> {
-        Store::over(data_dir, dir, Disk::open(dir)?)
-    }
-
-    fn over(data_dir: &Path, dir: &Path, disk: Disk) -> Result<Store> {
         let witness = Witness::open(dir)?.ok_or_else(|| Error::Damaged("the file witness in it is missing".into()))?;
-        let (meta, accounts) = load(&disk, witness.noted())?;
+        let (disk, (meta, accounts)) = Disk::open(dir, |disk| load(disk, witness.noted()))?;
         Ok(Store {
             disk,
             witness: Mutex::new(witness),
@@ -94,8 +95,8 @@ impl Store {
             return Ok(());
         }
         let _writing = lock(&self.writing);
-        self.disk.reopen()?;
-        let (meta, accounts) = load(&self.disk, lock(&self.witness).noted())?;
+        let noted = lock(&self.witness).noted();
+        let (meta, accounts) = self.disk.reopen(|disk| load(disk, noted))?;
         *lock(&self.meta) = meta;
         *self.accounts.write().unwrap_or_else(PoisonError::into_inner) = accounts.into();
         *lock(&self.damage) = None;
@@ -143,7 +144,7 @@ impl Store {
     }
 
     /// Gives every record but the counters to `each`, in the order of the keys, while nothing is written, and proves
-    /// that nothing is missing. Returns how many there are, and the counters.
+    /// that nothing is missing and everything can be read. Returns how many there are, and the counters.
     pub(super) fn walk(&self, mut each: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<(u64, Meta)> {
         let _writing = lock(&self.writing);
         let meta = self.meta();
@@ -151,6 +152,7 @@ impl Store {
         for entry in self.disk.range::<&[u8], _>(..) {
             let (key, value) = entry?;
             if tally.count(&key, &value)? {
+                readable::read(&self.codec, &key, &value)?;
                 each(&key, &value)?;
             }
         }

@@ -77,15 +77,17 @@ pub fn lock(data_dir: &Path) -> Result<File> {
 /// an empty database, and everything would be delivered again.
 pub fn prepare(data_dir: &Path) -> Result<Found> {
     let (store, new) = (store_dir(data_dir), new_dir(data_dir));
-    if !store.exists() && new.exists() {
+    let exists = store.try_exists()?;
+    if !exists && new.try_exists()? {
         // A power cut in the middle of `take_place`.
         fs::rename(&new, &store)?;
         sync_dir(data_dir)?;
     }
+    let exists = store.try_exists()?;
     let path = data_dir.join("FORMAT");
     match fs::read_to_string(&path) {
         Ok(text) if text == FORMAT || text == FORMAT_1 => {
-            if !store.exists() {
+            if !exists {
                 return Err(Error::Damaged(format!("its folder {} is gone", store.display())));
             }
             Ok(if text == FORMAT { Found::Present } else { Found::Former })
@@ -94,11 +96,11 @@ pub fn prepare(data_dir: &Path) -> Result<Found> {
             "{}: written by another release of bankfeed; install that release",
             path.display()
         ))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !store.exists() => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !exists => {
             create(data_dir)?;
             Ok(Found::Present)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound && is_unused(&store) => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_unused(&store)? => {
             mark(data_dir)?;
             Ok(Found::Present)
         }
@@ -106,9 +108,7 @@ pub fn prepare(data_dir: &Path) -> Result<Found> {
             Err(Error::Damaged(format!("{} is missing beside a store", path.display())))
         }
         Err(error) if error.kind() != io::ErrorKind::InvalidData => Err(in_path(&path, error)),
-        _ if Witness::open(&store).is_ok_and(|witness| witness.is_some()) => {
-            Err(Error::Damaged(format!("the file {} is garbled", path.display())))
-        }
+        _ if is_ours(&store)? => Err(Error::Damaged(format!("the file {} is garbled", path.display()))),
         _ => Err(Error::Foreign(format!("{}: not bankfeed's; choose another data_dir", path.display()))),
     }
 }
@@ -136,9 +136,22 @@ pub fn start_building(data_dir: &Path) -> Result<PathBuf> {
 }
 
 /// Made by [`create`] and not written to since.
-fn is_unused(store: &Path) -> bool {
-    let noted = Witness::open(store).ok().flatten().map(|witness| witness.noted());
-    noted == Some(Noted::default()) && !store.join("db").exists()
+fn is_unused(store: &Path) -> Result<bool> {
+    let noted = witness(store)?.map(|witness| witness.noted());
+    Ok(noted == Some(Noted::default()) && !store.join("db").try_exists()?)
+}
+
+/// Holds a witness, so it was made by this program.
+fn is_ours(store: &Path) -> Result<bool> {
+    Ok(witness(store)?.is_some())
+}
+
+/// The witness of a store; a garbled one counts as none.
+pub fn witness(store: &Path) -> Result<Option<Witness>> {
+    match Witness::open(store) {
+        Err(Error::Damaged(_)) => Ok(None),
+        found => found,
+    }
 }
 
 /// Puts the store that was built into its place. What was there is kept beside it, and its new path returned. At no
@@ -150,7 +163,7 @@ pub fn take_place(data_dir: &Path, at: chrono::DateTime<chrono::Utc>) -> Result<
     fs::rename(building_dir(data_dir), &new)?;
     sync_dir(data_dir)?;
     let mut kept = None;
-    if store.exists() {
+    if store.try_exists()? {
         let stamp = at.format("%Y%m%dT%H%M%SZ");
         let free = (0..).map(|n| match n {
             0 => data_dir.join(format!("store.damaged-{stamp}")),

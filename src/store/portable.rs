@@ -20,7 +20,8 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{DestinationState, Error, Meta, Result, SCHEMA, Store, codec};
+use super::codec::{Codec, MAX_VALUE_BYTES};
+use super::{DestinationState, Error, Meta, Result, SCHEMA, Store, codec, readable};
 
 const MAGIC: &[u8; 16] = b"bankfeed backup\n";
 const VERSION: u32 = 1;
@@ -29,8 +30,13 @@ const HEAD_BYTES: usize = 16 + 4 + 4 + 8 + 8 + 8 + 4;
 /// A key's length that ends the records.
 const END: u16 = u16::MAX;
 
-/// Longest value accepted; a longer one is damage, not data.
-const MAX_VALUE_BYTES: u32 = 64 * 1024 * 1024;
+/// How much a backup may hold for each byte of its file, beyond a fixed part. Real ones hold some twenty at most; what
+/// holds more was made to fill memory and disk.
+const UNPACKED_PER_BYTE: u64 = 200;
+const UNPACKED_FREE: u64 = 64 * 1024 * 1024;
+
+/// The memory that unpacking may take for what it refers back to, as a power of two: four times what [`LEVEL`] uses.
+const WINDOW_LOG: u32 = 23;
 
 /// Quick; most values are compressed already.
 const LEVEL: i32 = 3;
@@ -119,11 +125,11 @@ struct Records<W: Write> {
 
 impl<W: Write> Records<W> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        let too_long = |_| Error::Io("a record is too long for a backup".into());
+        let too_long = |_| Error::Unfit("a record is too long for a backup".into());
         let (key_length, value_length) = (u16::try_from(key.len()).map_err(too_long)?, value.len());
         let value_length = u32::try_from(value_length).map_err(too_long)?;
-        if key_length == END || value_length > MAX_VALUE_BYTES {
-            return Err(Error::Io("a record is too long for a backup".into()));
+        if key_length == END || value.len() > MAX_VALUE_BYTES {
+            return Err(Error::Unfit("a record is too long for a backup".into()));
         }
         self.count += 1;
         for part in [&key_length.to_le_bytes()[..], &value_length.to_le_bytes(), key, value] {
@@ -152,7 +158,13 @@ pub fn inspect(path: &Path) -> Result<Contents> {
     let mut file = File::open(path).map_err(|error| refused(path, error))?;
     read_head(path, &mut file)?;
     check_sum(path, file)?;
-    read(path, |_, _| Ok(()))
+    let codec = Codec::default();
+    read(path, |key, value| {
+        readable::read(&codec, key, value).map_err(|error| match error {
+            Error::Damaged(what) => Error::Backup(format!("{}: this backup cannot be used: {what}", path.display())),
+            other => other,
+        })
+    })
 }
 
 /// Compares the sum at the end of the file with its bytes: not every flipped bit of a compressed stream changes what it
@@ -186,10 +198,12 @@ fn check_sum(path: &Path, mut file: File) -> Result<()> {
 pub fn read(path: &Path, mut each: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<Contents> {
     let mut file = File::open(path).map_err(|error| refused(path, error))?;
     let head = read_head(path, &mut file)?;
-    let decoder = zstd::stream::read::Decoder::new(file).map_err(|error| refused(path, error))?;
+    let most = UNPACKED_FREE + UNPACKED_PER_BYTE * file.metadata().map_err(|error| refused(path, error))?.len();
+    let mut decoder = zstd::stream::read::Decoder::new(file).map_err(|error| refused(path, error))?;
+    decoder.window_log_max(WINDOW_LOG).map_err(|error| refused(path, error))?;
     let mut input = BufReader::new(decoder.single_frame());
     let damaged = |what: &str| Error::Backup(format!("{}: this backup is damaged: {what}", path.display()));
-    let (mut hash, mut records, mut meta) = (Xxh3::new(), 0, None);
+    let (mut hash, mut records, mut meta, mut unpacked) = (Xxh3::new(), 0, None, 0);
     loop {
         let key_length: [u8; 2] = take(path, &mut input)?;
         if u16::from_le_bytes(key_length) == END {
@@ -197,8 +211,9 @@ pub fn read(path: &Path, mut each: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Re
         }
         let value_length: [u8; 4] = take(path, &mut input)?;
         let length = u32::from_le_bytes(value_length);
-        if length > MAX_VALUE_BYTES {
-            return Err(damaged("a record of impossible length"));
+        unpacked += u64::from(length) + u64::from(u16::from_le_bytes(key_length));
+        if length as usize > MAX_VALUE_BYTES || unpacked > most {
+            return Err(damaged("it unpacks to more than a backup can hold"));
         }
         let key = take_bytes(path, &mut input, u16::from_le_bytes(key_length).into())?;
         let value = take_bytes(path, &mut input, length as usize)?;
@@ -288,12 +303,19 @@ fn take_bytes(path: &Path, input: &mut impl Read, length: usize) -> Result<Vec<u
 }
 
 fn refused(path: &Path, error: io::Error) -> Error {
-    let what = match error.kind() {
-        ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::IsADirectory => {
-            return Error::Backup(format!("{}: {error}", path.display()));
+    let path = path.display();
+    match error.kind() {
+        // zstd's own complaints have no number of the system's.
+        _ if error.raw_os_error().is_none() => {
+            Error::Backup(format!("{path}: this backup is damaged: {}", words(&error)))
         }
-        ErrorKind::UnexpectedEof => "it is cut short".to_owned(),
-        _ => error.to_string(),
-    };
-    Error::Backup(format!("{}: this backup is damaged: {what}", path.display()))
+        ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::IsADirectory => {
+            Error::Backup(format!("{path}: {error}"))
+        }
+        _ => Error::Io(format!("{path}: {error}")),
+    }
+}
+
+fn words(error: &io::Error) -> String {
+    if error.kind() == ErrorKind::UnexpectedEof { "it is cut short".into() } else { error.to_string() }
 }

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use super::disk::Disk;
+use super::disk::{Disk, surely};
 use super::portable::{self, Contents, Head};
 use super::records::Sums;
 use super::witness::{Noted, Witness};
 use super::{DestinationState, Error, Meta, Result, SCHEMA, Store, codec, place, private};
 
-/// Records per batch of writes.
+/// Records per batch of writes, and bytes.
 const RECORDS_PER_BATCH: usize = 1000;
+const BYTES_PER_BATCH: usize = 4 * 1024 * 1024;
 
 /// What a recovery did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,17 +50,19 @@ pub fn recover(data_dir: &Path, backup: &Path, now: DateTime<Utc>) -> Result<Rec
 fn build(data_dir: &Path, building: &Path, backup: &Path, contents: &Contents) -> Result<u64> {
     // Never behind what the former store had come to: its witness must not be mistaken for this one's.
     let former =
-        Witness::open(&place::store_dir(data_dir)).ok().flatten().map_or(0, |witness| witness.noted().generation);
+        surely(|| place::witness(&place::store_dir(data_dir)))?.map_or(0, |witness| witness.noted().generation);
     Witness::create(building, Noted::default())?;
-    let disk = Disk::open(building)?;
+    let (disk, ()) = Disk::open(building, |_| Ok(()))?;
     let (mut read, mut written) = (Sums::default(), Sums::default());
-    let mut batch = Vec::new();
+    let (mut batch, mut bytes) = (Vec::new(), 0);
     portable::read(backup, |key, value| {
         read.add(key, value);
         let value = if key.first() == Some(&b'd') { adopting(value)? } else { value.to_vec() };
         written.add(key, &value);
+        bytes += value.len();
         batch.push((key.to_vec(), Some(value)));
-        if batch.len() == RECORDS_PER_BATCH {
+        if batch.len() >= RECORDS_PER_BATCH || bytes >= BYTES_PER_BATCH {
+            bytes = 0;
             disk.apply(std::mem::take(&mut batch))?;
         }
         Ok(())

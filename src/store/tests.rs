@@ -1,10 +1,11 @@
 use super::write::RUNS_KEPT;
 use super::*;
-use crate::model::Account;
+use crate::model::{Account, Enrichment};
 use chrono::DateTime;
 
 mod backup;
 mod damage;
+mod limits;
 mod power;
 
 /// Every file below a directory, by its relative path.

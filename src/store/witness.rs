@@ -55,8 +55,7 @@ impl Witness {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        let slots = [0, 1].map(|slot| read_slot(&file, slot));
-        let (newest, noted) = match slots {
+        let (newest, noted) = match [read_slot(&file, 0)?, read_slot(&file, 1)?] {
             [Some(first), Some(second)] if first > second => (0, first),
             [_, Some(second)] => (1, second),
             [Some(first), None] => (0, first),
@@ -97,12 +96,16 @@ fn encode(noted: Noted) -> [u8; 28] {
     bytes
 }
 
-fn read_slot(file: &File, slot: usize) -> Option<Noted> {
+/// `None`: torn, or never written.
+fn read_slot(file: &File, slot: usize) -> Result<Option<Noted>> {
     let mut bytes = [0; 28];
-    file.read_exact_at(&mut bytes, (slot * BLOCK) as u64).ok()?;
-    let word = |at: usize| bytes[at..at + 8].try_into().map(u64::from_le_bytes).ok();
-    let noted = Noted { generation: word(8)?, last_seq: word(16)? };
-    (encode(noted) == bytes).then_some(noted)
+    match file.read_exact_at(&mut bytes, (slot * BLOCK) as u64) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    let word = |at: usize| bytes[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
+    let noted = Noted { generation: word(8), last_seq: word(16) };
+    Ok((encode(noted) == bytes).then_some(noted))
 }
 
 #[cfg(test)]

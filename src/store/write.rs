@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::keys::{Day, day_key, format_day, numbered, parse_day};
-use super::{Error, Meta, Part, Result, Store, StoredAccount, StoredChange, StoredRow, codec, lock};
+use super::{Error, Meta, Result, Store, StoredAccount, StoredChange, StoredRow, codec, lock, readable};
 use crate::destination::What;
 use crate::model::{Account, Enrichment, Row, id_hash};
 use crate::reconcile::{Known, fingerprint};
@@ -44,6 +44,9 @@ impl Store {
     /// Applies a batch with the counters that belong to it.
     pub(super) fn apply(&self, batch: Batch, count: impl FnOnce(&mut Meta)) -> Result<()> {
         let _writing = lock(&self.writing);
+        for (key, value) in &batch.0 {
+            value.as_ref().map_or(Ok(()), |value| readable::short_enough(key, value.len()))?;
+        }
         let mut meta = self.meta();
         count(&mut meta);
         meta.generation += 1;
@@ -140,38 +143,44 @@ impl Writer<'_> {
             stored.id_prefix = format!("{prefix}:");
             self.batch.insert([&b"a"[..], &account.to_be_bytes()].concat(), codec::encode_json(&*stored)?);
         }
+        let stored = StoredRow { account, vanished: false, row, enrichment };
+        let value = self.encode(&stored)?;
+        let row = &stored.row;
         let number = self.next_seq();
         self.meta.rows += 1;
         let known = Known { number, fingerprint: fingerprint(&row.raw), date: row.date, vanished: false };
         let hash = id_hash(&row.id);
         self.day(row.date, account)?.push((hash, known));
-        self.put_row(number, &StoredRow { account, vanished: false, row, enrichment })?;
+        self.put_row(number, value);
         Ok(number)
     }
 
     /// Replaces a transaction's bank data, or only its standing, keeping the former version in the change log.
     pub fn change(&mut self, known: Known, former: &StoredRow, row: Row, what: What, at: i64) -> Result<u64> {
-        let (seq, _) = self.log(known.number, what, at)?;
         let vanished = match what {
             What::Vanished => true,
             What::Reappeared => false,
             What::New | What::Changed | What::PutBack | What::Mend | What::Astray | What::Enriched => former.vanished,
         };
+        let stored = StoredRow { account: former.account, vanished, row, enrichment: former.enrichment.clone() };
+        let value = self.encode(&stored)?;
+        let row = &stored.row;
+        let seq = self.log(known.number, what, at)?;
         let hash = id_hash(&row.id);
         self.day(known.date, former.account)?.retain(|(of, _)| *of != hash);
         let now = Known { number: known.number, fingerprint: fingerprint(&row.raw), date: row.date, vanished };
         self.day(row.date, former.account)?.push((hash, now));
-        let stored = StoredRow { account: former.account, vanished, row, enrichment: former.enrichment.clone() };
-        self.put_row(known.number, &stored)?;
+        self.put_row(known.number, value);
         Ok(seq)
     }
 
     /// Replaces what rules have given a transaction, keeping the former version in the change log. What else this batch
     /// does to the same transaction would be lost: one batch, one change of it.
     pub fn enrich(&mut self, number: u64, enrichment: Enrichment, at: i64) -> Result<u64> {
-        let (seq, value) = self.log(number, What::Enriched, at)?;
-        let stored = self.store.decode(&value, Part::Whole)?;
-        self.put_row(number, &StoredRow { enrichment, ..stored })?;
+        let stored = self.store.stored(number)?;
+        let value = self.encode(&StoredRow { enrichment, ..stored })?;
+        let seq = self.log(number, What::Enriched, at)?;
+        self.put_row(number, value);
         Ok(seq)
     }
 
@@ -180,15 +189,15 @@ impl Writer<'_> {
         self.meta.rules = fingerprint;
     }
 
-    /// Writes a change with the present version as the former one, which is given back.
-    fn log(&mut self, number: u64, what: What, at: i64) -> Result<(u64, sled::IVec)> {
+    /// Writes a change with the present version as the former one.
+    fn log(&mut self, number: u64, what: What, at: i64) -> Result<u64> {
         let value = self.store.disk.get(numbered(b't', number))?;
         let value = value.ok_or_else(|| Error::Damaged(format!("transaction number {number} is gone")))?;
         let seq = self.next_seq();
         let change = StoredChange { number, what, at, former: value.to_vec() };
         let change = postcard::to_stdvec(&change).map_err(|error| Error::Io(error.to_string()))?;
         self.batch.insert(numbered(b'c', seq).to_vec(), codec::encode_bytes(&change));
-        Ok((seq, value))
+        Ok(seq)
     }
 
     /// Applies everything at once. It counts as acknowledged after [`Store::sync`].
@@ -215,11 +224,13 @@ impl Writer<'_> {
         self.accounts.get(usize::from(account)).map_or("", |account| &account.id_prefix)
     }
 
-    fn put_row(&mut self, number: u64, stored: &StoredRow) -> Result<()> {
+    fn encode(&self, stored: &StoredRow) -> Result<Vec<u8>> {
+        Ok(self.store.codec.encode_row(stored, self.prefix(stored.account))?)
+    }
+
+    fn put_row(&mut self, number: u64, value: Vec<u8>) {
         self.rows += 1;
-        let value = self.store.codec.encode_row(stored, self.prefix(stored.account))?;
         self.batch.insert(numbered(b't', number).to_vec(), value);
-        Ok(())
     }
 
     fn day(&mut self, date: NaiveDate, account: u16) -> Result<&mut Day> {

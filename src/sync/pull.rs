@@ -30,6 +30,9 @@ pub struct Preview {
     pub new: Vec<Transaction>,
 }
 
+/// The rows of one account as they come.
+type Rows = Box<dyn Iterator<Item = Result<Row, Refused>> + Send>;
+
 /// One account on its way into the store.
 struct Arrival {
     account: Account,
@@ -39,7 +42,7 @@ struct Arrival {
     until: NaiveDate,
     opening: Option<rust_decimal::Decimal>,
     closing: Option<rust_decimal::Decimal>,
-    rows: std::iter::Peekable<Box<dyn Iterator<Item = Result<Row, Refused>> + Send>>,
+    rows: std::iter::Peekable<Rows>,
     told: Told,
     unlisted: Option<NaiveDate>,
     unreadable: Unreadable,
@@ -311,7 +314,7 @@ impl Engine {
             until: page.until,
             opening: page.opening,
             closing: page.closing,
-            rows: page.rows.peekable(),
+            rows: (Box::new(page.rows.map(storable)) as Rows).peekable(),
             told: page.told,
             unlisted: page.unlisted,
             unreadable: Unreadable::of(page.unread),
@@ -476,6 +479,18 @@ impl Arrival {
             enrichment: Default::default(),
             transfer: Default::default(),
             vanished: false,
+        }
+    }
+}
+
+/// A row that could not be read back from the store counts as unreadable from the first.
+fn storable(row: Result<Row, Refused>) -> Result<Row, Refused> {
+    let row = row?;
+    match store::fits(&row) {
+        Ok(()) => Ok(row),
+        Err(store::Unfit(what)) => {
+            let why = format!("entry {} of {} cannot be stored: it has {what}", row.id, row.date);
+            Err(Refused { since: row.date, time: Some(row.time), id: Some(row.id), why })
         }
     }
 }

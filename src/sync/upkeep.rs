@@ -14,29 +14,31 @@ const PROVEN_AT_ONCE: usize = 4096;
 /// A report that can say: the owner must act first.
 pub(super) trait Stopped {
     /// Nothing could be done with it, for this reason.
-    fn stopped(name: &str, why: String) -> Self;
+    fn stopped(name: &str, outcome: Outcome, why: String) -> Self;
 }
 
 impl Stopped for SourceReport {
-    fn stopped(name: &str, why: String) -> SourceReport {
-        let (name, outcome) = (name.to_owned(), Outcome::Attention);
-        let cause = Some(Cause::Machine.word());
+    fn stopped(name: &str, outcome: Outcome, why: String) -> SourceReport {
+        let name = name.to_owned();
+        let cause = (outcome == Outcome::Attention).then(|| Cause::Machine.word());
         SourceReport { name, outcome, error: Some(why), cause, ..SourceReport::default() }
     }
 }
 
 impl Stopped for DestinationReport {
-    fn stopped(name: &str, why: String) -> DestinationReport {
-        let (name, outcome) = (name.to_owned(), Outcome::Attention);
-        let cause = Some(Cause::Machine.word());
+    fn stopped(name: &str, outcome: Outcome, why: String) -> DestinationReport {
+        let name = name.to_owned();
+        let cause = (outcome == Outcome::Attention).then(|| Cause::Machine.word());
         DestinationReport { name, outcome, error: Some(why), cause, ..DestinationReport::default() }
     }
 }
 
-/// A full disk is something for the owner to do, told like any other; all else the store has to say ends the cycle.
+/// A full disk is something for the owner to do, told like any other, and a record that cannot be stored concerns one
+/// source or destination; all else the store has to say ends the cycle.
 pub(super) fn unless_full<T: Stopped>(name: &str, result: Result<T, store::Error>) -> Result<T, store::Error> {
     match result {
-        Err(error @ store::Error::Full) => Ok(T::stopped(name, error.to_string())),
+        Err(error @ store::Error::Full) => Ok(T::stopped(name, Outcome::Attention, error.to_string())),
+        Err(error @ store::Error::Unfit(_)) => Ok(T::stopped(name, Outcome::Failed, format!("{name}: {error}"))),
         other => other,
     }
 }
