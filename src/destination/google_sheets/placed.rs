@@ -329,6 +329,9 @@ impl GoogleSheets {
         let first = last.unwrap_or(layout.top()).min(least).max(layout.header.unwrap_or_default().min(least));
         let first = if order == Order::NewestFirst { least.min(layout.header.unwrap_or_default()) } else { first };
         let end = self.transport().await?.end(layout.sheet, (first, None), layout.id_index()).await?;
+        if from.iter().any(|row| end.id(*row) != text(*row).as_deref()) {
+            return Err(self.moved());
+        }
         let count = moved.len() as u32;
         let rows: Vec<&Transaction> = match order {
             Order::OldestFirst => moved.to_vec(),
@@ -354,7 +357,7 @@ impl GoogleSheets {
             }
         } else {
             spot.write(out, layout, &rows);
-            remove(out, layout, &end, &spot, from);
+            remove(out, layout, &end, &spot, (from, count));
         }
         let before = (0..column.len() as u32).filter_map(|row| Some((row, text(row)?)));
         let before = before.filter(|(_, id)| !ids.contains(id)).collect();
@@ -384,17 +387,17 @@ fn all_rows<'a>(column: &[Vec<Json>], items: &[&'a Item]) -> HashMap<&'a str, Ve
     rows
 }
 
-/// Removes rows that were written anew elsewhere: whole where nothing but ours is in them.
-fn remove(out: &mut Vec<u8>, layout: &Layout, end: &End, spot: &Spot, from: HashSet<u32>) {
+/// Removes rows of which so many were written anew elsewhere: whole where nothing but ours is in them.
+fn remove(out: &mut Vec<u8>, layout: &Layout, end: &End, spot: &Spot, (from, count): (HashSet<u32>, u32)) {
     let shifted = |row: u32| match spot.inserted {
         Some((at, count)) if row >= at => row + count,
         _ => row,
     };
-    let written = spot.at..spot.at + from.len() as u32;
+    let written = spot.at..spot.at + count;
     let mut deleted = std::collections::BTreeSet::new();
     for row in from {
         let now = shifted(row);
-        if spot.inserted.is_none() && written.contains(&now) {
+        if written.contains(&now) {
             // One of the rows goes where another was.
             continue;
         }

@@ -122,6 +122,11 @@ impl End {
         first.map_or_else(HashSet::new, |first| rows.into_iter().filter(|row| *row >= first).collect())
     }
 
+    /// What the id column shows in a row.
+    pub fn id(&self, row: u32) -> Option<&str> {
+        self.row(row)?.id.as_deref()
+    }
+
     /// The ids in these rows.
     pub fn ids(&self, rows: &HashSet<u32>) -> Vec<String> {
         let mut rows: Vec<u32> = rows.iter().copied().collect();
