@@ -25,7 +25,7 @@ const PARTS: usize = 50_000;
 const DEPTH: usize = 512;
 
 /// Longest time for reading a page, which is what bounds everything else that grows with the square of the page.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// So many bytes, and so many tags, are read between two looks at the bounds.
 const STEP_BYTES: usize = 4096;

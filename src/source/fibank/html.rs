@@ -82,6 +82,11 @@ impl WebPage {
         WebPage { login_form: true, ..WebPage::default() }
     }
 
+    /// Whether it is beyond what is ever read: another look would cost as much and show no more.
+    pub fn is_unread(&self) -> bool {
+        self.excess.is_some()
+    }
+
     /// What stands in the way on a page that should have gone on. `hint` is what its address says about an error.
     pub fn obstacle(&self, hint: &str) -> Cause {
         if self.login_form {

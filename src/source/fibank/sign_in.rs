@@ -101,7 +101,11 @@ impl Door<'_> {
         let landing = self.walk(self.authorize(state), state).await?;
         match &landing {
             Landing::Token(_) => return Ok(landing),
-            Landing::Page(landed) if landed.page.csrf.is_some() || landed.page.is_maintenance() => return Ok(landing),
+            Landing::Page(landed)
+                if landed.page.csrf.is_some() || landed.page.is_maintenance() || landed.page.is_unread() =>
+            {
+                return Ok(landing);
+            }
             Landing::Page(_) => {}
         }
         let mut login = self.at(LOGIN);
