@@ -101,8 +101,7 @@ async fn a_backup_made_beside_the_daemon_comes_back_and_nothing_is_doubled() {
         command.arg("-S").arg(&socket);
         command
     };
-    // The one that the sync has left behind would pass for the daemon's before that listens.
-    std::fs::remove_file(&socket).unwrap();
+    assert!(!socket.exists(), "the sync has taken its socket away");
     let running = daemon(&world, bankfeed(&world, &["run"]), listening).await;
     let made = run(&world, &["backup", name]).await;
     assert_eq!(status(&made), 0, "{made:?}");
@@ -373,14 +372,16 @@ async fn the_first_releases_store_and_backup_are_read_by_this_one() {
     assert_eq!(status(&told), 0, "{told:?}");
     assert_eq!(report(&told)["accounts"].as_array().unwrap().len(), 2);
     assert!(report(&told)["accounts"].as_array().unwrap().iter().all(|account| account["complete"] == true));
+    // Later releases add keys and change none.
+    let as_then = |exported: Vec<u8>| String::from_utf8(exported).unwrap().replace("\"transfer\":null,", "");
     let exported = run(&world, &["export", "--format", "jsonl"]).await;
-    assert_eq!(String::from_utf8(exported.stdout).unwrap(), expected);
+    assert_eq!(as_then(exported.stdout), expected);
 
     std::fs::remove_dir_all(world.data_dir()).unwrap();
     let recovered = run(&world, &["recover", data.join("store-v1.bankfeed").to_str().unwrap()]).await;
     assert_eq!(status(&recovered), 0, "{recovered:?}");
     let exported = run(&world, &["export", "--format", "jsonl"]).await;
-    assert_eq!(String::from_utf8(exported.stdout).unwrap(), expected);
+    assert_eq!(as_then(exported.stdout), expected);
     // And it is a store to go on with.
     assert_eq!(status(&run(&world, &["sync"]).await), 0);
 }

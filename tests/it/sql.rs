@@ -174,7 +174,7 @@ async fn questions_come_by_pipe_and_beside_a_daemon() {
     for (input, printed, status) in [
         ("SELECT COUNT(*) AS n FROM transactions\n", "n\n18\n", 0),
         ("SELECT 1 AS a\nSELECT 2 AS b\n", "a\n1\nb\n2\n", 0),
-        ("SELECT 1\n  AS a;\nSELECT ';' AS b;\n", "a\n1\nb\n;\n", 0),
+        ("SELECT 1\n  AS a;\nSELECT ';' AS b;\n", "a\n1\nb\n\";\"\n", 0),
         ("SELECT\n  1 AS a\n", "a\n1\n", 0),
         ("SELECT nothing;\nSELECT 1 AS a;", "a\n1\n", 2),
         ("", "", 0),

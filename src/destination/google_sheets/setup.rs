@@ -287,8 +287,8 @@ impl<'a> Draft<'a> {
         draft
     }
 
-    /// The row that holds the headers: the one with our note, else the one above all ids that names most of our fields,
-    /// else the last that is frozen, else the first.
+    /// The row that holds the headers: the one with our note, else the one above all ids that names the id or else most of
+    /// our fields, else the last that is frozen, else the first.
     fn find_header(&self) -> Option<u32> {
         if let Some(known) = self.found.header(self.tab.id) {
             return Some(known);
@@ -300,7 +300,7 @@ impl<'a> Draft<'a> {
         let scores = (self.top.first..).zip(candidates).map(|(row, cells)| (self.fields_named_in(cells), row));
         // Of several alike the frozen one, else the topmost.
         let best = scores.max_by_key(|(score, row)| (*score, frozen(*row), std::cmp::Reverse(*row)));
-        if let Some((_, row)) = best.filter(|(score, _)| *score > 0) {
+        if let Some((_, row)) = best.filter(|((_, score), _)| *score > 0) {
             return Some(row);
         }
         let has_text = |row: u32| {
@@ -315,11 +315,12 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// How many of our fields a row's cells name.
-    fn fields_named_in(&self, cells: &[serde_json::Value]) -> usize {
+    /// Whether a row's cells name the id, and how many of our fields they name.
+    fn fields_named_in(&self, cells: &[serde_json::Value]) -> (bool, usize) {
         let headers: Vec<String> = cells.iter().map(normal).filter(|header| !header.is_empty()).collect();
         let is_named = |column: &&Column| headers.iter().any(|header| self.names(&column.field, header));
-        self.wanted.columns.iter().filter(is_named).count()
+        let names_id = headers.iter().any(|header| self.names(&Field::Id, header));
+        (names_id, self.wanted.columns.iter().filter(is_named).count())
     }
 
     /// The row with the headers; where the owner has deleted it, the first.
