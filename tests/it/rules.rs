@@ -286,7 +286,7 @@ async fn rules_are_tried_beside_a_daemon_that_knows_others() {
     // It would go on with the rules it was started with.
     let refused = run(&world, &["rules", "apply"]).await;
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
-    assert!(talk(&refused).contains("restart"), "{refused:?}");
+    assert!(talk(&refused).contains("systemctl reload"), "{refused:?}");
     set_rules(&mut world, COFFEE);
     assert_eq!(run(&world, &["rules", "apply"]).await.status.code(), Some(0));
     Command::new("kill").arg("-TERM").arg(daemon.id().to_string()).status().unwrap();
