@@ -115,7 +115,7 @@ impl Fresh {
         let Some(top) = rows.iter().min().copied() else { return self.by_position };
         let is_below = match self.order {
             Order::NewestFirst => self.is_below_headers(layout, landed),
-            Order::OldestFirst => self.follows(landed, top),
+            Order::OldestFirst => self.follows(layout, landed, top),
         };
         !is_below || self.is_outside(layout, landed, &rows) || self.is_shifted(landed)
     }
@@ -142,11 +142,13 @@ impl Fresh {
     }
 
     /// Oldest first: whether they follow the last of ours, or what the owner has right below it.
-    fn follows(&self, landed: &Landed, top: u32) -> bool {
+    fn follows(&self, layout: &Layout, landed: &Landed, top: u32) -> bool {
         if top <= landed.first as u32 {
             return true;
         }
-        let above = (landed.first as u32..top).rev().find(|row| landed.at(*row).is_some());
+        // An owner's text in the id column is no row of ours.
+        let holds_ours = |row: &u32| Some(*row) == layout.header || landed.at(*row).is_some_and(is_ours);
+        let above = (landed.first as u32..top).rev().find(holds_ours);
         above.is_some_and(|above| top - above - 1 == self.skipped)
     }
 
@@ -432,7 +434,8 @@ impl GoogleSheets {
     /// Sees whether new rows landed where they belong.
     fn judge(&mut self, fresh: &Fresh, landed: &Landed) {
         let Some(layout) = self.layout.clone() else {
-            self.memory.ending.unsure = true;
+            self.memory.ending.careful = true;
+            self.mark_misplaced(fresh.ids.clone());
             return;
         };
         let over = fresh.written_over(landed);

@@ -67,6 +67,8 @@ pub(super) struct Spot {
     pub typed: BTreeSet<u32>,
     /// What the owner has in the rows that are taken, by row counted from the first of them.
     pub taken: BTreeMap<u32, BTreeSet<u32>>,
+    /// Rows, counted likewise, that hold a row which is moved along: none of its cells stays.
+    pub vacated: BTreeSet<u32>,
 }
 
 /// Whether the id column shows an id of ours, older forms of it as well.
@@ -206,7 +208,7 @@ impl End {
             let grown = grown.filter(|grown| Some(*grown) != table.bottom);
             spot.table = grown.map(|grown| (table.clone(), grown));
         }
-        spot.taken = self.taken(&spot, count);
+        (spot.taken, spot.vacated) = self.taken(&spot, count, moving);
         spot
     }
 
@@ -233,17 +235,20 @@ impl End {
         ((top, end) != (table.top, bottom)).then(|| (Table { top, ..table.clone() }, end))
     }
 
-    fn taken(&self, spot: &Spot, count: u32) -> BTreeMap<u32, BTreeSet<u32>> {
+    fn taken(&self, spot: &Spot, count: u32, moving: &HashSet<u32>) -> (BTreeMap<u32, BTreeSet<u32>>, BTreeSet<u32>) {
         let before = |row: u32| match spot.inserted {
             Some((from, more)) if row >= from + more => Some(row - more),
             Some((from, _)) if row >= from => None,
             _ => Some(row),
         };
+        let is_vacated = |offset: &u32| before(spot.at + offset).is_some_and(|row| moving.contains(&row));
+        let (vacated, others): (BTreeSet<u32>, Vec<u32>) =
+            ((0..count).filter(is_vacated).collect(), (0..count).filter(|offset| !is_vacated(offset)).collect());
         let seen = |offset: u32| {
             let seen = self.row(before(spot.at + offset)?)?;
             (!seen.filled.is_empty()).then(|| (offset, seen.filled.clone()))
         };
-        (0..count).filter_map(seen).collect()
+        (others.into_iter().filter_map(seen).collect(), vacated)
     }
 
     /// Where `count` rows go right below the headers.
@@ -278,7 +283,7 @@ impl Spot {
             let taken = self.taken.get(&offset);
             let open = single.iter().filter(|place| {
                 taken.is_none_or(|taken| !taken.contains(&place.index))
-                    && place.field.value(transaction) != Value::Empty
+                    && (place.field.value(transaction) != Value::Empty || self.vacated.contains(&offset))
             });
             let open: Vec<Place> = open.map(|place| (*place).clone()).collect();
             write_cells(out, layout.sheet, transaction, &open, self.at + offset);
