@@ -143,8 +143,9 @@ impl Fresh {
 
     /// Oldest first: whether they follow the last of ours, or what the owner has right below it.
     fn follows(&self, layout: &Layout, landed: &Landed, top: u32) -> bool {
-        if top <= landed.first as u32 {
-            return true;
+        // Rows above were deleted since: the last of ours is not in the answer.
+        if top <= landed.first as u32 && landed.first > 0 {
+            return false;
         }
         // An owner's text in the id column is no row of ours.
         let holds_ours = |row: &u32| Some(*row) == layout.header || landed.at(*row).is_some_and(is_ours);
