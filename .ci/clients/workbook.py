@@ -100,8 +100,19 @@ def bank_rows(bank):
                     "account": iban, "currency": entry["ccy"], "month": month(row["dateTime"]),
                     "amount": -amount if row["dtkt"].upper().startswith("D") else amount,
                     "type": row.get("trname") or "", "payee": (row.get("contragent") or "").strip(),
+                    "day": row["dateTime"][:10], "other": row.get("trnAccount") or "",
                 }
+    for row in rows.values():
+        row["transfer"] = any(is_half(row, other) for other in rows.values())
     return rows, balances
+
+
+def is_half(row, other):
+    """Whether two rows of the owner's own accounts move one amount from one to the other."""
+    days = abs((datetime.date.fromisoformat(row["day"]) - datetime.date.fromisoformat(other["day"])).days)
+    names = row["other"] == other["account"] or other["other"] == row["account"]
+    return (row["account"] != other["account"] and row["amount"] == -other["amount"] and days <= 5 and names
+            and row["currency"] == other["currency"])
 
 
 # ---- what stands in the sheet ---------------------------------------------------------------------------------------
@@ -278,8 +289,11 @@ def compare(computed, rows, balances, owned):
     # By month, in the currency of the dashboard.
     page = [list(line) for line in computed[DASHBOARD].iter_rows(values_only=True)]
     currency, fee = page[0][1], page[0][3]
-    inside = [row for row in owned.values() if row["currency"] == currency]
-    header = {name: at for at, name in enumerate(page[3]) if name}
+    inside = [row for row in owned.values() if row["currency"] == currency and not row["transfer"]]
+    # Further right stands the table of what is left out.
+    header = {}
+    for at, name in enumerate(page[3]):
+        header.setdefault(name, at)
     months = 0
     for line in page[4:28]:
         month = line[0].strftime("%Y-%m")
