@@ -1,4 +1,4 @@
-//! Link options that a manifest cannot say. Both keep the one file small.
+//! Link options that a manifest cannot express. Smaller tables keep the single binary small.
 
 use std::path::Path;
 

@@ -25,7 +25,7 @@ fn main() {
     }
 }
 
-/// What a row of the bank's reply is, for the comparison with `serde_json` alone.
+/// The fields of one row in the bank's reply, read with `serde_json` alone as the yardstick.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(dead_code)]

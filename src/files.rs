@@ -1,7 +1,8 @@
 //! Files that hold secrets or money: made for their owner alone, whole or not at all, and never through a link that
 //! somebody else has planted in a directory of the program's.
 //!
-//! [`OutputFile`] is for files that a person names on the command line; there a link is the person's own and is followed.
+//! [`OutputFile`] is for files that a person names on the command line; there a link is the person's own and is
+//! followed.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -58,15 +59,15 @@ pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
     written
 }
 
-/// A file that a person has named for the output of a command. What was there before stays untouched until
-/// [`OutputFile::finish`]; a link stays a link, a pipe or terminal gets the bytes, and nothing but a plain file is replaced.
+/// The output file of a command, under a name given by a person. The older file stays untouched until
+/// [`OutputFile::finish`]; a link stays a link, a pipe or terminal gets the bytes, and only plain files are replaced.
 pub struct OutputFile {
     staged: BufWriter<File>,
     staged_path: PathBuf,
     to: To,
 }
 
-/// Where a finished file goes.
+/// The target of a finished file.
 enum To {
     /// To a name in the same directory.
     Name(PathBuf),
@@ -91,7 +92,7 @@ impl OutputFile {
         })
     }
 
-    /// The file so far, whole on the disk, for whoever wants to prove it before it gets its name.
+    /// The staged file, whole on the disk, so that the caller can check it before it gets its name.
     pub fn staged(&mut self) -> io::Result<&Path> {
         self.staged.flush()?;
         self.staged.get_ref().sync_all()?;
@@ -156,7 +157,8 @@ fn destination(path: &Path) -> io::Result<To> {
     Err(io::Error::other("too many symbolic links"))
 }
 
-/// Whether a link stands for an open file of a process, as `/dev/stdout` does in the end: its text is no path.
+/// True for a link that stands for an open file of a process, as `/dev/stdout` does in the end: the link's text is no
+/// path.
 fn is_magic(link: &Path) -> bool {
     folder_of(link).canonicalize().is_ok_and(|folder| folder.starts_with("/proc"))
 }

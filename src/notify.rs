@@ -1,11 +1,11 @@
-//! Telling the owner: what needs them, what failed, what is new and what is over goes to the notifiers of the
+//! Notices to the owner: tasks for the owner, failures, new transactions and recoveries go to the notifiers of the
 //! configuration, once per cause.
 //!
-//! What it promises: what was told is remembered in the store, so that neither the next cycle nor a restart repeats it;
-//! what lasts is told again after a day, after a week and then every four weeks; a notifier that fails changes nothing
-//! about the cycle, takes a bounded time, is logged once, and is told everything at the next cycle. No secret, no
-//! account number in full, no amount unless asked for, and never more than the head of a bank's page. What there is to
-//! tell is decided purely ([`plan`]); it knows the report and the store, and no connector.
+//! The store remembers the notices sent, so that neither the next cycle nor a restart repeats them. A lasting cause is
+//! told again after a day, after a week and then every four weeks. A notifier that fails changes nothing about the
+//! cycle, takes a bounded time, is logged once, and is told everything at the next cycle. A notice never contains a
+//! secret, a full account number, an amount unless the owner asked for amounts, or more than the head of a bank's page.
+//! The notice is decided purely ([`plan`]); the module knows the report and the store, and no connector.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,38 +28,39 @@ pub mod unopened;
 pub use facts::{Fact, Facts};
 pub use plan::{Event, Notice, Planned, plan};
 
-/// How long one notifier may take for all it has to say.
+/// Longest time that one notifier may take for its notice.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What each notifier was told, by its name.
+/// The state of each notifier, by its name.
 pub type Told = BTreeMap<String, NotifierState>;
 
-/// Tells the notifiers of one store what cycles come to.
+/// Tells the notifiers of one store about its cycles.
 pub struct Teller {
     engine: Arc<Engine>,
-    /// What is remembered, also where the store cannot take it: a full disk is told once all the same.
+    /// The notifiers' states, kept here as well for a store that cannot take them: a full disk is told once all the
+    /// same.
     states: Told,
-    /// Pings that say: a cycle begins.
+    /// Pings for the beginning of a cycle, perhaps still under way.
     started: Vec<JoinHandle<Result<(), String>>>,
 }
 
 impl Teller {
-    /// For the notifiers of this engine's configuration.
+    /// A teller for the notifiers of this engine's configuration.
     pub fn new(engine: Arc<Engine>) -> Teller {
         Teller::going_on(engine, Told::default())
     }
 
-    /// [`Teller::new`] with what was told before.
+    /// [`Teller::new`] with the states that another teller left.
     pub fn going_on(engine: Arc<Engine>, told: Told) -> Teller {
         Teller { engine, states: told, started: Vec::new() }
     }
 
-    /// What was told.
+    /// The notifiers' states, for the next process to go on with.
     pub fn told(self) -> Told {
         self.states
     }
 
-    /// A cycle is about to begin: what comes from here on is new. Waits for nobody.
+    /// Marks the beginning of a cycle: changes from here on are new. Does not wait for the pings.
     pub fn begin(&mut self, request: &Request) {
         if request.dry_run {
             return;
@@ -75,9 +76,9 @@ impl Teller {
         }
     }
 
-    /// The cycle has ended with this report, or with an exit status and what the store had to say. Never fails.
+    /// Tells the end of a cycle: its report, or an exit status with the store's error. Never fails.
     pub async fn end(&mut self, ended: Result<&Report, (u8, &str)>, now: DateTime<Utc>) {
-        // In their order: a server would take a late start for another cycle.
+        // The start ping comes first: a server would take a late one for another cycle.
         for start in self.started.drain(..) {
             drop(start.await);
         }
@@ -93,7 +94,7 @@ impl Teller {
         self.tell(&facts, engine.config.notifiers.iter(), now).await;
     }
 
-    /// Tells what is due before another cycle: that a session ends. A dead man's switch hears of cycles only.
+    /// Tells between cycles that a session ends soon. A dead man's switch hears of cycles only.
     pub async fn remind(&mut self, now: DateTime<Utc>) {
         let engine = self.engine.clone();
         let facts = facts::sessions(&engine, now);
@@ -119,17 +120,17 @@ impl Teller {
         }
     }
 
-    /// What there is to tell one notifier.
+    /// Plans the notice of one notifier.
     fn plan(&self, notifier: &Notifier, state: &NotifierState, facts: &Facts, now: DateTime<Utc>) -> Planned {
         let news = facts::news(&self.engine, notifier, state.seq).unwrap_or_else(|error| {
-            // Whatever keeps the store from being read is among the facts.
+            // The cause that keeps the store from being read is among the facts already.
             tracing::debug!("{error}");
             facts::News::default()
         });
         plan(notifier, state, facts, &news, now)
     }
 
-    /// What is remembered of a notifier. One that is new, or tells somewhere else now, begins with the present.
+    /// The remembered state of a notifier. A new notifier, or one with a new target, begins with the present.
     fn recall(&mut self, notifier: &Notifier) -> NotifierState {
         let (store, salt) = (&self.engine.store, self.engine.store.meta().salt);
         let target = xxh3_64(format!("{salt}\0{}", send::target(notifier)).as_bytes());
@@ -144,7 +145,7 @@ impl Teller {
         state
     }
 
-    /// Remembers what was told; what was not stays to be told.
+    /// Remembers a notice that was sent; the events of a failed one stay to be told.
     fn conclude(
         &mut self,
         notifier: &Notifier,
@@ -179,19 +180,19 @@ impl Teller {
         };
         match kept {
             Ok(()) => {}
-            // The cycle itself has said so.
+            // The cycle has reported this error itself.
             Err(error @ (store::Error::Full | store::Error::Damaged(_))) => tracing::debug!("{error}"),
             Err(error) => tracing::warn!("notify `{name}`: what was told could not be noted: {error}"),
         }
     }
 }
 
-/// Sends each notifier a test notice, in their order what came of it. Nothing of it is remembered.
+/// Sends each notifier a test notice and returns the results in their order. The store remembers none of these notices.
 pub async fn test(notifiers: &[Notifier], now: DateTime<Utc>) -> Vec<Result<(), String>> {
     let notice = Notice::test(now);
     let telling = notifiers.iter().map(|notifier| async {
         if matches!(notifier.kind, NotifierKind::Healthchecks { .. }) {
-            // A line in its log, which changes nothing about what it waits for.
+            // A dead man's switch gets a line in its log; its waiting for the next cycle is not affected.
             within_patience(send::ping(notifier, "log", &notice.text())).await
         } else {
             within_patience(hand_over(notifier, &notice)).await
@@ -200,7 +201,7 @@ pub async fn test(notifiers: &[Notifier], now: DateTime<Utc>) -> Vec<Result<(), 
     futures_util::future::join_all(telling).await
 }
 
-/// Tells one notifier what is planned. `false`: there was nothing to say.
+/// Sends one notifier the planned notice. `false`: no notice was due.
 async fn tell(notifier: &Notifier, planned: &Planned, facts: &Facts) -> Result<bool, String> {
     if matches!(notifier.kind, NotifierKind::Healthchecks { .. }) {
         let (path, text) = plan::ping(notifier, facts);

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-/// Whether a character is safe on a terminal: no control character (escapes begin with one), no control of direction,
+/// True if a character is safe on a terminal: no control character (escapes begin with one), no control of direction,
 /// no character without width.
 pub fn is_printable(char: char) -> bool {
     !char.is_control()

@@ -1,5 +1,5 @@
-//! What the bank shows against what the store knows: which rows are new, changed, vanished or back, and whether the
-//! chain of balances is whole. Pure: no store, no clock.
+//! The bank's rows compared with the store's: finds the rows that are new, changed, vanished or back, and checks the
+//! chain of balances. Pure: no store, no clock.
 
 use std::collections::HashMap;
 
@@ -9,14 +9,14 @@ use serde_json::Value;
 
 use crate::model::{Row, bgn_to_eur, id_hash, is_near, payload, plus};
 
-/// What the store remembers of a row without opening its record.
+/// The part of a stored row that is known without opening its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// Its number in the store.
+    /// Number of the row in the store.
     pub number: u64,
     /// Fingerprint of its payload as last stored.
     pub fingerprint: u64,
-    /// Its date as last stored.
+    /// Date of the row as last stored.
     pub date: NaiveDate,
     /// The bank no longer shows it.
     pub vanished: bool,
@@ -65,7 +65,7 @@ pub enum Look {
     Compare(Known),
     /// Not known in the window: new, unless it is known outside of it.
     Unknown,
-    /// The same id came twice in one fetch; the second is left aside.
+    /// Second row of the same id in one fetch; left aside.
     Repeated,
 }
 
@@ -106,12 +106,12 @@ impl Reconciler {
     }
 }
 
-/// Whether the bank says something else about a row than before.
+/// The difference between a stored row and the bank's present version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// The same, however it is written.
+    /// Same content, perhaps spelled differently.
     None,
-    /// The same entry, restated from leva to euros at the fixed rate: not a correction.
+    /// Same entry, restated from leva to euros at the fixed rate: not a correction.
     Restated,
     /// The bank's data differs.
     Changed,
@@ -125,8 +125,8 @@ pub fn compare(stored: &Row, fetched: &Row) -> Difference {
     if is_restated(stored, fetched) && same_words(stored, fetched) { Difference::Restated } else { Difference::Changed }
 }
 
-/// What to keep of a fetched row that differs from the stored one: an entry keeps the currency it was first seen in, and
-/// with it its figures. The payload stays as received.
+/// The version to store of a fetched row that differs from the stored one: an entry keeps the currency it was first
+/// seen in, and with it its figures. The payload stays as received.
 pub fn as_first_seen(stored: &Row, fetched: Row) -> Row {
     if !is_restated(stored, &fetched) {
         return fetched;
@@ -150,11 +150,11 @@ fn same_money(a: &Row, b: &Row) -> bool {
     a.currency == b.currency && a.amount == b.amount && a.balance == b.balance
 }
 
-/// Whether it is the same entry, restated at the fixed rate. The amount decides: a balance in euros may be off by every cent
-/// that rounding has lost along the chain, or moved by a late entry that is itself in euros, and the one in leva still
-/// follows from the rows in leva.
+/// True if the fetched row is the stored entry, restated at the fixed rate. The amount decides: a balance in euros may
+/// be off by every cent that rounding has lost along the chain, or moved by a late entry that is itself in euros, while
+/// the balance in leva still follows from the rows in leva.
 fn is_restated(stored: &Row, fetched: &Row) -> bool {
-    // One cent of play, for whatever way of rounding the bank has.
+    // A tolerance of one cent covers the bank's unknown way of rounding.
     let near = |leva: &Row, euros: &Row| is_near(bgn_to_eur(leva.amount), euros.amount, Decimal::new(1, 2));
     match (stored.currency.as_str(), fetched.currency.as_str()) {
         ("BGN", "EUR") => near(stored, fetched),
@@ -163,8 +163,8 @@ fn is_restated(stored: &Row, fetched: &Row) -> bool {
     }
 }
 
-/// Whether two payloads say the same: key order, white space, the spelling of a number (100, 100.00, "100") and
-/// empty or absent values make no difference.
+/// True if two payloads have the same content: key order, white space, the spelling of a number (100, 100.00, "100")
+/// and empty or absent values make no difference.
 fn same_payload(a: &str, b: &str) -> bool {
     if a == b {
         return true;
@@ -199,14 +199,14 @@ fn scalar(value: &Value) -> String {
     }
 }
 
-/// Where the chain of balances does not hold: a row is missing there.
+/// A break in the chain of balances: a row is missing at this point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Break {
     /// Date of the row whose balance does not follow.
     pub date: NaiveDate,
-    /// What the row before and the amount give.
+    /// The balance of the row before plus the amount of this row.
     pub expected: Decimal,
-    /// What the bank says.
+    /// The balance that the bank states.
     pub found: Decimal,
 }
 
@@ -226,14 +226,14 @@ pub fn number_in(id: &str) -> Option<u64> {
     id.rsplit(':').next().and_then(|number| number.parse().ok())
 }
 
-/// What the chain needs of a row.
+/// The parts of a row that the chain needs.
 #[derive(Clone, Debug)]
 struct Link {
     time: DateTime<FixedOffset>,
     /// The bank's own number, where the id ends in one.
     number: Option<u64>,
     date: NaiveDate,
-    /// A row that cannot be read stands here: whatever follows it does follow.
+    /// A row that cannot be read stands here: any balance may follow it.
     is_hole: bool,
     amount: Decimal,
     balance: Decimal,
@@ -246,7 +246,7 @@ struct Link {
 #[derive(Clone, Debug, Default)]
 pub struct Chain {
     links: Vec<Link>,
-    /// A row that cannot be read stands nobody knows where.
+    /// A row that cannot be read stands at an unknown place.
     is_blind: bool,
 }
 
@@ -269,7 +269,8 @@ impl Chain {
         });
     }
 
-    /// Adds a row that cannot be read, with what is known of its place. Without one the chain proves nothing.
+    /// Adds a row that cannot be read, with its time and number if they are known. Without a time the chain proves
+    /// nothing.
     pub fn add_hole(&mut self, time: Option<DateTime<FixedOffset>>, number: Option<u64>) {
         let Some(time) = time else {
             self.is_blind = true;
@@ -287,9 +288,9 @@ impl Chain {
         });
     }
 
-    /// The breaks. Rows were added by time; rows of one instant may stand in any order. A bank that books a late row
-    /// under an early date keeps its balances in the order of its own numbers instead: a chain that holds in either
-    /// order is whole.
+    /// The breaks of the chain. Rows were added by time; rows of one instant may stand in any order. A bank that books
+    /// a late row under an early date keeps its balances in the order of its own numbers instead: a chain that holds in
+    /// either order is whole.
     pub fn breaks(&mut self, opening: Option<Decimal>, closing: Option<Decimal>) -> Vec<Break> {
         if self.is_blind {
             return Vec::new();
@@ -331,7 +332,7 @@ fn breaks(links: &[Link], opening: Option<Decimal>, closing: Option<Decimal>) ->
     breaks
 }
 
-/// Walks the rows of one instant in whatever order makes them follow.
+/// Walks the rows of one instant in an order in which their balances follow, if there is one.
 fn follow(instant: &[Link], mut standing: Option<Standing>, breaks: &mut Vec<Break>) -> Option<Standing> {
     let mut open: Vec<&Link> = instant.iter().collect();
     while !open.is_empty() {

@@ -1,8 +1,8 @@
 //! Enrichment: the owner's rules say which category, vendor, tags and note a transaction gets.
 //!
-//! Rules are gone through from top to bottom, every one that fits is applied, and for each of the four fields the last
-//! one that sets it counts. What rules give depends on the bank's data and the rules alone, never on what was there
-//! before. Pure: no file, no clock, no store.
+//! Rules are applied from top to bottom; every rule that fits is applied, and for each of the four fields the last
+//! fitting rule that sets it counts. The enrichment depends on the bank's data and the rules alone, never on an earlier
+//! enrichment. Pure: no file, no clock, no store.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,55 +21,55 @@ pub use pattern::Pattern;
 /// The fields that rules set, in the order in which they are shown.
 pub const SET_BY_RULES: [Field; 4] = [Field::Category, Field::Vendor, Field::Tags, Field::Note];
 
-/// Part of every fingerprint: to be raised when the same rules come to mean something else.
+/// Part of every fingerprint; a change in the meaning of the same rules raises it.
 const MEANING: u32 = 1;
 
 /// A `[[rule]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
-    /// Where it stands in the configuration, or in the owner's tab.
+    /// Line of the rule in the configuration, or its row in the owner's tab.
     pub line: usize,
-    /// All of these must hold.
+    /// The conditions; every one must hold.
     pub when: Vec<Condition>,
-    /// What it sets; an empty text leaves the field as it is.
+    /// The values that the rule sets; an empty text leaves the field as it is.
     pub set: Enrichment,
 }
 
-/// One condition of a rule.
+/// A condition of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
-    /// What is looked at.
+    /// The field to test.
     #[serde(with = "field_key")]
     pub field: Field,
-    /// What must be true of it.
+    /// The test that the field must pass.
     pub test: Test,
 }
 
-/// What must be true of a field.
+/// A test of a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Test {
-    /// The pattern is found in it. Amounts are text with two decimals here, dates `YYYY-MM-DD`.
+    /// The pattern is found in the value. Amounts are text with two decimals here, dates `YYYY-MM-DD`.
     Matches(Pattern),
-    /// It is exactly this.
+    /// The value equals this text.
     Is(String),
-    /// It is an amount within these limits, themselves included.
+    /// The value is an amount within these limits, the limits included.
     Within {
-        /// At least.
+        /// Lower limit.
         min: Option<Decimal>,
-        /// At most.
+        /// Upper limit.
         max: Option<Decimal>,
     },
-    /// It is an amount of this size, themselves included, whichever way the money went.
+    /// The absolute amount is within these limits, the limits included: money in and money out count alike.
     Size {
-        /// At least.
+        /// Lower limit.
         min: Option<Decimal>,
-        /// At most.
+        /// Upper limit.
         max: Option<Decimal>,
     },
 }
 
-/// All rules of a configuration.
+/// The rules of a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     rules: Vec<Rule>,
@@ -79,7 +79,7 @@ pub struct Rules {
 impl Rules {
     /// Rules in the order in which they are applied.
     pub fn new(rules: Vec<Rule>) -> Rules {
-        // The lines do not matter: moving a rule down with a comment above it changes nothing.
+        // Line numbers do not enter: a comment above a rule moves the rule down and changes nothing.
         let text: String = rules.iter().map(|rule| format!("{rule}\n")).collect();
         let fingerprint = if rules.is_empty() { 0 } else { xxh3_64(format!("{MEANING}\n{text}").as_bytes()) };
         Rules { rules, fingerprint }
@@ -95,36 +95,36 @@ impl Rules {
         self.fingerprint
     }
 
-    /// Makes them ready for work. Compiled rules are large: made when there is something to do, and dropped.
+    /// Compiles the rules for use. Compiled rules are large, so they are made for a piece of work and dropped after it.
     pub fn ready(&self) -> Enricher {
         Enricher { rules: self.rules.iter().map(Compiled::new).collect() }
     }
 }
 
-/// Rules ready for work.
+/// Compiled rules.
 #[derive(Default)]
 pub struct Enricher {
     rules: Vec<Compiled>,
 }
 
-/// What rules make of one transaction.
+/// The enrichment of one transaction, with the rules that led to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Explained {
-    /// What it gets.
+    /// The enrichment.
     pub enrichment: Enrichment,
     /// The rules that fit, by their place in the list.
     pub fitting: Vec<usize>,
-    /// Which rule had the last word on each of [`SET_BY_RULES`].
+    /// The rule that had the last word on each of [`SET_BY_RULES`], by its place in the list.
     pub set_by: [Option<usize>; 4],
 }
 
 impl Enricher {
-    /// What a transaction gets.
+    /// The enrichment that the rules give a transaction.
     pub fn enrich(&mut self, transaction: &Transaction) -> Enrichment {
         self.explain(transaction).enrichment
     }
 
-    /// What a transaction gets, and why.
+    /// The enrichment that the rules give a transaction, with the rules that led to it.
     pub fn explain(&mut self, transaction: &Transaction) -> Explained {
         let mut explained = Explained::default();
         for (at, rule) in self.rules.iter_mut().enumerate() {
@@ -144,12 +144,13 @@ impl Enricher {
     }
 }
 
-/// Puts into empty fields of `known` what `given` has for them. Returns whether there was any.
+/// Fills empty fields of `known` from `given`. Returns true if a field was filled.
 pub fn fill(known: &mut Enrichment, given: &Enrichment) -> bool {
     take_over(known, given, |known, given| known.is_empty() && !given.is_empty())
 }
 
-/// Puts into `known` whatever `given` has; what `given` leaves empty stays. Returns whether anything changed.
+/// Replaces the fields of `known` for which `given` has a value; the other fields stay. Returns true if a field
+/// changed.
 pub fn overwrite(known: &mut Enrichment, given: &Enrichment) -> bool {
     take_over(known, given, |known, given| !given.is_empty() && known != given)
 }
@@ -201,7 +202,7 @@ impl Compiled {
     }
 }
 
-/// A test ready for work.
+/// A compiled test.
 enum Ready {
     Matches(Box<Finder>),
     Is(String),
@@ -219,7 +220,7 @@ impl Ready {
         }
     }
 
-    /// Of a field that rules set, what the rules above have given is looked at.
+    /// Tests the transaction's value of `field`; a field that rules set is tested on the value from the rules above.
     fn holds(&mut self, field: &Field, transaction: &Transaction, so_far: &Enrichment) -> bool {
         let value = match value_of(so_far, field) {
             _ if !field.belongs_to_owner() => field.value(transaction),
@@ -272,7 +273,7 @@ impl fmt::Display for Condition {
     }
 }
 
-/// What an enrichment holds, in words: `category "Food", note "…"`.
+/// An enrichment in words: `category "Food", note "…"`.
 pub fn in_words(enrichment: &Enrichment) -> String {
     let set = SET_BY_RULES.iter().map(|field| (field, value_of(enrichment, field)));
     let set: Vec<String> =

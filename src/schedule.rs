@@ -1,10 +1,10 @@
-//! Cron text to instants: what crontab(5) means, in the owner's time zone. Pure: `now` is an argument.
+//! Cron text to instants, with the meaning of crontab(5) in the owner's time zone. Pure: `now` is an argument.
 //!
-//! The `cron` crate finds the next match, but it counts days of the week from 1, demands all of day, month and weekday
-//! at once, and goes wrong where clocks change. So the fields are read here, handed to it as plain lists of numbers,
-//! and evaluated on naive local time; where clocks change, cron(8) decides: a fixed time inside the gap runs right
-//! after it, a fixed time that comes twice runs the first time. Where the hours are `*` or `*/n` the schedule follows
-//! elapsed time instead: whatever the clock shows counts, both times if it shows it twice.
+//! The `cron` crate finds the next match, but it counts days of the week from 1, demands day, month and weekday at
+//! once, and goes wrong where clocks change. Therefore the fields are read here, handed to the crate as plain lists of
+//! numbers, and evaluated on naive local time. Clock changes follow cron(8): a fixed time inside the gap runs right
+//! after the gap, and a fixed time that comes twice runs the first time. A schedule whose hours are `*` or `*/n`
+//! follows elapsed time instead: every time that the clock shows counts, and a time shown twice counts twice.
 
 use std::str::FromStr;
 
@@ -13,11 +13,11 @@ use chrono_tz::Tz;
 
 mod fields;
 
-/// One line of a crontab.
+/// A single line of a crontab.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     text: String,
-    /// Two where day of month and weekday are both given, because either of them is enough.
+    /// Two lines if day of month and weekday are given, because either is enough for a match.
     lines: Vec<cron::Schedule>,
     /// The hours are `*` or `*/n`.
     follows_elapsed_time: bool,
@@ -31,7 +31,7 @@ impl Schedule {
         for line in fields.lines() {
             lines.push(cron::Schedule::from_str(&line).map_err(|error| format!("not a schedule: {error}"))?);
         }
-        // Any fixed day does: what fires at all fires before the crate's last year.
+        // Any fixed day will do: a schedule that fires at all fires before the crate's last year.
         let fires = lines.iter().any(|line| line.after(&DateTime::<Utc>::UNIX_EPOCH).next().is_some());
         if !fires {
             return Err("never fires, because there is no such day".into());
@@ -39,7 +39,7 @@ impl Schedule {
         Ok(Schedule { text: text.trim().to_owned(), lines, follows_elapsed_time: fields.every_hour })
     }
 
-    /// As it was written.
+    /// The schedule as the owner wrote it.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -50,7 +50,7 @@ impl Schedule {
         next.filter(|next| *next > now)
     }
 
-    /// For fixed hours: every matching local time happens exactly once.
+    /// The next run of a schedule with fixed hours: every matching local time happens exactly once.
     fn next_fixed(&self, now: DateTime<Tz>) -> Option<DateTime<Tz>> {
         let zone = now.timezone();
         let mut local = now.naive_local();
@@ -64,11 +64,11 @@ impl Schedule {
         }
     }
 
-    /// For `*` hours: the next instant at which the clock on the wall shows a match.
+    /// The next run of a schedule with `*` hours: the next instant at which the clock on the wall shows a match.
     fn next_shown(&self, now: DateTime<Tz>) -> Option<DateTime<Tz>> {
         let (zone, mut from) = (now.timezone(), now);
         let mut local = now.naive_local();
-        // Each round crosses one change of the clock; a day with more than a few does not exist.
+        // A round crosses one change of the clock; no day has more than a few.
         for _ in 0..8 {
             let offset = from.offset().fix();
             let guess = zone.from_utc_datetime(&(self.next_local(local)? - offset));
@@ -102,7 +102,7 @@ pub fn next_run(schedules: &[Schedule], now: DateTime<Tz>) -> Option<DateTime<Tz
     schedules.iter().filter_map(|schedule| schedule.next_after(now)).min()
 }
 
-/// Whether a run was due after `last_run` and up to `now`: what `catch_up` makes up for.
+/// True if a run was due after `last_run` and up to `now`; `catch_up` makes up for it.
 pub fn missed(schedules: &[Schedule], last_run: DateTime<Utc>, now: DateTime<Utc>, zone: Tz) -> bool {
     next_run(schedules, last_run.with_timezone(&zone)).is_some_and(|due| due <= now)
 }

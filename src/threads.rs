@@ -1,5 +1,6 @@
 //! Threads, whose making can fail: the machine has a limit for each user and each service. The standard library and the
-//! runtime panic where it is reached; here it is an error that names the limit. It knows nothing of what a thread does.
+//! runtime panic at the limit; this module returns an error that names the limit. The module knows nothing of the
+//! threads' work.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -11,8 +12,8 @@ use tokio::sync::oneshot;
 /// carries the command out, one that looks up names.
 const NEEDED: usize = 10;
 
-/// Does `work` on a thread of its own, inside the runtime of whoever asks, and hands its result over. A thread that was
-/// not waited for to its end hands nothing over.
+/// Does `work` on a thread of its own, inside the caller's runtime, and hands its result over. A thread hands over
+/// nothing if the caller does not wait for its end.
 pub fn run<T: Send + 'static>(
     name: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
@@ -21,21 +22,21 @@ pub fn run<T: Send + 'static>(
     let runtime = Handle::try_current();
     let begin = move || {
         let _inside = runtime.as_ref().map(Handle::enter);
-        // Whoever asked may have gone away.
+        // The asking task may have gone away.
         drop(done.send(work()));
     };
     std::thread::Builder::new().name(name.into()).spawn(begin).map_err(refused)?;
     Ok(answer)
 }
 
-/// Proves that as many threads can be made as an open store needs: its database waits for ever for those it cannot have.
+/// Proves that the threads of an open store can be made: the store's database would wait for ever for a missing thread.
 pub fn prove_room() -> io::Result<()> {
     let (release, held) = mpsc::channel::<()>();
     let held = Arc::new(Mutex::new(held));
     let made: io::Result<Vec<_>> = (0..NEEDED)
         .map(|_| {
             let held = held.clone();
-            // Each waits until all are there, or until it is clear that they never will be.
+            // The thread waits until the others are there, or until it is clear that they never will be.
             let wait = move || held.lock().unwrap_or_else(PoisonError::into_inner).recv().is_ok();
             std::thread::Builder::new().spawn(wait)
         })

@@ -1,9 +1,10 @@
-//! Transfers between the owner's own accounts: which two rows are the halves of one. Pure: no store, no clock.
+//! Transfers between the owner's own accounts: finds the two rows that are the halves of one transfer. Pure: no store,
+//! no clock.
 //!
-//! Two rows are a pair where they lie on different accounts of the owner, within a few days, one out and one in, of one
-//! amount, and something says that they belong together: a row names the other's account as its counterparty, or both
-//! have one reference. A row that names somebody else's account is no half of anything; rows of which it cannot be told
-//! for certain which belong together are none either.
+//! Two rows are a pair if they lie on different accounts of the owner, within a few days, one out and one in, of one
+//! amount, and evidence says that they belong together: a row names the other's account as its counterparty, or the
+//! rows share a reference. A row that names somebody else's account is no half of a transfer; rows that cannot be
+//! paired with certainty stay single as well.
 
 use std::collections::HashMap;
 
@@ -18,7 +19,7 @@ pub const MOST_DAYS: i64 = 5;
 /// The fewest characters of a reference that is one; shorter ones are counters and placeholders.
 const SHORTEST_REFERENCE: usize = 4;
 
-/// A row as far as pairing looks at it.
+/// The parts of a row that pairing needs.
 #[derive(Clone, Debug)]
 pub struct Half {
     number: u64,
@@ -31,7 +32,7 @@ pub struct Half {
     reference: String,
 }
 
-/// Whose account a row names as its counterparty's.
+/// The account that a row names as its counterparty's: no account, an own one, or somebody else's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Named {
     Nobodys,
@@ -44,7 +45,7 @@ enum Named {
 pub struct Other {
     /// The number of its account.
     pub account: u16,
-    /// Its own number.
+    /// The number of the row.
     pub number: u64,
 }
 
@@ -52,16 +53,16 @@ pub struct Other {
 #[derive(Clone, Debug, Default)]
 pub struct OwnAccounts(HashMap<String, u16>);
 
-/// What two rows have in common, the weakest sign first.
+/// The evidence that two rows belong together, the weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Sign {
-    /// Each names the other's account, and time or reference agree; the amounts are of two currencies.
+    /// Rows of two currencies name each other's account, and time or reference agree.
     Exchange,
-    /// One reference.
+    /// Rows share a reference.
     Reference,
-    /// One names the other's account.
+    /// Only one row names the other's account.
     OneNames,
-    /// Each names the other's account.
+    /// Rows name each other's account.
     BothName,
 }
 
@@ -158,7 +159,7 @@ fn candidates(halves: &[Half]) -> Vec<Candidate> {
     let mut found = Vec::new();
     for (at, half) in halves.iter().enumerate().filter(|(_, half)| half.is_debit()) {
         let size = half.size();
-        // What was restated may be off by a cent.
+        // A restated amount may be off by a cent.
         for near in [size, size + cent, size - cent] {
             let credits = by_size.get(&near).into_iter().flatten();
             found.extend(credits.filter_map(|credit| candidate(halves, at, *credit)));
@@ -221,8 +222,9 @@ fn apart(one: &Half, other: &Half) -> i64 {
     (one.time - other.time).num_seconds().abs()
 }
 
-/// Takes away what is not certain: where less than the names on both sides speaks for a pair, and one row could belong to
-/// several of another number. As many out as in between two accounts are as many transfers, whichever belongs to which.
+/// Removes uncertain candidates: pairs with weaker evidence than the names on both sides, if their rows have different
+/// numbers of candidates, or candidates on several accounts. Equal numbers of rows out and in between two accounts are
+/// as many transfers, and any way to pair them is right.
 fn drop_doubtful(candidates: &mut Vec<Candidate>, halves: &[Half]) {
     let mut partners: HashMap<(usize, Sign, bool), Vec<u16>> = HashMap::new();
     for one in candidates.iter() {
@@ -242,7 +244,7 @@ fn compact(account: &str) -> String {
     account.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_uppercase).collect()
 }
 
-/// Whether this tells one operation from others; words like `NONREF` do not.
+/// True for a reference that tells one operation from others; words like `NONREF` do not.
 fn is_reference(text: &str) -> bool {
     text.chars().count() >= SHORTEST_REFERENCE && text.chars().any(|c| c.is_ascii_digit() && c != '0')
 }

@@ -1,7 +1,7 @@
 //! Notices by mail.
 //!
-//! Over TLS with the system's certificates, from the start or by STARTTLS, and then never without it: no login goes over a
-//! connection in the clear. Only a server on this very machine is spoken to so.
+//! Mail goes over TLS with the system's certificates, from the start or by STARTTLS, and never falls back to the clear:
+//! no login goes over an open connection. Only a server on this very machine is reached without TLS.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::plan::Notice;
 use crate::config::{Email, Notifier, Safety};
 use crate::remote::root_cause;
 
-/// How long the server may take for each step.
+/// Longest time that the server may take for each step.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Hands the notice over to the mail server.
@@ -51,10 +51,10 @@ fn message(email: &Email, notice: &Notice) -> Result<Message, String> {
     built.map_err(|error| error.to_string())
 }
 
-/// What the server said, without anything it may have repeated of the login.
+/// The server's answer as a sentence, without the parts of the login that the server may have repeated.
 fn explain(error: &SmtpError) -> String {
     let root = root_cause(error);
-    // Whatever goes wrong before the first word over TLS counts as a connection that failed.
+    // lettre reports every failure before the first word over TLS as a failed connection.
     if let Some((_, why)) = root.split_once("invalid peer certificate: ") {
         return format!(
             "the mail server's certificate is not good ({why}); look at host, or add its issuer to this machine's certificates"

@@ -1,4 +1,4 @@
-//! How things stand after a cycle, as a list of causes with stable names and of what is known to be well.
+//! The situation after a cycle: a list of causes with stable names, and the subjects known to be well.
 //!
 //! Texts are made fit to leave the house here: one line, of bounded length, account numbers shortened.
 
@@ -13,42 +13,42 @@ use crate::printable::is_printable;
 use crate::store::{self, Attention};
 use crate::sync::{DestinationReport, Engine, Outcome, Report, SourceReport};
 
-/// Longest text about one cause. A bank's page may be quoted in it, and is none of anybody's business as a whole.
+/// Longest text about one cause. The text may quote a bank's page, which is too private to be sent as a whole.
 const LONGEST_TEXT: usize = 300;
 
 /// Transactions read at once.
 const ROWS_PER_LOOK: usize = 1000;
 
-/// Something that is wrong.
+/// A trouble that the owner may be told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
     /// [`On::Attention`] or [`On::Failure`].
     pub on: On,
-    /// What it is about, e.g. `source fibank`.
+    /// The service, account or part of the machine in trouble, e.g. `source fibank`.
     pub subject: String,
     /// The cause, the same for as long as it lasts, e.g. `password-refused`.
     pub cause: String,
-    /// The sentence.
+    /// The text for the owner.
     pub text: String,
 }
 
 impl Fact {
-    /// Under which it is remembered.
+    /// The key under which the fact is remembered.
     pub fn key(&self) -> String {
         format!("{}: {}", self.subject, self.cause)
     }
 }
 
-/// How things stand after a cycle.
+/// The situation after a cycle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// What is wrong.
+    /// The present troubles.
     pub wrong: Vec<Fact>,
     /// Subjects that are well.
     pub well: Vec<String>,
-    /// Subjects that nothing was learnt of.
+    /// Subjects of which the cycle learnt nothing.
     pub unknown: Vec<String>,
-    /// What was delivered, a line for each destination that got something.
+    /// A line for each destination that got rows in this cycle.
     pub delivered: Vec<String>,
     /// Exit status of the cycle.
     pub status: u8,
@@ -57,15 +57,15 @@ pub struct Facts {
 /// Transactions that one notifier was not told of yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct News {
-    /// How many.
+    /// Number of new transactions.
     pub count: u64,
     /// Last change looked at.
     pub through: u64,
-    /// By currency, where amounts may be told: count and sum of money in, count and sum of money out.
+    /// Count and sum of money in and of money out, by currency; only if amounts may be told.
     pub sums: BTreeMap<String, [(u64, Decimal); 2]>,
 }
 
-/// What a cycle came to.
+/// The facts after a cycle, from its report or from the store's error.
 pub fn gather(engine: &Engine, ended: Result<&Report, (u8, &str)>) -> Result<Facts, store::Error> {
     let mut facts = Facts::default();
     match ended {
@@ -92,7 +92,7 @@ pub fn gather(engine: &Engine, ended: Result<&Report, (u8, &str)>) -> Result<Fac
     Ok(facts)
 }
 
-/// What is known without a cycle: which sessions end soon.
+/// The facts known without a cycle: the sessions that end soon.
 pub fn sessions(engine: &Engine, now: DateTime<Utc>) -> Facts {
     let mut facts = Facts { unknown: everything(engine), ..Facts::default() };
     facts.unknown.push(STORE.to_owned());
@@ -145,7 +145,7 @@ impl Facts {
     fn add(&mut self, on: On, subject: &str, cause: &str, text: &str) {
         let (subject, cause) = (subject.to_owned(), cause.to_owned());
         let fact = Fact { on, subject, cause, text: presentable(text) };
-        // Every service stopped by a full disk says the same.
+        // A full disk stops every service with the same text.
         if !self.wrong.iter().any(|known| known.key() == fact.key()) {
             self.wrong.push(fact);
         }
@@ -215,7 +215,7 @@ impl Facts {
                 self.add(On::Attention, &subject, &cause, error.unwrap_or("needs you"));
             }
             (Outcome::Failed, error) => {
-                // What the owner had to do is not done because something else fails now.
+                // A failure of another kind does not do the owner's task, so the task is told as well.
                 if let Some(attention) = attention {
                     self.add(On::Attention, &subject, &attention.cause.word(), &attention.message);
                 }
@@ -245,7 +245,7 @@ impl Facts {
     }
 }
 
-/// What came after `seq`.
+/// Counts the transactions that came after the change `seq`.
 pub fn news(engine: &Engine, notifier: &Notifier, seq: u64) -> Result<News, store::Error> {
     let store = &engine.store;
     let mut news = News { through: store.meta().last_seq, ..News::default() };

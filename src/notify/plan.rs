@@ -1,4 +1,5 @@
-//! What to tell one notifier after a cycle: a pure function of what it was told before, how things stand, and the time.
+//! The plan of a notice for one notifier after a cycle: a pure function of the notifier's state, the facts and the
+//! time.
 
 use chrono::{DateTime, Duration, Utc};
 
@@ -6,38 +7,38 @@ use super::facts::{Facts, News, STORE, plural, presentable};
 use crate::config::{Notifier, On};
 use crate::store::{NotifierState, Told};
 
-/// After how long what lasts is told again: the first time, the second time, and from then on.
+/// Days after which a lasting cause is told again: the first time, the second time, and from then on.
 const AGAIN_DAYS: [i64; 3] = [1, 7, 28];
 
-/// One thing told.
+/// A single item of a notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What kind of thing.
+    /// The kind of event, as in the notifier's `on`.
     pub on: On,
-    /// What it is about; empty for new transactions.
+    /// The subject of the fact; empty for new transactions.
     pub subject: String,
     /// The cause in a word; empty for new transactions.
     pub cause: String,
-    /// The sentence.
+    /// The text for the owner.
     pub text: String,
-    /// Since when.
+    /// Beginning of the trouble.
     pub since: DateTime<Utc>,
-    /// Told before.
+    /// True if the trouble was told before.
     pub again: bool,
 }
 
-/// What one notifier is told at one time.
+/// A message to one notifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// When.
+    /// Time of the notice.
     pub at: DateTime<Utc>,
-    /// The gravest of what is told.
+    /// The gravest kind among the events.
     pub on: On,
-    /// Whether any of it has been told before and lasts.
+    /// True if an event in the notice was told before and still lasts.
     pub again: bool,
-    /// In a few words, without names: ASCII.
+    /// A title of a few words, without names, in ASCII.
     pub title: String,
-    /// What is told, the gravest first.
+    /// The events, the gravest first.
     pub events: Vec<Event>,
     /// Counts, and amounts where they are asked for.
     pub summary: Vec<String>,
@@ -46,7 +47,7 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// One that says only that it arrives.
+    /// A notice without events, sent only to prove that notices arrive.
     pub fn test(now: DateTime<Utc>) -> Notice {
         Notice {
             at: now,
@@ -59,7 +60,7 @@ impl Notice {
         }
     }
 
-    /// That the store cannot be opened.
+    /// The notice of a store that cannot be opened.
     pub fn of_the_store(why: &str, now: DateTime<Utc>) -> Notice {
         let (on, again, text) = (On::Attention, false, format!("needs you: {}", presentable(why)));
         let (subject, cause) = (STORE.to_owned(), "store".to_owned());
@@ -67,28 +68,28 @@ impl Notice {
         Notice { at: now, on, again, title: title(on, 0), events: vec![event], summary: Vec::new(), new: 0 }
     }
 
-    /// Its kind in a word. About nothing at all is only a test.
+    /// The notice's kind in a word; a notice without events is a test.
     pub fn kind(&self) -> &'static str {
         if self.events.is_empty() { "test" } else { self.on.as_str() }
     }
 
-    /// All of it as lines.
+    /// The events and the summary as lines.
     pub fn text(&self) -> String {
         let events = self.events.iter().map(|event| event.text.as_str());
         events.chain(self.summary.iter().map(String::as_str)).collect::<Vec<_>>().join("\n")
     }
 }
 
-/// What is to be told, and what is remembered once it is.
+/// The notice to send, and the state to remember once it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// `None`: nothing.
+    /// `None`: no notice is due.
     pub notice: Option<Notice>,
-    /// To be remembered.
+    /// The state to remember.
     pub state: NotifierState,
 }
 
-/// Plans what to tell.
+/// Plans the notice.
 pub fn plan(notifier: &Notifier, before: &NotifierState, facts: &Facts, news: &News, now: DateTime<Utc>) -> Planned {
     let mut state = NotifierState { seq: news.through.max(before.seq), ..before.clone() };
     let mut events = wrong(notifier, &mut state, facts, now);
@@ -114,7 +115,7 @@ pub fn plan(notifier: &Notifier, before: &NotifierState, facts: &Facts, news: &N
     Planned { notice, state }
 }
 
-/// The address to ping (a last part behind the configured one) and what to say there.
+/// The last part of the address to ping, behind the configured address, and the text to send.
 pub fn ping(notifier: &Notifier, facts: &Facts) -> (&'static str, String) {
     let failed = facts.wrong.iter().any(|fact| notifier.on.contains(&fact.on)) && facts.status != 0;
     let wrong = facts.wrong.iter().map(|fact| fact.text.as_str());
@@ -140,7 +141,7 @@ fn title(on: On, new: u64) -> String {
     }
 }
 
-/// What is wrong and was not told yet, or is due to be told again.
+/// Events for the facts that were not told yet, or are due to be told again.
 fn wrong(notifier: &Notifier, state: &mut NotifierState, facts: &Facts, now: DateTime<Utc>) -> Vec<Event> {
     let mut events = Vec::new();
     for fact in facts.wrong.iter().filter(|fact| notifier.on.contains(&fact.on)) {
@@ -174,7 +175,8 @@ fn due(told: &Told, now: DateTime<Utc>) -> bool {
     now - told.last >= Duration::days(AGAIN_DAYS[at])
 }
 
-/// What was told and has ended. What has only given way to another trouble of the same subject is forgotten in silence.
+/// Events for told facts that have ended. A fact that has only given way to another trouble of the same subject is
+/// forgotten in silence.
 fn over(notifier: &Notifier, state: &mut NotifierState, facts: &Facts, now: DateTime<Utc>) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     let lasts = |key: &String| facts.wrong.iter().any(|fact| fact.key() == *key);

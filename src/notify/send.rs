@@ -1,6 +1,7 @@
 //! Notices over HTTP: a topic of ntfy, a webhook, a ping of a dead man's switch.
 //!
-//! One request each and no redirect followed: what was not taken is told at the next cycle. No error names the address.
+//! Every notice is one request, and no redirect is followed: a refused notice is told at the next cycle. No error names
+//! the address.
 
 use std::time::Duration;
 
@@ -13,13 +14,13 @@ use super::plan::Notice;
 use crate::config::{Notifier, NotifierKind, On, Secret};
 use crate::remote::{Client, Counter};
 
-/// How long one request may take.
+/// Longest time that one request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// ntfy turns a longer message into an attachment.
 const LONGEST_MESSAGE: usize = 3500;
 
-/// Which place a notifier tells, as one text.
+/// The notifier's target as one text: its mail server and recipients, or its address.
 pub fn target(notifier: &Notifier) -> String {
     match &notifier.kind {
         NotifierKind::Email(email) => format!("email {}:{} {}", email.host, email.port, email.to.join(" ")),
@@ -43,7 +44,7 @@ pub async fn post(notifier: &Notifier, notice: &Notice) -> Result<(), String> {
     deliver(&client, request).await
 }
 
-/// Pings a dead man's switch: `path` is `start`, `fail`, or empty for: all is well.
+/// Pings a dead man's switch: `path` is `start`, `fail`, or empty for success.
 pub async fn ping(notifier: &Notifier, path: &str, text: &str) -> Result<(), String> {
     let mut url = notifier.address()?.ok_or("has no address")?;
     if !path.is_empty() {
@@ -100,7 +101,7 @@ fn ntfy(request: RequestBuilder, notice: &Notice) -> RequestBuilder {
         .body(text)
 }
 
-/// The shape of a webhook's call. `text` alone is what Slack, Mattermost and the like show.
+/// The body of a webhook's call. Slack, Mattermost and the like show `text` alone.
 fn body(notice: &Notice) -> serde_json::Value {
     let time = |time: chrono::DateTime<chrono::Utc>| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let events: Vec<serde_json::Value> = notice

@@ -1,8 +1,8 @@
-//! A store that a daemon cannot open: nobody else would tell the owner. Once for each cause, also where the service is
-//! started again and again.
+//! Notices about a store that the daemon cannot open: no other process would tell the owner. A cause is told once, even
+//! if the service is started again and again.
 //!
-//! The store itself cannot remember that, so a small file beside it does. It is written before anything is sent: whoever
-//! is stopped in the middle tells too little rather than the same every few minutes.
+//! The closed store cannot remember the notice, so a small file beside it does. The file is written before the notice
+//! is sent: a daemon that is stopped in the middle tells too little rather than the same every few minutes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,10 +19,10 @@ use crate::files::write_private;
 /// Name of the file in the data directory.
 const FILE: &str = "told-at-start";
 
-/// What each notifier was last told, as a fingerprint.
+/// The fingerprint of the cause that each notifier was told last.
 type Told = BTreeMap<String, u64>;
 
-/// Tells everybody who was not told of it yet.
+/// Tells the cause to every notifier that was not told of it yet.
 pub async fn tell(config: &Config, why: &str, now: DateTime<Utc>) {
     let (path, cause) = (file(&config.data_dir), xxh3_64(why.as_bytes()));
     let before = read(&path);
@@ -61,7 +61,7 @@ pub async fn tell(config: &Config, why: &str, now: DateTime<Utc>) {
     }
 }
 
-/// The store is open: what was told is over.
+/// Forgets the told causes, because the store is open.
 pub fn forget(data_dir: &Path) {
     let path = file(data_dir);
     match std::fs::remove_file(&path) {
@@ -78,7 +78,7 @@ fn file(data_dir: &Path) -> PathBuf {
     data_dir.join(FILE)
 }
 
-/// What cannot be read counts as nothing told.
+/// The told causes; a file that cannot be read counts as empty.
 fn read(path: &Path) -> Told {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()

@@ -1,12 +1,12 @@
-//! Regular expressions as owners write them: blind to case, and to whether a letter is the Cyrillic or the Latin one of
-//! a pair that looks the same. Banks and shops mix the two freely (`КАФЕ` with a Latin K), and nobody sees it.
+//! Regular expressions as owners write them: blind to case, and to the difference between a Cyrillic and a Latin letter
+//! that look the same. Banks and shops mix the two freely (`КАФЕ` with a Latin K), and no reader sees the difference.
 //!
-//! The text is left as it is; the pattern is widened. Every literal letter that has a twin becomes a class of both, and
-//! a bracketed class gets the twins of its members before it is negated. Classes such as `\w` stay as they
-//! are. Both sides are in NFC, so that an accent typed as a letter of its own makes no difference.
+//! The text is left as it is; the pattern is widened. Every literal letter that has a twin becomes a class of the two,
+//! and a bracketed class gets the twins of its members before it is negated. Classes such as `\w` stay as they are.
+//! Pattern and text are in NFC, so that an accent typed as a letter of its own makes no difference.
 //!
-//! Of the regex engines only the two smallest that suit are built in, without the tables of Unicode's properties: the
-//! program has to stay one small file, and whole categories of letters are nothing an owner's rule needs.
+//! Only the two smallest suitable regex engines are built in, without the tables of Unicode's properties: the program
+//! has to stay one small file, and an owner's rule needs no whole categories of letters.
 
 use std::borrow::Cow;
 
@@ -19,8 +19,8 @@ use regex_automata::util::syntax;
 use regex_syntax::ast::{self, Ast, ClassSetItem, Visitor};
 use serde::{Deserialize, Serialize};
 
-/// Letters that look the same: Cyrillic, Latin. Of the lower case only some do, but case is no matter here, so that
-/// what holds for `В` and `B` has to hold for `в` and `b`.
+/// Pairs of a Cyrillic and a Latin letter that look the same. Few lower-case pairs look the same, but patterns ignore
+/// case, so every upper-case pair has its lower-case pair here.
 const TWINS: [(char, char); 24] = [
     ('А', 'A'),
     ('В', 'B'),
@@ -62,18 +62,18 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Takes a pattern, or says in a line what is wrong with it.
+    /// Checks a pattern; the error describes the mistake in one line.
     pub fn new(written: &str) -> Result<Pattern, String> {
         let pattern = Pattern { written: written.to_owned(), widened: widen(&composed(written))? };
         build(&pattern.widened).map(|_| pattern)
     }
 
-    /// As the owner wrote it.
+    /// The pattern as the owner wrote it.
     pub fn as_str(&self) -> &str {
         &self.written
     }
 
-    /// Ready for use. Compiled ones are large, so they are made for the time of the work only.
+    /// Compiles the pattern. Compiled patterns are large, so they are made for the time of the work only.
     pub(super) fn compile(&self) -> Finder {
         build(&self.widened).expect("a pattern is only made of text that has compiled before")
     }
@@ -93,12 +93,13 @@ impl From<Pattern> for String {
     }
 }
 
-/// Text as patterns expect it.
+/// The text in NFC, as patterns expect it.
 pub(super) fn composed(text: &str) -> Cow<'_, str> {
     ComposingNormalizerBorrowed::new_nfc().normalize(text)
 }
 
-/// A pattern ready to be looked for: quick in nearly every text, and sure in the rest.
+/// A compiled pattern: a quick engine for nearly every text, and a slow one for the texts that the quick one gives up
+/// on.
 pub(super) struct Finder {
     dfa: DFA,
     cache: Cache,
@@ -106,11 +107,12 @@ pub(super) struct Finder {
 }
 
 impl Finder {
-    /// Whether the pattern is found anywhere in this text.
+    /// True if the pattern is found anywhere in this text.
     pub fn is_match(&mut self, text: &str) -> bool {
         match self.dfa.try_search_fwd(&mut self.cache, &Input::new(text).earliest(true)) {
             Ok(found) => found.is_some(),
-            // Borders of words among letters that are not ASCII are beyond it, and so is a pattern of too many states.
+            // The quick engine gives up on word borders among letters that are not ASCII, and on a pattern of too many
+            // states.
             Err(_) => self.sure.is_match(&mut self.sure.create_cache(), text),
         }
     }
@@ -120,7 +122,7 @@ fn build(widened: &str) -> Result<Finder, String> {
     let config = syntax::Config::new().case_insensitive(true);
     let tree = syntax::parse_with(widened, &config).map_err(|error| match error {
         regex_syntax::Error::Translate(error) => error.kind().to_string(),
-        // Twins are put where a letter is, so what was a pattern before is still one.
+        // Twins take the place of a letter, so the widened text is a pattern as well.
         error => error.to_string().replace('\n', " "),
     })?;
     let config = Config::new().which_captures(WhichCaptures::None).nfa_size_limit(Some(MOST_BYTES));
@@ -146,7 +148,7 @@ fn widen(pattern: &str) -> Result<String, String> {
 struct Widening<'a> {
     pattern: &'a str,
     out: String,
-    /// How much of the pattern has been copied.
+    /// Number of bytes of the pattern that have been copied.
     copied: usize,
 }
 

@@ -1,5 +1,5 @@
 //! The fields of a crontab line, read the way crontab(5) describes them and turned into plain lists of numbers that the
-//! `cron` crate understands without interpretation of its own. It knows no clock.
+//! `cron` crate understands without interpretation of its own. The module knows no clock.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ pub(super) struct Fields {
     pub every_hour: bool,
 }
 
-/// What a field may hold.
+/// The range and the names that a field accepts.
 struct Unit {
     name: &'static str,
     least: u32,
@@ -198,7 +198,7 @@ impl Unit {
         format!("{name}: the range `{range}` runs backwards, write `{from}-{greatest},{least}-{to}`")
     }
 
-    /// How many different values there are: 0 and 7 are the same day.
+    /// Number of different values: 0 and 7 are the same day.
     fn different(&self) -> u32 {
         if self.is_weekday() { 7 } else { self.greatest - self.least + 1 }
     }
