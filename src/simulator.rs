@@ -1,8 +1,9 @@
 //! Simulated services on loopback, for `bankfeed demo`, for the tests, and for `bankfeed simulate`.
 //!
-//! Each is a stateful model of the real service, strict where that is strict, with wire types of its own: nothing of a
-//! connector is used here, so that a mistake there cannot cancel itself out. This file holds what they share: a server
-//! that can also misbehave on the level of the connection, and the [`Fault`] script that makes it.
+//! A simulator is a stateful model of the real service, as strict as the service, with wire types of its own:
+//! simulators use no code of a connector, so that a mistake there cannot cancel itself out. This file holds the parts
+//! that simulators share: a server that can also misbehave on the level of the connection, and the [`Fault`] script for
+//! its misbehaviour.
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,16 +26,17 @@ pub mod mail;
 pub mod notices;
 pub mod world;
 
-/// One way in which an answer goes wrong.
+/// A way in which an answer goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing is applied; this status and body come back. An empty body means: the service's usual one, or none.
+    /// The request is not applied; this status and body come back. An empty body stands for the service's usual one, or
+    /// none.
     Status(u16, String),
     /// As [`Fault::Status`] with a `Retry-After` header in seconds.
     StatusRetryAfter(u16, String, u64),
     /// The request is applied, then this status and body come back.
     ApplyThenStatus(u16, String),
-    /// Nothing is applied; a 200 with these headers and this body comes back.
+    /// The request is not applied; a 200 with these headers and this body comes back.
     Answer(&'static [(&'static str, &'static str)], Vec<u8>),
     /// The request is applied; a 200 comes back whose body never ends: these bytes again and again.
     Endless(&'static [(&'static str, &'static str)], &'static str),
@@ -46,7 +48,7 @@ pub enum Fault {
     Truncate,
     /// The request is applied; the answer is a 200 whose JSON is cut, with a matching length.
     CutBody,
-    /// Nothing is applied and no answer ever comes.
+    /// The request is not applied and never answered.
     Hang,
     /// The answer comes, but only after this long.
     Slow(Duration),
@@ -59,7 +61,7 @@ pub enum Fault {
 
 /// A request on its way for longer than its sender waited.
 struct Held {
-    /// How many requests overtake it.
+    /// Number of requests that still overtake this one.
     overtaken_by: u32,
     apply: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -71,9 +73,9 @@ struct Rule {
     matching: String,
     /// Substring of the body; empty matches all.
     saying: String,
-    /// How many matching requests pass unharmed first.
+    /// Number of matching requests that pass unharmed first.
     skip: u32,
-    /// How many requests it strikes; `u32::MAX`: for ever.
+    /// Number of requests that the fault strikes; `u32::MAX`: for ever.
     times: u32,
     fault: Fault,
 }
@@ -99,7 +101,7 @@ struct Shared {
     keep_bodies: bool,
     sink: Option<std::fs::File>,
     held: Vec<Held>,
-    /// What somebody else does in the instant after a request, by a part of that.
+    /// Actions of somebody else in the instant after a request, each with a part of the request's `METHOD /path?query`.
     meanwhile: Vec<(String, Box<dyn FnOnce() + Send>)>,
 }
 
@@ -166,8 +168,8 @@ impl Server {
         self.shared().rules.extend(texts.iter().map(rule));
     }
 
-    /// Once the next request whose `METHOD /path?query` contains `matching` was carried out, and before its answer leaves,
-    /// somebody else does this: what was read is old when it arrives.
+    /// Once the next request whose `METHOD /path?query` contains `matching` was carried out, and before its answer
+    /// leaves, somebody else does this: what was read is old when it arrives.
     pub fn meanwhile(&self, matching: &str, act: impl FnOnce() + Send + 'static) {
         self.shared().meanwhile.push((matching.to_owned(), Box::new(act)));
     }
@@ -179,12 +181,12 @@ impl Server {
         shared.meanwhile.clear();
     }
 
-    /// Whether a scripted fault has not struck yet.
+    /// True if a scripted fault has not struck yet.
     pub fn faults_left(&self) -> bool {
         !self.shared().rules.is_empty()
     }
 
-    /// How many requests are held back ([`Fault::Held`]).
+    /// Number of requests that are held back ([`Fault::Held`]).
     pub fn held(&self) -> usize {
         self.shared().held.len()
     }
@@ -202,7 +204,7 @@ impl Server {
         self.shared().count
     }
 
-    /// What was asked, in order.
+    /// The requests received, in order.
     pub fn log(&self) -> Vec<Logged> {
         self.shared().log.clone()
     }
@@ -214,7 +216,7 @@ impl Server {
         shared.count = 0;
     }
 
-    /// Whether the log keeps requests with their bodies (default) or only counts them, for long runs.
+    /// Keeps requests with their bodies in the log (default), or only counts them, for long runs.
     pub fn keep_log(&self, keep: bool) {
         self.shared().keep_bodies = keep;
     }
@@ -383,7 +385,8 @@ async fn halve(answer: Response<Body>, consistent: bool) -> io::Result<Response<
     Ok(Response::from_parts(parts, Body::from_stream(pieces)))
 }
 
-/// Locks a simulator's state. A test that panicked while holding it must not hide its own message behind a poison error.
+/// Locks a simulator's state. A test that panicked while holding it must not hide its own message behind a poison
+/// error.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,8 +1,9 @@
 //! The simulated Airtable: bases, tables and records behind the Web API, with its tokens, its refusals and its limits.
 //!
-//! It answers as the documentation and recorded traffic say; where both are silent it takes the reading that is hardest
-//! on a client, and says so in place. State lives in memory. Nothing of the Airtable destination is used here. Paths
-//! under `/simulator` set it up from outside (see `setup`) and are no part of the real API.
+//! The simulator answers according to the documentation and recorded traffic; on points where these are silent it takes
+//! the reading that is hardest on a client, and a comment says so in place. State lives in memory. The simulator uses
+//! no code of the Airtable destination. Paths under `/simulator` set the simulator up from outside (see `setup`) and
+//! are no part of the real API.
 
 use std::collections::VecDeque;
 use std::io;
@@ -40,7 +41,7 @@ use limits::Limits;
 use model::Ids;
 use refusal::Refusal;
 
-/// What the user behind a token may do in its bases.
+/// The rights of a token's user in its bases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// See.
@@ -60,7 +61,7 @@ pub const SCOPES: [&str; 5] =
 /// A running simulated Airtable. Clones are the same service.
 #[derive(Clone)]
 pub struct Airtable {
-    /// Where it listens, what it was asked, and the faults it will commit.
+    /// The server, with its address, its log of requests and its faults.
     pub server: Server,
     state: Arc<Mutex<State>>,
 }
@@ -79,9 +80,9 @@ struct State {
     limits: Limits,
     iterators: VecDeque<list::Iterator>,
     ids: Ids,
-    /// Whether missing tables are told apart as in 2022.
+    /// True for the error of 2022 about a missing table.
     old_errors: bool,
-    /// Whether lists without sort and view come in another order than that of the page.
+    /// True if lists without sort and view come in another order than that of the page.
     shuffled: bool,
 }
 
@@ -175,13 +176,13 @@ impl Airtable {
         lock(&self.state).iterators.clear();
     }
 
-    /// Whether lists without sort and view come in an order of their own (default: that of the page), which the
-    /// documentation allows.
+    /// Gives lists without sort and view an order of their own, which the documentation allows (default: the order of
+    /// the page).
     pub fn shuffle(&self, on: bool) {
         lock(&self.state).shuffled = on;
     }
 
-    /// Whether a missing table is a 404 `TABLE_NOT_FOUND` as in 2022 rather than the 403 documented today.
+    /// Answers a missing table with the 404 `TABLE_NOT_FOUND` of 2022 rather than the 403 documented today.
     pub fn old_errors(&self, on: bool) {
         lock(&self.state).old_errors = on;
     }
@@ -216,13 +217,13 @@ impl State {
         }
     }
 
-    /// Where in `tokens` the call's token is.
+    /// The position of the call's token in `tokens`.
     fn token(&self, call: &Call) -> Result<usize, Refusal> {
         let secret = call.token.as_deref().ok_or_else(Refusal::unauthenticated)?;
         self.tokens.iter().position(|known| known.secret == secret).ok_or_else(Refusal::unauthenticated)
     }
 
-    /// Where in `bases` the base is, as far as the token may know of it.
+    /// The position of the base in `bases`, if the token may know of it.
     fn base(&self, token: usize, id: &str) -> Result<usize, Refusal> {
         let at = self.bases.iter().position(|base| base.id == id);
         let allowed = |id: &String| self.tokens[token].bases.as_ref().is_none_or(|list| list.contains(id));
@@ -234,8 +235,8 @@ impl State {
         }
     }
 
-    /// Refuses what the token or the user behind it may not do. Which of the two texts the service takes for which is
-    /// inferred: the long one speaks of the token.
+    /// Refuses a call that the token or the user behind it may not make. The mapping of the two texts to the two cases
+    /// is inferred: the long text speaks of the token.
     fn permit(&self, token: usize, scope: &str, role: Role) -> Result<(), Refusal> {
         let token = &self.tokens[token];
         if !token.scopes.iter().any(|known| known == scope) {
@@ -309,7 +310,7 @@ async fn serve(
     }
 }
 
-/// Whether `id` is a prefix and fourteen letters or digits.
+/// True if `id` is a prefix and fourteen letters or digits.
 fn well_formed(id: &str, prefix: &str) -> bool {
     id.strip_prefix(prefix).is_some_and(|rest| rest.len() == 14 && rest.bytes().all(|b| b.is_ascii_alphanumeric()))
 }

@@ -1,9 +1,9 @@
 //! The simulated bank: My Fibank's two web applications on one origin, `/oauth2-server/…` (sign-in, tokens) and
 //! `/EBank/…` (page and API), over a [`Bank`] that a test may change at any moment.
 //!
-//! It promises to be stateful and strict: no token without the whole ceremony, no data without token and customer. Where
-//! nothing certain is known of the real service, [`Options`] has a switch whose default is the likelier reading. It knows
-//! nothing of the connector: its wire format is written here by hand, number by number.
+//! The simulator promises to be stateful and strict: no token without the whole ceremony, no data without token and
+//! customer. Every uncertain behaviour of the real service has a switch in [`Options`] whose default is the likelier
+//! reading. The simulator knows no code of the connector: its wire format is written here by hand, number by number.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -34,7 +34,7 @@ pub use options::{Absent, Amounts, Expired, LongAnswer, Offsets, Options, PageSt
 /// The running bank. Clones share it.
 #[derive(Clone)]
 pub struct Fibank {
-    /// Where it listens, what it was asked, how it misbehaves on the level of the connection.
+    /// The server, with its address, its log of requests and its faults on the level of the connection.
     pub server: Server,
     state: Arc<Mutex<State>>,
 }
@@ -44,17 +44,17 @@ pub struct Fibank {
 pub struct Bank {
     /// The login's user name.
     pub username: String,
-    /// Its password.
+    /// The login's password.
     pub password: String,
     /// The customers this login may act for.
     pub customers: Vec<Customer>,
-    /// What happens to somebody who knows the password.
+    /// The step that follows the right password.
     pub door: Door,
-    /// How the service behaves where its real behaviour is unknown or varies.
+    /// Switches for behaviour of the real service that is unknown or varies.
     pub options: Options,
 }
 
-/// What stands between the right password and a token.
+/// The obstacle between the right password and a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Door {
     /// Nothing.
@@ -66,7 +66,7 @@ pub enum Door {
     PasswordChange,
     /// A code from a text message is asked for, and none is taken.
     SecondFactor,
-    /// This code is asked for; so many wrong ones end the sign-in.
+    /// The service asks for this code; too many wrong codes end the sign-in.
     Code {
         /// The right one.
         code: String,
@@ -99,13 +99,13 @@ pub struct Account {
     pub currency: String,
     /// `acDesc`: the owner's alias, may be empty.
     pub alias: String,
-    /// `description`: the product's name. One that speaks of a card makes it a card account.
+    /// `description`: the product's name. A name with `карт` makes the account a card account.
     pub product: String,
     /// Balance before the first entry.
     pub opening: Decimal,
     /// Entries in booking order; the running balance follows this order.
     pub entries: Vec<Entry>,
-    /// Its statement is answered with 500.
+    /// Requests for the account's statement are answered with 500.
     pub fails: bool,
 }
 
@@ -164,12 +164,12 @@ impl Fibank {
         result
     }
 
-    /// How often a user name and a password were posted, whatever came of it.
+    /// Number of times that a user name and a password were posted, with any result.
     pub fn login_attempts(&self) -> u32 {
         lock(&self.state).login_attempts
     }
 
-    /// How often a code was posted, whatever came of it.
+    /// Number of times that a code was posted, with any result.
     pub fn codes(&self) -> u32 {
         lock(&self.state).codes
     }

@@ -1,11 +1,11 @@
 //! Google, simulated: the token endpoint and Sheets API v4, as far as a strict client needs them.
 //!
-//! A spreadsheet here is a stateful model: batches are atomic, names are taken once, metadata follows its row, quotas
-//! count. Bodies are checked against the API's own table of names and types before they mean anything. Where recorded
-//! traffic exists the answers follow it; where none does (appendCells, charts, the metadata replies, what comes back with
-//! `includeSpreadsheetInResponse`, the token endpoint) they rest on the published description, and comments say where a
-//! refusal's words are a guess. This file is the handle that tests and `bankfeed demo` hold; `google/owner.rs` is the
-//! owner at work in the page.
+//! A simulated spreadsheet is a stateful model: batches are atomic, names are taken once, metadata follows its row,
+//! quotas count. Bodies are checked against the API's own table of names and types before they are interpreted. Answers
+//! follow recorded traffic if such exists; the others (appendCells, charts, the metadata replies, the answer to
+//! `includeSpreadsheetInResponse`, the token endpoint) rest on the published description, and comments mark a refusal
+//! whose words are a guess. This file is the handle that tests and `bankfeed demo` hold; `google/owner.rs` is the owner
+//! at work in the page.
 
 use std::io;
 use std::net::SocketAddr;
@@ -58,14 +58,14 @@ pub use tables::Table;
 /// The service account that spreadsheets are shared with.
 const EMAIL: &str = "bankfeed@simulated-project.iam.gserviceaccount.com";
 
-/// What the service account may do with a spreadsheet.
+/// The service account's rights in a spreadsheet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Read and write.
     Editor,
     /// Read.
     Viewer,
-    /// Nothing: the spreadsheet is not shared with it.
+    /// No access: the spreadsheet is not shared with the service account.
     None,
 }
 
@@ -139,7 +139,7 @@ impl Google {
         id
     }
 
-    /// The same under this id; one that was there is replaced.
+    /// Creates a spreadsheet under this id; replaces an older one with the id.
     pub fn create_spreadsheet_with_id(&self, id: &str, title: &str) {
         self.state().hold(Spreadsheet::new(id, title), false);
     }
@@ -156,7 +156,7 @@ impl Google {
         self.state().disabled = disabled;
     }
 
-    /// Reads and writes, each, that a minute allows; none: no quota. What was spent is forgotten.
+    /// Sets the reads and the writes allowed a minute, and resets the count; `None`: no quota.
     pub fn quota(&self, per_minute: Option<u32>) {
         let mut state = self.state();
         state.quota = per_minute;
@@ -168,12 +168,13 @@ impl Google {
         self.state().tokens.clear();
     }
 
-    /// How the refusal of a named range that exists is worded: both ways were quoted from the real service.
+    /// Sets the wording of the refusal of a named range that exists: the two wordings were quoted from the real
+    /// service.
     pub fn named_range_colon(&self, with: bool) {
         self.state().manner.wording.without_colon = !with;
     }
 
-    /// Whether errors answering `alt=json` carry the older `errors[]` list too.
+    /// Adds the older `errors[]` list to errors that answer `alt=json`.
     pub fn old_errors(&self, shown: bool) {
         self.state().old_errors = shown;
     }

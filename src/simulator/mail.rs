@@ -1,5 +1,5 @@
-//! A simulated mail server: SMTP over a real socket, with or without a login, strict about the order of commands; in the
-//! clear, or over TLS from the first byte or by STARTTLS, with a certificate for `localhost` of its own authority.
+//! A simulated mail server: SMTP over a real socket, with or without a login, strict about the order of commands; in
+//! the clear, or over TLS from the first byte or by STARTTLS, with a certificate for `localhost` of its own authority.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,10 +18,10 @@ use super::lock;
 
 /// The authority that its certificate is of, for whoever is to trust it.
 pub const AUTHORITY: &str = include_str!("mail/ca.pem");
-/// Another one, which has nothing to do with it.
+/// A certificate authority that has no part in the server's certificate.
 pub const STRANGER: &str = include_str!("mail/stranger.pem");
 
-/// How it speaks.
+/// The security of the server's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
     /// In the clear.
@@ -93,11 +93,11 @@ struct State {
     clear: Vec<String>,
 }
 
-/// One connection.
+/// A connection to the server.
 struct Talk {
     mail: Option<Mail>,
     allowed: bool,
-    /// Nobody can listen.
+    /// True for a connection under TLS.
     safe: bool,
 }
 
@@ -134,7 +134,7 @@ impl MailServer {
         Ok(server)
     }
 
-    /// Its port.
+    /// The server's port.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
@@ -149,7 +149,7 @@ impl MailServer {
         lock(&self.state).refuse = line.map(str::to_owned);
     }
 
-    /// What has arrived since the last call.
+    /// The messages that have arrived since the last call.
     pub fn take(&self) -> Vec<Mail> {
         std::mem::take(&mut lock(&self.state).mails)
     }
@@ -174,7 +174,7 @@ impl MailServer {
         let mut stream = BufReader::new(stream);
         stream.write_all(GREETING).await?;
         if self.talk(&mut stream, false).await? {
-            // What was sent ahead of the handshake is thrown away with the buffer.
+            // Bytes sent ahead of the handshake are thrown away with the buffer.
             let stream = acceptor.accept(stream.into_inner()).await?;
             self.talk(&mut BufReader::new(stream), true).await?;
         }

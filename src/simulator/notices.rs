@@ -1,7 +1,7 @@
-//! Simulated places that take notices: an ntfy server, a program with a webhook, and a dead man's switch, all on one port.
+//! Simulated receivers of notices: an ntfy server, a program with a webhook, and a dead man's switch, all on one port.
 //!
-//! `POST /topic/NAME` publishes to a topic, `POST /hook` takes JSON, `/ping/NAME[/start|/fail|/log]` is pinged. Each is as
-//! strict as the real one about methods, headers and tokens, and remembers what arrived.
+//! `POST /topic/NAME` publishes to a topic, `POST /hook` takes JSON, `/ping/NAME[/start|/fail|/log]` is pinged. The
+//! receivers are as strict as the real ones about methods, headers and tokens, and remember the notices that arrived.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -17,16 +17,16 @@ use super::{Server, lock};
 /// ntfy stores a longer message as an attachment.
 const LONGEST_MESSAGE: usize = 4096;
 
-/// What arrived.
+/// A notice that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Arrived {
     /// A message on a topic.
     Message {
-        /// Its title.
+        /// The message's title.
         title: String,
         /// 1 to 5.
         priority: u8,
-        /// Its tags.
+        /// The message's tags.
         tags: Vec<String>,
         /// The message.
         text: String,
@@ -69,7 +69,7 @@ impl Notices {
         lock(&self.place).token = Some(token.to_owned());
     }
 
-    /// What has arrived since the last call.
+    /// The notices that have arrived since the last call.
     pub fn take(&self) -> Vec<Arrived> {
         std::mem::take(&mut lock(&self.place).arrived)
     }

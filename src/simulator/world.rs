@@ -1,7 +1,7 @@
 //! Invented money for the simulated bank: people, companies and accounts that exist nowhere, over years of days.
 //!
-//! It promises to be a pure function of its arguments: the same day and seed give the same rows, to the second and the
-//! cent. IBANs are invented but have the right check digits. It must not know any connector or destination.
+//! The worlds are pure functions of their arguments: the same day and seed give the same rows, to the second and the
+//! cent. IBANs are invented but have the right check digits. No connector or destination is known here.
 
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, TimeDelta, TimeZone};
 use chrono_tz::Europe::Sofia;
@@ -39,7 +39,7 @@ impl Random {
         (((self.next() >> 32) * u64::from(bound)) >> 32) as u32
     }
 
-    /// Whether a thing happens that happens so many times in a hundred.
+    /// Draws an event that happens `chance` times in a hundred.
     pub(crate) fn percent(&mut self, chance: u32) -> bool {
         self.below(100) < chance
     }
@@ -76,8 +76,8 @@ fn in_leva(euro: Decimal) -> Decimal {
     (euro * Decimal::new(195_583, 5)).round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero)
 }
 
-/// A moment by the Bulgarian clock. One that comes twice is the first; one that a change of the clock skips is an hour
-/// later on the new clock.
+/// A moment by the Bulgarian clock. A time that comes twice is the first; a time that a change of the clock skips is an
+/// hour later on the new clock.
 pub fn sofia(date: NaiveDate, hour: u32, minute: u32, second: u32) -> DateTime<FixedOffset> {
     let naive: NaiveDateTime = date.and_hms_opt(hour, minute, second).unwrap_or_default();
     let local = Sofia.from_local_datetime(&naive).earliest();

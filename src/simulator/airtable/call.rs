@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::refusal::Refusal;
 
-/// One call.
+/// A call of the API.
 pub(super) struct Call {
     pub method: Method,
     pub path: Vec<String>,
@@ -25,7 +25,7 @@ const LONGEST_TARGET: usize = 16_000;
 impl Call {
     pub fn read(method: Method, uri: &Uri, headers: &HeaderMap, body: Bytes) -> Result<Call, Refusal> {
         if uri.to_string().len() > LONGEST_TARGET {
-            // What comes back is not documented; a proxy's page is what a client is least prepared for.
+            // The real answer is not documented; a client is least prepared for a proxy's page.
             return Err(Refusal::html(414, "<html><body><h1>414 Request-URI Too Large</h1></body></html>"));
         }
         let mut path = Vec::new();

@@ -1,7 +1,8 @@
-//! What a cell of each type takes, without and with `typecast`, and how the service writes it down.
+//! The values that a cell of each type accepts, without and with `typecast`, and the form in which the service stores
+//! them.
 //!
 //! Pure. Without `typecast` a value must already have the type's JSON form; with it strings are converted as far as
-//! they can be and missing choices of a select come into being. An empty value means an empty cell.
+//! possible and missing choices of a select come into being. An empty value means an empty cell.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeZone, Utc};
 use serde_json::{Value, json};
@@ -13,13 +14,13 @@ use super::refusal::Refusal;
 /// A value as the cell will hold it.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Taken {
-    /// Nothing: the cell becomes empty.
+    /// The cell's new value; `None` empties the cell.
     pub value: Option<Value>,
     /// Choices the column must get for it.
     pub choices: Vec<String>,
 }
 
-/// What `field` makes of `value`, or why it refuses it.
+/// Converts `value` to a cell of `field`, or refuses it.
 pub(super) fn take(field: &Field, value: &Value, typecast: bool) -> Result<Taken, Refusal> {
     if field.computed() {
         return Err(Refusal::computed(&field.name));
@@ -54,7 +55,7 @@ pub(super) fn take(field: &Field, value: &Value, typecast: bool) -> Result<Taken
     Ok(Taken { value: taken.value.filter(|value| !empty(value)), ..taken })
 }
 
-/// Whether a cell holding this counts as empty and is left out of answers.
+/// True if a cell with this value counts as empty and is left out of answers.
 pub(super) fn empty(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -68,7 +69,7 @@ fn filled(value: Value) -> Taken {
     Taken { value: Some(value), choices: Vec::new() }
 }
 
-/// Characters of a text. What is said of more is not known.
+/// Longest text in characters. The real answer to a longer one is not known.
 const LONGEST: usize = 100_000;
 
 fn text(value: &Value, typecast: bool) -> Option<Value> {

@@ -52,13 +52,13 @@ impl Formula {
         }
     }
 
-    /// Whether a row passes.
+    /// True if the formula accepts the row.
     pub fn accepts(&self, table: &Table, record: &Record) -> bool {
         truth(&self.0.value(table, record, 0))
     }
 }
 
-/// What a formula column shows; nothing where it comes out blank or is not of the part understood here.
+/// The value of a formula column; `None` if the value is blank or the formula uses functions unknown to this simulator.
 pub(super) fn column(table: &Table, record: &Record, field: &Field, depth: u8) -> Option<Value> {
     let text = field.options.as_ref()?.get("formula")?.as_str()?;
     let node = Parser::read(text).ok()?;
@@ -241,7 +241,7 @@ fn call(name: &str, values: &[Cell]) -> Cell {
     }
 }
 
-/// Where `part` begins in `whole`, counted from one in characters; zero where it does not occur.
+/// The position of `part` in `whole`, counted from one in characters; zero if `part` does not occur.
 fn found(part: &str, whole: &str) -> f64 {
     whole.find(part).map_or(0.0, |at| (whole[..at].chars().count() + 1) as f64)
 }

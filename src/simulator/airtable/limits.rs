@@ -1,6 +1,6 @@
-//! How much the simulated service takes: calls a second with the penalty after it, calls a month, records a base.
+//! The limits of the simulated service: calls a second with the penalty after too many, calls a month, records a base.
 //!
-//! The rate is measured on the real clock, because clients are.
+//! The rate is measured on the real clock, because clients use the real clock.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -50,9 +50,9 @@ impl Limits {
         (self.per_second, self.penalty)
     }
 
-    /// Lets a call pass and counts it, or refuses it. `data` calls stop when the month is spent; others were seen to
-    /// go on, so that one which works proves nothing about writes. Whether a refused call counts is not known; here
-    /// it does not.
+    /// Lets a call pass and counts it, or refuses it. `data` calls stop when the month is spent; other calls were seen
+    /// to go on, so that a successful one proves nothing about writes. Real counting of refused calls is not known;
+    /// here a refused call does not count.
     pub fn admit(&mut self, base: Option<&str>, data: bool) -> Result<(), Refusal> {
         self.admit_at(Instant::now(), base, data)
     }

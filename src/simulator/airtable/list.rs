@@ -28,7 +28,7 @@ pub(super) struct Iterator {
 /// Lists kept open; the oldest expires when there are more.
 const OPEN_LISTS: usize = 1000;
 
-/// How records are to be shown.
+/// The form in which records are shown.
 #[derive(Default)]
 struct Shape {
     /// Field ids; none: all.
@@ -38,7 +38,7 @@ struct Shape {
     with_comment_count: bool,
 }
 
-/// What a list call asks for.
+/// The parameters of a list call.
 struct Wanted {
     shape: Shape,
     page_size: usize,
@@ -98,7 +98,7 @@ pub(super) fn one(state: &State, call: &Call, base: usize, table: usize, record:
     }
 }
 
-/// A record that is not there, named in a path. What is no id of a record at all is a bad path.
+/// The refusal of a path that names a missing record. A text that is no record id at all makes a bad path.
 pub(super) fn missing(record: &str) -> Refusal {
     if well_formed(record, "rec") {
         Refusal::new(404, "MODEL_ID_NOT_FOUND", "Record not found")

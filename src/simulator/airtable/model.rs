@@ -1,8 +1,8 @@
-//! What a simulated base holds, and what its owner can do to it by hand in the page.
+//! The contents of a simulated base, and its owner's actions by hand in the page.
 //!
 //! The public methods are for tests and for the demonstration: they look at a base as its owner sees it and change it
-//! as its owner would. They know no tokens and no limits. Owner's actions name things that must exist and panic with
-//! the name otherwise, so that a misspelt test fails where it is wrong.
+//! as its owner would. The methods know no tokens and no limits. Owner's actions name things that must exist and panic
+//! with the name otherwise, so that a misspelt test fails at the mistake.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ pub struct Table {
     pub id: String,
     /// Unique in the base without regard to case.
     pub name: String,
-    /// What the owner noted about it.
+    /// The owner's description of the table.
     pub description: Option<String>,
     /// Id of the primary field.
     pub primary: String,
@@ -55,11 +55,11 @@ pub struct Field {
     pub kind: String,
     /// As the schema API shows them; absent for types that have none.
     pub options: Option<Value>,
-    /// What the owner noted about it.
+    /// The owner's description of the field.
     pub description: Option<String>,
-    /// What a computed field shows where a row has no cell of its own, for the kinds this simulator does not compute.
+    /// Default value of a computed field that this simulator does not compute, for rows without a cell of their own.
     pub constant: Option<Value>,
-    /// Of a select: nobody but its owner may make choices.
+    /// For a select: only the owner may add choices.
     pub fixed: bool,
 }
 
@@ -72,7 +72,7 @@ pub struct Record {
     pub created: DateTime<Utc>,
     /// When a cell was last written.
     pub modified: DateTime<Utc>,
-    /// Its number for autoNumber fields.
+    /// The row's number for autoNumber fields.
     pub number: u64,
     /// Cells that hold something, by field id; an empty cell is absent.
     pub cells: BTreeMap<String, Value>,
@@ -98,7 +98,7 @@ impl Base {
         self.tables.iter().find(|table| table.is(name))
     }
 
-    /// All rows of a table, each with its filled cells by field name; none where there is no such table.
+    /// The rows of a table, each with its filled cells by field name; empty for an unknown table.
     pub fn records(&self, table: &str) -> Vec<BTreeMap<String, Value>> {
         let Some(table) = self.table(table) else { return Vec::new() };
         table.records.iter().map(|record| table.cells_by_name(record)).collect()
@@ -255,7 +255,7 @@ impl Table {
         self.records.iter().find(|record| record.id == id)
     }
 
-    /// What the cell of a row shows; nothing where it is empty.
+    /// The value that the cell of a row shows; `None` for an empty cell.
     pub fn shown(&self, record: &Record, field: &Field) -> Option<Value> {
         self.shown_at(record, field, 0)
     }
@@ -336,7 +336,7 @@ impl Table {
 }
 
 impl Field {
-    /// Whether the service fills it and refuses every write.
+    /// True if the service fills the field and refuses every write.
     pub fn computed(&self) -> bool {
         computed(&self.kind)
     }
@@ -411,7 +411,7 @@ const COMPUTED: [&str; 14] = [
     "manualSort",
 ];
 
-/// Whether the service fills the cells of this type.
+/// True if the service fills the cells of this type.
 pub(super) fn computed(kind: &str) -> bool {
     COMPUTED.contains(&kind)
 }

@@ -1,7 +1,7 @@
-//! The refusals of the Airtable Web API in all five shapes it is known to use.
+//! The refusals of the Airtable Web API in its five known shapes.
 //!
-//! Types and texts are those of the documentation and of recorded traffic where such exist; where none was found the
-//! constructor says that it is a guess. Nothing here decides when to refuse.
+//! Types and texts are those of the documentation and of recorded traffic if such exist; the constructor of a guessed
+//! refusal says that it is a guess. The conditions of a refusal are not decided here.
 
 use axum::body::Body;
 use axum::http::{Response, header};
@@ -15,7 +15,7 @@ pub const RETRIABLE: &str = "{\"error\":{\"type\":\"RETRIABLE_ERROR\",\"message\
 pub const RATE_LIMITED: &str =
     "{\"error\":{\"type\":\"RATE_LIMIT_REACHED\",\"message\":\"Rate limit exceeded. Please try again later\"}}";
 
-/// What a proxy in front of the service may put into a 502, for a scripted fault.
+/// The body of a 502 from a proxy in front of the service, for a scripted fault.
 pub const BAD_GATEWAY: &str = "<html><head><title>502 Bad Gateway</title></head><body></body></html>";
 
 /// Why a call is not served, as it goes over the wire.
@@ -128,7 +128,7 @@ impl Refusal {
         Refusal::invalid("Cannot update more than one record matching the fields to merge on")
     }
 
-    /// What the service says when a base is full is not known: a 422 with this type is a guess.
+    /// Refusal by a full base. The real answer is not known: a 422 with this type is a guess.
     pub fn base_full(cap: usize) -> Refusal {
         let text = format!("This base has reached the limit of {cap} records of its plan");
         Refusal::new(422, "RECORD_LIMIT_EXCEEDED", text)

@@ -18,15 +18,15 @@ const MOST: usize = 10;
 /// Types a record may be recognised by.
 const MERGEABLE: [&str; 6] = ["number", "singleLineText", "multilineText", "singleSelect", "multipleSelects", "date"];
 
-/// What is to happen to one record.
+/// The change of one record.
 struct Change {
-    /// Where the record is; none: it is to be created.
+    /// The position of the record; `None` creates a record.
     at: Option<usize>,
     cells: Vec<(String, Option<Value>)>,
     choices: Vec<(String, Vec<String>)>,
 }
 
-/// How a call wants its values taken and its answer shown.
+/// The options of a call for the values it sends and the answer it gets.
 struct Manner {
     typecast: bool,
     by_id: bool,
@@ -272,7 +272,7 @@ fn place_by_key(table: &Table, changes: &mut [Change], keys: &[&Field]) -> Resul
     Ok(())
 }
 
-/// What a change writes into a field to merge on; nothing where that is empty.
+/// The value that a change writes into a field to merge on; `None` for an empty value.
 fn key_value<'a>(change: &'a Change, key: &Field) -> Result<Option<&'a Value>, Refusal> {
     let cell = change.cells.iter().find(|(id, _)| *id == key.id);
     let why = || format!("every record must have a value for the field to merge on \"{}\"", key.name);

@@ -11,7 +11,7 @@ use super::options::{Expired, LongAnswer, Options};
 use super::statement::{self, Prepared, Window};
 use super::{Account, Asked, Customer, State, pages, uuid};
 
-/// What the page still sends after a client's author pruned its headers; which of them count is unknown.
+/// Headers that the page still sends after a client's author pruned them; the ones that count are unknown.
 const HEADERS: [&str; 8] = [
     "accept",
     "user-agent",
@@ -154,7 +154,7 @@ fn garbled(reply: String, options: &Options) -> Vec<u8> {
     })
 }
 
-/// What an OAuth resource server says; this one, as its model does, repeats the token.
+/// The 401 of an OAuth resource server; like the real server's model, the text repeats the token.
 fn unauthorized(given: Option<&str>, known: bool) -> Response<Body> {
     let (error, description) = match given {
         None => ("unauthorized", "Full authentication is required to access this resource".to_owned()),

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
-/// How the service behaves. `Options::default()` is the service as it is believed to be.
+/// Behaviour of the service. `Options::default()` is the service's likely behaviour.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How the page writes its `meta` tags; `None`: each page another way, in turn.
+    /// Style of the page's `meta` tags; `None`: pages take the styles in turn.
     pub page_style: Option<PageStyle>,
     /// `authorize` is refused unless the login page was opened in the same session before.
     pub login_page_first: bool,
@@ -18,11 +18,11 @@ pub struct Options {
     pub form_complete: bool,
     /// Locations are paths; otherwise whole addresses.
     pub relative_locations: bool,
-    /// These bytes stand in the query of every Location, as they are.
+    /// Bytes in the query of every Location, sent as they are.
     pub raw_words: Vec<u8>,
-    /// What the Location after a wrong password says, as it is.
+    /// Bytes in the Location after a wrong password, sent as they are.
     pub refusal_words: Vec<u8>,
-    /// One more redirect between login and token.
+    /// Login and token are one more redirect apart.
     pub extra_redirect: bool,
     /// After the login the browser is sent to this address, e.g. on another host.
     pub foreign_redirect: Option<String>,
@@ -43,7 +43,7 @@ pub struct Options {
 
     /// API calls after which a token is over.
     pub token_calls: Option<u32>,
-    /// What a missing or expired token is answered with.
+    /// The answer to a missing or expired token.
     pub expired: Expired,
     /// API calls are refused without the whole set of headers the page sends.
     pub headers_required: bool,
@@ -58,11 +58,11 @@ pub struct Options {
 
     /// Pieces of replies that are written as these bytes instead, whatever they do to the reply.
     pub garbled: Vec<(String, Vec<u8>)>,
-    /// How amounts are written.
+    /// The spelling of amounts.
     pub amounts: Amounts,
     /// Elements of `acc` in a statement: 0, 1, or 2, where a stranger comes first.
     pub acc_elements: u8,
-    /// Whether `stmt` is there.
+    /// Presence of `stmt` in a statement.
     pub stmt: Stmt,
     /// The rows OP, DT, CT and CL are there.
     pub balance_rows: bool,
@@ -74,7 +74,7 @@ pub struct Options {
     pub long_answer: Option<LongAnswer>,
     /// The offset of a window's ends is ignored and their wall-clock time taken as Bulgarian.
     pub reads_wall_clock: bool,
-    /// How times are written.
+    /// The spelling of times.
     pub offsets: Offsets,
     /// The order of rows.
     pub order: RowOrder,
@@ -83,7 +83,7 @@ pub struct Options {
     pub balances_by_time: bool,
     /// Keys nobody has seen before, in every object.
     pub unknown_keys: bool,
-    /// How an optional key without a value is written.
+    /// The spelling of an optional key without a value.
     pub absent: Absent,
     /// `drAmount` and `crAmount` are there.
     pub debit_credit_amounts: bool,
@@ -147,7 +147,7 @@ impl Default for Options {
     }
 }
 
-/// How a page writes a `meta` tag.
+/// The spelling of a `meta` tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageStyle {
     /// `<meta name="_csrf" content="…" />` alone on its line.
@@ -181,7 +181,7 @@ pub enum Expired {
 pub enum LongAnswer {
     /// 200 with this page, or this JSON.
     Success(String),
-    /// This status with this page.
+    /// The given status with the given page.
     Failure(u16, String),
     /// 302 to this address.
     Redirect(String),
@@ -189,7 +189,7 @@ pub enum LongAnswer {
     Cut,
 }
 
-/// How an amount is written.
+/// The spelling of an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amounts {
     /// `9.5`, `100`.
@@ -202,7 +202,7 @@ pub enum Amounts {
     Text,
 }
 
-/// Whether a statement has its `stmt`.
+/// Presence of `stmt` in a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stmt {
     /// Always.
@@ -211,11 +211,11 @@ pub enum Stmt {
     OmittedWhenEmpty,
     /// Never.
     Omitted,
-    /// It is `null`.
+    /// Present as `null`.
     Null,
 }
 
-/// How times are written.
+/// The spelling of times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offsets {
     /// The right instant, always at `+0200`.

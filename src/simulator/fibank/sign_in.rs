@@ -9,7 +9,7 @@ use url::form_urlencoded;
 use super::options::PageStyle;
 use super::{Asked, Door, State, pages, uuid};
 
-/// What the server remembers of a browser.
+/// The server's memory of a browser.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Session {
     csrf: String,

@@ -216,8 +216,8 @@ pub(super) fn current_balance(account: &Account, options: &Options) -> Decimal {
     run(account, options).1
 }
 
-/// Follows the chain of balances: before and after each entry, and today's. Where history stays in leva the balance
-/// turns into euros at the first entry of 2026, at the latest today.
+/// Follows the chain of balances; returns the balances before and after each entry, and today's. A balance whose
+/// history stays in leva turns into euros at the first entry of 2026, at the latest today.
 fn run(account: &Account, options: &Options) -> (Vec<[Decimal; 2]>, Decimal) {
     let mut in_leva = options.kept_in_leva.contains(&account.iban);
     let mut balance = account.opening;

@@ -26,12 +26,12 @@ impl Area {
         Area { bottom: self.bottom.min(sheet.row_count), right: self.right.min(sheet.column_count), ..self }
     }
 
-    /// Whether a cell lies inside.
+    /// True if the cell lies inside.
     pub fn contains(&self, row: usize, column: usize) -> bool {
         (self.top..self.bottom).contains(&row) && (self.left..self.right).contains(&column)
     }
 
-    /// Whether two areas share a cell.
+    /// True if two areas share a cell.
     pub fn intersects(&self, other: &Area) -> bool {
         self.sheet == other.sheet
             && self.top < other.bottom

@@ -1,4 +1,4 @@
-//! What each method of the API does, once its request is known to be well formed and allowed.
+//! The methods of the API, for requests that are known to be well formed and allowed.
 
 use serde_json::{Value, json};
 
@@ -16,9 +16,9 @@ use super::{metadata, sheets};
 /// Differences between years that the simulator can be told to show.
 #[derive(Clone, Copy)]
 pub(super) struct Manner {
-    /// How a named range that exists is refused.
+    /// Wording of the refusal of a named range that exists.
     pub wording: Wording,
-    /// Whether batch replies carry `commentUpdateState`, as they do since 2026.
+    /// True if batch replies carry `commentUpdateState`, as they do since 2026.
     pub comment_state: bool,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Request<'a> {
     pub body: &'a Value,
     /// The mask of the query's `fields`, if there is one.
     pub mask: Option<&'a Mask>,
-    /// How to answer.
+    /// The manner of the answer.
     pub manner: Manner,
 }
 

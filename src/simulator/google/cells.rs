@@ -21,10 +21,10 @@ pub(super) const TEXT_LIMIT: usize = 50_000;
 /// Fields of a cell that only the service sets; sending them changes nothing.
 const READ_ONLY: &[&str] = &["effectiveValue", "effectiveFormat", "formattedValue", "hyperlink", "userEnteredValue"];
 
-/// What a cell takes of what is written beside its value.
+/// The part of a written format that a cell keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kept {
-    /// All of it.
+    /// The whole format.
     All,
     /// A number format is dropped without a word: the cell is in a typed column of a table.
     AllButNumberFormat,
@@ -32,7 +32,7 @@ pub(super) enum Kept {
 
 /// Brings cells in, sharing what is alike: thousands of rows carry the same few formats.
 struct Writer {
-    /// What is written beside the value.
+    /// The written fields beside the value.
     rest: Mask,
     value: bool,
     seen: HashMap<usize, Arc<Map<String, Value>>>,
@@ -129,7 +129,7 @@ pub(super) fn update(book: &mut Spreadsheet, request: &Value) -> Result<Value, S
                 let values = rows.get(row - area.top).map_or(&[][..], |row| list(row, "values"));
                 for column in area.left..area.right {
                     let data = values.get(column - area.left).and_then(Value::as_object);
-                    // What the rows leave out of the range is cleared, but nothing need be made for that.
+                    // Cells of the range that the rows leave out are cleared, but no empty cell is created for that.
                     if data.is_some() || sheet.cell(row, column).is_some() {
                         writer.put(sheet, row, column, data.unwrap_or(&nothing))?;
                     }
@@ -171,8 +171,8 @@ pub(super) fn append(book: &mut Spreadsheet, request: &Value) -> Result<Value, S
     write_rows(book, id, top, 0, rows, &mut writer)
 }
 
-/// `sortRange`. Seen: metadata of a row follows its data when all columns with data are sorted. Of a partial sort
-/// nothing is known; there it stays with its row here.
+/// `sortRange`. Metadata of a row was seen to follow its data if all columns with data are sorted. The real effect of a
+/// partial sort is not known; here metadata stays with its row.
 pub(super) fn sort(book: &mut Spreadsheet, request: &Value) -> Result<Value, String> {
     let area = area(book, request.get("range"))?;
     let mut keys = Vec::new();

@@ -1,21 +1,22 @@
 //! Copies that an owner makes in the page: of a tab, and of the whole file.
 //!
-//! Whether developer metadata is copied along with a tab is documented nowhere and was seen nowhere, and of a copied file
-//! it is not known whether its entries keep their ids: a client must take it either way, so a test chooses.
+//! No documentation or recording shows if developer metadata is copied along with a tab, or if the entries of a copied
+//! file keep their ids. A client must cope with any answer, so a test chooses one.
 
 use serde_json::Value;
 
 use super::Google;
 use super::model::{Location, Spreadsheet};
 
-/// What becomes of developer metadata in a copy.
+/// The fate of developer metadata in a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copied {
-    /// It is left behind.
+    /// Metadata is left behind.
     No,
-    /// It comes along, under ids of its own.
+    /// Metadata comes along, under ids of its own.
     NewIds,
-    /// It comes along as it is; within one spreadsheet ids are unique, so a tab's gets new ones all the same.
+    /// Metadata comes along unchanged; ids are unique within one spreadsheet, so a copied tab's entries get new ones
+    /// all the same.
     Yes,
 }
 
@@ -103,7 +104,7 @@ impl Google {
     }
 }
 
-/// What an object says of one sheet it says of another.
+/// Replaces references to one sheet by references to another.
 fn point_to(object: &mut Value, old: i64, new: i64) {
     match object {
         Value::Object(fields) => {

@@ -9,19 +9,19 @@ use super::filters;
 use super::model::{Cell, Line, Location, Row, Spreadsheet};
 use super::read::Axis;
 
-/// What happens to the indices along one axis.
+/// A change of the indices along one axis.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Shift {
     /// New ones before `at`.
     Insert { at: usize, count: usize },
-    /// These go.
+    /// Lines removed.
     Delete { start: usize, end: usize },
-    /// These go to where `to` is now, as counted before they are taken out.
+    /// Lines moved to the present position of `to`, counted before the lines are taken out.
     Move { start: usize, end: usize, to: usize },
 }
 
 impl Shift {
-    /// Where an index is afterwards; nothing where it is deleted.
+    /// The index after the change; `None` if it is deleted.
     pub fn index(self, index: usize) -> Option<usize> {
         match self {
             Shift::Insert { at, count } => Some(if index >= at { index + count } else { index }),
@@ -40,7 +40,7 @@ impl Shift {
         }
     }
 
-    /// Where a span is afterwards; empty where all of it is deleted. An open end stays open.
+    /// The span after the change; empty if its lines are deleted. An open end stays open.
     fn span(self, first: usize, last: usize) -> (usize, usize) {
         let open = last == OPEN;
         let (first, last) = match self {

@@ -109,7 +109,7 @@ pub(super) fn auto_resize(book: &mut Spreadsheet, request: &Value) -> Result<Val
     nothing()
 }
 
-/// What is set on a row or column, made if need be.
+/// The settings of a row or column, made if need be.
 pub(super) fn line_mut(sheet: &mut Sheet, axis: Axis, at: usize) -> &mut Line {
     match axis {
         Axis::Rows => &mut sheet.row_mut(at).line,

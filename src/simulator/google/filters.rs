@@ -1,7 +1,8 @@
 //! The basic filter of a tab, and filter views.
 //!
-//! A filter hides rows from everybody. A view hides and orders rows only for who looks through it: whatever the API reads
-//! and writes is the same with it and without. No traffic with views is recorded: they rest on the published description.
+//! A filter hides rows from everybody. A view hides and orders rows only for who looks through it: whatever the API
+//! reads and writes is the same with it and without. No traffic with views is recorded: they rest on the published
+//! description.
 
 use serde_json::{Map, Value, json};
 
@@ -13,7 +14,7 @@ use super::read::{self, area, fields, grid_range, int, list, text};
 use super::render::formatted;
 use super::requests::{mask, nothing};
 
-/// `setBasicFilter`. One filter a sheet: a new one takes the place of the old.
+/// `setBasicFilter`. A sheet has one filter: a new one takes the place of the old.
 pub(super) fn set_basic(book: &mut Spreadsheet, request: &Value) -> Result<Value, String> {
     let filter = request.get("filter").ok_or("A filter is required.")?;
     if filter.get("tableId").is_some() {
@@ -117,7 +118,7 @@ pub(super) fn sorting(rest: &Map<String, Value>) -> Vec<(usize, bool)> {
     specs.map(|spec| (column_of(spec, "dimensionIndex"), text(spec, "sortOrder") == "DESCENDING")).collect()
 }
 
-/// What a filter or view says of columns goes along with them, and ends where they are deleted.
+/// Moves the settings of a filter or view along with their columns, and drops the settings of deleted columns.
 pub(super) fn shift_columns(rest: &mut Map<String, Value>, shift: Shift) {
     if let Some(Value::Object(criteria)) = rest.get_mut("criteria") {
         let moved = std::mem::take(criteria).into_iter().filter_map(|(column, criteria)| {
@@ -185,7 +186,7 @@ fn area_of_view(book: &Spreadsheet, sent: &Map<String, Value>) -> Result<Area, S
     Ok(book.sheet(area.sheet).map_or(area, |sheet| area.within(sheet)))
 }
 
-/// What is kept beside id and range.
+/// The fields of a view beside id and range.
 fn tidy(mut sent: Map<String, Value>) -> Map<String, Value> {
     ["filterViewId", "range"].iter().for_each(|field| drop(sent.remove(*field)));
     sent

@@ -6,12 +6,12 @@
 use super::a1;
 use super::model::{CellValue, Sheet};
 
-/// What a cell comes to. Formulas become numbers or the text of an error.
+/// The computed value of a cell. Formulas become numbers or the text of an error.
 pub(super) fn value_at(sheet: &Sheet, row: usize, column: usize) -> CellValue {
     evaluate_at(sheet, row, column, 0)
 }
 
-/// Whether a name reads as an address like `R1C1`.
+/// True for a name that reads as an address like `R1C1`.
 pub(super) fn looks_like_r1c1(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let Some((row, column)) = name.strip_prefix('R').and_then(|rest| rest.split_once('C')) else { return false };

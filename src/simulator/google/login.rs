@@ -1,8 +1,8 @@
 //! Signing in as a person: the authorization endpoint, where this one always consents, and the two grants that follow.
 //!
 //! Strict where a mistake would cost security: the redirect must lead to this machine, PKCE with S256 is demanded and
-//! checked, a code serves once and only with the redirect it was made for. The texts of refusals are guesses but for the
-//! documented codes.
+//! checked, a code serves once and only with the redirect it was made for. The texts of refusals are guesses but for
+//! the documented codes.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,7 +15,7 @@ use super::token::Refused;
 
 /// The OAuth client that is registered.
 pub(super) const CLIENT: &str = "simulated-client.apps.googleusercontent.com";
-/// Its secret.
+/// The client's secret.
 pub(super) const SECRET: &str = "GOCSPX-simulated";
 
 /// Sign-ins of people.
@@ -34,7 +34,7 @@ struct Pending {
 }
 
 impl Logins {
-    /// Where the browser is sent after the person has consented; what the page says instead where the request is no good.
+    /// The redirect of the browser after the person has consented; the page's text if the request is no good.
     pub fn authorize(&mut self, query: &str) -> Result<String, String> {
         let value = |name: &str| {
             url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, v)| v.into_owned())
@@ -64,7 +64,8 @@ impl Logins {
         Ok(url.into())
     }
 
-    /// Whether a form asks for a token in a person's name, and what it gets: a refresh token, if there is a new one.
+    /// Answers a form that asks for a token in a person's name, with a refresh token if there is a new one; `None` for
+    /// any other form.
     pub fn grant(&mut self, form: &str) -> Option<Result<Option<String>, Refused>> {
         let value = |name: &str| {
             url::form_urlencoded::parse(form.as_bytes())

@@ -1,8 +1,8 @@
-//! Field masks: which fields of a message a request means.
+//! Field masks: the fields of a message that a request selects.
 //!
-//! The same text form serves two purposes: `fields=` in a query projects an answer, and `fields` in a request says what
-//! an update may touch (a field it names that is absent from the new value is cleared). Both are checked against the
-//! schema, so that a misspelt name is refused.
+//! The same text form serves two purposes: `fields=` in a query projects an answer, and `fields` in a request selects
+//! the fields that an update may touch (a selected field that is absent from the new value is cleared). Masks of the
+//! two kinds are checked against the schema, so that a misspelt name is refused.
 
 use serde_json::{Map, Value};
 
@@ -13,7 +13,7 @@ use super::schema::{element, field_names, field_type};
 pub(super) enum Mask {
     /// Everything.
     All,
-    /// These fields and no others.
+    /// The named fields and no others.
     Some(Vec<(String, Mask)>),
 }
 
@@ -33,7 +33,7 @@ impl Mask {
         Ok(mask)
     }
 
-    /// Whether nothing is meant.
+    /// True if no field is selected.
     pub fn is_empty(&self) -> bool {
         matches!(self, Mask::Some(fields) if fields.is_empty())
     }
@@ -46,12 +46,12 @@ impl Mask {
         }
     }
 
-    /// Whether a dotted path is meant, or anything below it.
+    /// True if a dotted path is selected, or a field below it.
     pub fn names(&self, path: &str) -> bool {
         path.split('.').try_fold(self, |mask, field| mask.below(field)).is_some()
     }
 
-    /// What of `value` the mask means.
+    /// The selected part of `value`.
     pub fn project(&self, value: Value) -> Value {
         let Mask::Some(fields) = self else { return value };
         match value {

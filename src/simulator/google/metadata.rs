@@ -24,7 +24,7 @@ pub(super) fn create(book: &mut Spreadsheet, request: &Value) -> Result<Value, S
         id if id < 0 => return Err(format!("developerMetadata.metadataId[{id}] must be > 0")),
         id => id,
     };
-    // That an id is unique is documented; the words of the refusal are not.
+    // The documentation says that an id is unique; the words of the refusal are a guess.
     if book.metadata.iter().any(|entry| entry.id == id) {
         return Err(format!("Developer metadata with id {id} already exists."));
     }
@@ -36,8 +36,8 @@ pub(super) fn create(book: &mut Spreadsheet, request: &Value) -> Result<Value, S
     Ok(json!({ "createDeveloperMetadata": { "developerMetadata": shown } }))
 }
 
-/// `updateDeveloperMetadata`. Whether a filter that matches nothing is an error is unknown; here it is none, which is
-/// the reading a client must not be harmed by.
+/// `updateDeveloperMetadata`. Real behaviour of a filter without matches is unknown; here such a filter is no error,
+/// because a client must not be harmed by that reading.
 pub(super) fn update(book: &mut Spreadsheet, request: &Value) -> Result<Value, String> {
     let mask = super::requests::mask(request, "DeveloperMetadata")?;
     let sent = request.get("developerMetadata").cloned().unwrap_or_else(|| json!({}));

@@ -1,4 +1,4 @@
-//! Which request is which method of the API, and what each takes.
+//! The API's methods by verb and path, and the parameters of each.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::refusal::Refusal;
 use super::schema;
 
-/// What a path and a verb come to.
+/// A path and a verb, resolved.
 #[derive(Debug, PartialEq)]
 pub(super) struct Call {
     /// The method's name in the remote procedure interface, which errors use.
@@ -21,30 +21,30 @@ pub(super) struct Call {
 /// A method of the API.
 #[derive(Debug, PartialEq)]
 pub(super) struct Method {
-    /// Its name in the remote procedure interface.
+    /// The method's name in the remote procedure interface.
     pub name: &'static str,
-    /// Whether it counts as a write.
+    /// True if the method counts as a write.
     pub write: bool,
-    /// Whether a token for reading only is enough.
+    /// True if a token for reading only is enough.
     pub readonly: bool,
     /// The message of its body, and the name errors give to that; empty where it has none.
     pub body: (&'static str, &'static str),
     /// The message it answers with.
     pub answer: &'static str,
-    /// Its query parameters.
+    /// The method's query parameters.
     pub query: Query,
 }
 
-/// Which query parameters a method takes beside those that all take.
+/// The query parameters of a method beside the common ones.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Query {
     /// None.
     Nothing,
-    /// Those of `spreadsheets.get`.
+    /// Parameters of `spreadsheets.get`.
     Get,
-    /// Those of reading values.
+    /// Parameters of reading values.
     Values,
-    /// Those of writing values.
+    /// Parameters of writing values.
     Write,
 }
 
@@ -203,7 +203,7 @@ pub(super) fn body(method: &Method, content_type: &str, bytes: &[u8]) -> Result<
     schema::check(message, root, parsed)
 }
 
-/// Undoes percent signs. What is no valid text stays as it is.
+/// Undoes percent signs. Text that is not valid UTF-8 stays as it is.
 fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,7 +1,7 @@
 //! A spreadsheet: tabs, cells, named and protected ranges, developer metadata.
 //!
-//! This is state, with what tests need to look at it; requests live beside it. Rows are shared and copied on writing, so
-//! that a batch can work on a copy of the whole spreadsheet and be thrown away when one of its requests is refused.
+//! The file holds the state, with accessors for tests; requests live beside it. Rows are shared and copied on writing,
+//! so that a batch can work on a copy of the whole spreadsheet and be thrown away when one of its requests is refused.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::tables::Table;
 /// More cells than this a spreadsheet cannot have, empty ones included.
 pub(super) const CELL_LIMIT: usize = 10_000_000;
 
-/// What stands in a cell, as typed in.
+/// The value of a cell, as typed in.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum CellValue {
     /// Nothing.
@@ -33,7 +33,7 @@ pub enum CellValue {
 /// A cell: its value and whatever else a `CellData` holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cell {
-    /// What was typed in.
+    /// The value as typed in.
     pub value: CellValue,
     /// The other fields of `CellData`: `userEnteredFormat`, `note`, `dataValidation`, `pivotTable`, …
     pub(super) rest: Option<Arc<Map<String, Value>>>,
@@ -44,11 +44,11 @@ pub struct Cell {
 pub struct Row {
     /// The cells from column A.
     pub cells: Vec<Cell>,
-    /// What is set on the row itself.
+    /// The settings of the row itself.
     pub line: Line,
 }
 
-/// What is set on a row or a column: hidden, size.
+/// The settings of a row or a column: hidden, size.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Line {
     /// Hidden by hand.
@@ -62,9 +62,9 @@ pub struct Line {
 /// A tab.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sheet {
-    /// Its id.
+    /// Id of the tab.
     pub id: i64,
-    /// Its title.
+    /// Title of the tab.
     pub title: String,
     /// Rows of the grid, empty ones included.
     pub row_count: usize,
@@ -72,9 +72,9 @@ pub struct Sheet {
     pub column_count: usize,
     /// Rows up to the last used one.
     pub rows: Vec<Arc<Row>>,
-    /// What is set on columns.
+    /// The settings of columns.
     pub columns: BTreeMap<usize, Line>,
-    /// Whether the tab is hidden.
+    /// True if the tab is hidden.
     pub hidden: bool,
     /// Other fields of `SheetProperties`, with `gridProperties` less the counts.
     pub(super) properties: Map<String, Value>,
@@ -99,20 +99,20 @@ pub struct Sheet {
 /// A name for an area.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedRange {
-    /// Its id.
+    /// Id of the range.
     pub id: String,
-    /// Its name.
+    /// Name of the range.
     pub name: String,
-    /// What it names. Empty after its cells were deleted.
+    /// The area named; empty after its cells were deleted.
     pub area: Area,
 }
 
 /// A filter that only those see who look through it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FilterView {
-    /// Its id.
+    /// Id of the view.
     pub id: i64,
-    /// What it covers, with the header.
+    /// The area covered, with the header.
     pub area: Area,
     /// Other fields as sent: title, criteria, order.
     pub(super) rest: Map<String, Value>,
@@ -121,19 +121,19 @@ pub struct FilterView {
 /// An area not everybody may edit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Protected {
-    /// Its id.
+    /// Id of the protected range.
     pub id: i64,
-    /// What is protected.
+    /// The protected area.
     pub area: Area,
-    /// Whether editing only asks back (which the API never does).
+    /// True if editing only asks back (which the API never does).
     pub warning_only: bool,
-    /// Whether the service account may edit it.
+    /// True if the service account may edit the area.
     pub editable: bool,
     /// Other fields as sent.
     pub(super) rest: Map<String, Value>,
 }
 
-/// Where a metadata entry is attached.
+/// The place to which a metadata entry is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Location {
     /// To the whole spreadsheet.
@@ -159,13 +159,13 @@ impl Location {
 /// A developer metadata entry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metadata {
-    /// Its id, unique in the spreadsheet.
+    /// The entry's id, unique in the spreadsheet.
     pub id: i64,
-    /// Its key.
+    /// Key of the entry.
     pub key: String,
-    /// Its value; often absent.
+    /// The entry's value; often absent.
     pub value: Option<String>,
-    /// Where it is attached.
+    /// The place to which the entry is attached.
     pub location: Location,
     /// `DOCUMENT` or `PROJECT`.
     pub visibility: String,
@@ -174,13 +174,13 @@ pub struct Metadata {
 /// A spreadsheet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spreadsheet {
-    /// Its id.
+    /// Id of the spreadsheet.
     pub id: String,
-    /// Its title.
+    /// Title of the spreadsheet.
     pub title: String,
-    /// Its locale, such as `en_US`.
+    /// The spreadsheet's locale, such as `en_US`.
     pub locale: String,
-    /// Its time zone, such as `Etc/GMT`.
+    /// The spreadsheet's time zone, such as `Etc/GMT`.
     pub time_zone: String,
     /// The tabs in order.
     pub sheets: Vec<Sheet>,
@@ -209,7 +209,7 @@ impl Cell {
         self.field("userEnteredFormat")
     }
 
-    /// Whether nothing at all is in the cell.
+    /// True if the cell has neither value nor format.
     pub fn is_blank(&self) -> bool {
         self.value == CellValue::Empty && self.rest.is_none()
     }
@@ -242,14 +242,14 @@ impl Cell {
 }
 
 impl FilterView {
-    /// Its title.
+    /// The view's title.
     pub fn title(&self) -> &str {
         self.rest.get("title").and_then(Value::as_str).unwrap_or("")
     }
 }
 
 impl Line {
-    /// Whether it is out of sight for whatever reason.
+    /// True if the line is out of sight for any reason.
     pub fn hidden(&self) -> bool {
         self.hidden_by_user || self.hidden_by_filter
     }
@@ -287,12 +287,12 @@ impl Sheet {
         self.rows.get(row)?.cells.get(column)
     }
 
-    /// What stands in a cell.
+    /// The value of a cell, as typed in.
     pub fn value(&self, row: usize, column: usize) -> &CellValue {
         self.cell(row, column).map_or(&CellValue::Empty, |cell| &cell.value)
     }
 
-    /// Whether a row is out of sight.
+    /// True if the row is out of sight.
     pub fn row_hidden(&self, row: usize) -> bool {
         self.rows.get(row).is_some_and(|row| row.line.hidden())
     }

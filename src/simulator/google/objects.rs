@@ -1,7 +1,7 @@
-//! Charts, slicers and rules of conditional formatting: kept as sent, checked for what a set-up can get wrong.
+//! Charts, slicers and rules of conditional formatting: kept as sent, checked for the mistakes that a set-up can make.
 //!
-//! Nothing of these was ever recorded. They rest on the discovery document: ids may be chosen, a chosen id in use is
-//! refused, the reply repeats the object with its id.
+//! No traffic about these objects was ever recorded. The answers rest on the discovery document: ids may be chosen, a
+//! chosen id in use is refused, the reply repeats the object with its id.
 
 use serde_json::{Value, json};
 

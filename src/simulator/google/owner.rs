@@ -147,15 +147,15 @@ impl Spreadsheet {
         self.set_filter_over(title, area, column, hidden);
     }
 
-    /// The same with a filter over a part of the tab; its first row is the header.
+    /// Sets a filter over a part of the tab; the part's first row is the header.
     pub fn set_filter_over(&mut self, title: &str, area: Area, column: usize, hidden: &[&str]) {
         let sheet = self.known_mut(title);
         sheet.filter = Some((area.within(sheet), criteria(column, hidden)));
         refresh(sheet);
     }
 
-    /// Sorts by a column through the buttons of the filter: all rows that it covers, hidden ones too, and nothing beside
-    /// it. Panics where there is no filter.
+    /// Sorts by a column through the buttons of the filter: all rows that it covers, hidden ones too, and nothing
+    /// beside it. Panics where there is no filter.
     pub fn sort_by_filter(&mut self, title: &str, column: usize, descending: bool) {
         let Some((area, rest)) = &mut self.known_mut(title).filter else { panic!("{title} has no filter") };
         rest.insert("sortSpecs".to_owned(), sort_spec(column, descending));

@@ -54,7 +54,7 @@ pub(super) fn update_named(book: &mut Spreadsheet, request: &Value) -> Result<Va
     nothing()
 }
 
-/// `deleteNamedRange`. That an id which is gone refuses the batch is a guess, and the harder reading.
+/// `deleteNamedRange`. The refusal of an unknown id is a guess, and the harder reading.
 pub(super) fn delete_named(book: &mut Spreadsheet, request: &Value) -> Result<Value, String> {
     let at = position(book, text(request, "namedRangeId"))?;
     book.named_ranges.remove(at);
@@ -66,7 +66,7 @@ pub(super) fn show_named(range: &NamedRange) -> Value {
     json!({ "namedRangeId": range.id, "name": range.name, "range": grid_range(&range.area) })
 }
 
-/// `addProtectedRange`. What the service account protects it may edit itself.
+/// `addProtectedRange`. A range protected by the service account stays open to the service account.
 pub(super) fn add_protected(book: &mut Spreadsheet, request: &Value) -> Result<Value, String> {
     let sent = request.get("protectedRange").ok_or("protectedRange is required.")?;
     let area = match (sent.get("namedRangeId").and_then(Value::as_str), sent.get("range")) {

@@ -65,7 +65,7 @@ impl Refusal {
         Refusal { code: 401, status: "UNAUTHENTICATED", ..Refusal::invalid(message) }
     }
 
-    /// Something the real service does and this model does not: said aloud, so that no test passes by accident.
+    /// The refusal of a real feature that this model lacks, so that no test passes by accident.
     pub fn not_simulated(what: &str) -> Refusal {
         Refusal { code: 501, status: "UNIMPLEMENTED", ..Refusal::invalid(format!("not simulated: {what}")) }
     }

@@ -16,13 +16,13 @@ use super::tables;
 /// Pixels of a row and of a column nobody has resized.
 const SIZES: (i64, i64) = (21, 100);
 
-/// What of a spreadsheet is asked for.
+/// The part of a spreadsheet that a request asks for.
 pub(super) struct View<'a> {
     /// The areas asked for; empty: every sheet whole.
     pub areas: &'a [Area],
-    /// Whether cells belong to the answer.
+    /// True if cells belong to the answer.
     pub data: bool,
-    /// What of the answer will be kept; used to leave out work, not for projecting.
+    /// The part of the answer that will be kept; used to leave out work, not for projecting.
     pub mask: &'a Mask,
 }
 
@@ -64,7 +64,7 @@ pub(super) fn sheet_properties(sheet: &Sheet, index: usize) -> Value {
     Value::Object(shown)
 }
 
-/// What a cell shows.
+/// The text that a cell shows.
 pub(super) fn formatted(sheet: &Sheet, row: usize, column: usize) -> String {
     match formula::value_at(sheet, row, column) {
         CellValue::Empty => String::new(),
@@ -78,7 +78,7 @@ pub(super) fn formatted(sheet: &Sheet, row: usize, column: usize) -> String {
     }
 }
 
-/// Whether a cell's number is a date or a time.
+/// True if a cell's number is a date or a time.
 pub(super) fn is_date(sheet: &Sheet, row: usize, column: usize) -> bool {
     let format = sheet.cell(row, column).and_then(Cell::number_format);
     format.is_some_and(|(kind, _)| matches!(kind, "DATE" | "TIME" | "DATE_TIME"))
@@ -225,7 +225,7 @@ fn spreadsheet_properties(book: &Spreadsheet) -> Value {
     shown
 }
 
-/// What a cell looks like that nobody has formatted.
+/// The look of an unformatted cell.
 fn default_format() -> Value {
     let white = json!({ "red": 1, "green": 1, "blue": 1 });
     json!({

@@ -15,7 +15,8 @@ pub(super) struct Wording {
     pub without_colon: bool,
 }
 
-/// Applies a checked body to a copy of the spreadsheet. What comes back replaces it; a refusal leaves it as it was.
+/// Applies a checked body to a copy of the spreadsheet. The returned copy replaces the spreadsheet; a refusal leaves
+/// the spreadsheet as it was.
 pub(super) fn batch(book: &Spreadsheet, body: &Value, wording: Wording) -> Result<(Spreadsheet, Vec<Value>), Refusal> {
     let requests = list(body, "requests");
     if requests.is_empty() {

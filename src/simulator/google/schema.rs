@@ -1,10 +1,10 @@
-//! What a request body may contain: every name, type and enum value of the API, from a table.
+//! The grammar of request bodies: every name, type and enum value of the API, from a table.
 //!
 //! `schema.txt` holds one message a line: its name, then `field=type` pairs taken from the API's discovery document of
 //! revision 20261019. A type is `int`, `number`, `bool`, `text`, `mask`, `any`, `A|B|…` for an enum, the name of a
-//! message, `[type` for a list and `%type` for a map. Checking happens before any meaning is given to a body, as in the
-//! real service, so that an unknown name at any depth refuses the whole request. A checked body has no nulls left (null
-//! is the same as absent), its integers are integers and its numbers are finite.
+//! message, `[type` for a list and `%type` for a map. Checking happens before a body is interpreted, as in the real
+//! service, so that an unknown name at any depth refuses the whole request. A checked body has no nulls left (null is
+//! the same as absent), its integers are integers and its numbers are finite.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -27,17 +27,17 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// A spreadsheet and who may do what with it.
 pub(super) struct Held {
-    /// Its state.
+    /// The spreadsheet's state.
     pub book: Spreadsheet,
-    /// What the service account may do.
+    /// The service account's rights.
     pub access: Access,
-    /// Whether it was made through the API, so that a `drive.file` token sees it.
+    /// True if the spreadsheet was made through the API, so that a `drive.file` token sees it.
     pub own: bool,
 }
 
 /// Everything the service knows.
 pub(super) struct State {
-    /// Where it listens, without a final slash.
+    /// The service's address, without a final slash.
     pub url: String,
     /// The service account.
     pub email: String,
@@ -49,9 +49,9 @@ pub(super) struct State {
     pub tokens: HashMap<String, Token>,
     /// Reads and writes, each, that one minute allows.
     pub quota: Option<u32>,
-    /// Whether the API is turned off for the project.
+    /// True if the API is turned off for the project.
     pub disabled: bool,
-    /// Whether errors carry the list that bodies of 2017 to 2020 had, when `alt=json` is sent.
+    /// True if errors carry the list that bodies of 2017 to 2020 had, when `alt=json` is sent.
     pub old_errors: bool,
     /// Differences between years.
     pub manner: Manner,

@@ -135,7 +135,7 @@ fn grouped(digits: &str) -> String {
     }
 }
 
-/// What a person's typing becomes, with the format it brings along.
+/// The value that a person's typing becomes, with the format it brings along.
 pub(super) fn typed(text: &str) -> (CellValue, Option<Value>) {
     if text.len() > 1 && text.starts_with('=') {
         return (CellValue::Formula(text.to_owned()), None);

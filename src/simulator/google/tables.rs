@@ -1,9 +1,10 @@
 //! Google's tables (Format > Convert to table), as they were measured from outside.
 //!
 //! A row that is appended to the sheet lands below a full table and outside of it; one that is appended to the table by
-//! its id makes it grow and loses its values. Types belong to columns: a number pattern sent to one is dropped without a
-//! word, a validation is refused. A table grows by rows that are inserted inside of it (a guess) and by `updateTable`; one
-//! that names no last row takes in whatever comes. The words of refusals are guesses but for that of typed columns.
+//! its id makes it grow and loses its values. Types belong to columns: a number pattern sent to one is dropped without
+//! a word, a validation is refused. A table grows by rows that are inserted inside of it (a guess) and by
+//! `updateTable`; one that names no last row takes in whatever comes. The words of refusals are guesses but for that of
+//! typed columns.
 
 use serde_json::{Map, Value, json};
 
@@ -16,18 +17,18 @@ use super::requests::{mask, nothing};
 /// A table of a tab: its first row is its header.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
-    /// Its id.
+    /// Id of the table.
     pub id: String,
-    /// Its name.
+    /// Name of the table.
     pub name: String,
-    /// What it covers, with the header.
+    /// The area covered, with the header.
     pub area: Area,
     /// Other fields as sent: columns and their types, colours.
     pub(super) rest: Map<String, Value>,
 }
 
 impl Table {
-    /// Whether a column of the tab has a type here.
+    /// True if a column of the tab has a type in this table.
     fn is_typed(&self, column: usize) -> bool {
         let typed = |one: &Value| {
             read::index(one, "columnIndex").ok().flatten().unwrap_or(0) + self.area.left == column
@@ -37,7 +38,7 @@ impl Table {
     }
 }
 
-/// What a typed column keeps of what is written to a cell.
+/// The part of a written format that the cell keeps; a typed column drops the number format.
 pub(super) fn kept(sheet: &Sheet, row: usize, column: usize) -> Kept {
     let inside = |table: &&Table| table.area.contains(row, column) && row > table.area.top;
     match sheet.tables.iter().find(inside) {
@@ -168,8 +169,8 @@ fn position(book: &Spreadsheet, id: &str) -> Result<(usize, usize), String> {
 }
 
 impl Spreadsheet {
-    /// The owner converts an area of a tab to a table, some of its columns (counted from the tab's first) with types, and
-    /// gets the table's id. Panics where Google would refuse it.
+    /// The owner converts an area of a tab to a table, some of its columns (counted from the tab's first) with types,
+    /// and gets the table's id. Panics where Google would refuse it.
     pub fn make_table(&mut self, title: &str, area: Area, types: &[(usize, &str)]) -> String {
         let Some(sheet) = self.tab(title).map(|tab| tab.id) else { panic!("no tab with the title {title}") };
         let area = Area { sheet, ..area };

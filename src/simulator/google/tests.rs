@@ -1,4 +1,5 @@
-//! The promises of the simulated Google, each where it would break. Requests go straight to the state, without a socket.
+//! The promises of the simulated Google, each where it would break. Requests go straight to the state, without a
+//! socket.
 
 #![allow(clippy::unwrap_used)]
 
@@ -492,13 +493,13 @@ fn a_filter_view_hides_and_sorts_only_for_who_looks_through_it() {
     assert_eq!(reply["replies"][1]["addFilterView"]["filter"]["filterViewId"], 7);
     let seen = |bench: &mut Bench| bench.book().sheets[0].seen_through("mine").unwrap();
     assert_eq!(seen(&mut bench), [3, 1]);
-    // Nobody else sees anything of it, and the API reads and appends as ever.
+    // Other readers see the whole tab, and the API reads and appends as ever.
     assert!((0..5).all(|row| !bench.book().sheets[0].row_hidden(row)));
     bench.batch(json!([append(&[&["d", "2"]])])).unwrap();
     assert_eq!(bench.rows(), ["k v", "a 1", "b 2", "c 3", "d 2"]);
     assert_eq!(bench.get("/values/Sheet1!A:A")["values"], json!([["k"], ["a"], ["b"], ["c"], ["d"]]));
     assert_eq!(seen(&mut bench), [3, 1], "its range ends before the new row");
-    // It follows rows and columns.
+    // A view follows rows and columns.
     bench.book().insert_row("Sheet1", 2);
     bench.book().move_column("Sheet1", 1, 0);
     let shown = bench.get("?fields=sheets.filterViews")["sheets"][0]["filterViews"][0].clone();

@@ -13,14 +13,14 @@ use ring::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKe
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The service account's key. It opens nothing: it was made for this simulator and is published with it.
+/// The service account's key. The key opens no real account: it was made for this simulator and is published with it.
 pub(super) const PRIVATE_KEY: &str = include_str!("test-key.pem");
 
 /// Scopes the token endpoint knows.
 pub(super) const SCOPES: &[&str] = &["spreadsheets", "spreadsheets.readonly", "drive", "drive.file", "drive.readonly"];
 
 const SCOPE_PREFIX: &str = "https://www.googleapis.com/auth/";
-/// How far the two clocks may differ.
+/// Largest difference in seconds between the clocks of client and service.
 const SKEW: u64 = 300;
 /// The longest a statement may be good for.
 const LONGEST: u64 = 3600;
@@ -47,7 +47,7 @@ impl Refused {
     }
 }
 
-/// Claims as sent. Others, such as `sub`, may be there; null counts as absent.
+/// Claims as sent. Unknown claims, such as `sub`, may be there; null counts as absent.
 #[derive(Deserialize)]
 struct Claims {
     iss: Option<String>,

@@ -14,7 +14,8 @@ use super::refusal::Refusal;
 use super::render::{formatted, is_date};
 use super::shown;
 
-/// How values are read: as shown, as they are, or as formulas; dates as text or as numbers; by rows or by columns.
+/// The form in which values are read: as shown, as they are, or as formulas; dates as text or as numbers; by rows or by
+/// columns.
 #[derive(Clone, Copy)]
 pub(super) struct Reading<'a> {
     render: &'a str,
@@ -111,14 +112,14 @@ pub(super) fn batch_get_by_filter(book: &Spreadsheet, body: &Value) -> Result<Va
     Ok(shown)
 }
 
-/// How values are written, and whether the answer repeats them.
+/// The form in which values are written, and the answer's form.
 #[derive(Clone, Copy)]
 pub(super) struct Writing<'a> {
     /// `RAW` or `USER_ENTERED`; anything else is refused.
     pub input: &'a str,
-    /// Whether the answer holds the values.
+    /// True if the answer repeats the values.
     pub repeat: bool,
-    /// How it shows them.
+    /// The form of the values in the answer.
     pub reading: Reading<'a>,
 }
 
@@ -360,8 +361,8 @@ fn put(sheet: &mut Sheet, row: usize, column: usize, value: &Value, entered: boo
     Ok(true)
 }
 
-/// The last table that touches the area: a block of filled cells with blank ones all around. Recorded: of two in one row
-/// the right one counts as last.
+/// The last table that touches the area: a block of filled cells with blank ones all around. Recorded: of two in one
+/// row the right one counts as last.
 fn last_table(sheet: &Sheet, area: &Area) -> Option<Area> {
     let filled = |row: usize, column: usize| *sheet.value(row, column) != CellValue::Empty;
     let bottom = area.bottom.min(sheet.rows.len());

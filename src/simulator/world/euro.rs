@@ -1,5 +1,5 @@
-//! The first of January 2026: every account in leva becomes an account in euros, under the same IBAN. What the bank does
-//! with the rows of before is unknown, so there are four readings.
+//! The first of January 2026: every account in leva becomes an account in euros, under the same IBAN. The real bank's
+//! treatment of the rows before is unknown, so there are four readings.
 
 use chrono::TimeDelta;
 use rust_decimal::Decimal;
@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use super::{euro_day, in_euro};
 use crate::simulator::fibank::{Account, Bank, Entry};
 
-/// What becomes of an account's rows of before the euro.
+/// The fate of an account's rows from before the euro.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum History {
     /// Every amount is restated and rounded; balances follow from the amounts and end at the balance restated.

@@ -1,6 +1,6 @@
 //! The demo world: a family's three accounts and a small company's two, day by day, until the evening before `today`.
 //!
-//! Each day is drawn from a seed that is its date, so a later `today` gives the same rows and more.
+//! A day is drawn from a seed that is its date, so a later `today` gives the same rows and more.
 
 use chrono::{Datelike, Days, Months, NaiveDate, Weekday};
 use rust_decimal::Decimal;
@@ -22,21 +22,22 @@ const ACCOUNTS: [(&str, &str, &str, &str, i64); 5] = [
     ("0USD0816", "USD", "", "Разплащателна сметка във валута", 30_000),
 ];
 
-/// How many of them are the person's.
+/// Number of the person's accounts; the others are the company's.
 const PERSONAL: usize = 3;
 
 const OWNER: &str = "Мария Измислена-Тестова";
 const FIRM: &str = "ИЗМИСЛЕНИ РЕШЕНИЯ ЕООД";
 
 impl Bank {
-    /// A family and its small company: about 2,800 rows over the 44 months before `today`, restated in euros from 2026 on.
+    /// A family and its small company: about 2,800 rows over the 44 months before `today`, restated in euros from 2026
+    /// on.
     pub fn household(today: NaiveDate) -> Bank {
         let start = today.with_day(1).and_then(|first| first.checked_sub_months(Months::new(44))).unwrap_or(today);
         Bank::household_between(start, today, History::Restated)
     }
 
-    /// The same household from the morning of `start` to the evening before `today`. With one `start`, a later `today`
-    /// gives the same rows and more; `history` says what becomes of rows in leva where 2026 lies between.
+    /// The same household from the morning of `start` to the evening before `today`. With the same `start`, a later
+    /// `today` gives the same rows and more; `history` decides the fate of rows in leva if 2026 lies between.
     pub fn household_between(start: NaiveDate, today: NaiveDate, history: History) -> Bank {
         let mut household = Household::new(start);
         for date in start.iter_days().take_while(|date| *date < today) {
@@ -109,7 +110,7 @@ impl Household {
         Household { bank, balances, number: 4_100_000_000, operations: 0, drafts: Vec::new() }
     }
 
-    /// One day: what falls due, what is bought, what the company does; booked in the order of the clock.
+    /// Lives a day: payments that fall due, purchases, the company's business; booked in the order of the clock.
     fn live(&mut self, date: NaiveDate) {
         let mut random = Random::new(u64::from(date.num_days_from_ce().unsigned_abs()));
         for due in RECURRING.iter().filter(|due| falls_due(due, date)) {
@@ -227,7 +228,7 @@ impl Household {
         }
     }
 
-    /// What the bank does by itself: interest and the tax on it, both in one second of the night.
+    /// Books the bank's own entries: interest and the tax on it, in the same second of the night.
     fn bank_day(&mut self, date: NaiveDate, random: &mut Random) {
         if (date + Days::new(1)).day() != 1 {
             return;
@@ -250,7 +251,8 @@ impl Household {
         self.drafts.extend([interest, tax]);
     }
 
-    /// The company on a working day: invoices paid by its clients, suppliers paid with a fee, contributions to the state.
+    /// The company on a working day: invoices paid by its clients, suppliers paid with a fee, contributions to the
+    /// state.
     fn work(&mut self, date: NaiveDate, random: &mut Random) {
         if date.day() == 25 {
             self.contributions(date, random);

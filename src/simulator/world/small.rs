@@ -7,7 +7,7 @@ use super::{bulgarian_iban, day, iban, sofia};
 use crate::simulator::fibank::{Account, Bank, Customer, Entry};
 
 impl Bank {
-    /// One person with two euro accounts and a dozen rows of early 2026: a salary, a transfer with its fee, two equal
+    /// A person with two euro accounts and a dozen rows of early 2026: a salary, a transfer with its fee, two equal
     /// coffees, a transfer between the accounts, a payee that looks like a formula.
     pub fn small() -> Bank {
         let mut bank = with_accounts(&[("00000001", "Ежедневна", "100.00"), ("00000002", "", "2500.00")]);
@@ -56,7 +56,7 @@ impl Bank {
         bank
     }
 
-    /// This many rows over the ten years to 2026 on two accounts, for benchmarks.
+    /// Accounts with `rows` rows in all over the ten years to 2026, for benchmarks.
     pub fn large(rows: usize) -> Bank {
         const SHOPS: [&str; 5] =
             ["ПЕКАРНА ЗЛАТЕН КЛАС", "Супермаркет „Изобилие“", "БЕНЗИНОСТАНЦИЯ 7", "Книжарница", "АПТЕКА"];

@@ -1,7 +1,7 @@
-//! What a household and a small company pay for: names, words and amounts, as tables. All of it is invented, and some of
-//! it is nasty on purpose, because payees may call themselves what they like.
+//! The expenses of a household and a small company: names, words and amounts, as tables. The texts are invented, and
+//! several are nasty on purpose, because payees may call themselves what they like.
 
-/// What kind of operation: `trnCode` and `trname`.
+/// The kind of operation: `trnCode` and `trname`.
 pub(super) type Kind = (&'static str, &'static str);
 
 pub(super) const OUTGOING: Kind = ("TRO", "Изходящ превод");
@@ -31,7 +31,7 @@ pub(super) struct Recurring {
     pub months: (u32, u32),
     /// Euro cents, signed.
     pub cents: i64,
-    /// How far the amount strays, in percent.
+    /// Largest deviation of the amount, in percent.
     pub strays: u32,
     pub kind: Kind,
     pub party: &'static str,
@@ -91,7 +91,7 @@ const fn row(
     Recurring { account, day, months, cents, strays, kind, party, other, lines, fee }
 }
 
-/// Where the card is used: name, how it pays, lowest and highest amount in euro cents, how often, a line of text.
+/// A shop that takes the card: name, way of paying, lowest and highest amount in euro cents, frequency, a line of text.
 pub(super) type Shop = (&'static str, Kind, u32, u32, u32, &'static str);
 
 #[rustfmt::skip]
