@@ -1,5 +1,6 @@
-//! What a bank counts: passwords and codes whose outcome nobody learnt, and sources in attention that a timer, a page or a
-//! command asks for. Five wrong passwords lock a login, so two that nobody knows about are the owner's affair.
+//! Attempts that a bank counts: passwords and codes with an unknown outcome, and sources in attention that a timer, a
+//! page or a command asks for. Five wrong passwords lock a login, so after two passwords of unknown outcome the owner
+//! must look.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -22,7 +23,7 @@ const LOGIN: &str = "POST /oauth2-server/login";
 const CONFIRM: &str = "POST /oauth2-server/confirm";
 const EVER: u32 = u32::MAX;
 
-/// How often something was posted there, whether or not the bank took it in.
+/// Number of posts to an address, taken in by the bank or not.
 fn posted(world: &World, to: &str) -> usize {
     let log = world.bank.server.log();
     log.iter().filter(|asked| format!("{} {}", asked.method, asked.target).starts_with(to)).count()
@@ -46,7 +47,7 @@ fn said(report: &Report) -> &str {
     report.sources[0].error.as_deref().unwrap()
 }
 
-/// What the store remembers that the owner has to do.
+/// The owner's task as the store remembers it.
 fn attention(world: &World) -> Option<Cause> {
     world.engine().store.source("fibank").unwrap().attention.map(|attention| attention.cause)
 }
@@ -129,7 +130,7 @@ async fn by_hand_they_count_the_same() {
         assert!(status == 3 && said.contains("passwords in a row") && said.contains("sync --retry"), "{said}");
         assert_eq!(posted(world, LOGIN), sent);
     }
-    // Each --retry is one try, not several.
+    // A --retry is a single try.
     assert_eq!(run(world, &["sync", "--retry"]).await.status.code(), Some(3));
     assert_eq!(run(world, &["sync"]).await.status.code(), Some(3));
     assert_eq!(posted(world, LOGIN), 4);
@@ -180,7 +181,7 @@ async fn a_process_that_dies_between_sending_and_answer_has_sent_it() {
             end(&mut sync, signal).await;
         }
         world.bank.server.heal();
-        // It stands there before anything runs.
+        // The task is in the store before another cycle runs.
         let (_, state) = json(&world, &["status", "--json"]).await;
         let attention = state["sources"][0]["attention"].as_str().unwrap_or_default().to_owned();
         assert!(attention.contains("2 passwords in a row"), "{signal}: {state}");
@@ -212,7 +213,7 @@ async fn codes_of_unknown_outcome_count_the_same() {
         }
         assert_eq!((posted(&world, CONFIRM), posted(&world, LOGIN)), (2, 2), "{fault:?}");
         world.bank.server.heal();
-        // Whoever says that he has looked gets as far as the code, and then in.
+        // An owner who confirms that he has looked gets as far as the code, and then in.
         assert_eq!(run(&world, &["sync", "--retry"]).await.status.code(), Some(3));
         let (status, said) = code(&world, "271828").await;
         assert_eq!(status, 0, "{fault:?}: {said}");

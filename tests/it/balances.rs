@@ -27,7 +27,7 @@ fn book(world: &World, cents: i64, payee: &str) -> u64 {
     })
 }
 
-/// One line of the tab, by header.
+/// A line of the tab, by header.
 struct Line(Vec<(String, CellValue)>);
 
 impl Line {
@@ -73,7 +73,7 @@ fn status(world: &World, tab: &str) -> String {
     show(&world.google.read(&world.spreadsheet, |book| book.rows(tab))[0][0])
 }
 
-/// What SUMIFS gives: the amounts of the rows with this account and currency.
+/// The result of SUMIFS: the sum of the rows with this account and currency.
 fn sum(world: &World, account: &str, currency: &str) -> Decimal {
     let text = |text: &str| CellValue::Text(text.into());
     let columns = [world.column("Account"), world.column("Currency"), world.column("Amount")];

@@ -1,5 +1,5 @@
-//! What a bank or a service sends is bounded before it is read, whatever form it has; the error says its limit; and once
-//! the service is itself again every row is there once.
+//! Replies of a bank or a service are bounded before they are read, whatever their form; the error says its limit; and
+//! once the service is itself again every row is there once.
 
 use std::io::Write;
 
@@ -140,7 +140,7 @@ async fn a_row_nested_deeper_than_is_read_back_is_refused_by_name() {
     let (_, error) = error_of(&world.cycle().await, "fibank");
     assert!(error.contains("entry 77") && error.contains("nested deeper than 100"), "{error}");
 
-    // What is taken can be read back by every reader.
+    // Every reader can read a reply that was accepted.
     world.bank.server.fail("GetCustBal", 0, 1, Fault::Answer(JSON, deep(98).into_bytes()));
     world.cycle().await;
     let (status, rows) = json(&world, &["transactions", "--json"]).await;

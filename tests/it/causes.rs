@@ -1,8 +1,9 @@
-//! Everything that only the owner can end, and what it is when a service fails: from what happens to the exit status, the
-//! sentence, the one message, the page and its advice, and to the word that it is over. One row for each.
+//! Every cause that only the owner can end, and a failing service for comparison: from the event to the exit status,
+//! the sentence, the single message, the page and its advice, and to the message that the cause is over. A case is a
+//! row of the table.
 //!
-//! A full disk, a damaged store and a session about to end stand in notify.rs; what a store that cannot be opened comes
-//! to in integrity.rs.
+//! A full disk, a damaged store and a session about to end stand in notify.rs; a store that cannot be opened stands in
+//! integrity.rs.
 
 use bankfeed::remote::Cause;
 use bankfeed::simulator::Fault;
@@ -17,26 +18,26 @@ use crate::world::write_private;
 /// A cause: how it comes about, what it comes to, and how it ends.
 struct Case {
     name: &'static str,
-    /// What the store remembers; `None`: it is tried again without the owner.
+    /// The cause in the store; `None`: the cycle tries again without the owner.
     cause: Option<Cause>,
     begins: fn(&Stage),
     ends: fn(&Stage),
     /// Parts of the sentence.
     says: &'static [&'static str],
-    /// What works again in the end.
+    /// The subject of the message that the cause is over.
     recovered: &'static str,
     /// Part of what the page advises.
     remedy: &'static str,
-    /// Whether a daemon starts at all with it.
+    /// True if a daemon starts at all with the cause.
     starts: bool,
-    /// Whether it stays until it is ended; else the telling is all there is to it.
+    /// True if the cause stays until it is ended; otherwise the message is all that comes of it.
     lasts: bool,
 }
 
 const FAILED: &str = "bankfeed: something failed";
 const REFUSED_PASSWORD: &str = "грешна-парола";
 
-/// What rows have in common.
+/// Common values of the cases.
 const AT_THE_BANK: Case = Case {
     name: "",
     cause: None,
@@ -299,7 +300,7 @@ const CASES: &[Case] = &[
         },
         ends: |stage| {
             heal(stage);
-            // Another budget makes it try again within the month.
+            // Another budget lets the next cycle try again within the month.
             config(stage, "[[notify]]", "monthly_requests = 100000\n\n[[notify]]");
         },
         says: &["needs you: airtable `base`: ", "API calls of this month's plan are used up", "it goes on on "],
@@ -607,7 +608,8 @@ fn owner_signs_in(stage: &Stage, client: &str, signed_in: Option<&str>) {
     }
 }
 
-/// From what happens to the exit status, the sentence and the one message; nothing while it lasts; one word when it ends.
+/// From what happens to the exit status, the sentence and the one message; nothing while it lasts; one word when it
+/// ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_cause_is_told_once_and_so_is_its_end() {
     let running: Vec<_> = CASES.iter().map(|case| (case.name, tokio::spawn(is_told_once(case)))).collect();
@@ -688,7 +690,7 @@ async fn is_told_once(case: &Case) {
     assert_eq!(stage.cycle().await.1, Vec::new(), "{}: its end is told once", case.name);
 }
 
-/// What the store remembers that the owner has to do.
+/// The owner's task as the store remembers it.
 fn remembered(case: &Case, stage: &Stage) -> Option<Cause> {
     let engine = stage.world.engine();
     let attention = match case.recovered.split_once(' ') {
@@ -702,7 +704,7 @@ fn remembered(case: &Case, stage: &Stage) -> Option<Cause> {
     attention.map(|attention| attention.cause)
 }
 
-/// Who signs in to the page reads the sentence without the name that stands before it anyway, and what to do about it.
+/// A visitor signed in to the page reads the sentence, without the name that stands before it anyway, and the advice.
 async fn is_on_the_page(case: &Case, stage: &Stage, report: &Report) {
     let [page, bulgarian] = crate::web::front_pages(&stage.world, TOKEN).await;
     let (name, sentence, _) = report.errors().next().unwrap();

@@ -21,7 +21,7 @@ async fn check(world: &World) -> (i32, Vec<String>) {
     (output.status.code().unwrap(), said.lines().filter(bad).map(str::to_owned).collect())
 }
 
-/// One line of failure with all of these words, and this status.
+/// Expects a single line of failure with all of these words, and this status.
 async fn expect(world: &World, status: i32, words: &[&str]) {
     let (found, lines) = check(world).await;
     assert_eq!((found, lines.len()), (status, 1), "{lines:?}");
@@ -92,7 +92,7 @@ async fn airtable_says_what_to_do() {
         assert_eq!(check(&world).await, (0, Vec::new()));
         assert_eq!(run(&world, &["sync"]).await.status.code(), Some(0));
     }
-    // Which scopes a personal token has Airtable does not tell, and nothing is written to find out.
+    // Airtable does not tell the scopes of a personal token, and the check writes no row to find them out.
     without(&world, "data.records:write");
     assert_eq!(check(&world).await, (0, Vec::new()));
     let said = String::from_utf8(run(&world, &["check"]).await.stdout).unwrap();

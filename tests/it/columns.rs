@@ -1,4 +1,4 @@
-//! Which rows a destination gets, in which columns, in which language: each destination as its own section says.
+//! The rows, columns and language of each destination follow its own section.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -184,7 +184,7 @@ async fn a_column_asked_for_later_is_added_and_older_rows_get_it_on_request() {
     assert_eq!(world.cycle().await.exit_status(), 0);
     assert_eq!(empty(&world.column("Type")), booked.len(), "only the new row has it yet");
 
-    // Who asks gets the older rows filled, and nothing else is touched.
+    // A verification with repair fills the older rows, and no other cell is touched.
     let found = verify(&world, false).await;
     assert!(found.iter().all(|one| one.different.iter().all(|one| ["type", "raw.reference"].contains(&&*one.column))));
     assert!(found.iter().all(|one| !one.different.is_empty() && one.missing.is_empty()), "{found:?}");
@@ -316,7 +316,7 @@ async fn a_row_that_crosses_the_line_more_than_once_stays_one_row_and_right() {
             assert_eq!(found, vec![&format!("{amount}.00"); there], "{place}");
         }
     }
-    // What is there is taken away, too, though it is small by now.
+    // A delivered row is deleted at the destination as well, though it is below the limit by now.
     world.bank.edit(|bank| {
         for account in &mut bank.customers[0].accounts {
             account.entries.retain(|entry| entry.number != number);
@@ -326,7 +326,7 @@ async fn a_row_that_crosses_the_line_more_than_once_stays_one_row_and_right() {
     assert!(!in_base(&world).contains(&id));
 }
 
-/// What an owner does to columns while a write waits for its second try.
+/// An owner's action on columns while a write waits for its second try.
 type Move = (&'static str, fn(&mut Spreadsheet));
 
 const MOVES: [Move; 4] = [
@@ -351,7 +351,7 @@ async fn columns_moved_between_two_tries_are_followed() {
         Fault::ApplyThenStatus(503, String::new()),
         Fault::Drop,
         Fault::ApplyThenDrop,
-        // It arrives when its number is taken.
+        // The request arrives when its number is taken.
         Fault::Held(6),
     ];
     for (what, act) in MOVES {

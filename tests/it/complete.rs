@@ -1,4 +1,5 @@
-//! What is said of accounts for whose rows the bank's reply has no list: the same in `status` and beside the rows.
+//! Accounts for whose rows the bank's reply has no list: `status` and the column beside the rows say the same about
+//! them.
 
 use bankfeed::simulator::fibank::{Account, Bank, Entry, Options, Stmt};
 use bankfeed::simulator::google::CellValue;
@@ -19,7 +20,7 @@ async fn command(world: &World, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What is said of each account: whether it is complete, and why not.
+/// The completeness of each account as `status` reports it, with the reason.
 async fn standing(world: &World) -> Vec<(bool, String)> {
     let told: Value = serde_json::from_str(&command(world, &["status", "--json"]).await).unwrap();
     let text = command(world, &["status"]).await;
@@ -68,7 +69,7 @@ async fn an_account_without_a_list_of_rows_is_complete_where_nothing_speaks_agai
         assert_eq!(report.exit_status(), 0, "{report:?}");
         assert!(notes(&report).contains("has no list of rows"), "it is reported: {report:?}");
         assert!(!notes(&report).contains("vanished"), "{report:?}");
-        // Of a history that was never read nothing is proved.
+        // A history that was never read proves no completeness.
         let said = standing(&world).await;
         assert!(said[0].0 && said[1].0 && !said[2].0 && said[2].1.contains("has no list of rows"), "{said:?}");
     }

@@ -59,12 +59,13 @@ fn the_example_loads_as_it_stands() {
     assert_eq!(config.destinations.len(), 2);
 }
 
-/// What the comments say holds: every option at rest works once the `#` is taken away, and nothing is left out.
+/// The claims of the example's comments hold: every commented option works once the `#` is removed, and no key is left
+/// out.
 #[test]
 fn the_example_shows_every_key_and_all_of_them_work() {
     let text = fs::read_to_string(example()).unwrap();
     let awake: Vec<&str> = text.lines().map(wake).collect();
-    // Of the two ways to sign in to Google only one can be awake at a time.
+    // The two ways to sign in to Google exclude each other, so a text has either.
     let without =
         |key: &str| awake.iter().copied().filter(|line| !line.starts_with(key)).collect::<Vec<_>>().join("\n");
     valid(without("service_account = "));
@@ -820,7 +821,7 @@ fn a_planted_secret_is_never_shown() {
     }
 }
 
-/// The same through the program: one line, exit status 2, and nothing else.
+/// The program answers each mistake with one line, exit status 2, and no other output.
 #[test]
 fn the_program_says_so_and_ends_with_status_2() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
-//! What every destination owes the engine, held against its simulator through the real stack. One line per destination
-//! at the end of this file; what differs between them (how an owner deletes a row there, what a request costs) stands
-//! in its [`Place`].
+//! The duties of every destination towards the engine, tested against its simulator through the real stack. A line per
+//! destination stands at the end of this file; its differences (the owner's way to delete a row, the cost of a request)
+//! stand in its [`Place`].
 //!
-//! Not here: an answer that never comes. The connectors wait 60 s and more for one, and a test will not.
+//! An answer that never comes is not tested here. The connectors wait 60 s and more for an answer, and a test will not.
 
 use std::collections::BTreeMap;
 
@@ -25,21 +25,21 @@ type Throttle = (&'static str, Fault, Outcome, u64);
 /// A destination, seen by its owner.
 struct Place {
     name: &'static str,
-    /// Its place in the world's configuration.
+    /// Index of the destination in the world's configuration.
     at: usize,
     server: fn(&World) -> &Server,
-    /// What a request that writes rows looks like.
+    /// Text by which a request that writes rows is recognised.
     writes: &'static str,
     rows: fn(&World) -> Found,
     /// The owner deletes a row.
     delete: fn(&World, &str),
-    /// Something makes this new entry's row, and no other, impossible to write; and no longer.
+    /// Makes this new entry's row, and no other, impossible to write; `mend` undoes it.
     spoil: fn(&World, u64),
     mend: fn(&World, u64),
     /// Entries that make more than one batch, and what they cost.
     more_than_a_batch: (usize, usize),
     costs: Costs,
-    /// How a token that is good no more is refused, and where.
+    /// The refusal of an invalid token: address, status and body.
     bad_token: (&'static str, u16, &'static str),
     /// 429s with what comes of the cycle and the requests it costs.
     throttles: fn() -> Vec<Throttle>,
@@ -58,8 +58,8 @@ struct Costs {
     /// New rows whose answer is lost, where they had been written, and where not.
     lost_after: u64,
     lost_before: u64,
-    /// The same, where the lost request arrives after the sender has given up: before anything else is asked, and just
-    /// before the next try.
+    /// A lost request that arrives after the sender has given up: before the next request, and just before the next
+    /// try.
     late: [u64; 2],
     /// A few new rows with one among them that is refused.
     bad_row: u64,
@@ -393,7 +393,7 @@ async fn a_row_the_owner_deleted_stays_deleted(place: Place) {
         let report = place.cycle(&world).await;
         assert_eq!((report.outcome, report.appended, report.updated), (Outcome::Ok, 0, 0), "{report:?}");
     }
-    // It vanishes and comes back at the bank.
+    // The row vanishes and comes back at the bank.
     let entry = world.bank.edit(|bank| {
         let entries = &mut bank.customers[0].accounts[0].entries;
         entries.remove(entries.iter().position(|entry| entry.number == numbers[0]).unwrap())

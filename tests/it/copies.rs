@@ -57,7 +57,8 @@ async fn duplicates_of_every_tab_change_nothing() {
         assert_eq!(sheets_of(&report), (Outcome::Ok, 1, 0, None), "{copied:?}");
         world.assert_delivered();
         assert!(copy(&world) == before, "{copied:?}: the copies stay as they are");
-        // The copies alone are kept: what is derived is made anew beside them, the rows go on in the copy that can be told.
+        // The copies alone are kept: what is derived is made anew beside them, the rows go on in the copy that can be
+        // told.
         edit(&world, |book| tabs.iter().for_each(|tab| book.delete_tab(tab)));
         book(&world, "АПТЕКА");
         let report = world.cycle().await;
@@ -84,7 +85,7 @@ async fn a_copy_of_the_whole_file_goes_on_where_the_original_was() {
     for copied in [Copied::Yes, Copied::NewIds, Copied::No] {
         let mut world = World::new(Bank::small()).await;
         world.cycle().await;
-        // One row is deleted by the owner, one column of his own stands beside.
+        // The owner deletes a row and adds a column of his own.
         let gone = edit(&world, |book| {
             let gone = book.rows("Transactions")[1][11].clone();
             book.delete_row("Transactions", 1);

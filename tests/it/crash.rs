@@ -23,7 +23,8 @@ fn kills() -> u64 {
     std::env::var("BANKFEED_KILLS").map_or(40, |text| text.parse().expect("BANKFEED_KILLS is a number"))
 }
 
-/// Each says that the owner has acted: two that die in a row while the password is on its way are an affair of his.
+/// The command tells the store that the owner has acted, because two processes that die in a row while the password is
+/// on its way become the owner's task.
 fn sync(world: &World) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bankfeed"));
     command.arg("--config").arg(world.config_path()).args(["sync", "--json", "--retry"]);
@@ -68,7 +69,7 @@ async fn die(seed: u64, kills: u64) -> u64 {
     struck
 }
 
-/// Something new at the bank, often more than Airtable takes at once, and now and then a correction.
+/// Books new entries, often more than Airtable takes at once, and now and then corrects an older one.
 fn happen(world: &World, rng: &mut fastrand::Rng) {
     let now = chrono::Utc::now().with_timezone(&chrono_tz::Europe::Sofia).fixed_offset();
     world.bank.edit(|bank| {
@@ -107,7 +108,7 @@ async fn kill_one(world: &World, rng: &mut fastrand::Rng) -> bool {
         tokio::time::sleep(Duration::from_micros(rng.u64(..180_000))).await;
     } else {
         until_asked(server, u64::from(request) + 1, &mut run).await;
-        // Some die before it is applied, some after.
+        // A process dies before or after its request is applied.
         tokio::time::sleep(Duration::from_micros(rng.u64(..3_000))).await;
     }
     let running = run.try_wait().unwrap().is_none();

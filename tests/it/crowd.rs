@@ -1,5 +1,5 @@
-//! Who else is at the page's door: guessers, foreign sites, connections that say nothing, readers that take their time.
-//! The owner gets in at once and is served.
+//! Strangers at the page's door: guessers, foreign sites, silent connections, slow readers. The owner gets in at once
+//! and is served.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -46,7 +46,7 @@ async fn the_right_token_passes_at_once_whatever_was_guessed() {
         assert_eq!(status(bearer(&site, TOKEN)).await, 200);
         assert_eq!(status(sign_in(&site, TOKEN)).await, 303);
     }
-    // What was guessed for one token says nothing about the other.
+    // Guesses at one token do not count against the other.
     assert_eq!(status(csv(&site, "guess")).await, 401);
     assert_eq!(status(csv(&site, IMPORT_TOKEN)).await, 200);
 
@@ -190,7 +190,7 @@ async fn readers_that_take_their_time_take_no_turn_of_the_owner() {
         reader.write_all(request.as_bytes()).unwrap();
         slow.push(reader);
     }
-    // Those that have a turn have begun to answer.
+    // The readers whose turn it is have begun to get their answer.
     let mut first = [0; 15];
     slow[0].read_exact(&mut first).unwrap();
     assert_eq!(&first, b"HTTP/1.1 200 OK");
@@ -200,7 +200,7 @@ async fn readers_that_take_their_time_take_no_turn_of_the_owner() {
     site.json("/api/transactions?limit=5").await;
     // A long answer waits until one of the slow ones has lost its turn.
     assert_eq!(site.get(CSV).await.text().await.unwrap(), whole);
-    // Whoever was cut off cannot take a part for the whole.
+    // A reader that was cut off cannot take a part for the whole.
     let is_cut = |reader: &mut TcpStream| {
         let mut rest = Vec::new();
         reader.read_to_end(&mut rest).is_err() || !rest.ends_with(b"0\r\n\r\n")
@@ -216,7 +216,7 @@ async fn clients_that_say_nothing_hold_up_no_cycle() {
     let silent: Vec<UnixStream> = (0..600)
         .map(|at| {
             let mut client = UnixStream::connect(&path).unwrap();
-            // Whoever says half of what it wants says nothing.
+            // A client that sends half a request counts as silent.
             if at % 2 == 0 {
                 client.write_all(br#"{"status":{"js"#).unwrap();
             }

@@ -110,7 +110,7 @@ fn the_readme_begins_with_two_commands_and_names_every_command_there_is() {
     }
 }
 
-/// What a comment links to inside the program is nothing to whoever asks for help.
+/// Links of comments to names inside the program are of no use to a reader of the help.
 #[test]
 fn help_speaks_to_people() {
     let help = |arguments: &[&str]| {

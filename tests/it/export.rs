@@ -49,7 +49,7 @@ async fn a_database_holds_everything_and_takes_the_place_of_an_older_one() {
     assert_eq!(ask("SELECT COUNT(*) FROM transactions WHERE json_valid(raw)"), booked.len() as f64);
     let text = db.query_row("SELECT counterparty FROM transactions WHERE amount = -123.45", (), |row| row.get(0));
     assert_eq!(text, Ok(FORMULA.to_owned()));
-    // The same by a pipe.
+    // A pipe gets the same file.
     let piped = run(&world, &["export", "--format", "sqlite"]).await;
     assert!(piped.stdout.starts_with(b"SQLite format 3\0"), "{:?}", piped.status);
     assert!(file.metadata().unwrap().len() == piped.stdout.len() as u64);
@@ -61,7 +61,7 @@ async fn a_database_holds_everything_and_takes_the_place_of_an_older_one() {
     );
 }
 
-/// One part of a workbook.
+/// Reads a part of a workbook.
 pub fn part(file: &Path, name: &str) -> String {
     let mut zip = zip::ZipArchive::new(std::fs::File::open(file).unwrap()).unwrap();
     let mut text = String::new();

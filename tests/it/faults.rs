@@ -1,6 +1,6 @@
-//! One system call on the store's files fails, at every position in turn: afterwards the next run finds everything, and
-//! each row is exactly once in each destination. `BANKFEED_FAULTS` says how many positions of each kind are tried (`all`:
-//! every one).
+//! A system call on the store's files fails, at every position in turn: afterwards the next run finds everything, and
+//! each row is exactly once in each destination. `BANKFEED_FAULTS` sets the number of positions of each kind (`all`:
+//! every position).
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -16,7 +16,7 @@ use crate::world::World;
 /// Positions of each kind that are tried without being asked for more.
 const USUAL: usize = 6;
 
-/// How calls fail: which, and with what (numbers as Linux has them).
+/// Kinds of failure: the calls that fail, and the error (numbers as Linux has them).
 const KINDS: [(&str, &str); 8] = [
     ("any", EIO),
     ("open", EMFILE),
@@ -47,7 +47,7 @@ fn shim() -> &'static Path {
     })
 }
 
-/// How many positions are tried of so many.
+/// The distance between tried positions.
 fn step(positions: u64) -> u64 {
     match std::env::var("BANKFEED_FAULTS").as_deref() {
         Ok("all") => 1,
@@ -94,7 +94,7 @@ impl Faulty {
         std::fs::write(self.spec(), format!("{calls} {number} {how}")).unwrap();
     }
 
-    /// What has failed.
+    /// The call that has failed.
     fn failed(&self) -> Option<String> {
         std::fs::read_to_string(self.log()).ok()
     }
@@ -149,7 +149,7 @@ impl Faulty {
         }
     }
 
-    /// How many calls of a kind a run makes.
+    /// Counts the calls of a kind that a run makes.
     async fn positions(&self, calls: &str, from_nothing: bool) -> u64 {
         self.book();
         self.prepare(from_nothing);
@@ -212,7 +212,7 @@ async fn wakes(faulty: &Faulty, calls: &str, number: u64, how: &str) -> bool {
     assert!(matches!(woken.status.code(), Some(0 | 1 | 3 | 4)), "{what}: {woken:?}");
     assert!(!said().contains("damaged") && !said().contains("panicked"), "{what}: {}", said());
     if failed.is_some() {
-        // The same daemon goes on.
+        // The daemon goes on and serves the next command.
         let again = output(faulty.command(&["sync"])).await;
         assert_eq!(again.status.code(), Some(0), "{what}: {again:?}: {}", said());
         faulty.world.assert_delivered();

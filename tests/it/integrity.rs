@@ -1,4 +1,5 @@
-//! The store's integrity as the owner meets it: backups and recovery with the real binary, a damaged store, a full disk.
+//! The store's integrity as the owner meets it: backups and recovery with the real binary, a damaged store, a full
+//! disk.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -200,7 +201,7 @@ async fn one_unreadable_transaction_is_named_and_stops_deliveries_but_not_the_ot
         (transaction.account, transaction.row.date)
     };
     drop(engine);
-    // Somebody else's sled damages the record; the library has no way to.
+    // A sled of the test's own damages the record, because the library has no way to.
     let path = world.data_dir().join("store");
     let db = until_open(&path).await;
     let key = [&b"t"[..], &number.to_be_bytes()].concat();

@@ -1,4 +1,5 @@
-//! A Google key that came through an environment or an editor works as the file that was downloaded, or is named as damaged.
+//! A Google key that came through an environment or an editor works as the file that was downloaded, or is named as
+//! damaged.
 
 use bankfeed::simulator::fibank::Bank;
 use bankfeed::sync::Outcome;
@@ -52,7 +53,7 @@ async fn a_key_that_is_damaged_is_named_and_not_shown() {
     }
 }
 
-/// Where an organisation forbids keys, the ways out are named where keys are asked for.
+/// Texts that ask for a key name the ways out for an organisation that forbids keys.
 #[test]
 fn the_ways_out_of_an_organisation_that_forbids_keys_are_named() {
     let read = |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();

@@ -70,7 +70,7 @@ async fn a_cycle_is_one_line_and_a_problem_is_said_once() {
     );
 }
 
-/// Where stderr was sent elsewhere, a line has a time and no priority, colour only on a terminal, and never a secret.
+/// A line of a redirected stderr has a time and no priority, colour only on a terminal, and never a secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_gets_times_and_no_priorities() {
     let world = World::new(Bank::small()).await;

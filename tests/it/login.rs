@@ -26,7 +26,7 @@ fn configure(world: &World) {
     std::fs::write(world.config_path(), text).unwrap();
 }
 
-/// The same client by its parts, with the secret in a file.
+/// Configures the client by its parts, with the secret in a file.
 fn configure_by_parts(world: &World) {
     let client: serde_json::Value = serde_json::from_str(&world.google.oauth_client()).unwrap();
     let part = |name: &str| client["installed"][name].as_str().unwrap().to_owned();
@@ -78,7 +78,7 @@ impl Login {
         tokio::task::spawn_blocking(begin).await.unwrap()
     }
 
-    /// Its exit status, and what it said at the end.
+    /// The program's exit status, and its last output.
     async fn end(mut self) -> (i32, String) {
         let end = move || {
             let mut said = String::new();
@@ -167,7 +167,7 @@ async fn only_our_own_browser_with_our_own_proof_gets_in() {
     assert_eq!((value("code_challenge_method").as_str(), value("access_type").as_str()), ("S256", "offline"));
     let redirect = value("redirect_uri");
     assert!(redirect.starts_with("http://127.0.0.1:"), "{redirect}");
-    // Somebody else's code, slipped in: the state is not ours.
+    // A stranger's code is refused, because its state is not the program's.
     for query in ["?code=4/evil&state=guessed", "?code=4/evil", "?error=access_denied", "favicon.ico"] {
         assert_eq!(visit(&format!("{redirect}/{query}")).await.0, 404);
     }
@@ -365,7 +365,7 @@ async fn a_code_is_given_beside_a_running_daemon_and_wrong_ones_are_asked_for_ag
     assert_eq!((world.bank.login_attempts(), world.bank.codes()), (before + 1, 3));
     assert_eq!(run(&world, &["sync"]).await.status.code(), Some(0));
     assert_eq!(world.bank.login_attempts(), before + 1, "the password is never sent again");
-    // Nobody answers: the bank hears of no code.
+    // Without a typed code the bank hears of no code.
     let (status, said) = code(&world, "").await;
     assert_eq!(status, 3, "{said}");
     assert!(said.contains("no code was given; to begin anew: `bankfeed login fibank`"), "{said}");

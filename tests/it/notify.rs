@@ -1,5 +1,5 @@
-//! Telling the owner: once, again where it lasts, and when it is over; four kinds of notifier over real sockets; and a
-//! notifier that does not work. What there is to tell stands in causes.rs.
+//! Notices to the owner: once, again for a lasting cause, and when a cause is over; four kinds of notifier over real
+//! sockets; and a notifier that does not work. The causes stand in causes.rs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// One that tells a topic everything it can.
+    /// A stage with a topic that gets every kind of notice.
     pub async fn new() -> Stage {
         Stage::with(|notices| {
             let url = notices.server.url();
@@ -181,7 +181,7 @@ async fn a_notifier_that_fails_changes_nothing_and_is_told_everything_later() {
     }
 }
 
-/// Nobody waits for ever for a server that does not answer, and stopping waits for nobody.
+/// A server that does not answer holds up neither the notices for ever nor a stopping program.
 #[tokio::test]
 async fn a_stopping_program_tells_nobody() {
     let stage = Stage::new().await;
@@ -310,7 +310,7 @@ async fn a_full_disk_and_a_damaged_store_are_told_once() {
     assert!(text.contains("this machine") && text.contains("the store"), "{text}");
 }
 
-/// The same through the program: by hand it tells, says what it cannot tell, and keeps its exit status.
+/// A sync by hand through the program tells the notifiers, reports a notice it cannot send, and keeps its exit status.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_by_hand_tells_too() {
     let stage = Stage::new().await;
@@ -476,7 +476,8 @@ async fn a_test_notice_goes_to_every_notifier() {
     assert_eq!(silent.bank.server.requests(), 0);
 }
 
-/// A daemon that cannot open its store tells so, once for each cause, however often it is started; other commands do not.
+/// A daemon that cannot open its store tells so, once for each cause, however often it is started; other commands do
+/// not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_cannot_be_opened_is_told_once_by_the_daemon() {
     use std::os::unix::fs::PermissionsExt;
@@ -524,7 +525,7 @@ async fn a_store_that_cannot_be_opened_is_told_once_by_the_daemon() {
     std::fs::write(&format, "something else\n").unwrap();
     assert_eq!(start().await.0.len(), 2, "the same cause once more, after a while of peace");
 
-    // Where it cannot be noted, it is not told: it would be told at every start.
+    // A cause that cannot be noted is not told, because every start would tell it again.
     std::fs::remove_file(&file).unwrap();
     std::fs::create_dir(&file).unwrap();
     let (arrived, said) = start().await;
@@ -581,7 +582,7 @@ async fn mail_goes_over_tls(tls: &str, manner: Manner) {
     let heard = mail.heard_in_the_clear();
     assert!(heard.iter().all(|line| line.starts_with("EHLO ") || line == "STARTTLS" || line == "QUIT"), "{heard:?}");
 
-    // One that cannot do it, or that somebody in between has made forget it.
+    // A server without TLS, or with a man in the middle who hides it, gets no mail.
     let clear = MailServer::start().await.unwrap();
     clear.protect("ivan", "тайна");
     let elsewhere = text.replace(&format!("port = {}", mail.port()), &format!("port = {}", clear.port()));

@@ -1,9 +1,9 @@
-//! The owner at work between cycles: a seed makes rounds of what people do to a sheet and a base, and of what the bank
-//! does meanwhile. After each cycle every row is there once and says what it should, and everything that is the owner's
-//! (cells, colours, notes, hidden columns, filters) is where he left it and as he left it.
+//! The owner at work between cycles: a seed makes rounds of a person's actions in a sheet and a base, and of the bank's
+//! entries meanwhile. After each cycle every row is there once with the right cells, and everything of the owner's
+//! (cells, colours, notes, hidden columns, filters) is as and where he left it.
 //!
-//! Nothing fails here, so that each cycle has one right outcome; faults are the affair of `explore`.
-//! `BANKFEED_OWNER_SEEDS=FROM..TO` says which seeds; without it a few. A failure prints its seed and what happened.
+//! No request fails here, so that each cycle has one right outcome; faults are the affair of `explore`.
+//! `BANKFEED_OWNER_SEEDS=FROM..TO` chooses the seeds; without it a few run. A failure prints its seed and its events.
 
 use futures_util::FutureExt;
 

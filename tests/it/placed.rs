@@ -1,4 +1,4 @@
-//! Where new rows go, whatever the owner has made of the tab: titles above the headers, columns filled down in advance,
+//! The place of new rows, for any shape of the owner's tab: titles above the headers, columns filled down in advance,
 //! Google's tables. Rows follow the last of ours directly, below the headers and inside the table that holds them.
 
 use bankfeed::simulator::Fault;
@@ -16,7 +16,7 @@ fn text(text: &str) -> CellValue {
     CellValue::Text(text.into())
 }
 
-/// One account without rows, and a sheet without other tabs of ours.
+/// A world with an account without rows, and a sheet without other tabs of ours.
 async fn world(order: &str, sheets: &str) -> World {
     let mut bank = Bank::small();
     bank.customers[0].accounts.truncate(1);
@@ -116,7 +116,7 @@ mod headers {
         (0..rows).for_each(|_| book.insert_row(TAB, 0));
         book.set_cell(TAB, 0, 0, text("Our household, all accounts"));
         if rows > 2 {
-            // Something that reads like a header, and like rows.
+            // Cells that look like a header and like rows.
             book.set_cell(TAB, 1, 1, text("Amount"));
             book.set_cell(TAB, 1, 11, text("updated daily"));
         }
@@ -138,7 +138,7 @@ mod headers {
                 cycle(&world, &what).await;
                 world.bank.edit(|bank| bank.customers[0].accounts[0].entries[1].counterparty = "ПОЛУЧАТЕЛ 2".into());
                 cycle(&world, &what).await;
-                // Another store finds them, and more than carry their formats come.
+                // Another store finds the rows, and more new rows come than the prepared formats cover.
                 std::fs::remove_dir_all(world.data_dir()).unwrap();
                 book(&world, 600);
                 cycle(&world, &what).await;
@@ -178,7 +178,7 @@ mod headers {
         }
     }
 
-    /// What the owner has, how it is made, and where its headers are.
+    /// The owner's content as text, its making, and the row of its headers.
     type Make = (&'static str, fn(&mut Spreadsheet), usize);
 
     /// The owner has a tab of his own with headers in some row, before there is any of ours.
@@ -281,7 +281,7 @@ mod headers {
     }
 }
 
-/// What may happen to the answer of a write, and how late a request may be.
+/// Faults for the answer of a write, and a late request.
 fn faults() -> [Fault; 6] {
     [
         Fault::Drop,
@@ -293,7 +293,7 @@ fn faults() -> [Fault; 6] {
     ]
 }
 
-/// What the owner does in the instant between look and write.
+/// The owner's action in the instant between look and write.
 type Move = (&'static str, fn(&mut Spreadsheet));
 
 const MOVES: [Move; 6] = [

@@ -82,7 +82,7 @@ impl Place {
         world.assert_delivered();
     }
 
-    /// Some of five rows are refused for a reason nobody knows, the others arrive.
+    /// Checks that the bad ones of five rows are refused for an unknown reason and the others arrive.
     async fn refuses_some(&self, bad: &[usize]) {
         let world = World::new(Bank::small()).await;
         world.cycle().await;
@@ -213,7 +213,7 @@ async fn a_403_says_what_google_says_and_advises_sharing_for_a_plain_missing_rig
     assert_eq!(SHEET.cycle(&world).await.appended, 1);
 }
 
-/// What Airtable allows a base is shared by all destinations in it, at the pace of every day.
+/// The destinations in one base share its rate limit, at the pace of every day.
 #[tokio::test]
 async fn two_tables_of_one_base_cost_no_refused_request() {
     let mut world = World::new(Bank::small()).await;

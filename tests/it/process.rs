@@ -1,5 +1,5 @@
-//! The process as the machine sees it: signals, the control socket, files that others could read, threads that cannot be
-//! had, questions without end.
+//! The process as the machine sees it: signals, the control socket, files that others could read, threads that cannot
+//! be had, questions without end.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -241,7 +241,7 @@ async fn a_question_that_is_too_large_names_the_limit() {
     assert_eq!(json(&world, &["sql", "SELECT 1 AS a", "--format", "json"]).await.0, 0);
 }
 
-/// One destination that hangs, in each way there is.
+/// A destination that hangs, in every possible way.
 #[tokio::test]
 async fn a_destination_that_hangs_holds_nobody_up_and_gets_its_rows_later() {
     for fault in [Fault::Hang, Fault::Slow(Duration::from_secs(600)), Fault::StatusRetryAfter(429, String::new(), 60)] {

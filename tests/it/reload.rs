@@ -149,7 +149,8 @@ async fn the_page_moves_changes_its_token_and_goes() {
     let mut rest = String::new();
     let _ = held.read_to_string(&mut rest);
     assert!(!rest.contains("HTTP/1.1 200"), "{rest}");
-    // Another port; then every address of the same port, for which the one address has to make room.
+    // The page moves to another port, then to every address of that port, so that the listener of the single address
+    // must close first.
     page(&there, second);
     reload(&daemon).await;
     assert_eq!((asks(&here, second).await, asks(&there, second).await.as_deref()), (None, Some("200")));

@@ -74,7 +74,7 @@ impl Daemon {
     }
 }
 
-/// Whether that process has one thread and no file of the store open, and reads the stop signal.
+/// True if the process has one thread and no file of the store open, and reads the stop signal.
 pub fn rests(process: u32) -> bool {
     let folder = |name: &str| std::fs::read_dir(format!("/proc/{process}/{name}")).unwrap().flatten();
     let mut open = folder("fd").filter_map(|entry| std::fs::read_link(entry.path()).ok());

@@ -47,7 +47,7 @@ async fn nobody_has_to_verify_first() {
             delete(&world, which, &too);
             let (status, said) = restore(&world, which, &[&gone]).await;
             assert!(status == 0 && said.contains("1 of 1 rows are back"), "{said}");
-            // What is there is told, and keeps nothing else from coming back.
+            // A row that is still there is reported, and keeps no other row from coming back.
             let (status, said) = restore(&world, which, &[&there, &too, &too]).await;
             assert!(status == 2 && said.contains("1 of 1 rows are back"), "{said}");
             assert!(said.contains(&format!("{there} is not put back in `{}`: it is there", NAMES[which])), "{said}");

@@ -1,4 +1,5 @@
-//! Ten million cells are all that a spreadsheet holds: the owner hears of it in time, and nothing is lost where he did not.
+//! Ten million cells are all that a spreadsheet holds: the owner hears of it in time, and nothing is lost where he did
+//! not.
 
 use bankfeed::simulator::fibank::{Bank, Entry};
 use bankfeed::simulator::google::{CellValue, Spreadsheet};
@@ -60,7 +61,7 @@ async fn little_room_is_told_while_rows_still_go() {
     book(&world, "АПТЕКА");
     world.cycle().await;
     assert_eq!(world.google.server.requests(), 3);
-    // It ends with the next rows after room was made.
+    // The warning ends with the next rows after room was made.
     fill(&world, 200_000);
     book(&world, "КИНО");
     let report = world.cycle().await;

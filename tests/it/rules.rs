@@ -29,7 +29,7 @@ fn set_rules(world: &mut World, rules: &str) {
     world.write_config();
 }
 
-/// What a column holds in sheet and base for the rows of a counterparty, in the order of the ids.
+/// The cells of a column in sheet and base for the rows of a counterparty, in the order of the ids.
 fn found(world: &World, header: &str, counterparty: &str) -> [Vec<String>; 2] {
     let text = |cell: CellValue| match cell {
         CellValue::Text(text) | CellValue::Formula(text) => text,
@@ -134,7 +134,7 @@ async fn a_change_of_rules_fills_empty_cells_and_only_those() {
         world.cycle().await;
         assert_eq!((world.google.server.requests(), world.airtable.server.requests()), (0, 0));
     }
-    // Another answer to the same question fills nothing: it is not empty any more.
+    // Another category for the same rows fills no cell, because the cells are not empty any more.
     set_rules(&mut world, &COFFEE.replace("Coffee", "Drinks"));
     world.cycle().await;
     assert_eq!(found(&world, "Category", CAFE), both(&["mine", "Coffee"]));
@@ -283,7 +283,7 @@ async fn rules_are_tried_beside_a_daemon_that_knows_others() {
     assert_eq!((&tested["transactions"], &tested["unmatched"]["transactions"]), (&json!(rows), &json!(rows - 3)));
     let shown = String::from_utf8(run(&world, &["rules", "test"]).await.stdout).unwrap();
     assert!(shown.contains("no rule fits 9 of 12 transactions") && shown.contains(CAFE), "{shown}");
-    // It would go on with the rules it was started with.
+    // The daemon would apply the rules it was started with.
     let refused = run(&world, &["rules", "apply"]).await;
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     assert!(talk(&refused).contains("systemctl reload"), "{refused:?}");

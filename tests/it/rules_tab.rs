@@ -1,4 +1,5 @@
-//! The tab in which an owner keeps rules, through the real stack: made once, read with the rows, followed wherever it goes.
+//! The tab in which an owner keeps rules, through the real stack: made once, read with the rows, followed wherever it
+//! goes.
 
 use bankfeed::simulator::Fault;
 use bankfeed::simulator::fibank::{Bank, Entry};
@@ -25,7 +26,7 @@ async fn cycle(world: &World) {
     assert_eq!(report.exit_status(), 0, "{report:?}");
 }
 
-/// Something new, so that there is something to deliver.
+/// Books a new entry, so that there is a row to deliver.
 fn book(world: &World, payee: &str) {
     world.bank.edit(|bank| {
         let iban = bank.customers[0].accounts[0].iban.clone();
@@ -77,7 +78,7 @@ fn statuses(world: &World, tab: &str) -> Vec<String> {
     rows.drain(1..).map(|row| row.get(at).cloned().unwrap_or_default()).collect()
 }
 
-/// What a column holds in sheet and base for the rows of a counterparty.
+/// The cells of a column in sheet and base for the rows of a counterparty.
 fn found(world: &World, header: &str, counterparty: &str) -> [Vec<String>; 2] {
     let names = world.column("Counterparty");
     let cells = world.column(header);

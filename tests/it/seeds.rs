@@ -15,7 +15,7 @@ const TOGETHER: usize = 8;
 /// Failures after which no more seeds are tried.
 const ENOUGH: usize = 5;
 
-/// What happens in a life, line by line.
+/// The events of a life, line by line.
 pub type Trail = Mutex<Vec<String>>;
 
 /// A kind of life and its seeds.

@@ -1,5 +1,5 @@
-//! Nothing is no answer: what selects nothing, what cannot be meant, a store without rows and an export that is done are
-//! each told in one honest line beside the data; and days, accounts and texts are understood as people write them.
+//! Silence is no answer: a selection without rows, a request without sense, a store without rows and a finished export
+//! are told in one honest line beside the data; and days, accounts and texts are understood as people write them.
 
 use bankfeed::simulator::fibank::Bank;
 use chrono::{Days, Utc};

@@ -24,7 +24,7 @@ async fn init(here: &Path, arguments: &[&str], answers: &str) -> Output {
     let answers = answers.to_owned();
     let run = move || {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // It may end before it has read everything.
+        // The program may end before it has read everything.
         let _ = child.stdin.take().unwrap().write_all(answers.as_bytes());
         child.wait_with_output().unwrap()
     };
@@ -38,7 +38,7 @@ fn complaint(output: &Output) -> String {
     lines[0].to_owned()
 }
 
-/// What `simulate` leaves behind for `init`, for a world that runs in the test itself.
+/// Writes the file that `simulate` leaves for `init`, for a world that runs in the test itself.
 fn describe(world: &World) -> PathBuf {
     let dir = world.dir.path().to_owned();
     let (bank, google, airtable) = (world.bank.server.url(), world.google.server.url(), world.airtable.server.url());
@@ -169,7 +169,7 @@ pub struct Terminal {
     master: std::fs::File,
     child: Child,
     seen: String,
-    /// How far it has been answered.
+    /// The length of the answered part of `seen`.
     at: usize,
 }
 

@@ -362,7 +362,8 @@ async fn a_row_corrected_while_history_is_restated_keeps_its_currency_and_gets_o
     assert_eq!((world.google.server.requests(), world.airtable.server.requests()), (0, 0));
 }
 
-/// What the first store did not live to see: rows that are in the sheet, found by a store put back to an older state.
+/// Rows that were delivered after the copy of the store was made are in the sheet, and the restored store finds them
+/// there.
 #[tokio::test]
 async fn a_store_put_back_to_an_older_state_doubles_nothing() {
     let world = World::new(Bank::small()).await;
@@ -401,7 +402,7 @@ async fn two_processes_with_stores_of_their_own_share_one_sheet() {
     world.assert_delivered();
 }
 
-/// Both have seen the row go before it was ever delivered; when it returns, only one of them brings it.
+/// Two stores have seen the row go before it was ever delivered; when the row returns, only one of them brings it.
 #[tokio::test]
 async fn a_row_that_two_processes_set_aside_returns_once() {
     let world = World::new(Bank::small()).await;
@@ -447,7 +448,8 @@ async fn an_account_that_comes_to_light_after_a_lost_store_is_not_doubled() {
     }
 }
 
-/// A row that vanished before its first delivery, came back and was delivered, but the answer was lost with the process.
+/// A row that vanished before its first delivery, came back and was delivered, but the answer was lost with the
+/// process.
 #[tokio::test]
 async fn a_row_set_aside_that_arrived_unanswered_is_there_from_then_on() {
     let world = World::new(Bank::small()).await;

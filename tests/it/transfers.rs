@@ -19,7 +19,8 @@ fn last_month() -> [NaiveDate; 2] {
     [first - Months::new(1), first - Days::new(1)]
 }
 
-/// What really left the household in a month, and what moved: by what the bank knows of both sides.
+/// The household's real spending in a month, and the money moved between its accounts, from the bank's knowledge of
+/// both sides.
 fn spent_and_moved(bank: &Bank, [since, until]: [NaiveDate; 2]) -> (Decimal, Decimal) {
     let ibans: Vec<&String> =
         bank.customers.iter().flat_map(|customer| &customer.accounts).map(|account| &account.iban).collect();
@@ -60,7 +61,7 @@ fn earned(world: &World, since: NaiveDate, until: NaiveDate) -> Decimal {
     entries.map(|entry| entry.amount).filter(|amount| *amount > Decimal::ZERO).sum()
 }
 
-/// What the dashboard's formula for a month comes to.
+/// The value of the dashboard's formula for a month.
 fn dashboard(world: &World, month: NaiveDate, column: usize) -> Decimal {
     world.google.read(&world.spreadsheet, |book| {
         let today = chrono::Utc::now().date_naive();
@@ -294,7 +295,7 @@ async fn what_the_dashboard_leaves_out_is_kept_up_to_date() {
         }
         assert_eq!(world.cycle().await.exit_status(), 0);
         assert_eq!(left_out(&world), (202.5, 500.0), "{balances}");
-        // Where the owner moves its columns it is followed; where he deletes the tab, nothing is missed.
+        // The figures follow the owner's move of their columns; a deleted tab is no failure.
         world.google.edit(&world.spreadsheet, |sheets| sheets.insert_column("Dashboard", 0));
         book(&world, 0, -100, None, "");
         assert_eq!(world.cycle().await.exit_status(), 0);

@@ -17,7 +17,7 @@ async fn command(world: &World, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What is said of each account: whether it is complete, and why not.
+/// The completeness of each account as `status` reports it, with the reason.
 async fn standing(world: &World) -> Vec<(bool, String)> {
     let told: Value = serde_json::from_str(&command(world, &["status", "--json"]).await).unwrap();
     let accounts = told["accounts"].as_array().unwrap().iter();
@@ -72,7 +72,7 @@ async fn a_broken_character_is_shown_as_one_and_the_payload_stays() {
     for shown in ["x \u{fffd}", "y \u{fffd}", "z\tz\u{fffd}x"] {
         assert!(world.column("Description").contains(&CellValue::Text(shown.into())), "{shown:?}");
     }
-    // The same bytes again are the same rows.
+    // The same reply again gives the same rows.
     let report = world.cycle().await;
     assert_eq!((report.sources[0].new, report.sources[0].changed, report.exit_status()), (0, 0, 0), "{report:?}");
     let lines = command(&world, &["export", "--format", "jsonl"]).await;
@@ -250,7 +250,7 @@ async fn a_reply_without_a_list_of_rows_is_no_fetch() {
         assert!(!world.bank.server.faults_left());
         world.cycle().await;
         assert_whole(&world, 2).await;
-        // What is known is not doubted for it, and nothing has vanished.
+        // Known rows are not doubted because of the bad reply, and no row has vanished.
         world.bank.server.fail_next(&own, Fault::Status(200, reply.clone()));
         let report = world.cycle().await;
         assert_eq!(report.sources[0].vanished, 0, "{reply}");

@@ -15,7 +15,7 @@ use crate::world::World;
 
 const TAB: &str = "Transactions";
 
-/// Both kinds of destination, by their place in the configuration.
+/// Indexes of the two kinds of destination in the configuration.
 const BOTH: [usize; 2] = [0, 1];
 
 fn nobody() -> Watcher {
@@ -610,7 +610,8 @@ async fn the_commands_speak_json_and_by_status() {
     assert_eq!(cli::run(&world, &["verify", "base"]).await.status.code(), Some(3));
 }
 
-/// As many rows are gone as would have been deleted, but one of them was never there: a late posting, which must arrive.
+/// As many rows are gone as would have been deleted, but one of them was never there: a late posting, which must
+/// arrive.
 #[tokio::test]
 async fn a_late_posting_after_a_lost_store_is_not_taken_for_a_deleted_row() {
     let world = World::new(Bank::small()).await;
@@ -633,8 +634,8 @@ async fn a_late_posting_after_a_lost_store_is_not_taken_for_a_deleted_row() {
     assert!(world.in_sheet().iter().any(|(id, _)| id.ends_with(&format!(":{}", number + 500))));
 }
 
-/// The store was put back to an older state, and a repair comes before the next cycle: what the sheet was told meanwhile
-/// is still found there.
+/// The store was put back to an older state, and a repair comes before the next cycle: what the sheet was told
+/// meanwhile is still found there.
 #[tokio::test]
 async fn a_repair_over_an_older_store_does_not_hide_that_the_sheet_is_ahead() {
     let world = delivered().await;
@@ -686,7 +687,7 @@ async fn a_refused_row_is_missing_and_is_tried_again() {
             let report = world.cycle().await;
             assert_eq!(report.destinations[which].rejected, 1, "{way}: {report:?}");
             server.heal();
-            // It is missing, and not because the owner has deleted it.
+            // The row is reported as missing, and not as deleted by the owner.
             for _ in 0..2 {
                 let found = read_back(&world, false).await.swap_remove(which);
                 assert_eq!((found.missing, found.open), (vec![late.clone()], true), "{way}");
@@ -800,7 +801,7 @@ async fn rows_that_lost_their_ids_get_them_again_and_are_not_doubled() {
     assert_eq!(world.sheet().len(), booked + 2);
 }
 
-/// What was refused may have been a correction of a row that is there: trying again must not leave it as it was.
+/// A refused change may have been a correction of a delivered row: the second try must bring the correction.
 #[tokio::test]
 async fn a_refused_correction_is_tried_again_too() {
     let world = World::new(Bank::small()).await;

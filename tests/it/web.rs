@@ -77,7 +77,7 @@ impl Site {
         self.ask(Method::POST, "/api/sync").bearer_auth(TOKEN).send().await.unwrap()
     }
 
-    /// What a command prints, beside the daemon.
+    /// Runs a command beside the daemon; returns its output.
     pub async fn command(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bankfeed"));
         command.arg("--config").arg(self.world.config_path()).args(arguments);
@@ -138,7 +138,8 @@ const ADDRESSES: [(&str, &str); 11] = [
     ("DELETE", "/api/status"),
 ];
 
-/// The front page of a daemon over this world in English and Bulgarian, as whoever has signed in with the token sees it.
+/// The front page of a daemon over this world in English and Bulgarian, as whoever has signed in with the token sees
+/// it.
 pub async fn front_pages(world: &World, token: &str) -> [String; 2] {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bankfeed"));
     command.arg("--config").arg(world.config_path()).arg("run").env("NO_COLOR", "1").stderr(Stdio::piped());
@@ -365,7 +366,7 @@ async fn the_page_is_inert_whatever_a_payee_is_called() {
         for secret in [TOKEN, IMPORT_TOKEN, cookie.split('=').nth(1).unwrap()] {
             assert!(!page.contains(secret), "a secret in {path}");
         }
-        // Nothing leads or is fetched elsewhere, and nothing is inline but the style that carries the nonce.
+        // No link leads elsewhere, no content is fetched from elsewhere, and only the style with the nonce is inline.
         for attribute in [" src=\"", "href=\"", "action=\"", "url("] {
             let targets = page.split(attribute).skip(1);
             let strange: Vec<&str> =

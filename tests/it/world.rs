@@ -122,7 +122,7 @@ base_url = "{airtable}"
         }
     }
 
-    /// One cycle by a process that has just started.
+    /// Runs a cycle by a process that has just started.
     pub async fn cycle(&self) -> Report {
         self.cycle_with(Request { by_hand: true, ..Request::default() }).await
     }
@@ -131,7 +131,7 @@ base_url = "{airtable}"
         self.cycle_with(Request::default()).await
     }
 
-    /// One cycle by a process whose store is in this directory.
+    /// Runs a cycle by a process whose store is in this directory.
     pub async fn cycle_in(&self, data_dir: &Path) -> Report {
         let (engine, nobody): (_, bankfeed::sync::Watcher) = (self.engine_in(data_dir), Arc::new(|_| {}));
         engine.cycle(&Request { by_hand: true, ..Request::default() }, &nobody).await.unwrap()
@@ -151,7 +151,7 @@ base_url = "{airtable}"
         engine.cycle(&request, &nobody).await.unwrap()
     }
 
-    /// What the bank holds: id -> (amount with two decimals, currency).
+    /// The bank's entries: id -> (amount with two decimals, currency).
     pub fn booked(&self) -> BTreeMap<String, String> {
         let booked = self.bank.edit(|bank| bank.transactions());
         booked
@@ -164,7 +164,7 @@ base_url = "{airtable}"
         self.google.read(&self.spreadsheet, |spreadsheet| spreadsheet.rows("Transactions"))
     }
 
-    /// One column of the sheet by its header, without the header.
+    /// A column of the sheet by its header, without the header.
     pub fn column(&self, header: &str) -> Vec<CellValue> {
         let sheet = self.sheet();
         let at = sheet[0]
@@ -200,7 +200,7 @@ base_url = "{airtable}"
             .collect()
     }
 
-    /// Both destinations hold exactly what the bank holds, each row once.
+    /// Checks that the two destinations hold exactly the bank's entries, each row once.
     pub fn assert_delivered(&self) {
         let booked: Vec<(String, String)> = self.booked().into_iter().collect();
         for (what, mut found) in [("sheet", self.in_sheet()), ("base", self.in_base())] {

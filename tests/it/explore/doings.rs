@@ -1,4 +1,4 @@
-//! What bank and owner do between cycles, and what must be true of each row afterwards.
+//! The actions of bank and owner between cycles, and the expected rows afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ const PAYEES: [&str; 9] = [
     "O'Neil \\ {x}",
 ];
 
-/// What is known of the rows beyond what the bank shows.
+/// Knowledge about the rows beyond the bank's present entries.
 pub struct Truth {
     /// Names of the base's fields by key.
     pub names: BTreeMap<&'static str, String>,
@@ -187,7 +187,7 @@ impl Life<'_> {
             let entries = &bank.customers[0].accounts[account].entries;
             (0..entries.len()).filter(|at| entries[*at].time > since).collect()
         });
-        // What has just been booked is what is under way.
+        // A newly booked entry is the one whose delivery is under way.
         let last = places.last().copied().filter(|_| self.rng.bool());
         last.or_else(|| self.rng.choice(places)).map(|at| (account, at))
     }
@@ -270,10 +270,11 @@ impl Life<'_> {
         self.truth.leva.extend(leva.into_iter().map(|entry| (id(&iban, &entry), entry)));
     }
 
-    /// The bank says something else of this row than before.
+    /// Notes that the bank now shows another version of this row.
     ///
-    /// Where a row was found there by a store that knew nothing, its cells may be the owner's and are left alone; and a
-    /// request of an old version that reaches Airtable late is applied there. Both are told in the documentation.
+    /// Two cases are exempt from the comparison, as the documentation says: cells of a row that a store without memory
+    /// found may be the owner's and are left alone; and a request of an old version that reaches Airtable late is
+    /// applied there.
     fn touch(&mut self, id: &str) {
         for (loose, amnesia) in self.truth.loose.iter_mut().zip(self.truth.amnesia) {
             if amnesia {
@@ -285,8 +286,8 @@ impl Life<'_> {
         }
     }
 
-    /// The first store has forgotten something, or everything. Airtable's fields and tables are known by their ids, which
-    /// are forgotten, too: the owner gives them the names of the configuration again.
+    /// The first store has forgotten something, or everything. Airtable's fields and tables are known by their ids,
+    /// which are forgotten, too: the owner gives them the names of the configuration again.
     pub fn forget(&mut self) {
         self.truth.amnesia = [true; 2];
         self.truth.ever_forgot = true;
@@ -375,7 +376,7 @@ impl Life<'_> {
             }
         });
         if what == 20 {
-            // Whether a batch whose answer was lost has been applied, nobody can say now.
+            // Without the ledger no process can tell if a batch with a lost answer was applied.
             let deleted = &mut self.truth.deleted[0];
             deleted.values_mut().for_each(|unknown| *unknown = true);
         }
@@ -404,7 +405,7 @@ impl Life<'_> {
         self.truth.renamed += 1;
         let word = format!("Мое {}", self.truth.renamed);
         match self.rng.u8(..12) {
-            // Who has never met the base, or forgot it, finds nothing under other names than those configured.
+            // A process that has never met the base, or forgot it, recognises only the configured names.
             0..5 if self.daemons.len() > 1 || self.truth.amnesia[1] => {}
             0..3 => {
                 let keys: Vec<&'static str> = self.truth.names.keys().copied().collect();
@@ -453,12 +454,14 @@ impl Life<'_> {
         self.truth.deleted[1].insert(id, unknown);
     }
 
-    /// Whether the first store has met this row; a forgetful one may meet it only later, and find it nowhere.
+    /// True if the first store has met this row; a store that forgot may meet the row only later, and not find it at
+    /// the destination.
     fn knows(&self, id: &str) -> bool {
         self.daemons[0].engine.store.find(id).unwrap().is_some()
     }
 
-    /// What may stand under each id the bank shows: the latest version, and that in leva where it was once so.
+    /// The allowed versions of each id that the bank shows: the latest version, and the version in leva if there was
+    /// one.
     fn wanted(&self) -> Vec<(String, Vec<look::Seen>)> {
         self.world.bank.edit(|bank| {
             let accounts = bank.customers[0].accounts.iter();
@@ -477,7 +480,7 @@ impl Life<'_> {
         })
     }
 
-    /// Each row where it should be, as often as it should be, saying what it should.
+    /// Checks that every row is at its destinations, as often as it should be, with the right cells.
     pub fn reckon(&self) -> Result<(), String> {
         let wanted = self.wanted();
         let deletes = self.daemons[0].engine.config.destinations.iter().any(|one| match &one.kind {
@@ -488,8 +491,8 @@ impl Life<'_> {
         for (at, (place, found)) in places.iter().enumerate() {
             for (id, versions) in &wanted {
                 let count = found.get(id).map_or(0, Vec::len);
-                // Where vanished rows are deleted, a row that comes back comes back; but a store that forgot its leaving
-                // takes it for one that the owner deleted.
+                // A destination that deletes vanished rows gets a returning row again; but a store that forgot that the
+                // row had vanished takes the missing row for one that the owner deleted.
                 let restored = deletes && self.truth.ever_vanished.contains(id);
                 let good = match self.truth.deleted[at].get(id) {
                     Some(unknown) => count == 0 || ((*unknown || restored) && count == 1),

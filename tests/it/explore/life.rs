@@ -1,4 +1,4 @@
-//! One seed's life: rounds of things that happen to bank, sheet, base and process, then peace, then the reckoning.
+//! The life of one seed: rounds of events at bank, sheet, base and process, then peace, then the reckoning.
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -60,7 +60,7 @@ impl<'a> Life<'a> {
     pub async fn live(seed: u64, trail: &'a Mutex<Vec<String>>) -> Result<(), String> {
         let mut life = Life::begin(seed, trail).await;
         for _ in 0..2 + life.rng.usize(..4) {
-            // What a dead process had sent is on its way for a moment.
+            // Requests of a process that died stay under way for a moment.
             tokio::time::sleep(Duration::from_millis(2)).await;
             life.happen();
             life.plant_faults();
@@ -170,7 +170,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// One cycle, or two processes' cycles at once; some of them die in it.
+    /// Runs a cycle, or the cycles of two processes at once; a process may die in its cycle.
     async fn run(&mut self) {
         let request = self.request();
         let lives: Vec<u32> = (0..self.daemons.len()).map(|_| self.polls()).collect();
@@ -238,13 +238,13 @@ impl<'a> Life<'a> {
         self.forget();
     }
 
-    /// Nothing fails any more: within a few cycles nobody has anything to say.
+    /// Ends all faults: within a few cycles no cycle has work left.
     async fn come_to_rest(&mut self) -> Result<(), String> {
         for server in [&self.world.google.server, &self.world.airtable.server, &self.world.bank.server] {
             server.heal();
             server.land().await;
         }
-        // What was booked late shows in the balance of the next entry.
+        // An entry that was booked late shows in the balance of the next entry.
         self.book_one_each();
         let request = Request { by_hand: true, ..Request::default() };
         let mut reports = Vec::new();

@@ -1,4 +1,4 @@
-//! What stands in sheet and base, read as their owner sees them, and what the bank says should.
+//! The contents of sheet and base, read as their owner sees them, and the contents that the bank's entries demand.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub struct Seen {
 /// Rows by id, in their order; more than one where a row is doubled.
 pub type Rows = BTreeMap<String, Vec<Seen>>;
 
-/// Where the columns of the sheet are: the tab's title and index by field, by our own notes in the spreadsheet.
+/// The positions of the sheet's columns: the tab's title and the index by field, from our own notes in the spreadsheet.
 pub fn columns(book: &Spreadsheet) -> Option<(String, BTreeMap<String, usize>)> {
     let mut places = BTreeMap::new();
     let mut tab = None;

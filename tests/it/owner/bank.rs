@@ -1,4 +1,4 @@
-//! What the bank does between cycles, and what it then says of each row.
+//! The bank's actions between cycles, and the bank's data of each row after them.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ const PAYEES: [&str; 7] =
 /// Every entry lies in the days that each pull looks back on, so that whatever the bank does is seen at once.
 const DAYS: i64 = 9;
 
-/// What the bank says in a field.
+/// The bank's value of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
     Text(String),
@@ -120,7 +120,7 @@ impl Life<'_> {
         });
     }
 
-    /// What the bank says of each row, by field.
+    /// The bank's data of each row, by field.
     pub fn said(&self) -> BTreeMap<String, BTreeMap<&'static str, Said>> {
         let currency = self.world.bank.edit(|bank| bank.customers[0].accounts[0].currency.clone());
         let booked = self.world.bank.edit(|bank| bank.transactions());

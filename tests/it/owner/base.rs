@@ -10,7 +10,7 @@ use super::bank::Said;
 use super::life::{Life, bank};
 use super::model::{Cells, Column, Spot};
 
-/// What the bank says, as a cell of the base holds it.
+/// The bank's value as a cell of the base holds it.
 pub fn words(said: &Said) -> String {
     match said {
         Said::Text(text) => text.clone(),
@@ -203,7 +203,7 @@ impl Life<'_> {
     }
 }
 
-/// What a row says in the fields that are still there.
+/// The cells of a row in the fields that are still there.
 fn shown(cells: &Cells, gone: &BTreeSet<String>) -> Cells {
     cells
         .iter()

@@ -1,4 +1,4 @@
-//! One seed's life: the bank does something, the owner does something, a cycle runs, and everything is looked at.
+//! The life of one seed: the bank acts, the owner acts, a cycle runs, and every destination is checked.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::bank::{Books, Said};
 use super::model::{Cells, Column, Model};
 use crate::world::World;
 
-/// What rules say of a row with this reference.
+/// Reference of the rows to which rules give a category and a note.
 const PAID: &str = "ПЛАТЕНО";
 
 /// Columns that configurations ask for.
@@ -31,7 +31,7 @@ pub struct Life<'a> {
     pub sheet: Model,
     pub base: Model,
     pub engine: Engine,
-    /// What the owner calls the fields of the base now, by the key of ours.
+    /// The present names of the base's fields, as renamed by the owner, by the keys of our fields.
     pub names: BTreeMap<String, String>,
     /// The owner moves rows in the very instant in which they are written to, and leaves it at moving things.
     pub hasty: bool,
@@ -146,7 +146,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// What the bank says, in the words of a destination and as far as it shows it.
+    /// The bank's data in the words of a destination, reduced to the destination's fields.
     fn said_in(&self, which: usize, words: fn(&Said) -> String) -> BTreeMap<String, Cells> {
         let fields = self.fields(which);
         let cells = |row: BTreeMap<&'static str, Said>| {
@@ -157,7 +157,7 @@ impl<'a> Life<'a> {
         self.said().into_iter().map(|(id, row)| (id, cells(row))).collect()
     }
 
-    /// What rules give a row that the bank says this of.
+    /// The cells that rules give a row with these bank data.
     fn filled(&self, which: usize, said: &BTreeMap<&'static str, Said>) -> Cells {
         let fields = self.fields(which);
         let paid = said["reference"] == Said::Text(PAID.into());
@@ -168,7 +168,7 @@ impl<'a> Life<'a> {
             .collect()
     }
 
-    /// What the owner does in the instant after the next look at rows: one thing, as people do.
+    /// Plans an action of the owner for the instant after the next look at rows.
     fn meanwhile(&mut self) {
         let keeps = self.engine.config.destinations[0].rows().vanished != Vanished::Delete;
         if self.rng.u8(..3) > 0 {
@@ -215,7 +215,7 @@ impl<'a> Life<'a> {
     }
 }
 
-/// What seeds vary in a configuration beside its text.
+/// Varies settings of the destination that are not in the configuration's text.
 fn vary(destination: &mut Destination, rng: &mut fastrand::Rng) {
     let vanished = [Vanished::Mark, Vanished::Mark, Vanished::Ignore, Vanished::Delete][rng.usize(..4)];
     let updates = if rng.u8(..4) == 0 { Updates::Ignore } else { Updates::Apply };

@@ -1,14 +1,14 @@
-//! What must be true of one destination: which rows are there, what the bank's cells hold, and what the owner has put
-//! where. Knows neither sheets nor bases.
+//! The expected state of one destination: its rows, the bank's cells, and the owner's cells in their places. The model
+//! knows neither sheets nor bases.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bankfeed::config::{Rows, Updates, Vanished};
 
-/// What stands in a row's cells, by the key of the field, in the destination's own words; empty cells are absent.
+/// The cells of a row by the key of the field, in the destination's own words; empty cells are absent.
 pub type Cells = BTreeMap<String, String>;
 
-/// Where something of the owner's hangs: in which column, and beside which transaction, if any.
+/// The place of the owner's content: its column, and the transaction beside it, if any.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spot {
     pub beside: Option<String>,
@@ -18,18 +18,18 @@ pub struct Spot {
 /// A column, by what it stays known by wherever it is moved.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Column {
-    /// One of ours, by the key of its field.
+    /// A column of ours, by the key of its field.
     Bank(String),
-    /// One of the owner's, by its header, which is like no other.
+    /// A column of the owner's, by its header, which is unique.
     Own(String),
 }
 
-/// One destination.
+/// The expected state of a destination.
 #[derive(Default)]
 pub struct Model {
     /// Rows that should be there, with what they should say.
     pub rows: BTreeMap<String, Cells>,
-    /// What the bank said of each row when it was last asked.
+    /// The bank's data of each row at the last cycle.
     bank: BTreeMap<String, Cells>,
     /// Rows the owner deleted.
     pub deleted: BTreeSet<String>,
@@ -41,16 +41,17 @@ pub struct Model {
     pub gone: BTreeSet<String>,
     /// Rows the last cycle should have added.
     pub fresh: BTreeSet<String>,
-    /// Of them those that had been there before.
+    /// Rows of `fresh` that had been there before.
     pub back: BTreeSet<String>,
-    /// What the owner wrote into cells that are no bank's row's, by his words: each is like no other.
+    /// Words that the owner wrote into cells outside the bank's rows; every word is unique.
     pub words: BTreeMap<String, Spot>,
     /// Notes on cells, and colours.
     pub marks: BTreeMap<String, Spot>,
 }
 
 impl Model {
-    /// What a cycle has to do where the bank now says `now`. `filled` are the cells that rules give a new row.
+    /// Applies the expected effect of a cycle in which the bank shows `now`. `filled` are the cells that rules give a
+    /// new row.
     pub fn cycle(&mut self, now: BTreeMap<String, Cells>, rules: &Rows, filled: impl Fn(&Cells) -> Cells) {
         (self.fresh, self.back) = Default::default();
         for (id, cells) in &now {

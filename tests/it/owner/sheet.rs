@@ -10,9 +10,9 @@ use super::bank::Said;
 use super::life::{Life, bank};
 use super::model::{Cells, Column, Spot};
 
-/// What the owner may think of. Titles above the headers, cells filled in below and tables of Google's, with whatever else
-/// comes to the owner's mind in the same life, are tried where BANKFEED_OWNER_TABLES is set: about one such life in a
-/// hundred still ends with a row below its table until the next new rows come, or with a cell out of its place.
+/// Number of the owner's possible actions. Titles above the headers, cells filled in below and tables of Google's are
+/// tried together with the other actions only if BANKFEED_OWNER_TABLES is set: about one such life in a hundred still
+/// ends with a row below its table until the next new rows come, or with a cell out of its place.
 fn repertoire() -> u8 {
     if std::env::var_os("BANKFEED_OWNER_TABLES").is_some() { 33 } else { 30 }
 }
@@ -20,7 +20,7 @@ fn repertoire() -> u8 {
 /// Fields whose cells are the owner's once they are written.
 const OWNERS: [&str; 4] = ["category", "vendor", "tags", "note"];
 
-/// What the bank says, as a cell of the sheet holds it: dates and amounts are numbers.
+/// The bank's value as a cell of the sheet holds it: dates and amounts are numbers.
 pub fn words(said: &Said) -> String {
     match said {
         Said::Text(text) => text.clone(),
@@ -61,7 +61,7 @@ fn notes(book: &Spreadsheet) -> Vec<(bool, i64)> {
     notes.collect()
 }
 
-/// What the owner has set on the tab as a whole.
+/// The owner's settings on the tab as a whole.
 #[derive(Debug, PartialEq)]
 pub struct Frame {
     title: String,
@@ -183,7 +183,7 @@ impl Life<'_> {
         let place = view.places[&field];
         let word = self.word();
         match self.rng.u8(..repertoire()) {
-            // What is beside a row that is deleted by mistake is lost.
+            // Content beside a row that is deleted by mistake is lost.
             14..16 | 21..27 if self.hasty => {}
             0..3 => {
                 let down = self.rng.bool();
@@ -195,7 +195,7 @@ impl Life<'_> {
                 self.in_page(format!("moves column {column} to {other}"), |book| book.move_column(&tab, column, other));
             }
             5 => {
-                // Something new, nothing, or what another column is called.
+                // A new header, an empty one, or the name of another column.
                 let name = [word, String::new(), view.text(header, view.places["id"])][self.rng.usize(..3)].clone();
                 let cell = if name.is_empty() { CellValue::Empty } else { CellValue::Text(name.clone()) };
                 self.in_page(format!("calls {field} `{name}`"), |book| book.set_cell(&tab, header, place, cell));
@@ -259,7 +259,7 @@ impl Life<'_> {
                 });
             }
             27 => self.view_or_not(&view, place, row),
-            // What a filter does not cover stays where it is: an owner who sorts so leaves his own words behind.
+            // Cells outside the filter stay in place: an owner who sorts so leaves his own words behind.
             28 => match view.tab.filter_area().filter(|area| (area.left, area.right) == (0, width)) {
                 Some(_) => self.in_page(format!("sorts by {field} through the filter"), |book| {
                     book.sort_by_filter(&tab, place, row.is_multiple_of(2));
@@ -416,7 +416,7 @@ impl Life<'_> {
         self.check_marks(&view)
     }
 
-    /// What the owner has filled in below our rows stands beside those that have come since.
+    /// Moves the owner's words below our rows to the rows that have come beside them since.
     fn attach(&mut self, view: &View) {
         for row in 0..view.tab.used_rows() {
             let Some(id) = view.id(row).filter(|id| self.sheet.fresh.contains(id)) else { continue };
@@ -497,7 +497,7 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// What the bank took back is struck through, and nothing else.
+    /// Checks that the rows taken back by the bank, and no others, are struck through.
     fn check_strike(&self, view: &View, row: usize, id: &str) -> Result<(), String> {
         let marks = self.engine.config.destinations[0].rows().vanished == Vanished::Mark;
         let wanted = marks && self.sheet.vanished.contains(id);
@@ -513,8 +513,8 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// New rows stand together: right below the last of ours and what the owner has there in the same columns, or right under
-    /// the headers; and inside of the table that holds those.
+    /// New rows stand together: right below the last of ours and what the owner has there in the same columns, or right
+    /// under the headers; and inside of the table that holds those.
     fn check_order(&self, view: &View) -> Result<(), String> {
         if !self.sheet.back.is_empty() || self.sheet.fresh.is_empty() || self.hasty {
             return Ok(());
@@ -543,7 +543,8 @@ impl Life<'_> {
         if good { Ok(()) } else { Err(format!("new rows are in rows {rows:?}")) }
     }
 
-    /// Notes and colours are where the owner put them. A row or column that he inserts takes over its neighbour's colours.
+    /// Notes and colours are where the owner put them. A row or column that he inserts takes over its neighbour's
+    /// colours.
     fn check_marks(&self, view: &View) -> Result<(), String> {
         let mut marks = BTreeSet::new();
         for (row, line) in view.tab.rows.iter().enumerate().skip(view.header + 1) {
