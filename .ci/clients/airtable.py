@@ -164,7 +164,7 @@ def upserting(table):
     check(again["createdRecords"], [], "a repetition creates nothing")
     many = [{"fields": {"txid": f"u{n}", "Kind": "fee"}} for n in range(1, 24)]
     check(len(table.batch_upsert(many, key_fields=["txid"])["createdRecords"]), 22, "23 rows in three calls")
-    # What the client's own tests assert of the live service.
+    # The client's own tests make these assertions about the live service.
     one = table.create({"txid": "One"})["id"]
     two = table.create({"txid": "Two"})["id"]
     patch = [

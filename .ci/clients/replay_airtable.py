@@ -422,7 +422,7 @@ def main():
             run(simulator, name)
             passed += 1
         except Exception as error:
-            # Whatever a recording upsets is a failure of that recording; the others still count.
+            # A recording that raises an error fails alone; the others still count.
             failed.append(f"{name}: {type(error).__name__} {error}")
     simulator.set_up(settings=before)
     print(f"{passed} passed, {len(failed)} failed, {len(skipped)} skipped")

@@ -130,7 +130,7 @@ def compare(status, headers, text, response):
     return found + differences(response["body"], answered)
 
 
-# How to bring a fresh spreadsheet to the state that a recorded request presumes: functions of (simulator, path).
+# Steps that bring a fresh spreadsheet to the state presumed by a recorded request: functions of (simulator, path).
 
 def resize(rows, columns):
     return lambda sim, path: sim.api("POST", path + ":batchUpdate", {"requests": [{"updateSheetProperties": {

@@ -50,7 +50,7 @@ def month(time):
     return datetime.datetime.strptime(time, "%Y-%m-%dT%H:%M:%S%z").astimezone(SOFIA).strftime("%Y-%m")
 
 
-# ---- what the bank says ---------------------------------------------------------------------------------------------
+# ---- the bank -------------------------------------------------------------------------------------------------------
 
 def bank_rows(bank):
     """Every entry of every account, asked for the way a browser would, with nothing of bankfeed's in between."""
@@ -115,7 +115,7 @@ def is_half(row, other):
             and row["currency"] == other["currency"])
 
 
-# ---- what stands in the sheet ---------------------------------------------------------------------------------------
+# ---- the sheet ------------------------------------------------------------------------------------------------------
 
 class Book:
     def __init__(self, where):
@@ -337,7 +337,7 @@ def main(addresses, folder=None):
     column = [[grid[row][columns["Category"]]] for row in range(1, len(grid))]
     book.write(ROWS, f"{get_column_letter(columns['Category'] + 1)}2", column)
 
-    # What the bank says, with what only the sheet knows: the category, and the currency a row was first seen in.
+    # The bank's rows, with the facts that only the sheet has: the category, and the currency a row was first seen in.
     owned = {ident: dict(row) for ident, row in rows.items()}
     for row in range(1, len(grid)):
         owned[grid[row][columns["Transaction ID"]]]["category"] = grid[row][columns["Category"]]
