@@ -69,9 +69,9 @@ pub struct OutputFile {
 
 /// The target of a finished file.
 enum To {
-    /// To a name in the same directory.
+    /// A name in the same directory.
     Name(PathBuf),
-    /// Into a pipe, a terminal or another stream, by this name.
+    /// A pipe, a terminal or another stream, by this name.
     Stream(PathBuf),
 }
 
@@ -128,7 +128,7 @@ impl Write for OutputFile {
 
 impl Drop for OutputFile {
     fn drop(&mut self) {
-        // After a rename the name is gone already.
+        // A finished file has lost its staged name by the rename, so this removes only unfinished ones.
         drop(fs::remove_file(&self.staged_path));
     }
 }

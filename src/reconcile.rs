@@ -59,11 +59,11 @@ pub struct Reconciler {
 /// First look at a fetched row, from its id and fingerprint alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// Known and byte for byte the same.
+    /// The row is known and byte for byte the same.
     Unchanged,
-    /// Known under this number; compare with the record.
+    /// The row is known under this number; its record must be compared.
     Compare(Known),
-    /// Not known in the window: new, unless it is known outside of it.
+    /// The row is not known in the window; it is new unless it is known outside of the window.
     Unknown,
     /// Second row of the same id in one fetch; left aside.
     Repeated,
@@ -96,7 +96,8 @@ impl Reconciler {
         self.spared.insert(id_hash(id));
     }
 
-    /// Known rows of the window that the bank did not show, not yet marked; in the order they were first seen.
+    /// The window's known rows that the bank did not show and that are not marked yet, in the order they were first
+    /// seen.
     pub fn vanished(&self) -> Vec<Known> {
         let is_shown = |hash: &u64| self.seen.contains(hash) || self.spared.contains(hash);
         let missing = |(hash, known): (&u64, &Known)| (!is_shown(hash) && !known.vanished).then_some(*known);
@@ -109,9 +110,9 @@ impl Reconciler {
 /// The difference between a stored row and the bank's present version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// Same content, perhaps spelled differently.
+    /// The content is the same, perhaps spelled differently.
     None,
-    /// Same entry, restated from leva to euros at the fixed rate: not a correction.
+    /// The entry is restated from leva to euros at the fixed rate, which is no correction.
     Restated,
     /// The bank's data differs.
     Changed,

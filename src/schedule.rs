@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(next_run(&[], now), None);
     }
 
-    /// Two years from many starting points: always later than now, never going back, and nothing left out.
+    /// Runs over two years, from many starting points, always lie after now, never go back, and leave no run out.
     #[test]
     fn every_starting_point_leads_forward() {
         let schedules =

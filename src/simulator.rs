@@ -32,7 +32,7 @@ pub enum Fault {
     /// The request is not applied; this status and body come back. An empty body stands for the service's usual one, or
     /// none.
     Status(u16, String),
-    /// As [`Fault::Status`] with a `Retry-After` header in seconds.
+    /// [`Fault::Status`] with a `Retry-After` header in seconds.
     StatusRetryAfter(u16, String, u64),
     /// The request is applied, then this status and body come back.
     ApplyThenStatus(u16, String),
@@ -54,8 +54,8 @@ pub enum Fault {
     Slow(Duration),
     /// The connection closes at once; the request is applied after this long.
     Late(Duration),
-    /// The connection closes at once; the request is applied just before this many further requests have been looked
-    /// at (0: the very next one), or by [`Server::land`]. As [`Fault::Late`], without a clock.
+    /// The connection closes at once; the request is applied just before the given number of further requests has been
+    /// looked at (0: the very next one), or by [`Server::land`]. The fault is [`Fault::Late`] without a clock.
     Held(u32),
 }
 
@@ -66,7 +66,7 @@ struct Held {
     apply: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-/// When a fault strikes: the first rule that matches a request is used up by it.
+/// The condition of a fault: the first rule that matches a request is used up by it.
 #[derive(Clone, Debug)]
 struct Rule {
     /// Substring of `METHOD /path?query`; empty matches all.
@@ -168,8 +168,8 @@ impl Server {
         self.shared().rules.extend(texts.iter().map(rule));
     }
 
-    /// Once the next request whose `METHOD /path?query` contains `matching` was carried out, and before its answer
-    /// leaves, somebody else does this: what was read is old when it arrives.
+    /// Runs `act` for somebody else after the next request whose `METHOD /path?query` contains `matching` was carried
+    /// out, and before its answer leaves: the answer is out of date when it arrives.
     pub fn meanwhile(&self, matching: &str, act: impl FnOnce() + Send + 'static) {
         self.shared().meanwhile.push((matching.to_owned(), Box::new(act)));
     }

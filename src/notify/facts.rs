@@ -59,7 +59,7 @@ pub struct Facts {
 pub struct News {
     /// Number of new transactions.
     pub count: u64,
-    /// Last change looked at.
+    /// Number of the last change that the count includes.
     pub through: u64,
     /// Count and sum of money in and of money out, by currency; only if amounts may be told.
     pub sums: BTreeMap<String, [(u64, Decimal); 2]>,

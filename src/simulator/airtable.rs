@@ -44,9 +44,9 @@ use refusal::Refusal;
 /// The rights of a token's user in its bases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// See.
+    /// See records.
     Read,
-    /// See and remark.
+    /// See records and comment on them.
     Comment,
     /// Change records.
     Edit,
@@ -113,7 +113,7 @@ impl Airtable {
         secret
     }
 
-    /// From now on the token's list has these bases only.
+    /// Limits the token's list to these bases.
     pub fn limit_token(&self, token: &str, bases: &[&str]) {
         for known in lock(&self.state).tokens.iter_mut().filter(|known| known.secret == token) {
             known.bases = Some(bases.iter().map(|&base| base.to_owned()).collect());
@@ -133,7 +133,7 @@ impl Airtable {
         id
     }
 
-    /// As [`Airtable::create_base`] with an id from outside; a base that has it already is replaced.
+    /// [`Airtable::create_base`] with an id from outside; an older base with this id is replaced.
     pub fn create_base_with_id(&self, id: &str, name: &str) {
         let mut state = lock(&self.state);
         state.bases.retain(|base| base.id != id);

@@ -134,7 +134,7 @@ pub struct Entry {
     pub remittance: [String; 3],
     /// Balance after the entry where it is not the sum; the chain goes on from it.
     pub balance: Option<Decimal>,
-    /// More keys of the row. A key the row has anyway is replaced, by `null` removed.
+    /// Further keys of the row. A key that the row has anyway is replaced, or removed by `null`.
     pub extra: serde_json::Map<String, serde_json::Value>,
 }
 

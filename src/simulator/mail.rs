@@ -139,7 +139,7 @@ impl MailServer {
         self.address.port()
     }
 
-    /// From now on it wants this login.
+    /// Makes the server demand this login.
     pub fn protect(&self, username: &str, password: &str) {
         lock(&self.state).login = Some((username.to_owned(), password.to_owned()));
     }
@@ -181,7 +181,7 @@ impl MailServer {
         Ok(())
     }
 
-    /// Until the end, or until both have agreed on TLS.
+    /// Talks until the end, or until client and server have agreed on TLS.
     async fn talk<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut BufReader<S>, safe: bool) -> io::Result<bool> {
         let mut talk = Talk { mail: None, allowed: lock(&self.state).login.is_none(), safe };
         let mut line = String::new();

@@ -64,7 +64,7 @@ impl Notices {
         Ok(Notices { server: Server::start(router).await?, place })
     }
 
-    /// From now on topics and webhook want this token.
+    /// Makes topics and webhook demand this token.
     pub fn protect(&self, token: &str) {
         lock(&self.place).token = Some(token.to_owned());
     }

@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 pub(super) struct Limits {
     per_second: Option<u32>,
     penalty: Duration,
-    /// By base id; the empty name counts the calls of the user over all bases.
+    /// The calls by base id; the empty id counts the calls of the user over all bases.
     boxes: HashMap<String, Window>,
     pub monthly: Option<u32>,
     pub spent: u32,

@@ -16,9 +16,9 @@ use super::{cells, formula};
 pub struct Base {
     /// `app…`
     pub id: String,
-    /// As the owner reads it.
+    /// The base's name as the owner reads it.
     pub name: String,
-    /// In the order of the page.
+    /// The tables in the order of the page.
     pub tables: Vec<Table>,
     pub(super) ids: Ids,
 }
@@ -53,13 +53,13 @@ pub struct Field {
     pub name: String,
     /// The service's word for the type, such as `singleLineText`.
     pub kind: String,
-    /// As the schema API shows them; absent for types that have none.
+    /// The field's options as the schema API shows them; absent for types that have none.
     pub options: Option<Value>,
     /// The owner's description of the field.
     pub description: Option<String>,
     /// Default value of a computed field that this simulator does not compute, for rows without a cell of their own.
     pub constant: Option<Value>,
-    /// For a select: only the owner may add choices.
+    /// True for a select whose choices only the owner may add.
     pub fixed: bool,
 }
 
@@ -68,9 +68,9 @@ pub struct Field {
 pub struct Record {
     /// `rec…`
     pub id: String,
-    /// When it came into being.
+    /// Time of the row's creation.
     pub created: DateTime<Utc>,
-    /// When a cell was last written.
+    /// Time of the last write to a cell.
     pub modified: DateTime<Utc>,
     /// The row's number for autoNumber fields.
     pub number: u64,

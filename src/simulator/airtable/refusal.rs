@@ -88,7 +88,7 @@ impl Refusal {
         Refusal::new(422, "INVALID_REQUEST_UNKNOWN", text)
     }
 
-    /// As [`Refusal::invalid_request`] where naming the fault helps whoever debugs a client; the real text is unknown.
+    /// [`Refusal::invalid_request`] with the fault named, for whoever debugs a client; the real text is unknown.
     pub fn invalid(why: impl std::fmt::Display) -> Refusal {
         Refusal::new(422, "INVALID_REQUEST_UNKNOWN", format!("Invalid request: {why}"))
     }

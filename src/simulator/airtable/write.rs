@@ -179,7 +179,7 @@ impl Manner {
 }
 
 fn missing_fields() -> Refusal {
-    // Known from memory of clients' reports only.
+    // The refusal is known only from memory of clients' reports.
     Refusal::new(422, "INVALID_REQUEST_MISSING_FIELDS", "Could not find field \"fields\" in the request body")
 }
 

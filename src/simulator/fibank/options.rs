@@ -196,7 +196,7 @@ pub enum Amounts {
     Shortest,
     /// `9.50`, `100.00`.
     TwoPlaces,
-    /// As Java prints a double: `9.5`, `100.0`, `1.2345678E7`.
+    /// The form in which Java prints a double: `9.5`, `100.0`, `1.2345678E7`.
     Double,
     /// `"9.50"`.
     Text,
@@ -207,7 +207,7 @@ pub enum Amounts {
 pub enum Stmt {
     /// Always.
     Present,
-    /// Not where it holds no transaction.
+    /// Absent from a statement without transactions.
     OmittedWhenEmpty,
     /// Never.
     Omitted,
@@ -224,7 +224,7 @@ pub enum Offsets {
     Sofia,
     /// Bulgarian wall-clock time with `+0200` behind it, in summer an hour off.
     WallClock,
-    /// As `Sofia`, with a colon.
+    /// [`Offsets::Sofia`] with a colon.
     Colon,
     /// UTC with `Z`.
     Utc,
@@ -233,11 +233,11 @@ pub enum Offsets {
 /// The order of rows in a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowOrder {
-    /// As booked.
+    /// Booking order.
     Booked,
-    /// By time, among equals as booked.
+    /// Order of time, and booking order within an instant.
     Time,
-    /// As booked, newest first.
+    /// Booking order, newest first.
     NewestFirst,
     /// No order at all, but always the same one.
     Unordered,
@@ -246,10 +246,10 @@ pub enum RowOrder {
 /// An optional key that has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
-    /// Is not there.
+    /// The key is absent.
     Missing,
-    /// Is `null`.
+    /// The value is `null`.
     Null,
-    /// Is `""`.
+    /// The value is `""`.
     Empty,
 }

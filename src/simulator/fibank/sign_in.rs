@@ -39,7 +39,8 @@ impl State {
         with_session(page, new.then_some(&id))
     }
 
-    /// Not signed in: the request is remembered and the browser sent to the login page. Signed in: the token.
+    /// A browser that is not signed in is sent to the login page, and its request remembered; a signed-in one gets the
+    /// token.
     pub(super) fn authorize(&mut self, asked: &Asked) -> Response<Body> {
         let (id, new) = self.session(asked);
         let Some(session) = self.sessions.get_mut(&id) else { return pages::html(500, pages::FAILURE) };

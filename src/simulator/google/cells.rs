@@ -15,7 +15,7 @@ use super::read::{self, Axis, area, index, int, list, text, tidy_colours};
 use super::requests::{mask, nothing};
 use super::tables;
 
-/// More characters than this a cell does not take.
+/// Longest text of a cell in characters.
 pub(super) const TEXT_LIMIT: usize = 50_000;
 
 /// Fields of a cell that only the service sets; sending them changes nothing.

@@ -1,7 +1,7 @@
-//! As much of formulas as tests and demos look at: numbers, cells, `+ - * /`, brackets and SUM.
+//! The part of formulas that tests and demos look at: numbers, cells, `+ - * /`, brackets and SUM.
 //!
-//! Everything else is kept as text and has the value `#NAME?`: a formula that is not understood must never look like a
-//! number.
+//! Any other formula is kept as text and has the value `#NAME?`: a formula that is not understood must never look like
+//! a number.
 
 use super::a1;
 use super::model::{CellValue, Sheet};

@@ -100,7 +100,7 @@ pub(super) fn show(entry: &Metadata) -> Value {
     shown
 }
 
-/// The body of `developerMetadata:search`. Not in row order, as recorded: newest first here.
+/// The body of `developerMetadata:search`. Recorded answers are not in row order; here the newest entry comes first.
 pub(super) fn search(book: &Spreadsheet, request: &Value) -> Result<Value, String> {
     let filters = filters(request)?;
     let mut found = Vec::new();

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::a1::Area;
 use super::tables::Table;
 
-/// More cells than this a spreadsheet cannot have, empty ones included.
+/// Largest number of cells in a spreadsheet, empty ones included.
 pub(super) const CELL_LIMIT: usize = 10_000_000;
 
 /// The value of a cell, as typed in.
@@ -136,13 +136,13 @@ pub struct Protected {
 /// The place to which a metadata entry is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// To the whole spreadsheet.
+    /// The whole spreadsheet.
     Spreadsheet,
-    /// To a tab.
+    /// A tab.
     Sheet(i64),
-    /// To one row of a tab.
+    /// A row of a tab.
     Row(i64, usize),
-    /// To one column of a tab.
+    /// A column of a tab.
     Column(i64, usize),
 }
 
@@ -361,7 +361,7 @@ impl Spreadsheet {
         self.sheets.iter().map(|sheet| sheet.title.clone()).collect()
     }
 
-    /// The tab with this title. For tests, which know their tabs.
+    /// The tab with this title, for tests.
     pub fn tab(&self, title: &str) -> Option<&Sheet> {
         self.sheet_by_title(title)
     }

@@ -88,7 +88,7 @@ pub(super) fn exceeds(sheet: &Sheet, area: &Area) -> String {
     )
 }
 
-/// An area as `GridRange`. Seen on the wire: sheet 0 is not printed, a start of 0 is.
+/// An area as `GridRange`. On the wire, sheet 0 was seen to be left out and a start of 0 to be printed.
 pub(super) fn grid_range(area: &Area) -> Value {
     let mut range = Map::new();
     if area.sheet != 0 {

@@ -55,7 +55,7 @@ pub(super) struct State {
     pub old_errors: bool,
     /// Differences between years.
     pub manner: Manner,
-    /// When the reads and the writes of the last minute came.
+    /// Times of the reads and the writes of the last minute.
     recent: [VecDeque<Instant>; 2],
     /// Counts ids and tokens made.
     pub made: u64,
@@ -89,8 +89,8 @@ impl State {
         self.books.insert(book.id.clone(), Held { book, access: Access::Editor, own });
     }
 
-    /// Counts a request against the quota. Any 60 seconds count: a real service's windows are not known to start where
-    /// a client thinks, so this is the strictest reading.
+    /// Counts a request against the quota. A window of any 60 seconds counts: the real service's windows are not known
+    /// to start where a client thinks, so this is the strictest reading.
     pub fn spend(&mut self, write: bool, now: Instant) -> Result<(), Refusal> {
         let Some(limit) = self.quota else { return Ok(()) };
         let recent = &mut self.recent[usize::from(write)];
@@ -175,8 +175,8 @@ impl State {
 
     fn grant(&mut self, parts: &Parts, form: &str) -> Result<Value, token::Refused> {
         let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
-        // Behind a forwarded port the endpoint goes by the name the client knows; and Google's own libraries name the
-        // well-known endpoint as audience, wherever they send the statement.
+        // A client behind a forwarded port knows the endpoint by another name; and Google's own libraries name the
+        // well-known endpoint as audience, whatever the address of the request.
         let audiences = [
             format!("{}/token", self.url),
             format!("http://{host}/token"),

@@ -59,7 +59,7 @@ pub(super) fn delete(book: &mut Spreadsheet, request: &Value) -> Result<Value, S
         return Err("You can't remove all the visible sheets in a document.".to_owned());
     }
     book.sheets.remove(at);
-    // Documented for metadata. For names it is the reading that takes most away from a client.
+    // The documentation says so for metadata. The removal of names is the reading that is hardest on a client.
     book.metadata.retain(|entry| entry.location.sheet() != Some(id));
     book.named_ranges.retain(|range| range.area.sheet != id);
     nothing()
@@ -95,7 +95,7 @@ pub(super) fn update(book: &mut Spreadsheet, request: &Value) -> Result<Value, S
     nothing()
 }
 
-/// After a grid shrank: what hung on rows and columns that are gone goes too.
+/// Removes the objects on rows and columns that a shrunken grid has lost.
 fn forget_outside(book: &mut Spreadsheet, at: usize) {
     let sheet = &mut book.sheets[at];
     let (id, rows, columns) = (sheet.id, sheet.row_count, sheet.column_count);

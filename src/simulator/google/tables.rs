@@ -47,7 +47,7 @@ pub(super) fn kept(sheet: &Sheet, row: usize, column: usize) -> Kept {
     }
 }
 
-/// Refuses a validation over a typed column. Seen, word for word.
+/// Refuses a validation over a typed column, in the words that were seen.
 pub(super) fn check_validation(sheet: &Sheet, area: &Area) -> Result<(), String> {
     let touches = |table: &Table| {
         let body = Area { top: table.area.top + 1, ..table.area };
@@ -116,7 +116,8 @@ pub(super) fn update(book: &mut Spreadsheet, request: &Value) -> Result<Value, S
     nothing()
 }
 
-/// `deleteTable`. Seen: the conditional formats over its range go with it; that its values do, too, is what the guide says.
+/// `deleteTable`. The conditional formats over the table's range were seen to go with it; the guide says that its
+/// values go, too.
 pub(super) fn delete(book: &mut Spreadsheet, request: &Value) -> Result<Value, String> {
     let (sheet, at) = position(book, text(request, "tableId"))?;
     let table = book.sheets[sheet].tables.remove(at);

@@ -200,13 +200,13 @@ fn tables_are_as_they_were_measured() {
     let rows: [&[&str]; 3] = [&["Date", "Amount"], &["a"], &["b"]];
     bench.batch(json!([write(0, 0, &rows), { "addTable": { "table": table } }])).unwrap();
     let area = |bench: &mut Bench| bench.book().sheets[0].tables[0].area;
-    // To the sheet: below the table, and outside of it.
+    // An append to the sheet lands below the table, and outside of it.
     bench.batch(json!([append(&[&["c"]])])).unwrap();
     assert_eq!((bench.rows()[3].as_str(), area(&mut bench).bottom), ("c", 3));
     let update = json!({ "updateTable": { "table": { "tableId": "t", "range": range(0, 4) }, "fields": "range" } });
     bench.batch(json!([update])).unwrap();
     assert_eq!(area(&mut bench).bottom, 4);
-    // To the table: it grows, and the values are gone.
+    // An append to the table makes it grow, and the values are lost.
     let lost = json!({ "appendCells": { "tableId": "t", "rows": [texts(&["d"])], "fields": "*" } });
     bench.batch(json!([lost])).unwrap();
     assert_eq!((bench.rows().len(), area(&mut bench).bottom), (4, 5));
@@ -314,7 +314,7 @@ fn metadata_storage_ends_where_it_was_seen_to_end() {
         request["createDeveloperMetadata"]["developerMetadata"]["metadataKey"] = json!("harvester.row-key");
         request
     };
-    // Seen: entries 0 to 1195 were taken, 29,986 characters in all; the next would have made 30,012.
+    // The real service took the entries 0 to 1195, 29,986 characters in all; the next would have made 30,012.
     bench.batch((0..1196).map(entry).collect()).unwrap();
     let message = bench.refused(json!([entry(1196)]));
     assert!(message.ends_with("would exceed the allowed storage limit."), "{message}");

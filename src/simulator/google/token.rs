@@ -32,7 +32,7 @@ const TIMEFRAME: &str = "Invalid JWT: Token must be a short-lived token (60 minu
 pub(super) struct Token {
     /// Scopes without their common beginning.
     pub scopes: Vec<String>,
-    /// When it ends.
+    /// Time at which the token ends.
     pub until: SystemTime,
 }
 
@@ -130,7 +130,7 @@ fn scopes(text: &str) -> Result<Vec<String>, Refused> {
     if scopes.is_empty() { Err(refused()) } else { Ok(scopes) }
 }
 
-/// Taken out of the private one once: that is slow.
+/// The public key, taken out of the private key once, because that is slow.
 static PUBLIC_KEY: LazyLock<Option<Vec<u8>>> = LazyLock::new(|| {
     let der: String = PRIVATE_KEY.lines().filter(|line| !line.starts_with('-')).collect();
     let pair = KeyPair::from_pkcs8(&STANDARD.decode(der).ok()?).ok()?;

@@ -184,7 +184,7 @@ pub(super) fn disabled() -> Refusal {
     refusal
 }
 
-/// Over quota. No `Retry-After`: none was ever seen.
+/// The refusal of a request over the quota, without `Retry-After`, because none was ever seen.
 pub(super) fn over_quota(write: bool, limit: u32, window: u64) -> Refusal {
     let (word, metric) = if write { ("Write", "write") } else { ("Read", "read") };
     let message = format!(

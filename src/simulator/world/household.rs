@@ -158,7 +158,7 @@ impl Household {
         self.drafts.push(draft);
     }
 
-    /// Between own accounts: one entry on each, one reference, one second.
+    /// Books a transfer between own accounts: an entry on each, with the same reference and second.
     fn transfer(&mut self, date: NaiveDate, second: u32, from: usize, to: usize, cents: i64, line: &str) {
         let reference = self.reference(OWN.0, date);
         let entry = |account: usize, other: usize, cents: i64| Draft {
