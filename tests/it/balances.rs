@@ -100,7 +100,7 @@ fn edit(world: &World, change: impl FnOnce(&mut Spreadsheet)) {
     world.google.edit(&world.spreadsheet, change);
 }
 
-/// As if the last telling was on the day before.
+/// Moves the last writing of the balances back to the day before.
 fn yesterday(world: &World) {
     let engine = world.engine();
     for destination in &engine.config.destinations {
@@ -143,7 +143,7 @@ async fn the_rows_add_up_to_the_banks_balance_and_nothing_is_sent_twice_a_day() 
     let report = world.cycle().await;
     assert_eq!(report.exit_status(), 0, "{report:?}");
     assert_eq!((world.google.server.requests(), world.airtable.server.requests()), (0, 0));
-    // Not even after the store is lost: the sheet knows what it says.
+    // A lost store is no reason for a write either: the sheet itself shows its contents.
     std::fs::remove_dir_all(world.data_dir()).unwrap();
     world.cycle().await;
     assert!(world.google.server.log().iter().all(|one| !one.target.contains(":batchUpdate")));

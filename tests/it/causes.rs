@@ -608,8 +608,8 @@ fn owner_signs_in(stage: &Stage, client: &str, signed_in: Option<&str>) {
     }
 }
 
-/// From what happens to the exit status, the sentence and the one message; nothing while it lasts; one word when it
-/// ends.
+/// Each case is told once, with the exit status, the sentence and the message; no message comes while it lasts, and one
+/// at its end.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_cause_is_told_once_and_so_is_its_end() {
     let running: Vec<_> = CASES.iter().map(|case| (case.name, tokio::spawn(is_told_once(case)))).collect();

@@ -165,7 +165,7 @@ async fn every_secret_that_is_missing_is_named_before_anything_is_asked() {
     std::fs::remove_file(&key).unwrap();
     let (status, lines) = check(&world).await;
     assert_eq!((status, lines.len()), (2, 2), "{lines:?}");
-    // As every other mistake in the file: with the file and the line.
+    // The mistake is reported like every other in the file: with the file and the line.
     let text = std::fs::read_to_string(world.config_path()).unwrap();
     let line = |key: &str| 1 + text.lines().position(|line| line.starts_with(key)).unwrap();
     let file = world.config_path().display().to_string();

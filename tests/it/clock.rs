@@ -54,7 +54,7 @@ impl Clock {
     }
 
     fn set(&self, ahead: i64) {
-        // At once: half a number would be another time.
+        // The file changes in one step: half a number would be another time.
         let draft = self.ahead.with_extension("draft");
         std::fs::write(&draft, ahead.to_string()).unwrap();
         std::fs::rename(&draft, &self.ahead).unwrap();
@@ -99,7 +99,7 @@ async fn a_clock_set_at_rest_moves_the_next_run_either_way() {
     let world = World::new(Bank::small()).await;
     let clock = Clock::new(&world, 3 * 3600);
     let soon = Utc::now() + TimeDelta::seconds(20);
-    // Once a day, soon by the right clock: by the wrong one it is over for today.
+    // The daily run is soon by the right clock, and over for today by the wrong one.
     let daemon = clock.start(&world, &soon.format("%-S %-M %-H * * *").to_string()).await;
     daemon.fall_asleep().await;
     clock.set(0);

@@ -225,7 +225,7 @@ fn plain_secrets_are_kept_and_warned_about() {
     let shown = path.display();
     let expected = format!("{shown}: others can read source `fibank`: password; run chmod 600 {shown}");
     assert_eq!(load_with(&path, &environment()).unwrap().warnings, [expected]);
-    // Without a plain secret anybody may read it.
+    // A file without a plain secret may be readable by anybody.
     fs::write(&path, format!("{SOURCE}{BASE}")).unwrap();
     assert_eq!(load_with(&path, &environment()).unwrap().warnings, Vec::<String>::new());
 }

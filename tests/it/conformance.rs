@@ -53,7 +53,7 @@ struct Costs {
     new: u64,
     /// A few corrections.
     correction: u64,
-    /// More than a batch of new rows.
+    /// New rows that exceed a batch.
     over_limit: u64,
     /// New rows whose answer is lost, where they had been written, and where not.
     lost_after: u64,
@@ -205,8 +205,8 @@ impl Place {
         assert_eq!((report.outcome, report.requests, report.waiting), (Outcome::Ok, 0, 0), "{}: {what}", self.name);
     }
 
-    /// Three new rows with this fault at the request that writes them: the outcome and the requests of that cycle. In
-    /// the end they are there once.
+    /// Delivers three new rows with this fault at the request that writes them: the outcome and the requests of that
+    /// cycle. In the end the rows are there once.
     async fn write_through(&self, fault: Fault, what: &str) -> (Outcome, u64) {
         let world = self.filled().await;
         for _ in 0..3 {
@@ -318,7 +318,7 @@ async fn a_batch_nobody_answered_for_is_settled_by_the_next_cycle(place: Place) 
         let server = (place.server)(&world);
         server.fail(place.writes, 0, u32::MAX, fault.clone());
         if place.name == "household" {
-            // Nor can the ledger be read after the rows were sent.
+            // The ledger cannot be read either after the rows were sent.
             server.fail("developerMetadata:search", 1, u32::MAX, Fault::Status(503, String::new()));
         }
         let report = place.cycle(&world).await;

@@ -156,7 +156,7 @@ async fn connections_that_say_nothing_leave_room_for_others() {
     let mut last = crowd.pop().unwrap();
     assert_eq!(answered(&mut last, health), "HTTP/1.1 200 OK");
 
-    // Many addresses, each within its share: whoever has most makes room.
+    // Many addresses, each within its share, fill the page: the address with most connections makes room.
     let mut many = Vec::new();
     for at in 0..80_u8 {
         many.push(connect(&site, [127, 0, 1, 1 + at / 4], None).await);

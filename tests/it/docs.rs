@@ -37,7 +37,7 @@ fn modules_name_only_what_lies_below_them() {
         &["remote"],
         &["files", "model", "printable", "threads"],
     ];
-    // Said once each, with the reason.
+    // Exceptions from the layers, each with its reason.
     const EXCEPTIONS: [(&str, &str); 8] = [
         ("daemon", "cli"),      // a call over the socket is carried out by the command's own code
         ("demo", "cli"),        // the demo shows what the commands show

@@ -43,7 +43,7 @@ async fn a_type_that_can_take_the_values_is_written_and_read_back_alike() {
         world.airtable.edit(&world.base, |base| base.change_field(TAB, field, kind));
         let verified = read_back(&world, false).await;
         assert!(verified.is_clean() && verified.outcome == Outcome::Ok, "{field} to {kind}: {verified:?}");
-        // Two runs: what the read-back has learnt is used by the first.
+        // The second run proves that the first has used the knowledge of the read-back.
         for _ in 0..2 {
             book(&world);
             let report = world.cycle().await.destinations.swap_remove(1);

@@ -383,6 +383,6 @@ async fn the_first_releases_store_and_backup_are_read_by_this_one() {
     assert_eq!(status(&recovered), 0, "{recovered:?}");
     let exported = run(&world, &["export", "--format", "jsonl"]).await;
     assert_eq!(as_then(exported.stdout), expected);
-    // And it is a store to go on with.
+    // The recovered store works.
     assert_eq!(status(&run(&world, &["sync"]).await), 0);
 }

@@ -22,7 +22,7 @@ async fn a_key_that_was_wrapped_on_its_way_signs_in() {
         std::fs::write(world.dir.path().join("google-key.json"), &text).unwrap();
         let report = world.cycle().await.destinations.swap_remove(0);
         assert_eq!(report.outcome, Outcome::Ok, "{what}: {report:?}");
-        // From the environment as well.
+        // The key may come from the environment as well.
         let text_of = std::fs::read_to_string(world.config_path()).unwrap();
         let line = text_of.lines().find(|line| line.starts_with("service_account = ")).unwrap().to_owned();
         std::fs::write(world.config_path(), text_of.replace(&line, "service_account = { env = \"GOOGLE_KEY\" }"))

@@ -1,5 +1,5 @@
-//! Amounts that no sum can hold: refused by name where the bank's row is read, and harmless in every output where an older
-//! release stored them.
+//! Amounts that no sum can hold: refused by name where the bank's row is read, and harmless in every output where an
+//! older release stored them.
 
 use bankfeed::model::{Account, Row};
 use bankfeed::simulator::fibank::{Bank, Entry};
@@ -161,7 +161,7 @@ async fn a_store_of_release_1_with_impossible_amounts_is_shown_and_they_are_name
     .await;
 }
 
-/// Any decimal there is, those at the ends more often.
+/// Any decimal at all, the extreme ones more often.
 fn extreme() -> impl Strategy<Value = Decimal> {
     let mantissa = prop_oneof![
         Just(0_i128),

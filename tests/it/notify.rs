@@ -107,7 +107,7 @@ async fn what_lasts_is_told_again_after_a_day_a_week_and_then_every_four_weeks()
     let mut told = Vec::new();
     for hour in 1..=24 * 70 {
         stage.later(TimeDelta::hours(1));
-        // Most hours nothing can be due; looking at each of them would only take time.
+        // Most hours nothing can be due; a cycle in each of them would only take time.
         if [1, 23, 24, 25, 191, 192, 193, 863, 864, 865, 1535, 1536, 1537].contains(&hour) {
             let arrived = stage.scheduled().await.1;
             told.extend(arrived.iter().map(|_| hour));

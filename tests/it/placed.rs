@@ -517,7 +517,7 @@ mod tables {
                     "a column without a type has our format"
                 );
             });
-            // Taken back, rows go on as ever.
+            // Rows go on as ever after the tables are turned back into plain cells.
             edit(&world, |book| book.unmake_tables(TAB));
             for _ in 0..2 {
                 book(&world, 1);

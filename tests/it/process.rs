@@ -51,7 +51,7 @@ async fn stray_signals_do_no_harm_awake_or_at_rest_or_on_the_way() {
     daemon.fall_asleep().await;
     STRAY.iter().for_each(|signal| daemon.signal(signal));
     daemon.signal("TSTP");
-    // From one program to the next and back, with signals all the way.
+    // The daemon changes from one program to the next and back, under signals all the way.
     for _ in 0..2 {
         let status = run(&world, &["status"]).await;
         assert_eq!(status.status.code(), Some(0));
@@ -74,7 +74,7 @@ async fn a_daemon_that_starts_loses_no_signal() {
         let log = fs::File::create(world.dir.path().join("log")).unwrap();
         let daemon = bankfeed(&world, &["run"]).stderr(log).spawn().unwrap();
         let status = format!("/proc/{}/status", daemon.id());
-        // From its first lines on.
+        // Signals wait from the program's first lines on.
         until("signals wait", || fs::read_to_string(&status).unwrap().contains("SigBlk:\tf")).await;
         kill(&daemon, signal);
         if signal != "TERM" {
@@ -159,7 +159,7 @@ async fn nothing_in_the_data_directory_is_for_others() {
     assert_eq!(mode(&world.data_dir().join("control.sock")), 0o600);
     kill(&daemon, "TERM");
     assert!(tokio::task::spawn_blocking(move || daemon.wait().unwrap()).await.unwrap().success());
-    // As an earlier release left them.
+    // The files have the modes that an earlier release left.
     for path in ["", "lock", "http-token", "FORMAT", "store", "store/db", "backups/last-good.bankfeed"] {
         let path = world.data_dir().join(path);
         fs::set_permissions(&path, Permissions::from_mode(if path.is_dir() { 0o777 } else { 0o666 })).unwrap();

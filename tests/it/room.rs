@@ -54,7 +54,7 @@ async fn little_room_is_told_while_rows_still_go() {
     let (code, status) = json(&world, &["status", "--json"]).await;
     assert_eq!((code, &status["destinations"][0]["attention"]), (0, &serde_json::Value::Null));
     assert!(status["destinations"][0]["notes"][0].as_str().unwrap().starts_with(WARNING), "{status}");
-    // Known, it costs nothing more.
+    // A known warning costs no further request.
     world.clear_logs();
     let report = world.cycle().await;
     assert_eq!((world.google.server.requests(), report.destinations[0].notes.len()), (0, 1));

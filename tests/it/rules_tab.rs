@@ -103,7 +103,7 @@ async fn told(world: &World, arguments: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-/// As if everything was read and told on the day before.
+/// Moves the last reading of the rules back to the day before.
 fn yesterday(world: &World) {
     let engine = world.engine();
     for destination in &engine.config.destinations {
@@ -151,7 +151,7 @@ async fn a_rule_of_the_owner_fills_old_rows_and_new_ones_in_every_destination() 
     cycle(&world).await;
     assert_eq!((world.google.server.requests(), world.airtable.server.requests()), (0, 0));
 
-    // Once a day it is looked at, with no rows too.
+    // The tab is read once a day, even without new rows.
     fill_in(&world, "Rules", 2, &[("Set vendor", text("Мечо"))]);
     yesterday(&world);
     cycle(&world).await;
@@ -213,7 +213,7 @@ async fn a_status_stands_beside_its_line_whatever_the_owner_does_in_that_instant
     assert_eq!([beside("мечо"), beside("lidl|kaufland|billa")], ["ok", "off"], "{lines:?}");
     assert!(beside("(bad").starts_with("`(bad` is not"), "{lines:?}");
 
-    // And no column of his is written into when he moves one.
+    // A column of his that he moves in that instant is not written to either.
     fill_in(&world, "Rules", 4, &[("Counterparty", text("още")), ("Set category", text("More"))]);
     let header = rows(&world, "Rules").remove(0);
     in_that_instant(&world, |book| {

@@ -9,7 +9,8 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, join_all};
 
-/// Seeds that share a runtime, so that one works while another waits for a timer. Few: each holds sockets.
+/// Seeds that share a runtime, so that one works while another waits for a timer. The number is small, because each
+/// holds sockets.
 const TOGETHER: usize = 8;
 
 /// Failures after which no more seeds are tried.
@@ -22,7 +23,7 @@ pub type Trail = Mutex<Vec<String>>;
 pub struct Seeds {
     /// Says which seeds, as `FROM..TO`.
     pub variable: &'static str,
-    /// Without it, these.
+    /// The seeds without the variable.
     pub usual: Range<u64>,
     /// Seeds that found a mistake once; they run always, as long as the same seed makes the same life.
     pub known: &'static [u64],

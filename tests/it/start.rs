@@ -203,7 +203,7 @@ impl Terminal {
     /// Everything that was on the screen, and the exit status.
     pub fn end(mut self) -> (String, Option<i32>) {
         let mut buffer = [0; 4096];
-        // Once the other side is closed, reading fails.
+        // Reading fails once the other side is closed.
         while let Ok(read) = self.master.read(&mut buffer) {
             if read == 0 {
                 break;

@@ -36,7 +36,7 @@ fn spent_and_moved(bank: &Bank, [since, until]: [NaiveDate; 2]) -> (Decimal, Dec
     (spent, moved)
 }
 
-/// As the page writes it.
+/// The amount as the page writes it.
 fn grouped(amount: Decimal) -> String {
     let text = format!("{amount:.2}");
     let (whole, cents) = text.split_once('.').unwrap();

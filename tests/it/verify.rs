@@ -510,7 +510,8 @@ async fn a_lost_store_delivers_what_is_missing_and_doubles_nothing() {
     assert_eq!(state(&world, 0).deleted, std::slice::from_ref(&gone));
     assert!(matches!(restore(&world, 0, &[&gone]).await, Restored::Done { .. }));
     world.assert_delivered();
-    // Once more, with a row put back in the past and an entry that was posted late: nothing is certain now.
+    // The same once more, with a row put back in the past and an entry that was posted late: no conclusion is certain
+    // now.
     let late = world.bank.edit(|bank| {
         let iban = bank.customers[0].accounts[0].iban.clone();
         let mut entry = bank.customers[0].accounts[0].entries.first().unwrap().clone();
@@ -610,7 +611,7 @@ async fn the_commands_speak_json_and_by_status() {
     assert_eq!(cli::run(&world, &["verify", "base"]).await.status.code(), Some(3));
 }
 
-/// As many rows are gone as would have been deleted, but one of them was never there: a late posting, which must
+/// The number of missing rows is that of a deletion, but one of them was never there: a late posting, which must
 /// arrive.
 #[tokio::test]
 async fn a_late_posting_after_a_lost_store_is_not_taken_for_a_deleted_row() {
@@ -748,7 +749,7 @@ async fn without_a_header_the_first_row_is_a_row() {
         assert_clean(&world).await;
         world.bank.edit(|bank| {
             for entry in bank.customers[0].accounts.iter_mut().flat_map(|account| &mut account.entries) {
-                // Into the window that is looked at again.
+                // The entries move into the window that is fetched again.
                 entry.time += chrono::Utc::now().fixed_offset() - entry.time - chrono::TimeDelta::hours(1);
                 entry.counterparty = format!("ПОПРАВЕН {}", entry.number);
             }
@@ -769,7 +770,7 @@ async fn without_a_header_the_first_row_is_a_row() {
 async fn rows_that_lost_their_ids_get_them_again_and_are_not_doubled() {
     let world = World::new(Bank::small()).await;
     world.cycle().await;
-    // Two that are alike but for their ids, and a line of the owner's.
+    // The sheet has two rows that differ only in their ids, and gets a line of the owner's.
     let at = column(&world, "Transaction ID");
     world.google.edit(&world.spreadsheet, |book| {
         let below = book.rows(TAB).len();

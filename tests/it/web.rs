@@ -42,7 +42,7 @@ impl Site {
         Site::over(World::new(bank).await, tokens)
     }
 
-    /// Over a world that has a past.
+    /// A site over a world that has a past.
     pub fn over(mut world: World, tokens: &str) -> Site {
         world.extra[2] = format!("[http]\nlisten = \"127.0.0.1:0\"\n{tokens}");
         world.write_config();
@@ -62,7 +62,7 @@ impl Site {
         self.client.request(method, format!("http://{}{path}", self.address))
     }
 
-    /// As a program with the token.
+    /// Asks as a program with the token.
     pub async fn get(&self, path: &str) -> Response {
         self.ask(Method::GET, path).bearer_auth(TOKEN).send().await.unwrap()
     }

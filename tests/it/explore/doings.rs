@@ -30,7 +30,7 @@ pub struct Truth {
     /// The store forgot, and has not met the sheet and the base since.
     pub amnesia: [bool; 2],
     ever_forgot: bool,
-    /// When the next entry is booked.
+    /// Time of the next entry.
     clock: DateTime<Utc>,
     last_number: u64,
     renamed: u32,
@@ -167,7 +167,7 @@ impl Life<'_> {
     /// A new entry with an old date, sometimes older than what a pull looks back.
     fn book_late(&mut self) {
         let account = self.account();
-        // With nothing older known, an old entry leaves no trace in what a pull of the last days shows.
+        // An old entry in an account without older ones leaves no trace in a pull of the last days.
         let old = Utc::now() - TimeDelta::days(40);
         let first =
             self.world.bank.edit(|bank| bank.customers[0].accounts[account].entries.first().map(|one| one.time));
@@ -208,7 +208,7 @@ impl Life<'_> {
             id(&account.iban, entry)
         });
         self.say(format!("corrected {id}"));
-        // From here on the bank speaks of it in the account's own currency.
+        // The bank shows the entry in the account's own currency from here on.
         self.touch(&id);
     }
 

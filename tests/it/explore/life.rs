@@ -198,7 +198,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// After how many polls a cycle dies.
+    /// Number of polls after which a cycle dies.
     fn polls(&mut self) -> u32 {
         let longest = [12, 60, 160][self.rng.usize(..3)];
         let polls = 1 + self.rng.u32(..longest);

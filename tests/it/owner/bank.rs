@@ -93,7 +93,8 @@ impl Life<'_> {
         self.say(format!("corrected {number}, {what}"));
     }
 
-    /// Never the last one: an account that suddenly shows nothing at all proves nothing, and no row counts as vanished.
+    /// Takes back an entry other than the last one: an account that suddenly shows no rows proves nothing, and no row
+    /// counts as vanished.
     fn take_back(&mut self) {
         let Some(at) = self.place() else { return };
         if self.world.bank.edit(|bank| bank.customers[0].accounts[0].entries.len() == 1) {
