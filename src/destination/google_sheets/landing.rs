@@ -6,6 +6,7 @@
 //! like any other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::time::Instant;
 
 use serde::de::IgnoredAny;
@@ -181,23 +182,27 @@ impl Fresh {
 
     /// The rows of ours that were written over, because others were moved below them in that instant.
     fn written_over(&self, landed: &Landed) -> Vec<String> {
-        let mut rows: HashMap<&str, u32> = HashMap::new();
-        for (row, id) in (landed.first as u32..).zip(&landed.ids) {
-            rows.extend(id.as_deref().map(|id| (id, row)));
-        }
-        let shift = |(row, id): &(u32, String)| Some(i64::from(*rows.get(id.as_str())?) - i64::from(*row));
-        let written = i64::from(self.at)..i64::from(self.at) + self.ids.len() as i64;
-        let lost = self.before.iter().enumerate().filter(|(_, (_, id))| !rows.contains_key(id.as_str()));
-        let is_hit = |(at, (row, _)): &(usize, &(u32, String))| {
-            if self.moved {
-                return true;
-            }
-            let below = self.before[at + 1..].iter().find_map(shift);
-            let near = below.or_else(|| self.before[..*at].iter().rev().find_map(shift));
-            near.is_none_or(|shift| written.contains(&(i64::from(*row) + shift)))
-        };
-        lost.filter(is_hit).map(|(_, (_, id))| id.clone()).collect()
+        // Rows that are moved to their place are deleted elsewhere, so that the distance to their neighbours says nothing.
+        let written = if self.moved { 0..u32::MAX } else { self.at..self.at + self.ids.len() as u32 };
+        written_over(&self.before, written, landed)
     }
+}
+
+/// The rows of `before` that are gone and stood where `written` was written, as far as their neighbours have moved since.
+pub(super) fn written_over(before: &[(u32, String)], written: Range<u32>, landed: &Landed) -> Vec<String> {
+    let mut rows: HashMap<&str, u32> = HashMap::new();
+    for (row, id) in (landed.first as u32..).zip(&landed.ids) {
+        rows.extend(id.as_deref().map(|id| (id, row)));
+    }
+    let shift = |(row, id): &(u32, String)| Some(i64::from(*rows.get(id.as_str())?) - i64::from(*row));
+    let written = i64::from(written.start)..i64::from(written.end);
+    let lost = before.iter().enumerate().filter(|(_, (_, id))| !rows.contains_key(id.as_str()));
+    let is_hit = |(at, (row, _)): &(usize, &(u32, String))| {
+        let below = before[at + 1..].iter().find_map(shift);
+        let near = below.or_else(|| before[..*at].iter().rev().find_map(shift));
+        near.is_none_or(|shift| written.contains(&(i64::from(*row) + shift)))
+    };
+    lost.filter(is_hit).map(|(_, (_, id))| id.clone()).collect()
 }
 
 /// The ids in the answer to a write that asks for them; `None`: they are not in it.

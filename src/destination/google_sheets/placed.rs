@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::GoogleSheets;
 use super::changes::{Work, delete_rows, write_nothing};
-use super::landing::{Fresh, Landing};
+use super::landing::{Fresh, Landed, Landing, written_over};
 use super::layout::Layout;
 use super::placing::{End, SeenRow, Spot, Table, is_ours};
 use crate::config::Order;
@@ -44,6 +44,9 @@ pub(super) struct Ending {
     /// The number of that batch.
     #[serde(default)]
     pub risked_by: u64,
+    /// The rows that it writes: the first, and how many.
+    #[serde(default)]
+    pub risked_at: (u32, u32),
 }
 
 /// A range of the API.
@@ -179,7 +182,9 @@ impl GoogleSheets {
             }
         }
         let column = self.id_column().await?;
-        let first = last_of_ours(&column).unwrap_or(layout.top()).max(layout.header.unwrap_or_default());
+        // Rows above tell later whether a row that is gone was deleted.
+        let first = last_of_ours(&column).map_or(layout.top(), |last| last.saturating_sub(MARGIN as u32));
+        let first = first.max(layout.header.unwrap_or_default());
         Ok(self.transport().await?.end(layout.sheet, (first, None), id).await?)
     }
 
@@ -241,7 +246,7 @@ impl GoogleSheets {
             }
         };
         let ending = &mut self.memory.ending;
-        (ending.unsure, ending.risked_by) = (false, number);
+        (ending.unsure, ending.risked_by, ending.risked_at) = (false, number, (spot.at, count));
         ending.risked.clone_from(&fresh.before);
         (fresh.at, fresh.skipped) = (spot.at, spot.skipped);
         fresh.grid = end.grid + spot.added + spot.inserted.map_or(0, |(_, count)| count);
@@ -257,8 +262,8 @@ impl GoogleSheets {
         self.astray.rows.extend(ids);
     }
 
-    /// A batch was written by position, and a former process never learnt where it landed: rows that stood at the end then
-    /// and are nowhere now were written over.
+    /// Finds the rows that a batch has written over whose rows nobody has seen land. The owner may have deleted rows since
+    /// then: those did not stand where the batch wrote.
     async fn look_for_risked(&mut self, layout: &Layout) -> Result<(), Error> {
         let risked = std::mem::take(&mut self.memory.ending.risked);
         let (_, _, ledger) = self.ready().await?;
@@ -266,10 +271,9 @@ impl GoogleSheets {
             return Ok(());
         }
         let column = self.id_column().await?;
-        let there: HashSet<String> = column.iter().filter_map(|cells| cells.first().and_then(id_text)).collect();
-        let gone = risked.into_iter().map(|(_, id)| id).filter(|id| !there.contains(id));
-        self.astray.gone.extend(gone);
         self.memory.ending.tail = Some(last_of_ours(&column).map_or(layout.top(), |last| last + 1).into());
+        let (at, count) = self.memory.ending.risked_at;
+        self.astray.gone.extend(written_over(&risked, at..at + count, &Landed::column(column)));
         Ok(())
     }
 
