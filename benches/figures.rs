@@ -143,7 +143,7 @@ fn fill(dir: &Path, rows: u64) -> (Store, Vec<Row>, u64) {
     (store, kept, raw_bytes)
 }
 
-/// 100,000 fetched rows (of one account), all known, against what serde_json needs for the same bytes.
+/// Reconciles 100,000 fetched rows (of one account), all known; serde_json's time for the same bytes is the yardstick.
 fn reconcile() {
     let dir = tempfile::tempdir().unwrap();
     let store_rows = 100_000;

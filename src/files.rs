@@ -167,7 +167,7 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A name in the same directory that nobody can foresee.
+/// An unforeseeable name in the same directory.
 fn part_beside(path: &Path) -> PathBuf {
     folder_of(path).join(format!(".bankfeed-{:016x}.part", fastrand::u64(..)))
 }

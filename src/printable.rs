@@ -1,5 +1,5 @@
-//! Text from a bank or a service on its way to a terminal: nothing in it may steer the terminal or turn the order of
-//! letters around.
+//! Text from a bank or a service on its way to a terminal: no character in it may steer the terminal or turn the order
+//! of letters around.
 
 use std::borrow::Cow;
 

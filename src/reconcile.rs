@@ -91,7 +91,7 @@ impl Reconciler {
         }
     }
 
-    /// The bank shows a row with this id, and nothing else of it can be read: it has not vanished.
+    /// Notes that the bank shows a row with this id whose other fields cannot be read: the row has not vanished.
     pub fn spare(&mut self, id: &str) {
         self.spared.insert(id_hash(id));
     }
@@ -118,7 +118,7 @@ pub enum Difference {
     Changed,
 }
 
-/// Compares what is stored with what was fetched.
+/// Compares the stored row with the fetched one.
 pub fn compare(stored: &Row, fetched: &Row) -> Difference {
     if same_words(stored, fetched) && same_money(stored, fetched) && same_payload(&stored.raw, &fetched.raw) {
         return Difference::None;
@@ -251,7 +251,7 @@ pub struct Chain {
     is_blind: bool,
 }
 
-/// A balance together with whether it is in leva.
+/// A balance, with true for leva.
 type Standing = (Decimal, bool);
 
 impl Chain {

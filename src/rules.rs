@@ -90,7 +90,7 @@ impl Rules {
         &self.rules
     }
 
-    /// Tells one set of rules from another; 0 where there are none.
+    /// A number that tells one set of rules from another; 0 for no rules.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
     }

@@ -24,7 +24,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Parses five fields (six: seconds first) or `@daily` and friends. The error says what was expected.
+    /// Parses five fields (six: seconds first) or `@daily` and friends. The error names the expected form.
     pub fn parse(text: &str) -> Result<Schedule, String> {
         let fields = fields::parse(text)?;
         let mut lines = Vec::new();
@@ -187,7 +187,8 @@ mod tests {
             runs("0 6 13 * 5", Sofia, SUNDAY_NOON, 4),
             ["Fri 27 Nov 06:00 EET", "Fri 04 Dec 06:00 EET", "Fri 11 Dec 06:00 EET", "Sun 13 Dec 06:00 EET"]
         );
-        // A field that starts with `*` restricts nothing in cron's eyes, so both must hold: odd days that are Mondays.
+        // A field that starts with `*` restricts no day in cron's eyes, so the other field must hold as well: odd days
+        // that are Mondays.
         assert_eq!(runs("0 6 */2 * 1", Sofia, SUNDAY_NOON, 2), ["Mon 23 Nov 06:00 EET", "Mon 07 Dec 06:00 EET"]);
         // The weekdays of February save a day that does not exist.
         assert_eq!(runs("0 0 31 2 1", Sofia, SUNDAY_NOON, 1), ["Mon 01 Feb 00:00 EET"]);
@@ -210,7 +211,7 @@ mod tests {
             runs("0,30 3,4 * * *", Sofia, "2026-03-29 00:00", 3),
             ["Sun 29 Mar 04:00 EEST", "Sun 29 Mar 04:30 EEST", "Mon 30 Mar 03:00 EEST"]
         );
-        // Every half hour of one given hour is a fixed time too: nothing of the day is lost in the gap.
+        // Every half hour of one given hour is a fixed time too: the gap swallows no run of the day.
         assert_eq!(runs("*/30 3 * * *", Sofia, "2026-03-29 00:00", 1), ["Sun 29 Mar 04:00 EEST"]);
     }
 

@@ -80,7 +80,7 @@ struct Rule {
     fault: Fault,
 }
 
-/// A request as it arrived, with what was answered.
+/// A request as it arrived, with the status of its answer.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Logged {
     /// `GET`, `POST`, …
@@ -105,7 +105,7 @@ struct Shared {
     meanwhile: Vec<(String, Box<dyn FnOnce() + Send>)>,
 }
 
-/// A running simulated service: where it is, what it was asked, and the faults it will commit.
+/// A running simulated service: its address, its log of requests, and its script of faults.
 #[derive(Clone)]
 pub struct Server {
     address: SocketAddr,
@@ -174,7 +174,7 @@ impl Server {
         self.shared().meanwhile.push((matching.to_owned(), Box::new(act)));
     }
 
-    /// Takes all faults back, and what was to happen meanwhile.
+    /// Drops all faults, and the actions planned for meanwhile.
     pub fn heal(&self) {
         let mut shared = self.shared();
         shared.rules.clear();
@@ -209,7 +209,7 @@ impl Server {
         self.shared().log.clone()
     }
 
-    /// Forgets what was asked.
+    /// Forgets the requests received.
     pub fn clear_log(&self) {
         let mut shared = self.shared();
         shared.log.clear();
@@ -391,7 +391,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// A status by number; 500 where the number is none.
+/// A status by number; 500 for an impossible number.
 pub(crate) fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -1,6 +1,6 @@
 //! Threads, whose making can fail: the machine has a limit for each user and each service. The standard library and the
-//! runtime panic at the limit; this module returns an error that names the limit. The module knows nothing of the
-//! threads' work.
+//! runtime panic at the limit; this module returns an error that names the limit. The work of the threads is not known
+//! here.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 /// carries the command out, one that looks up names.
 const NEEDED: usize = 10;
 
-/// Does `work` on a thread of its own, inside the caller's runtime, and hands its result over. A thread hands over
-/// nothing if the caller does not wait for its end.
+/// Does `work` on a thread of its own, inside the caller's runtime, and hands its result over. The result is lost if
+/// the caller does not wait for the thread's end.
 pub fn run<T: Send + 'static>(
     name: &'static str,
     work: impl FnOnce() -> T + Send + 'static,

@@ -49,7 +49,7 @@ pub struct Other {
     pub number: u64,
 }
 
-/// The owner's accounts by what rows call them.
+/// The owner's accounts by their names in rows.
 #[derive(Clone, Debug, Default)]
 pub struct OwnAccounts(HashMap<String, u16>);
 
@@ -93,12 +93,12 @@ impl OwnAccounts {
 }
 
 impl Half {
-    /// A row of this account of the owner; `None`: it can be no half of a transfer.
+    /// The row as a half on this account of the owner; `None` if it cannot be half of a transfer.
     pub fn new(number: u64, account: &str, row: &Row, own: &OwnAccounts) -> Option<Half> {
         let account = own.number(account)?;
         let names = match (row.counterparty_account.trim(), own.number(&row.counterparty_account)) {
             ("", _) => Named::Nobodys,
-            // A bank that writes the entry's own account there says nothing.
+            // A bank that writes the entry's own account in this field names no counterparty.
             (_, Some(named)) if named == account => Named::Nobodys,
             (_, Some(named)) => Named::Own(named),
             _ => Named::Somebodys,
@@ -331,7 +331,7 @@ mod tests {
         assert_eq!(paired(&[(A, 1, "-300", "EUR", "", "R12345"), into(B), into(B)]), "---");
         let twice = [(A, 1, "-300", "EUR", "", "R12345"), (A, 1, "-300", "EUR", "", "R12345"), into(B), into(B)];
         assert_eq!(paired(&twice), "BBAA");
-        // A deposit of the same size beside the transfer: the reference decides, without one nothing does.
+        // Beside a deposit of the same size the reference decides, and without one the rows stay single.
         let deposit = (B, 1, "300", "EUR", "", "");
         assert_eq!(paired(&[(A, 1, "-300", "EUR", B, "R12345"), deposit, into(B)]), "B-A");
         assert_eq!(paired(&[(A, 1, "-300", "EUR", B, ""), deposit, deposit]), "---");

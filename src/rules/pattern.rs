@@ -48,7 +48,7 @@ const TWINS: [(char, char); 24] = [
     ('х', 'x'),
 ];
 
-/// Largest compiled pattern; what a person writes takes a hundredth of it.
+/// Largest compiled pattern; a person's patterns take a hundredth of it.
 const MOST_BYTES: usize = 10 * 1024 * 1024;
 
 const NO_PROPERTIES: &str = r"\p{…} is not known here, use \w, \d or a range of letters such as [а-я]";

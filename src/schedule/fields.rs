@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-/// A parsed line: what each field allows, as the `cron` crate writes it.
+/// A parsed line: the allowed values of each field, as the `cron` crate writes them.
 #[derive(Debug)]
 pub(super) struct Fields {
     second: String,
@@ -208,7 +208,7 @@ impl Unit {
     }
 }
 
-/// Digits only: no sign, no blank, nothing that overflows.
+/// Reads digits only: no sign, no blank, no overflow.
 fn number(text: &str) -> Option<u32> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }

@@ -70,7 +70,7 @@ struct Token {
     secret: String,
     scopes: Vec<String>,
     role: Role,
-    /// Ids of the bases in its list; none means all.
+    /// Ids of the bases in the token's list; `None` means all.
     bases: Option<Vec<String>>,
 }
 
@@ -146,17 +146,18 @@ impl Airtable {
         self.edit(base, |base| base.add_table(name, fields))
     }
 
-    /// Calls a base takes in a second (default 5) and how long it then refuses all (default 30 s); nothing: no limit.
+    /// Limits the calls that a base takes in a second (default 5); after too many, it refuses all for `penalty`
+    /// (default 30 s). `None`: no limit.
     pub fn rate_limit(&self, per_second: Option<u32>, penalty: Duration) {
         lock(&self.state).limits.set_rate(per_second, penalty);
     }
 
-    /// Calls the workspace has in a month; nothing (default): no limit.
+    /// Limits the calls of the workspace in a month; `None` (default): no limit.
     pub fn monthly_limit(&self, calls: Option<u32>) {
         lock(&self.state).limits.monthly = calls;
     }
 
-    /// Records a base holds over all tables; nothing (default): no limit.
+    /// Limits the records of a base over all tables; `None` (default): no limit.
     pub fn record_cap(&self, records: Option<usize>) {
         lock(&self.state).limits.records = records;
     }
@@ -229,7 +230,7 @@ impl State {
         let allowed = |id: &String| self.tokens[token].bases.as_ref().is_none_or(|list| list.contains(id));
         match at.filter(|at| allowed(&self.bases[*at].id)) {
             Some(at) => Ok(at),
-            // Recorded: what does not even look like an id of a base gets the bare 404.
+            // In recordings a text that does not even look like an id of a base gets the bare 404.
             None if !well_formed(id, "app") => Err(Refusal::not_found()),
             None => Err(Refusal::forbidden_or_missing()),
         }

@@ -39,7 +39,7 @@ pub struct Fibank {
     state: Arc<Mutex<State>>,
 }
 
-/// Everything the bank knows: one login and what it may act for.
+/// The bank's knowledge: one login and its customers.
 #[derive(Clone, Debug, Default)]
 pub struct Bank {
     /// The login's user name.
@@ -75,7 +75,7 @@ pub enum Door {
     },
     /// Everything answers 503 with a page.
     Maintenance,
-    /// A page nobody has seen before.
+    /// An unknown page.
     Unknown(String),
 }
 
@@ -241,7 +241,7 @@ pub(super) fn balances(account: &Account, options: &Options) -> Vec<Decimal> {
     statement::balances(account, options)
 }
 
-/// The bank and what its servers remember.
+/// The bank and the memory of its servers.
 #[derive(Default)]
 struct State {
     bank: Bank,
@@ -292,7 +292,7 @@ impl Asked {
         pairs.flat_map(|header| header.split("; ")).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
 
-    /// The fields of a form; none where the body is something else.
+    /// The fields of a form; empty for any other body.
     fn form(&self) -> Vec<(String, String)> {
         let kind = self.header("content-type").unwrap_or_default();
         if !kind.starts_with("application/x-www-form-urlencoded") {

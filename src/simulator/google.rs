@@ -92,7 +92,7 @@ impl Google {
         Ok(Google { server, state })
     }
 
-    /// The service account's key file, as text. The key in it is published and opens nothing.
+    /// The service account's key file, as text. The key is published and opens no real account.
     pub fn service_account_key(&self) -> String {
         let key = json!({
             "type": "service_account",
@@ -144,7 +144,7 @@ impl Google {
         self.state().hold(Spreadsheet::new(id, title), false);
     }
 
-    /// Changes what the service account may do.
+    /// Changes the service account's rights.
     pub fn share(&self, id: &str, access: Access) {
         if let Some(held) = self.state().books.get_mut(id) {
             held.access = access;
@@ -179,7 +179,7 @@ impl Google {
         self.state().old_errors = shown;
     }
 
-    /// Looks at a spreadsheet. Panics where there is none with this id: a test has then lost its way.
+    /// Looks at a spreadsheet. Panics for an unknown id: the test has then lost its way.
     pub fn read<T>(&self, id: &str, look: impl FnOnce(&Spreadsheet) -> T) -> T {
         match self.state().books.get(id) {
             Some(held) => look(&held.book),
@@ -187,7 +187,7 @@ impl Google {
         }
     }
 
-    /// The owner changes a spreadsheet in the page. Panics where there is none with this id.
+    /// The owner changes a spreadsheet in the page. Panics for an unknown id.
     pub fn edit<T>(&self, id: &str, change: impl FnOnce(&mut Spreadsheet) -> T) -> T {
         match self.state().books.get_mut(id) {
             Some(held) => change(&mut held.book),

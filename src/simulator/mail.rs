@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::lock;
 
-/// The authority that its certificate is of, for whoever is to trust it.
+/// The authority of the server's certificate, for clients that are to trust it.
 pub const AUTHORITY: &str = include_str!("mail/ca.pem");
 /// A certificate authority that has no part in the server's certificate.
 pub const STRANGER: &str = include_str!("mail/stranger.pem");
@@ -144,7 +144,7 @@ impl MailServer {
         lock(&self.state).login = Some((username.to_owned(), password.to_owned()));
     }
 
-    /// Answers every command with this line, e.g. `421 closing`; `None`: works.
+    /// Answers every command with this line, e.g. `421 closing`; `None`: works normally.
     pub fn refuse(&self, line: Option<&str>) {
         lock(&self.state).refuse = line.map(str::to_owned);
     }

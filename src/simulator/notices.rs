@@ -33,7 +33,7 @@ pub enum Arrived {
     },
     /// A call of the webhook.
     Call(serde_json::Value),
-    /// A ping: `start`, `fail`, `log` or `success`, with what was said.
+    /// A ping: `start`, `fail`, `log` or `success`, with its text.
     Ping(&'static str, String),
 }
 

@@ -65,7 +65,7 @@ pub fn euro_day() -> DateTime<FixedOffset> {
     sofia(day(2026, 1, 1), 0, 0, 0)
 }
 
-/// Leva as euros. A rate and a rounding of its own: what the program believes of them is under test.
+/// Leva as euros. Rate and rounding are the simulator's own, because those of the program are under test.
 pub fn in_euro(leva: Decimal) -> Decimal {
     let rate = Decimal::new(195_583, 5);
     (leva / rate).round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero)

@@ -29,7 +29,7 @@ fn posted(world: &World, to: &str) -> usize {
     log.iter().filter(|asked| format!("{} {}", asked.method, asked.target).starts_with(to)).count()
 }
 
-/// Answers after which nobody knows what became of a password.
+/// Answers that leave the fate of a password unknown.
 fn in_the_dark() -> Vec<Fault> {
     vec![
         Fault::Status(500, String::new()),
@@ -151,7 +151,7 @@ async fn a_login_alone_sends_two_and_another_password_lifts_it() {
         assert_eq!(run(&world, &["sync"]).await.status.code(), Some(3));
     }
     assert_eq!(posted(&world, LOGIN), 2);
-    // The right one goes out, once while the bank says nothing.
+    // The right password goes out, once while the bank gives no answer.
     world.write_config();
     for _ in 0..3 {
         assert_eq!(run(&world, &["sync"]).await.status.code(), Some(3));
@@ -213,7 +213,7 @@ async fn codes_of_unknown_outcome_count_the_same() {
         }
         assert_eq!((posted(&world, CONFIRM), posted(&world, LOGIN)), (2, 2), "{fault:?}");
         world.bank.server.heal();
-        // An owner who confirms that he has looked gets as far as the code, and then in.
+        // After the owner's word that he has looked, the sign-in gets as far as the code, and then in.
         assert_eq!(run(&world, &["sync", "--retry"]).await.status.code(), Some(3));
         let (status, said) = code(&world, "271828").await;
         assert_eq!(status, 0, "{fault:?}: {said}");
@@ -323,7 +323,7 @@ async fn a_person_at_a_terminal_is_taken_to_have_acted() {
     world.assert_delivered();
 }
 
-/// Runs a command on a terminal of its own; its status, and what stood on the screen.
+/// Runs a command on a terminal of its own; returns its status and the text of the screen.
 async fn on_terminal(world: &World, arguments: &[&str]) -> (i32, String) {
     let command = bankfeed(world, arguments);
     let (said, status) = tokio::task::spawn_blocking(|| Terminal::start(command).end()).await.unwrap();

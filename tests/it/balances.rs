@@ -1,4 +1,4 @@
-//! The tabs beside the transactions, through the real stack: what the proof says, when it is written, what it costs.
+//! The tabs beside the transactions, through the real stack: the words of the proof, the time of its writing, its cost.
 
 use bankfeed::simulator::Fault;
 use bankfeed::simulator::fibank::{Bank, Door, Entry};

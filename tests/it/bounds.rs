@@ -1,5 +1,5 @@
-//! Replies of a bank or a service are bounded before they are read, whatever their form; the error says its limit; and
-//! once the service is itself again every row is there once.
+//! Replies of a bank or a service are bounded before they are read, in any form; the error says its limit; and once the
+//! service is itself again every row is there once.
 
 use std::io::Write;
 
@@ -54,7 +54,7 @@ async fn a_page_beyond_what_is_read_needs_the_owner_and_no_password_leaves() {
         let fresh = tempfile::tempdir().unwrap();
         let (outcome, error) = error_of(&world.cycle_in(fresh.path()).await, "fibank");
         assert!(error.contains(limit), "{error}");
-        // An unknown page is one for the owner; an answer that was not read to its end says nothing.
+        // An unknown page is a task for the owner; an answer that was not read to its end proves nothing.
         let wanted = if limit.contains("MiB") { Outcome::Failed } else { Outcome::Attention };
         assert_eq!((outcome, world.bank.login_attempts()), (wanted, 0), "{error}");
     }
@@ -196,7 +196,8 @@ async fn what_airtable_answers_is_bounded() {
     world.assert_delivered();
 }
 
-/// The status says that a notice was taken; what else comes is not waited for, or the notice would be sent again.
+/// The status alone says that a notice was taken; the rest of the answer is not waited for, or the notice would be sent
+/// again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notifier_whose_answer_never_ends_has_taken_the_notice() {
     let notices = Notices::start().await.unwrap();
@@ -216,8 +217,8 @@ async fn a_notifier_whose_answer_never_ends_has_taken_the_notice() {
     assert_eq!(notices.take(), []);
 }
 
-/// A page that takes a parser as long as it is allowed to, again and again: the stop signal is heard all the same, and
-/// the daemon is no larger afterwards than what it read.
+/// A page takes a parser as long as it is allowed to, again and again: the stop signal is heard all the same, and the
+/// daemon is afterwards no larger than the pages it read.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stop_signal_is_heard_while_pages_are_read() {
     let world = World::new(Bank::small()).await;

@@ -15,7 +15,7 @@ use bankfeed::sync::Report;
 use crate::notify::{NEEDS_YOU, Stage, TOKEN, door, message, open};
 use crate::world::write_private;
 
-/// A cause: how it comes about, what it comes to, and how it ends.
+/// A cause: its beginning, its consequences, and its end.
 struct Case {
     name: &'static str,
     /// The cause in the store; `None`: the cycle tries again without the owner.
@@ -26,7 +26,7 @@ struct Case {
     says: &'static [&'static str],
     /// The subject of the message that the cause is over.
     recovered: &'static str,
-    /// Part of what the page advises.
+    /// Part of the page's advice.
     remedy: &'static str,
     /// True if a daemon starts at all with the cause.
     starts: bool,

@@ -1,7 +1,7 @@
-//! A clock that is set under the daemon: the next run is worked out anew, and `status` says when it really is.
+//! A clock that is set under the daemon: the next run is worked out anew, and `status` tells its real time.
 //!
 //! The machine's own clock is everybody's, so the daemon gets another one: a small library, made by the C compiler that
-//! builds the program, adds to the time what stands in a file.
+//! builds the program, adds the number in a file to the time.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -54,7 +54,7 @@ async fn least_amounts_and_types_leave_out_the_rest_and_corrections_are_followed
     let balances = world.google.read(&world.spreadsheet, |book| format!("{:?}", book.rows("Balances")));
     assert!(balances.contains("left out: only some of the rows are here"), "{balances}");
 
-    // A correction brings a row in; one that is in stays right, whatever it says now.
+    // A correction brings a row in; a delivered row stays right, also outside the filter.
     world.bank.edit(|bank| {
         for entry in bank.customers[0].accounts.iter_mut().flat_map(|account| &mut account.entries) {
             let days = chrono::Utc::now() - entry.time.to_utc();
@@ -170,7 +170,7 @@ async fn a_column_asked_for_later_is_added_and_older_rows_get_it_on_request() {
         &mut world,
         r#""date", "amount", "counterparty", "type", { field = "raw.reference", header = "Код" }, "id""#,
     );
-    // With nothing new nothing is sent; the columns come with the next row.
+    // Without new rows no request is sent; the columns come with the next row.
     world.clear_logs();
     world.cycle().await;
     assert_eq!(world.google.server.requests() + world.airtable.server.requests(), 0);
@@ -238,7 +238,7 @@ async fn a_column_of_rules_asked_for_later_is_filled_by_rules_apply_and_then_the
     world.extra[2] += rule;
     world.write_config();
     let nobody: bankfeed::sync::Watcher = std::sync::Arc::new(|_| {});
-    // The answer is lost on the way: what is there is found there.
+    // The answer is lost on the way, and the next try finds the rows written.
     world.google.server.fail(":batchUpdate", 1, 1, bankfeed::simulator::Fault::ApplyThenDrop);
     let (_, report) = world.engine().apply_rules(false, &nobody).await.unwrap();
     let out = ids(&world, |entry| entry.amount <= rust_decimal::Decimal::ZERO);

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::world::World;
 
-/// An account on which nothing was ever booked.
+/// An account without any booked entry.
 const EMPTY: &str = "BG46FINV91501000000009";
 
 async fn command(world: &World, arguments: &[&str]) -> String {
@@ -32,7 +32,7 @@ async fn standing(world: &World) -> Vec<(bool, String)> {
     accounts.collect()
 }
 
-/// The line of the tab that says how everything stands, and whether each account is complete.
+/// The first line of the tab, and the completeness of each account.
 fn shown(world: &World) -> (String, Vec<String>) {
     let rows = world.google.read(&world.spreadsheet, |book| book.rows("Balances"));
     let show = |cell: &CellValue| if let CellValue::Text(text) = cell { text.clone() } else { String::new() };
@@ -83,7 +83,7 @@ async fn an_account_without_a_list_of_rows_is_complete_where_nothing_speaks_agai
     let report = world.cycle().await;
     assert_eq!((report.sources[0].vanished, report.exit_status()), (0, 0), "{report:?}");
     assert_eq!(standing(&world).await, vec![(true, String::new()); 3]);
-    // A balance that was nought and moves is no reason to believe that nothing was booked.
+    // A balance that was nought and moves proves that entries were booked.
     book(&world, 2, 500);
     for _ in 0..2 {
         world.cycle().await;

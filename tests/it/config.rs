@@ -1,4 +1,5 @@
-//! Configurations as people write them: the example, what a good file means, and the one line that each mistake gets.
+//! Configurations as people write them: the example, the meaning of a good file, and the one line that each mistake
+//! gets.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -398,7 +399,7 @@ fn every_mistake_gets_one_line_that_names_the_place_and_the_remedy() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Broken configurations and what is said about them.
+/// Broken configurations with their error texts.
 fn mistakes() -> Vec<(String, String)> {
     let mut cases = Vec::new();
     let mut case = |text: String, expected: &str| cases.push((text, format!("config.toml{expected}")));
@@ -561,7 +562,7 @@ fn mistakes() -> Vec<(String, String)> {
         ":10: source `a`: the name `a` is taken by another source",
     );
 
-    // Secrets: nothing of what is found is repeated.
+    // Errors about secrets repeat no part of the found text.
     let expected_table = "expected a table with exactly one of `env`, `file` or `credential`";
     for (secret, expected) in [
         ("\"\"", "is empty".to_owned()),

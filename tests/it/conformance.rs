@@ -19,7 +19,7 @@ use crate::world::World;
 /// Rows by id: payee and amount, once for each time the row is there.
 type Found = BTreeMap<String, Vec<(String, String)>>;
 
-/// A 429, what comes of the cycle, and the requests it costs.
+/// A 429, with the outcome of the cycle and its number of requests.
 type Throttle = (&'static str, Fault, Outcome, u64);
 
 /// A destination, seen by its owner.
@@ -36,12 +36,12 @@ struct Place {
     /// Makes this new entry's row, and no other, impossible to write; `mend` undoes it.
     spoil: fn(&World, u64),
     mend: fn(&World, u64),
-    /// Entries that make more than one batch, and what they cost.
+    /// Entries that make more than one batch, and their requests.
     more_than_a_batch: (usize, usize),
     costs: Costs,
     /// The refusal of an invalid token: address, status and body.
     bad_token: (&'static str, u16, &'static str),
-    /// 429s with what comes of the cycle and the requests it costs.
+    /// 429s, with the outcome of the cycle and its number of requests.
     throttles: fn() -> Vec<Throttle>,
 }
 
@@ -127,7 +127,7 @@ impl Place {
                     world.airtable.read(&world.base, |base| base.find("Transactions", "Transaction ID", &id.into()));
                 world.airtable.edit(&world.base, |base| base.delete_record("Transactions", &found.unwrap()));
             },
-            // The owner has pasted it twice, so that nobody can say which is meant.
+            // The owner has pasted the row twice, so that the right one of the two cannot be told.
             spoil: |world, number| {
                 let id = id_of(world, number);
                 world.airtable.edit(&world.base, |base| {
@@ -193,7 +193,7 @@ impl Place {
         world
     }
 
-    /// Every row of the bank is there once and says what the bank says; and nobody has anything left to say.
+    /// Checks that every row of the bank is there once with the bank's cells, and that no side has work left.
     async fn settled(&self, world: &World, what: &str) {
         let mut wanted = BTreeMap::new();
         for (iban, entry, _) in world.bank.edit(|bank| bank.transactions()) {
@@ -324,13 +324,13 @@ async fn a_batch_nobody_answered_for_is_settled_by_the_next_cycle(place: Place) 
         let report = place.cycle(&world).await;
         assert_eq!((report.outcome, report.waiting), (Outcome::Failed, 3), "{fault:?}");
         server.heal();
-        // Meanwhile there is more, and what was sent is corrected.
+        // Meanwhile a new row comes, and the sent row is corrected.
         let number = book(&world, "ДРУГ");
         change(&world, number - 1, |entry| entry.counterparty = "ПОПРАВЕН".into());
         assert_eq!(place.cycle(&world).await.outcome, Outcome::Ok, "{fault:?}");
         server.land().await;
         if matches!(fault, Fault::Held(_)) && place.name == "base" {
-            // Airtable applies whatever comes, whenever it comes: the old words are back until the next correction.
+            // Airtable applies any request at any time: the old words are back until the next correction.
             change(&world, number - 1, |entry| entry.counterparty = "ПАК ПОПРАВЕН".into());
             place.cycle(&world).await;
         }
@@ -407,7 +407,7 @@ async fn a_row_the_owner_deleted_stays_deleted(place: Place) {
     place.settled(&world, "what is left").await;
 }
 
-/// The month's budget of the plan is spent: nothing more is sent until the month or the configuration changes.
+/// The month's budget of the plan is spent: no request is sent until the month or the configuration changes.
 #[tokio::test]
 async fn airtables_monthly_quota_is_told_and_not_knocked_at() {
     let (place, bodies) = (

@@ -57,8 +57,8 @@ async fn duplicates_of_every_tab_change_nothing() {
         assert_eq!(sheets_of(&report), (Outcome::Ok, 1, 0, None), "{copied:?}");
         world.assert_delivered();
         assert!(copy(&world) == before, "{copied:?}: the copies stay as they are");
-        // The copies alone are kept: what is derived is made anew beside them, the rows go on in the copy that can be
-        // told.
+        // Only the copies are left: the derived tabs are made anew beside them, and the rows go on in the copy that can
+        // be told from the others.
         edit(&world, |book| tabs.iter().for_each(|tab| book.delete_tab(tab)));
         book(&world, "АПТЕКА");
         let report = world.cycle().await;
@@ -107,7 +107,7 @@ async fn a_copy_of_the_whole_file_goes_on_where_the_original_was() {
         ids.dedup();
         assert_eq!((ids.len(), world.in_sheet().len()), (rows, rows), "{copied:?}");
         assert_eq!(world.google.read(&original, Spreadsheet::clone), before, "{copied:?}: the original is left alone");
-        // Guards of the original guard nothing here.
+        // Guards of the original have no effect in the copy.
         let guards =
             |book: &Spreadsheet| book.named_ranges().iter().filter(|one| one.name.starts_with("bankfeed")).count();
         assert!(world.google.read(&world.spreadsheet, guards) <= 4 || !metadata, "{copied:?}");

@@ -1,7 +1,7 @@
-//! `kill -9` of the real binary, again and again, at any moment of a cycle; afterwards nothing is lost and nothing
-//! doubled, and the bank has seen no more sign-ins than there were runs.
+//! `kill -9` of the real binary, again and again, at any moment of a cycle; afterwards no row is lost or doubled, and
+//! the bank has seen no more sign-ins than runs.
 //!
-//! `BANKFEED_KILLS` says how many times; without it a few dozen. Half of them fall at a random time, half while a
+//! `BANKFEED_KILLS` sets the number of kills; without it a few dozen. Half of them fall at a random time, half while a
 //! simulator is at a certain request: applied already, the answer not yet given.
 
 use std::path::Path;
@@ -89,7 +89,7 @@ fn happen(world: &World, rng: &mut fastrand::Rng) {
     });
 }
 
-/// Starts a run and kills it; whether it was still running.
+/// Starts a run and kills it; returns true if it was still running.
 async fn kill_one(world: &World, rng: &mut fastrand::Rng) -> bool {
     world.clear_logs();
     let (server, most) = match rng.u8(..3) {

@@ -119,7 +119,7 @@ async fn connect(site: &Site, from: [u8; 4], window: Option<u32>) -> TcpStream {
     stream
 }
 
-/// The status line of what a connection answers.
+/// The status line of the answer on a connection.
 fn answered(stream: &mut TcpStream, request: &str) -> String {
     stream.write_all(request.as_bytes()).unwrap();
     let mut text = String::new();
@@ -150,7 +150,7 @@ async fn connections_that_say_nothing_leave_room_for_others() {
             assert_eq!(answered(&mut other, &status), "HTTP/1.1 200 OK");
         }
     }
-    // The oldest of them are gone, and nobody of another address is.
+    // The oldest connections are closed, and none of another address is.
     assert!(matches!(crowd[0].read(&mut [0; 512]), Ok(0) | Err(_)));
     assert_eq!(answered(&mut early, &status), "HTTP/1.1 200 OK");
     let mut last = crowd.pop().unwrap();

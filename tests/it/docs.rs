@@ -1,4 +1,4 @@
-//! The tree is what its own documentation says: layers, commands in the README, one place for each sharp tool.
+//! The tree agrees with its own documentation: layers, commands in the README, one place for each sharp tool.
 
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,8 @@
 //! A seed makes a bank's history, an owner's doings, faults at any request and crashes at any await point; afterwards
 //! each booked transaction is exactly once in each destination and equals the bank's.
 //!
-//! `BANKFEED_SEEDS=FROM..TO` says which seeds; without it a few hundred. A failure prints its seed and everything that
-//! happened in it; the same seed happens again alike, because nothing in it waits for a clock.
+//! `BANKFEED_SEEDS=FROM..TO` chooses the seeds; without it a few hundred run. A failure prints its seed and all its
+//! events; the same seed gives the same events again, because no step waits for a clock.
 
 use futures_util::FutureExt;
 

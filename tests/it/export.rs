@@ -136,7 +136,7 @@ async fn a_text_that_no_cell_can_hold_is_cut_with_a_mark_and_a_warning() {
     assert_eq!(rows.matches("xxx… [cut by bankfeed]<").count(), 1);
     assert_eq!(rows.matches("🌿🌿… [cut by bankfeed]<").count(), 1);
     assert!(rows.contains(&texts[1].0) && rows.matches("[cut by").count() == 2);
-    // Elsewhere it is whole, and nothing is said.
+    // Other formats have the whole text, without a warning.
     let whole = run(&world, &["export", "--format", "jsonl"]).await;
     assert!(String::from_utf8(whole.stdout).unwrap().contains(&texts[0].0));
     let usual =

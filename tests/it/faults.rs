@@ -88,7 +88,7 @@ impl Faulty {
         command
     }
 
-    /// Says what fails from the next start of a program on.
+    /// Sets the failure from the next start of a program on.
     fn arm(&self, calls: &str, number: u64, how: &str) {
         drop(std::fs::remove_file(self.log()));
         std::fs::write(self.spec(), format!("{calls} {number} {how}")).unwrap();

@@ -1,4 +1,4 @@
-//! The owner gives a field of the base another type: what is written and what is read back are of one mind about it.
+//! The owner gives a field of the base another type: writing and reading back agree about it.
 
 use std::sync::Arc;
 

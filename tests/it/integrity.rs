@@ -46,7 +46,7 @@ fn report(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-/// Books rows today; each with so many bytes in its payload that nothing can make smaller.
+/// Books rows today, each with this many bytes in its payload that no compression makes smaller.
 fn book(world: &World, rows: u64, bytes: usize) {
     world.bank.edit(|bank| {
         for _ in 0..rows {
@@ -357,7 +357,7 @@ async fn a_full_disk_stops_the_cycle_with_attention_and_nothing_is_lost_or_doubl
     world.assert_delivered();
 }
 
-/// Files written by the first release, never edited: whatever changes, they stay readable.
+/// Files written by the first release, never edited: every later release can read them.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_releases_store_and_backup_are_read_by_this_one() {
     let world = World::new(Bank::small()).await;
@@ -373,7 +373,7 @@ async fn the_first_releases_store_and_backup_are_read_by_this_one() {
     assert_eq!(status(&told), 0, "{told:?}");
     assert_eq!(report(&told)["accounts"].as_array().unwrap().len(), 2);
     assert!(report(&told)["accounts"].as_array().unwrap().iter().all(|account| account["complete"] == true));
-    // Later releases add keys and change none.
+    // Later releases add keys and change no value.
     let as_then = |exported: Vec<u8>| String::from_utf8(exported).unwrap().replace("\"transfer\":null,", "");
     let exported = run(&world, &["export", "--format", "jsonl"]).await;
     assert_eq!(as_then(exported.stdout), expected);

@@ -1,4 +1,4 @@
-//! A row that the store could not give back is refused by name where it is read, and holds nothing else back; a backup
+//! A row that the store could not give back is refused by name when it is read, and holds up no other row; a backup
 //! that is made to fill the machine is refused before it does.
 
 use std::process::Command;
@@ -60,7 +60,7 @@ async fn a_row_too_long_for_the_store_is_named_and_the_others_arrive() {
     world.assert_delivered();
 }
 
-/// A file of a few kilobytes with the head of a backup and 2 GiB of next to nothing.
+/// A file of a few kilobytes with the head of a backup and 2 GiB of zeros or the like.
 fn bomb() -> Vec<u8> {
     let mut bytes = b"bankfeed backup\n".to_vec();
     bytes.extend(1u32.to_le_bytes());

@@ -127,7 +127,7 @@ async fn look_at_everything(amounts: Vec<(Decimal, Option<Decimal>, &str)>) {
         assert!(ended.status.code().is_some_and(|code| code < 4), "{arguments:?}: {ended:?}");
         assert!(!String::from_utf8_lossy(&ended.stderr).contains("panicked"), "{arguments:?}: {ended:?}");
     }
-    // Rows that the bank does not show are no proof of anything; what is stored is delivered.
+    // Rows that the bank does not show prove nothing; the stored rows are delivered.
     let report = world.cycle().await;
     let delivered: Vec<u64> = report.destinations.iter().map(|to| to.appended).collect();
     assert_eq!(delivered, [amounts.len() as u64; 2], "{report:?}");

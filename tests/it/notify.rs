@@ -47,7 +47,7 @@ impl Stage {
         Stage { world, notices, now: Utc::now() }
     }
 
-    /// A cycle by a process that has just started, and what arrived meanwhile.
+    /// Runs a cycle by a process that has just started; returns the notices that arrived meanwhile as well.
     pub async fn cycle(&self) -> (Report, Vec<Arrived>) {
         self.cycle_as(Request { by_hand: true, ..Request::default() }).await
     }
@@ -366,8 +366,8 @@ async fn a_session_that_ends_is_told_of_in_time() {
     assert_eq!(message(&arrived).1, "bankfeed works again");
 }
 
-/// A session is kept, and its end is told at the instant when that is due, without a cycle and without the bank: to a
-/// daemon with a schedule far away, and to one with none.
+/// A kept session's end is told at the instant when that is due, without a cycle and without the bank: to a daemon with
+/// a schedule far away, and to a daemon without one.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_session_is_told_without_a_cycle() {
     for schedule in ["", "schedule = \"0 4 29 2 *\"\n"] {
@@ -416,7 +416,7 @@ async fn the_end_of_a_session_is_told_without_a_cycle() {
     }
 }
 
-/// `check --notify` reaches everybody and says who cannot be reached; plain `check` reaches nobody.
+/// `check --notify` reaches every notifier and names the unreachable ones; plain `check` sends no notice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_test_notice_goes_to_every_notifier() {
     let mail = MailServer::start().await.unwrap();
@@ -545,7 +545,7 @@ async fn mail_line(stage: &Stage, certificates: &str) -> String {
     said.lines().find(|line| line.contains("notify email")).unwrap_or_else(|| panic!("{said}")).to_owned()
 }
 
-/// Mail goes over TLS in either way, to nobody with a certificate that is not good, and no login goes in the clear.
+/// Mail goes over TLS in either way, never to a server with a bad certificate, and no login goes in the clear.
 #[tokio::test(flavor = "multi_thread")]
 async fn mail_goes_over_tls_or_not_at_all() {
     let running = [("starttls", Manner::StartTls), ("implicit", Manner::Implicit)];
@@ -582,7 +582,7 @@ async fn mail_goes_over_tls(tls: &str, manner: Manner) {
     let heard = mail.heard_in_the_clear();
     assert!(heard.iter().all(|line| line.starts_with("EHLO ") || line == "STARTTLS" || line == "QUIT"), "{heard:?}");
 
-    // A server without TLS, or with a man in the middle who hides it, gets no mail.
+    // A server without TLS, or with an attacker in between who hides it, gets no mail.
     let clear = MailServer::start().await.unwrap();
     clear.protect("ivan", "тайна");
     let elsewhere = text.replace(&format!("port = {}", mail.port()), &format!("port = {}", clear.port()));

@@ -305,7 +305,7 @@ const MOVES: [Move; 6] = [
     ("writes a title", |book| book.put_title_above(TAB, "Our money")),
 ];
 
-/// Every row there is is there once and says what it should, but for one that the owner deleted.
+/// Checks that every row is there once with the right cells, but for one that the owner deleted.
 fn assert_once(world: &World, count: u64, what: &str) {
     let deleted = u64::from(what.contains("deletes"));
     let mut found: Vec<u64> = world.google.read(&world.spreadsheet, |book| {
@@ -468,7 +468,7 @@ mod prefilled {
 mod tables {
     use super::*;
 
-    /// The table over the rows of ours: whether every one is inside, and its area.
+    /// Checks that the table holds every row of ours; returns its area.
     fn assert_inside(world: &World, table: &str, what: &str) -> Area {
         world.google.read(&world.spreadsheet, |book| {
             let tab = book.tab(TAB).unwrap();

@@ -1,5 +1,5 @@
-//! Links in the data directory, and outputs that are no plain files: nothing outside is written through a link that
-//! somebody planted, and nothing but a plain file is ever replaced.
+//! Links in the data directory, and outputs that are no plain files: no file outside is written through a planted link,
+//! and only plain files are ever replaced.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
@@ -10,7 +10,7 @@ use bankfeed::simulator::fibank::Bank;
 use crate::cli::run;
 use crate::world::World;
 
-/// A user that owns nothing else.
+/// A user without other files.
 const SERVICE: u32 = 54_321;
 
 async fn filled() -> World {
@@ -26,7 +26,7 @@ fn give(path: &Path) {
     }
 }
 
-/// Root is the one who is in danger: for everybody else a planted link leads to nothing that is not open anyway.
+/// Only root is in danger: for other users a planted link leads to no file that is not open to them anyway.
 #[tokio::test(flavor = "multi_thread")]
 async fn root_is_not_led_out_of_a_service_s_directory() {
     if !rustix::process::geteuid().is_root() {
@@ -92,7 +92,7 @@ async fn a_backup_and_an_export_replace_plain_files_alone() {
 async fn an_export_that_fails_leaves_the_older_file() {
     let world = filled().await;
     let path = world.dir.path().join("rows");
-    // A store that cannot be opened: nothing comes.
+    // A store that cannot be opened gives no rows.
     fs::write(world.data_dir().join("FORMAT"), "something else").unwrap();
     for format in ["csv", "jsonl", "sqlite", "xlsx"] {
         fs::write(&path, "older").unwrap();

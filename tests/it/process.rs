@@ -18,7 +18,7 @@ use crate::cli::{bankfeed, json, run};
 use crate::rest::{Daemon, until};
 use crate::world::World;
 
-/// Signals that nobody means by anything, the real-time ones among them.
+/// Signals without a meaning for the daemon, the real-time ones among them.
 const STRAY: [&str; 19] = [
     "USR1", "USR2", "PIPE", "ALRM", "VTALRM", "PROF", "IO", "PWR", "STKFLT", "XCPU", "XFSZ", "WINCH", "URG", "TTIN",
     "TTOU", "CHLD", "CONT", "40", "64",
@@ -265,7 +265,7 @@ async fn a_destination_that_hangs_holds_nobody_up_and_gets_its_rows_later() {
     }
 }
 
-/// A write that hangs may have been applied: what is given up then is settled before anything else is written.
+/// A write that hangs may have been applied: the cycle that gives it up leaves it to be settled before any other write.
 #[tokio::test]
 async fn a_write_that_is_given_up_is_settled_before_the_next() {
     let world = World::new(Bank::small()).await;

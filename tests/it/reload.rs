@@ -1,4 +1,4 @@
-//! SIGHUP: another configuration while the daemon runs. A good one counts at once, one that is no good changes nothing.
+//! SIGHUP: another configuration while the daemon runs. A good one counts at once, an invalid one changes nothing.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -192,7 +192,7 @@ async fn a_running_cycle_ends_first() {
     daemon.stop().await;
 }
 
-/// The way of `systemctl reload`: whoever may read the file hands it over.
+/// The way of `systemctl reload`: a user who may read the file hands it over.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_hands_the_configuration_over_and_says_how_it_went() {
     let world = World::new(Bank::small()).await;

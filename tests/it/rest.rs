@@ -1,4 +1,4 @@
-//! A daemon with nothing to do: what it is then, what wakes it, and that nobody notices.
+//! A daemon with nothing to do: its size, the events that wake it, and that no client notices.
 
 use std::fs::File;
 use std::io::Write;
@@ -94,8 +94,8 @@ pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-/// Commands and browsers wake it, it is the same process under the same name, what was said once is not said again, and
-/// what stands in the configuration's file meanwhile does not count before a restart.
+/// Commands and browsers wake the daemon; it is the same process under the same name, repeats no message, and ignores a
+/// changed configuration file before a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resting_daemon_answers_as_if_it_were_awake() {
     let mut world = World::new(Bank::small()).await;
@@ -125,7 +125,7 @@ async fn a_resting_daemon_answers_as_if_it_were_awake() {
     assert_eq!(daemon.stop().await, "stopping");
 }
 
-/// The schedule wakes it; killed at rest it leaves nothing that keeps the next one from starting.
+/// The schedule wakes the daemon; a daemon killed at rest leaves no file that keeps the next one from starting.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_schedule_wakes_a_resting_daemon() {
     let world = World::new(Bank::small()).await;

@@ -1,5 +1,5 @@
-//! `restore`: rows that the owner wants back, whether or not anybody has looked before that they are gone, and one honest
-//! line for each that there is nothing to put back of.
+//! `restore`: rows that the owner wants back, with or without an earlier verify, and one honest line for each that has
+//! no row to put back.
 
 use bankfeed::simulator::Fault;
 use bankfeed::simulator::fibank::{Bank, Entry};
@@ -11,7 +11,7 @@ use crate::world::World;
 
 const NAMES: [&str; 2] = ["household", "base"];
 
-/// `restore`: its status, and what it said.
+/// Runs `restore`; returns its status and its output.
 async fn restore(world: &World, which: usize, ids: &[&str]) -> (i32, String) {
     let output = run(world, &[&["restore", NAMES[which]], ids].concat()).await;
     let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();

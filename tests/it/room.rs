@@ -1,5 +1,4 @@
-//! Ten million cells are all that a spreadsheet holds: the owner hears of it in time, and nothing is lost where he did
-//! not.
+//! Ten million cells are all that a spreadsheet holds: the owner hears of it in time, and no row is lost if he did not.
 
 use bankfeed::simulator::fibank::{Bank, Entry};
 use bankfeed::simulator::google::{CellValue, Spreadsheet};
@@ -88,7 +87,7 @@ async fn a_bulgarian_owner_reads_it_in_his_words() {
 async fn a_full_spreadsheet_waits_for_room_and_nothing_is_lost() {
     let world = World::new(Bank::small()).await;
     world.cycle().await;
-    // Every row of our tab is used, and nothing fits beside it.
+    // Every row of our tab is used, and no cell fits beside it.
     world.google.edit(&world.spreadsheet, |book| book.trim("Transactions"));
     fill(&world, 10_000_000);
     let full = |book: &Spreadsheet| book.rows("Transactions").len();

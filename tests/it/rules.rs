@@ -1,4 +1,4 @@
-//! Rules through the real stack: what new rows get, what a change of rules does to rows that are there, and that the
+//! Rules through the real stack: the values of new rows, the effect of changed rules on existing rows, and that the
 //! owner's own words stay.
 
 use std::process::{Command, Output, Stdio};
@@ -107,7 +107,7 @@ async fn a_change_of_rules_fills_empty_cells_and_only_those() {
     world.cycle().await;
     write_by_hand(&world, "Category", CAFE, 0, CellValue::Text("mine".into()));
     world.google.edit(&world.spreadsheet, |book| {
-        // A formula that shows nothing is something.
+        // A formula that shows an empty text is content.
         let row = book.rows(TAB).iter().position(|row| row.contains(&CellValue::Text(LANDLORD.into()))).unwrap();
         book.set_cell(TAB, row, 5, CellValue::Formula("=IF(1>2,1,\"\")".into()));
         book.sort_by_column(TAB, 7, true);
@@ -127,7 +127,7 @@ async fn a_change_of_rules_fills_empty_cells_and_only_those() {
     assert!(sheet[0].starts_with("=IF"), "{sheet:?}");
     assert_eq!(base, ["home, fixed"]);
     world.assert_delivered();
-    // The next cycle has nothing to do, and rules that say nothing new change nothing.
+    // The next cycle has nothing to do, and rules without new values change no cell.
     for rules in [format!("{COFFEE}{RENT}"), COFFEE.to_owned()] {
         set_rules(&mut world, &rules);
         world.clear_logs();

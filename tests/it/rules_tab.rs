@@ -96,7 +96,7 @@ fn both(cells: &[&str]) -> [Vec<String>; 2] {
     [cells.clone(), cells]
 }
 
-/// Runs a command: exit status, what it prints, what it complains about.
+/// Runs a command; returns its exit status, its output and its complaints.
 async fn told(world: &World, arguments: &[&str]) -> (i32, String, String) {
     let output = run(world, arguments).await;
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -189,7 +189,7 @@ async fn the_owner_may_move_rename_and_sort_and_a_lost_store_reads_again() {
     assert!(world.google.read(&world.spreadsheet, |book| book.tab("Rules").is_none()), "it was not made again");
 }
 
-/// The owner does something in the instant between reading the rules and writing what became of them.
+/// The owner acts in the instant between reading the rules and writing their status.
 fn in_that_instant(world: &World, change: impl FnOnce(&mut Spreadsheet) + Send + 'static) {
     let (google, id) = (world.google.clone(), world.spreadsheet.clone());
     world.google.server.meanwhile("values:batchGetByDataFilter", move || google.edit(&id, change));
@@ -277,7 +277,7 @@ async fn a_bad_line_is_told_and_hinders_no_other() {
     let (_, output, _) = told(&world, &["rules", "test"]).await;
     assert!(output.contains("   1     6         2         2  household: counterparty ~ \"кафе\""), "{output}");
 
-    // A protected tab is read, rows arrive, and what is wrong is said without alarm.
+    // A protected tab is read, rows arrive, and its mistakes are reported without alarm.
     edit(&world, |book| book.protect("Rules", 0, 100));
     fill_in(&world, "Rules", 5, &[("Set category", text(""))]);
     book(&world, "ДВЕ");

@@ -1,4 +1,4 @@
-//! Runs one life per seed, on every processor, and says which seeds fail and what happened in them.
+//! Runs one life per seed, on every processor, and reports the failing seeds with their events.
 
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;

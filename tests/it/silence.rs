@@ -69,7 +69,7 @@ async fn an_empty_store_says_that_it_is_empty() {
     assert_eq!((status, said.matches(untouched).count(), said.lines().count()), (0, 2, 2), "{said}");
     let (_, verified) = crate::cli::json(&world, &["verify", "--json"]).await;
     assert_eq!(verified[0]["notes"], json!([untouched]));
-    // A configuration without destinations leaves nothing that a name could mean.
+    // A name cannot mean anything in a configuration without destinations.
     let text = std::fs::read_to_string(world.config_path()).unwrap();
     let bare = text.split("[[destination]]").next().unwrap();
     crate::world::write_private(&world.config_path(), bare);

@@ -1,4 +1,5 @@
-//! Questions in SQL: through the real binary, beside a daemon and without one; sums to the cent, and nothing that writes.
+//! Questions in SQL: through the real binary, beside a daemon and without one; sums to the cent, and no question that
+//! writes.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -73,7 +74,7 @@ async fn answers_are_exact_and_come_in_three_forms() {
             "in": format!("{:.2}", sum("credit")),
         }])
     );
-    // Every field says what `transactions --json` says.
+    // Every field equals that of `transactions --json`.
     let rows = ask(&world, "SELECT * FROM transactions ORDER BY time, id").await;
     let mut listed = transactions.clone();
     listed.sort_by_key(|row| (row["time"].to_string(), row["id"].to_string()));

@@ -472,7 +472,7 @@ async fn a_row_set_aside_that_arrived_unanswered_is_there_from_then_on() {
     world.assert_delivered();
 }
 
-/// The row of a batch that is still under way vanishes, and nothing else is to be sent: the batch must not arrive any
+/// The row of a batch that is still under way vanishes, and no other row is to be sent: the batch must not arrive any
 /// more, for the row counts as never delivered.
 #[tokio::test]
 async fn a_batch_that_will_not_be_sent_again_can_never_arrive() {
@@ -715,7 +715,7 @@ async fn what_the_payload_says_can_be_a_column() {
     assert!(records.iter().any(|record| record.get("As received").is_some_and(|text| text == "FT2632900001")));
 }
 
-/// A cycle whose turn comes when the program is being stopped has done nothing, and says so.
+/// A cycle whose turn comes when the program is being stopped has done no work, and says so.
 #[tokio::test]
 async fn a_cycle_that_is_stopped_before_it_begins_has_not_been_done() {
     let world = World::new(Bank::small()).await;

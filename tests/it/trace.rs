@@ -1,4 +1,4 @@
-//! `check --trace`: what the bank answers can be shown to somebody, and nothing of it tells who the owner is.
+//! `check --trace`: the bank's answers can be shown to somebody, and no part of them tells the owner's name.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -51,7 +51,7 @@ fn result(figures: &str, cell: &str) -> Decimal {
     Decimal::from_scientific(value).or_else(|_| value.parse()).unwrap()
 }
 
-/// Money in of a month in euros, without what moved.
+/// Money in of a month in euros, without transfers between own accounts.
 fn earned(world: &World, since: NaiveDate, until: NaiveDate) -> Decimal {
     let bank = world.bank.edit(|bank| bank.clone());
     let accounts = || bank.customers.iter().flat_map(|customer| &customer.accounts);
@@ -247,7 +247,7 @@ async fn a_column_of_transfers_follows_late_halves_once_and_is_then_at_rest() {
         assert_eq!(world.cycle().await.exit_status(), 0);
         assert_eq!((world.google.server.requests(), world.airtable.server.requests()), (0, 0));
     }
-    // The bank takes the other half back: the first is none any more.
+    // The bank takes the other half back: the first half is no half of a transfer any more.
     world
         .bank
         .edit(|bank| bank.customers[0].accounts[1].entries.retain(|entry| !late.ends_with(&entry.number.to_string())));
@@ -257,7 +257,7 @@ async fn a_column_of_transfers_follows_late_halves_once_and_is_then_at_rest() {
     assert_eq!(status, 0, "{verified}");
 }
 
-/// Amounts of what the dashboard leaves out: debit and credit of the table beside its charts.
+/// The amounts that the dashboard leaves out: debit and credit of the table beside its charts.
 fn left_out(world: &World) -> (f64, f64) {
     let rows = world.google.read(&world.spreadsheet, |book| book.rows("Dashboard"));
     let header = rows.iter().position(|row| row.len() > 23 && row[23] == CellValue::Text("Month".into())).unwrap();

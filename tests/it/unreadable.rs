@@ -1,4 +1,5 @@
-//! Bad things in what a bank sends: each affects itself alone, is named, and is no reason to call an account complete.
+//! Broken parts in a bank's replies: each affects itself alone, is named, and keeps its account from being called
+//! complete.
 
 use bankfeed::simulator::Fault;
 use bankfeed::simulator::fibank::{Bank, Entry, Options};

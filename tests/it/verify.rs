@@ -1,4 +1,4 @@
-//! Reading destinations back: what owners and accidents do to rows, what is said about it, and how it is mended.
+//! Reading destinations back: the effects of owners and accidents on rows, the report about them, and the repair.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -194,7 +194,7 @@ async fn the_topmost_or_oldest_copy_stays_with_what_hangs_on_it() {
     let copied = id(&world, 2);
     BOTH.iter().for_each(|which| copy(&world, *which, &copied));
     world.google.edit(&world.spreadsheet, |sheet| sheet.set_note(TAB, 3, 0, "моя бележка"));
-    // The order in which a base shows its rows says nothing about their age.
+    // The order of rows in a base does not tell their age.
     world.airtable.edit(&world.base, |base| base.reverse_records(TAB));
     read_back(&world, true).await;
     assert_eq!(row(&world, &copied), 3);
@@ -243,7 +243,7 @@ async fn a_repair_that_is_cut_off_goes_on_with_the_next_cycle_and_nothing_happen
             delete(&world, which, &gone);
         }
         for server in [&world.google.server, &world.airtable.server] {
-            // The write's fate stays unknown, and so does whatever would settle it.
+            // The write's fate stays unknown, because the requests that would settle it fail as well.
             server.fail(":batchUpdate", 0, u32::MAX, fault.clone());
             server.fail("PATCH", 0, u32::MAX, fault.clone());
         }
@@ -505,7 +505,7 @@ async fn a_lost_store_delivers_what_is_missing_and_doubles_nothing() {
     BOTH.iter().for_each(|which| delete(&world, *which, &gone));
     std::fs::remove_dir_all(world.data_dir()).unwrap();
     let report = world.cycle().await;
-    // A sheet's ledger proves that the row was written once and then deleted; of a base nobody can know.
+    // A sheet's ledger proves that the row was written once and then deleted; a base has no such proof.
     assert_eq!((report.destinations[0].appended, report.destinations[1].appended), (0, 1), "{report:?}");
     assert_eq!(state(&world, 0).deleted, std::slice::from_ref(&gone));
     assert!(matches!(restore(&world, 0, &[&gone]).await, Restored::Done { .. }));
@@ -635,8 +635,8 @@ async fn a_late_posting_after_a_lost_store_is_not_taken_for_a_deleted_row() {
     assert!(world.in_sheet().iter().any(|(id, _)| id.ends_with(&format!(":{}", number + 500))));
 }
 
-/// The store was put back to an older state, and a repair comes before the next cycle: what the sheet was told
-/// meanwhile is still found there.
+/// The store was put back to an older state, and a repair comes before the next cycle: the later batches are still
+/// found in the sheet.
 #[tokio::test]
 async fn a_repair_over_an_older_store_does_not_hide_that_the_sheet_is_ahead() {
     let world = delivered().await;
@@ -656,7 +656,7 @@ async fn a_repair_over_an_older_store_does_not_hide_that_the_sheet_is_ahead() {
     world.assert_delivered();
 }
 
-/// A service refuses a row for a reason that goes away again, which nobody tells bankfeed.
+/// A service refuses a row for a reason that ends later, without a word to bankfeed.
 #[tokio::test]
 async fn a_refused_row_is_missing_and_is_tried_again() {
     let refusals = [

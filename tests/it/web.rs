@@ -1,5 +1,5 @@
-//! The network face of a real daemon over real sockets: who gets in, what is said, and what a hostile payee, page or
-//! client can do (nothing).
+//! The network face of a real daemon over real sockets: access, answers, and the powerlessness of a hostile payee, page
+//! or client.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -138,8 +138,7 @@ const ADDRESSES: [(&str, &str); 11] = [
     ("DELETE", "/api/status"),
 ];
 
-/// The front page of a daemon over this world in English and Bulgarian, as whoever has signed in with the token sees
-/// it.
+/// The front page of a daemon over this world in English and Bulgarian, as a visitor signed in with the token sees it.
 pub async fn front_pages(world: &World, token: &str) -> [String; 2] {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bankfeed"));
     command.arg("--config").arg(world.config_path()).arg("run").env("NO_COLOR", "1").stderr(Stdio::piped());
@@ -195,7 +194,7 @@ async fn nothing_but_health_is_said_without_the_token() {
         let answer = site.ask(Method::GET, "/api/status").header("authorization", authorization).send().await.unwrap();
         answers.push((answer.status().as_u16(), answer.text().await.unwrap()));
     }
-    // The token that may stand in an address opens one address; the other one may stand in none.
+    // The import token opens only one address; the other token is not accepted in any address.
     for path in [
         format!("/api/transactions?token={IMPORT_TOKEN}"),
         format!("/all-transactions/?token={IMPORT_TOKEN}"),

@@ -31,7 +31,7 @@ const OPEN_LISTS: usize = 1000;
 /// The form in which records are shown.
 #[derive(Default)]
 struct Shape {
-    /// Field ids; none: all.
+    /// Ids of the fields to show; `None`: all fields.
     fields: Option<Vec<String>>,
     by_id: bool,
     as_text: bool,
@@ -112,7 +112,7 @@ pub(super) fn shown(table: &Table, record: &Record, by_id: bool) -> Value {
     Shape { by_id, ..Shape::default() }.show(table, record)
 }
 
-/// Parameters of the query in the form they have in a body, or the body with what the query adds.
+/// The parameters of the query in the form they have in a body, or the body with the query's additions.
 fn parameters(call: &Call) -> Result<Map<String, Value>, Refusal> {
     let mut given = if call.method == Method::GET { Map::new() } else { call.object()? };
     for (key, value) in &call.query {
@@ -154,7 +154,7 @@ fn sort_parameter(given: &mut Map<String, Value>, key: &str, value: &str) -> Res
     Ok(())
 }
 
-/// Parameters nobody knows are refused: the documentation's "parameter validation failed".
+/// Refuses unknown parameters: the documentation's "parameter validation failed".
 fn refuse_rest(given: &Map<String, Value>) -> Result<(), Refusal> {
     match given.keys().next() {
         Some(key) => Err(Refusal::invalid(format!("unknown parameter {key}"))),

@@ -104,12 +104,12 @@ impl Base {
         table.records.iter().map(|record| table.cells_by_name(record)).collect()
     }
 
-    /// Ids of a table's rows in order; none where there is no such table.
+    /// Ids of a table's rows in order; empty for an unknown table.
     pub fn record_ids(&self, table: &str) -> Vec<String> {
         self.table(table).map_or_else(Vec::new, |table| table.records.iter().map(|row| row.id.clone()).collect())
     }
 
-    /// A table's columns as (id, name, type); none where there is no such table.
+    /// A table's columns as (id, name, type); empty for an unknown table.
     pub fn fields(&self, table: &str) -> Vec<(String, String, String)> {
         let listed = |table: &Table| {
             table.fields.iter().map(|field| (field.id.clone(), field.name.clone(), field.kind.clone())).collect()
@@ -125,7 +125,7 @@ impl Base {
         Some(row.id.clone())
     }
 
-    /// Rows of all tables together: what a plan's cap counts.
+    /// Rows of all tables together, as a plan's cap counts them.
     pub fn record_count(&self) -> usize {
         self.tables.iter().map(|table| table.records.len()).sum()
     }
@@ -194,7 +194,7 @@ impl Base {
         }
     }
 
-    /// The owner lets nobody else make choices of a select.
+    /// The owner keeps the choices of a select to himself.
     pub fn fix_choices(&mut self, table: &str, field: &str) {
         self.owned(table).owned_field(field).fixed = true;
     }

@@ -60,7 +60,7 @@ impl Refusal {
         Refusal::new(401, "AUTHENTICATION_REQUIRED", "Authentication required")
     }
 
-    /// Hides on purpose whether the thing is missing or forbidden.
+    /// The refusal that hides on purpose if the thing is missing or forbidden.
     pub fn forbidden_or_missing() -> Refusal {
         let text = "Invalid permissions, or the requested model was not found. Check that both your user and your token \
                     have the required permissions, and that the model names and/or ids are correct.";
@@ -88,7 +88,7 @@ impl Refusal {
         Refusal::new(422, "INVALID_REQUEST_UNKNOWN", text)
     }
 
-    /// [`Refusal::invalid_request`] with the fault named, for whoever debugs a client; the real text is unknown.
+    /// [`Refusal::invalid_request`] with the fault named, for the author of a client; the real text is unknown.
     pub fn invalid(why: impl std::fmt::Display) -> Refusal {
         Refusal::new(422, "INVALID_REQUEST_UNKNOWN", format!("Invalid request: {why}"))
     }

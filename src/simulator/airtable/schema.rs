@@ -1,6 +1,6 @@
-//! The meta API: who the token is, which bases it has, their tables and fields, and making more of them.
+//! The meta API: the token's owner, its bases, their tables and fields, and making more of them.
 //!
-//! Options are checked as the documentation lists them: what a type needs must be there, what it does not know is
+//! Options are checked as the documentation lists them: a type's required options must be there, and unknown ones are
 //! refused. The refusals' types are known from reports only, their texts mostly not.
 
 use serde_json::{Map, Value, json};
@@ -53,7 +53,7 @@ const PRIMARY: [&str; 12] = [
     "barcode",
 ];
 
-/// Answers what stands under `/v0/meta`.
+/// Answers the paths under `/v0/meta`.
 pub(super) fn answer(state: &mut State, call: &Call, token: usize, rest: &[&str]) -> Result<Value, Refusal> {
     let base = match rest {
         ["bases", base, ..] => Some(state.base(token, base)?),
@@ -328,7 +328,7 @@ fn made(ids: &mut Ids, wanted: &Value) -> Result<Field, Refusal> {
     Ok(Field { id: ids.make("fld"), name, kind, options, description, constant: None, fixed: false })
 }
 
-/// Checks the options of a type and completes them as the service does; an error says what is wrong.
+/// Checks the options of a type and completes them as the service does; the error names the mistake.
 fn options(ids: &mut Ids, kind: &str, given: Option<Map<String, Value>>) -> Result<Option<Value>, String> {
     let Some(mut given) = given else {
         return if TEXTS.contains(&kind) { Ok(None) } else { Err("options is missing".to_owned()) };
@@ -382,11 +382,11 @@ const TEXTS: [&str; 10] = [
     "multipleCollaborators",
 ];
 
-/// Names of date formats and what they stand for.
+/// Names of date formats with their patterns.
 const DATES: [(&str, &str); 5] =
     [("local", "l"), ("friendly", "LL"), ("us", "M/D/YYYY"), ("european", "D/M/YYYY"), ("iso", "YYYY-MM-DD")];
 
-/// Names of time formats and what they stand for.
+/// Names of time formats with their patterns.
 const TIMES: [(&str, &str); 2] = [("12hour", "h:mma"), ("24hour", "HH:mm")];
 
 fn precision(given: &mut Map<String, Value>, most: u64) -> Result<Value, String> {

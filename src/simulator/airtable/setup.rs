@@ -88,7 +88,7 @@ fn usual() -> Value {
     json!("usual")
 }
 
-/// Answers what stands under `/simulator`.
+/// Answers the paths under `/simulator`.
 pub(super) fn answer(state: &mut State, call: &Call) -> Result<Value, Refusal> {
     let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
     match (call.method.as_str(), path.as_slice()) {

@@ -522,7 +522,7 @@ async fn whoever_lost_an_answer_over_the_wire_can_ask_again() {
         );
         stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        // A connection that the fault closes may end in an error; what arrived until then is what counts.
+        // A connection that the fault closes may end in an error; the bytes that arrived until then count.
         let _ = stream.read_to_end(&mut answer).await;
         String::from_utf8(answer).unwrap()
     };

@@ -244,10 +244,10 @@ fn merge_fields<'a>(table: &'a Table, upsert: &Value) -> Result<Vec<&'a Field>, 
     Ok(fields)
 }
 
-/// The one record with the key of each change that has no place yet. An empty value in the key matches nothing, not
-/// even an empty cell, so that each such record is created. Letters and spaces count as they stand: whether the service
-/// is laxer is unknown, as is what it does with one new key twice in a call; here both are created, the reading a
-/// client must fear most.
+/// Finds the one record with the key of each change that has no place yet. An empty value in the key matches no record,
+/// not even one with an empty cell, so that each such record is created. Letters and spaces are compared as they stand.
+/// The real service may be laxer, and its treatment of one new key twice in a call is unknown; here two records are
+/// created, the reading a client must fear most.
 fn place_by_key(table: &Table, changes: &mut [Change], keys: &[&Field]) -> Result<(), Refusal> {
     let mut wanted: HashMap<Vec<&Value>, Vec<usize>> = HashMap::new();
     for (at, change) in changes.iter().enumerate().filter(|(_, change)| change.at.is_none()) {

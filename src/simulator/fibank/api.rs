@@ -1,4 +1,5 @@
-//! `/EBank/api/v1`: who asks (a bearer token), for whom (`EBank-Cust-Id`), and the three calls that are known.
+//! `/EBank/api/v1`: the asking session (a bearer token), its customer (`EBank-Cust-Id`), and the three calls that are
+//! known.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +55,7 @@ impl State {
         }
     }
 
-    /// Checks the token and counts the call; what is answered where the token is no good.
+    /// Checks the token and counts the call; returns the answer to a token that is no good.
     fn refusal(&mut self, asked: &Asked) -> Option<Response<Body>> {
         let limit = self.bank.options.token_calls.unwrap_or(u32::MAX);
         let given = asked.header("authorization").and_then(|header| header.strip_prefix("Bearer "));

@@ -1,5 +1,5 @@
-//! JSON, written by hand because it matters how a value looks: `9.5`, `9.50` and `"9.50"` are the
-//! same amount, and nobody knows which the bank sends.
+//! JSON, written by hand because the spelling of a value matters: `9.5`, `9.50` and `"9.50"` are the same amount, and
+//! the bank's own spelling is not known.
 
 use chrono::{DateTime, FixedOffset, NaiveDate};
 use chrono_tz::Europe::Sofia;

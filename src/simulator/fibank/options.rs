@@ -1,5 +1,5 @@
-//! Switches for everything that is unknown about the real service, or known to vary. The default of each is the
-//! likelier reading, so that a test names only what it is about.
+//! Switches for the unknown or varying behaviour of the real service. The default of each is the likelier reading, so
+//! that a test names only the switch that it is about.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ pub struct Options {
     pub wrong_state: bool,
     /// `state` comes back at all.
     pub state_echoed: bool,
-    /// `expires_in`; `None`: not said.
+    /// `expires_in`; `None`: left out.
     pub expires_in: Option<u64>,
     /// Wrong passwords in a row that lock the login.
     pub lock_after: u32,
@@ -56,7 +56,7 @@ pub struct Options {
     /// Every API call is answered with 200 and a page.
     pub html_instead_of_json: bool,
 
-    /// Pieces of replies that are written as these bytes instead, whatever they do to the reply.
+    /// Pieces of replies that are written as these bytes instead, even if that breaks the reply.
     pub garbled: Vec<(String, Vec<u8>)>,
     /// The spelling of amounts.
     pub amounts: Amounts,
@@ -81,7 +81,7 @@ pub struct Options {
     /// The running balance follows the time of the entries; otherwise their order in the account, so that a late entry
     /// with an early time takes the balance of the moment it was booked.
     pub balances_by_time: bool,
-    /// Keys nobody has seen before, in every object.
+    /// Unknown keys in every object.
     pub unknown_keys: bool,
     /// The spelling of an optional key without a value.
     pub absent: Absent,

@@ -78,7 +78,7 @@ fn reply(code: u16, kind: &'static str, body: Body) -> Response<Body> {
     answer
 }
 
-/// The login page; `message` is what went wrong before.
+/// The login page; `message` is the failure before it.
 pub(super) fn login(style: PageStyle, csrf: &str, message: Option<&str>) -> String {
     let tags = metas(style, &[("_csrf", csrf), ("_csrf_header", "X-CSRF-TOKEN")]);
     let message = message.map_or(String::new(), |text| {

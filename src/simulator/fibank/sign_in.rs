@@ -95,7 +95,7 @@ impl State {
         self.admit(asked, &id)
     }
 
-    /// A wrong password counts against the login, a wrong user name against nobody.
+    /// Refuses the login. A wrong password counts against the login; a wrong user name counts against no login.
     fn refuse(&mut self, asked: &Asked, known: bool) -> Response<Body> {
         self.wrong += u32::from(known);
         let locked = known && self.wrong >= self.bank.options.lock_after;
@@ -114,7 +114,8 @@ impl State {
         pages::redirect(&location)
     }
 
-    /// The password was right: what the door says, else on to the remembered request, in a session with a new name.
+    /// Goes on after the right password: to the obstacle at the door, or else to the remembered request, in a session
+    /// with a new name.
     fn admit(&mut self, asked: &Asked, id: &str) -> Response<Body> {
         self.wrong = 0;
         match &self.bank.door {
@@ -132,7 +133,7 @@ impl State {
         self.let_in(asked, id)
     }
 
-    /// The page that asks for the code, to whoever has given the password.
+    /// The page that asks for the code, for a browser that has given the password.
     pub(super) fn code_page(&mut self, asked: &Asked, message: Option<&str>) -> Response<Body> {
         let session = asked.cookie("JSESSIONID").and_then(|id| self.sessions.get(id));
         match session.and_then(|session| Some((session, session.waits_for_code.as_ref()?))) {
@@ -213,7 +214,7 @@ impl State {
         pages::redirect(&self.location(asked, &format!("/EBank/{mark}{}", answer.finish())))
     }
 
-    /// The name of the browser's session, a new one where it has none, and whether it is new.
+    /// The name of the browser's session, or a new one, with true for a new one.
     fn session(&mut self, asked: &Asked) -> (String, bool) {
         if let Some(id) = asked.cookie("JSESSIONID").filter(|id| self.sessions.contains_key(*id)) {
             return (id.to_owned(), false);

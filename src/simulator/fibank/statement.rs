@@ -48,7 +48,7 @@ fn moment(text: &str) -> Option<DateTime<FixedOffset>> {
     DateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S%z").ok()
 }
 
-/// An account's rows as text, with what a statement needs to know about each.
+/// An account's rows as text, with the parts of each that a statement needs.
 pub(super) struct Prepared {
     text: String,
     rows: Vec<PreparedRow>,

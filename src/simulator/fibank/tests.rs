@@ -1,4 +1,4 @@
-//! The bank, met with steps of the tests' own: a client that knows the facts and nothing of the connector.
+//! The bank, met with steps of the tests' own: a client that knows the facts and no code of the connector.
 #![allow(clippy::unwrap_used)]
 
 use reqwest::{Client, Response, redirect};

@@ -120,7 +120,7 @@ struct Bounds {
     right: Option<usize>,
 }
 
-/// Parts a text into the title (unquoted) and what stands behind the `!`.
+/// Parts a text into the title (unquoted) and the text behind the `!`.
 fn split(text: &str) -> Option<(Option<String>, Option<String>)> {
     if let Some(rest) = text.strip_prefix('\'') {
         let mut title = String::new();
@@ -162,7 +162,7 @@ fn bounds(text: &str) -> Option<Bounds> {
 fn ordered(first: Option<usize>, last: Option<usize>) -> (Option<usize>, Option<usize>) {
     match (first, last) {
         (Some(a), Some(b)) if a > b => (Some(b), Some(a)),
-        // `A1:A` and `A2:2` are written with the bound on one side only; a lone end bounds nothing above it.
+        // `A1:A` and `A2:2` have a bound on one side only; a lone end sets no bound above it.
         other => other,
     }
 }

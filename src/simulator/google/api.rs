@@ -24,7 +24,7 @@ pub(super) struct Manner {
 
 /// A request in its parts.
 pub(super) struct Request<'a> {
-    /// The method and what its path names.
+    /// The method and the names in its path.
     pub call: &'a Call,
     /// The query.
     pub parameters: &'a Parameters,
@@ -151,7 +151,7 @@ fn get(book: &Spreadsheet, request: &Request<'_>) -> Result<Value, Refusal> {
     for range in request.ranges() {
         areas.push(a1::parse(book, range)?.1);
     }
-    // Documented: with a field mask, the mask alone decides whether cells are returned.
+    // The documentation says that a field mask alone decides if cells are returned.
     let data = match request.mask {
         Some(mask) => mask.names("sheets.data"),
         None => request.flag("includeGridData"),

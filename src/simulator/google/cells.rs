@@ -18,7 +18,7 @@ use super::tables;
 /// Longest text of a cell in characters.
 pub(super) const TEXT_LIMIT: usize = 50_000;
 
-/// Fields of a cell that only the service sets; sending them changes nothing.
+/// Fields of a cell that only the service sets; sending them has no effect.
 const READ_ONLY: &[&str] = &["effectiveValue", "effectiveFormat", "formattedValue", "hyperlink", "userEnteredValue"];
 
 /// The part of a written format that a cell keeps.
@@ -30,7 +30,7 @@ pub(super) enum Kept {
     AllButNumberFormat,
 }
 
-/// Brings cells in, sharing what is alike: thousands of rows carry the same few formats.
+/// Brings cells in, and shares equal formats: thousands of rows carry the same few.
 struct Writer {
     /// The written fields beside the value.
     rest: Mask,
@@ -286,7 +286,7 @@ pub(super) fn order_of(sheet: &Sheet, area: &Area, keys: &[(usize, bool)]) -> Ve
     order
 }
 
-/// Numbers, then text, then TRUE and FALSE; empty cells last whatever the direction.
+/// Orders numbers before text before TRUE and FALSE; empty cells come last in either direction.
 fn compare(a: &CellValue, b: &CellValue, descending: bool) -> Ordering {
     let rank = |value: &CellValue| match value {
         CellValue::Number(_) => 0,

@@ -114,7 +114,7 @@ pub(super) fn shift(book: &mut Spreadsheet, id: i64, axis: Axis, shift: Shift, i
     sheet.filter.take_if(|(area, _)| !alive(area));
     sheet.filter_views.retain(|view| alive(&view.area));
     filters::refresh(sheet);
-    // A name outlives its cells: it then names nothing but is still taken.
+    // A name outlives its cells: it then names no cell but is still taken.
     for range in book.named_ranges.iter_mut().filter(|range| range.area.sheet == id) {
         range.area = moved(range.area);
     }
@@ -186,7 +186,7 @@ fn shift_columns(columns: &BTreeMap<usize, Line>, shift: Shift) -> BTreeMap<usiz
     columns.iter().filter_map(|(column, line)| Some((shift.index(*column)?, line.clone()))).collect()
 }
 
-/// The cells with nothing left but their formats.
+/// The cells with only their formats left.
 fn formats(cells: &[Cell]) -> Vec<Cell> {
     let format = |cell: &Cell| {
         let format = cell.format()?;

@@ -18,7 +18,7 @@ pub(super) fn insert(book: &mut Spreadsheet, request: &Value) -> Result<Value, S
         return Err(format!("range.startIndex[{start}] is after the last {} of the grid", name(axis)));
     }
     if inherit && start == 0 {
-        // Documented: there is nothing before the first one to inherit from.
+        // The documentation says that the first row or column has no neighbour to inherit from.
         return Err("Cannot inherit from before the first row or column.".to_owned());
     }
     // Refused before anything is made: a huge count must not be built first.
@@ -103,7 +103,7 @@ pub(super) fn update(book: &mut Spreadsheet, request: &Value) -> Result<Value, S
     nothing()
 }
 
-/// `autoResizeDimensions`: accepted; nothing here has a width that follows its text.
+/// `autoResizeDimensions`: accepted without effect, because no width here follows its text.
 pub(super) fn auto_resize(book: &mut Spreadsheet, request: &Value) -> Result<Value, String> {
     span(book, request.get("dimensions"))?;
     nothing()

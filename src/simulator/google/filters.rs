@@ -1,8 +1,7 @@
 //! The basic filter of a tab, and filter views.
 //!
-//! A filter hides rows from everybody. A view hides and orders rows only for who looks through it: whatever the API
-//! reads and writes is the same with it and without. No traffic with views is recorded: they rest on the published
-//! description.
+//! A filter hides rows from everybody. A view hides and orders rows only for its viewers: the API reads and writes the
+//! same with it and without. No traffic with views is recorded: they rest on the published description.
 
 use serde_json::{Map, Value, json};
 
@@ -103,7 +102,7 @@ pub(super) fn refresh(sheet: &mut Sheet) {
     }
 }
 
-/// The rows below a view's header that somebody sees who looks through it, in the order in which he sees them.
+/// The rows below a view's header that its viewer sees, in the viewer's order.
 pub(super) fn seen(sheet: &Sheet, view: &FilterView) -> Vec<usize> {
     let hiding = hiding(&view.rest);
     let below = Area { top: view.area.top + 1, ..view.area }.within(sheet);
@@ -112,7 +111,7 @@ pub(super) fn seen(sheet: &Sheet, view: &FilterView) -> Vec<usize> {
     rows
 }
 
-/// The columns that a filter or view sorts by, and whether downwards.
+/// The columns that a filter or view sorts by, with true for descending.
 pub(super) fn sorting(rest: &Map<String, Value>) -> Vec<(usize, bool)> {
     let specs = rest.get("sortSpecs").and_then(Value::as_array).into_iter().flatten();
     specs.map(|spec| (column_of(spec, "dimensionIndex"), text(spec, "sortOrder") == "DESCENDING")).collect()

@@ -88,7 +88,7 @@ impl Logins {
                 invalid("Token has been expired or revoked.")
             };
         }
-        // A code is used up by the attempt, whatever comes of it.
+        // The attempt uses the code up, with any result.
         let Some(pending) = self.codes.remove(&value("code")) else { return invalid("Malformed auth code.") };
         if pending.redirect != value("redirect_uri") {
             return invalid("redirect_uri_mismatch");

@@ -38,7 +38,7 @@ impl Mask {
         matches!(self, Mask::Some(fields) if fields.is_empty())
     }
 
-    /// The mask below a field; nothing where the field is not meant.
+    /// The mask below a field; `None` if the field is not selected.
     pub fn below(&self, field: &str) -> Option<&Mask> {
         match self {
             Mask::All => Some(&Mask::All),

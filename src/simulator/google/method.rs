@@ -27,7 +27,7 @@ pub(super) struct Method {
     pub write: bool,
     /// True if a token for reading only is enough.
     pub readonly: bool,
-    /// The message of its body, and the name errors give to that; empty where it has none.
+    /// The message of the method's body, and its name in errors; empty for a method without a body.
     pub body: (&'static str, &'static str),
     /// The message it answers with.
     pub answer: &'static str,
@@ -95,7 +95,7 @@ static METHODS: &[Method] = &[
 ];
 
 impl Call {
-    /// Finds the method; nothing where the address is none.
+    /// Finds the method; `None` for an unknown address.
     pub fn find(verb: &str, path: &str) -> Option<Call> {
         let rest = path.strip_prefix("/v4/spreadsheets")?;
         if rest.is_empty() {
@@ -137,7 +137,7 @@ impl Call {
 /// The query as sent: each name with its values.
 pub(super) type Parameters = HashMap<String, Vec<String>>;
 
-/// Checks the query against what the method takes.
+/// Checks the query against the method's parameters.
 pub(super) fn parameters(method: &Method, query: &str) -> Result<Parameters, Refusal> {
     let mut found = Parameters::new();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -171,7 +171,7 @@ fn parameter_type(query: Query, name: &str) -> Option<&'static str> {
         (_, "fields" | "key" | "quotaUser" | "access_token" | "oauth_token" | "callback" | "uploadType")
         | (_, "upload_protocol") => "text",
         (_, "prettyPrint") => "bool",
-        // Other forms exist; none of them is simulated.
+        // Other forms exist; this simulator has only this one.
         (_, "alt") => "json",
         (_, "$.xgafv") => "1|2",
         (Query::Get, "ranges" | "commentsViewMode") | (Query::Values, "ranges") => "text",

@@ -20,7 +20,7 @@ pub enum CellValue {
     /// Nothing.
     #[default]
     Empty,
-    /// Text, whatever it looks like.
+    /// Text of any form.
     Text(String),
     /// A number; dates are numbers with a format.
     Number(f64),
@@ -30,7 +30,7 @@ pub enum CellValue {
     Formula(String),
 }
 
-/// A cell: its value and whatever else a `CellData` holds.
+/// A cell: its value and the other fields of a `CellData`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cell {
     /// The value as typed in.
@@ -39,7 +39,7 @@ pub struct Cell {
     pub(super) rest: Option<Arc<Map<String, Value>>>,
 }
 
-/// A row: its cells up to the last used one, and what is set on the row itself.
+/// A row: its cells up to the last used one, and the settings of the row itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     /// The cells from column A.
@@ -107,7 +107,7 @@ pub struct NamedRange {
     pub area: Area,
 }
 
-/// A filter that only those see who look through it.
+/// A filter that only its viewers see.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FilterView {
     /// Id of the view.
@@ -282,7 +282,7 @@ impl Sheet {
         Area { sheet: self.id, top: 0, bottom: self.row_count, left: 0, right: self.column_count }
     }
 
-    /// A cell; nothing where none was ever written.
+    /// A cell; `None` if it was never written.
     pub fn cell(&self, row: usize, column: usize) -> Option<&Cell> {
         self.rows.get(row)?.cells.get(column)
     }
@@ -302,7 +302,7 @@ impl Sheet {
         self.filter.as_ref().map(|(area, _)| *area)
     }
 
-    /// The rows that somebody sees through the filter view with this title, in his order; nothing where there is none.
+    /// The rows that a viewer of the filter view with this title sees, in his order; `None` for an unknown view.
     pub fn seen_through(&self, title: &str) -> Option<Vec<usize>> {
         let view = self.filter_views.iter().find(|view| view.title() == title)?;
         Some(super::filters::seen(self, view))
@@ -329,7 +329,7 @@ impl Sheet {
         &mut cells[column]
     }
 
-    /// Drops what stands outside the grid after it shrank.
+    /// Drops the contents outside the grid after it shrank.
     pub(super) fn cut(&mut self) {
         self.rows.truncate(self.row_count);
         let width = self.column_count;

@@ -1,6 +1,6 @@
-//! The owner at work in the page: what people do to a sheet that a connector also writes to.
+//! The owner at work in the page: a person's actions in a sheet that a connector also writes to.
 //!
-//! Every action works on a tab by its title and panics where that is missing: these are for tests, which know theirs.
+//! Every action works on a tab by its title and panics without it: the actions are for tests, which know their tabs.
 
 use serde_json::{Map, Value, json};
 
@@ -154,8 +154,8 @@ impl Spreadsheet {
         refresh(sheet);
     }
 
-    /// Sorts by a column through the buttons of the filter: all rows that it covers, hidden ones too, and nothing
-    /// beside it. Panics where there is no filter.
+    /// Sorts by a column through the buttons of the filter: all rows that it covers, hidden ones too, and no cell
+    /// beside it. Panics without a filter.
     pub fn sort_by_filter(&mut self, title: &str, column: usize, descending: bool) {
         let Some((area, rest)) = &mut self.known_mut(title).filter else { panic!("{title} has no filter") };
         rest.insert("sortSpecs".to_owned(), sort_spec(column, descending));
@@ -194,7 +194,7 @@ impl Spreadsheet {
         self.known_mut(title).title = to.to_owned();
     }
 
-    /// Deletes a tab with what hangs on it.
+    /// Deletes a tab with the objects on it.
     pub fn delete_tab(&mut self, title: &str) {
         let id = self.known(title).id;
         self.sheets.retain(|sheet| sheet.id != id);

@@ -150,7 +150,7 @@ pub(super) fn show_protected(range: &Protected) -> Value {
 const PROTECTED: &str = "You are trying to edit a protected cell or object. Please contact the spreadsheet owner to \
                          remove protection if you need to edit.";
 
-/// Refuses to touch what somebody else protected.
+/// Refuses to touch a range that somebody else protected.
 pub(super) fn check_protected(sheet: &Sheet, area: &Area) -> Result<(), String> {
     let against = |range: &&Protected| !range.editable && !range.warning_only && range.area.intersects(area);
     match sheet.protected.iter().find(against) {

@@ -47,7 +47,7 @@ impl Refusal {
         Refusal { details: vec![detail], ..Refusal::invalid(message) }
     }
 
-    /// A 404; also what a token limited to its own files gets for a spreadsheet it may not see.
+    /// A 404; a token limited to its own files gets it, too, for a spreadsheet it may not see.
     pub fn not_found() -> Refusal {
         Refusal { code: 404, status: "NOT_FOUND", ..Refusal::invalid("Requested entity was not found.") }
     }

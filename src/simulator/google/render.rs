@@ -13,7 +13,7 @@ use super::read::grid_range;
 use super::shown;
 use super::tables;
 
-/// Pixels of a row and of a column nobody has resized.
+/// Pixels of a row and of a column with their first sizes.
 const SIZES: (i64, i64) = (21, 100);
 
 /// The part of a spreadsheet that a request asks for.

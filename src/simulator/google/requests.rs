@@ -95,7 +95,7 @@ fn apply(book: &mut Spreadsheet, kind: &str, request: &Value, wording: Wording) 
     Ok(done?)
 }
 
-/// The reply of a request that has nothing to say.
+/// The reply of a request without result.
 pub(super) fn nothing() -> Result<Value, String> {
     Ok(json!({}))
 }

@@ -29,12 +29,12 @@ static SCHEMA: LazyLock<HashMap<&'static str, Message>> = LazyLock::new(|| {
 /// Messages of which at most one field may be set, with the name of that choice.
 const CHOICES: &[(&str, &str)] = &[("Request", "kind"), ("ExtendedValue", "value"), ("DataFilter", "filter")];
 
-/// The type of a field, or nothing where the message has no such field.
+/// The type of a field; `None` if the message has no such field.
 pub(super) fn field_type(message: &str, field: &str) -> Option<&'static str> {
     SCHEMA.get(message)?.get(field).copied()
 }
 
-/// The names of a message's fields; nothing where `name` is no message.
+/// The names of a message's fields; `None` if `name` is no message.
 pub(super) fn field_names(name: &str) -> Option<impl Iterator<Item = &'static str>> {
     Some(SCHEMA.get(name)?.keys().copied())
 }

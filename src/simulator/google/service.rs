@@ -25,7 +25,7 @@ use crate::simulator::lock;
 const PAYLOAD_LIMIT: usize = 10 * 1024 * 1024;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A spreadsheet and who may do what with it.
+/// A spreadsheet and the service account's rights in it.
 pub(super) struct Held {
     /// The spreadsheet's state.
     pub book: Spreadsheet,
@@ -105,7 +105,7 @@ impl State {
         Ok(())
     }
 
-    /// Forgets what was spent.
+    /// Resets the count of requests.
     pub fn refill(&mut self) {
         self.recent.iter_mut().for_each(VecDeque::clear);
     }
@@ -176,7 +176,7 @@ impl State {
     fn grant(&mut self, parts: &Parts, form: &str) -> Result<Value, token::Refused> {
         let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
         // A client behind a forwarded port knows the endpoint by another name; and Google's own libraries name the
-        // well-known endpoint as audience, whatever the address of the request.
+        // well-known endpoint as audience, also for a request to another address.
         let audiences = [
             format!("{}/token", self.url),
             format!("http://{host}/token"),

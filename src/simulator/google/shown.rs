@@ -1,6 +1,6 @@
 //! Numbers and dates as a cell shows them, and text as a cell takes it when a person types it in.
 //!
-//! Only `en_US` is modelled. A client that reads what cells show, or lets text be parsed, gets what it asks for.
+//! Only `en_US` is modelled. A client that reads shown texts, or lets text be parsed, gets the results of that locale.
 
 use chrono::{Datelike, Duration, NaiveDate, NaiveDateTime, Timelike};
 use serde_json::{Value, json};

@@ -1,10 +1,10 @@
 //! Google's tables (Format > Convert to table), as they were measured from outside.
 //!
-//! A row that is appended to the sheet lands below a full table and outside of it; one that is appended to the table by
-//! its id makes it grow and loses its values. Types belong to columns: a number pattern sent to one is dropped without
-//! a word, a validation is refused. A table grows by rows that are inserted inside of it (a guess) and by
-//! `updateTable`; one that names no last row takes in whatever comes. The words of refusals are guesses but for that of
-//! typed columns.
+//! A row appended to the sheet lands below a full table and outside of it; a row appended to the table by its id makes
+//! it grow and loses its values. Types belong to columns: a number pattern sent to one is dropped silently, a
+//! validation is refused. A table grows by rows that are inserted inside of it (a guess) and by `updateTable`; an
+//! update that names no last row takes in every row below. The words of refusals are guesses but for that of typed
+//! columns.
 
 use serde_json::{Map, Value, json};
 

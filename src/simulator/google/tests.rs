@@ -222,7 +222,7 @@ fn tables_are_as_they_were_measured() {
         message,
         "Invalid requests[0].setDataValidation: This operation is not allowed on cells in typed columns"
     );
-    // A row inside makes it longer, one that names no last row takes in what comes.
+    // A row inside makes the table longer; an update without a last row takes in every row below.
     let inside = json!({ "dimension": "ROWS", "startIndex": 1, "endIndex": 2 });
     bench.batch(json!([{ "insertDimension": { "range": inside } }])).unwrap();
     assert_eq!(area(&mut bench).bottom, 6);
@@ -505,7 +505,7 @@ fn a_filter_view_hides_and_sorts_only_for_who_looks_through_it() {
     let shown = bench.get("?fields=sheets.filterViews")["sheets"][0]["filterViews"][0].clone();
     assert_eq!((&shown["range"]["endRowIndex"], &shown["filterSpecs"][0]["columnIndex"]), (&json!(5), &json!(0)));
     assert_eq!(seen(&mut bench), [4, 1, 2], "the blank row last");
-    // Ids are taken once, changes name their fields, and what is gone is gone.
+    // Ids are taken once, changes name their fields, and a deleted view stays deleted.
     let message = bench.refused(json!([add]));
     assert!(message.ends_with("a filter view with that id already exists."), "{message}");
     let change = json!({ "filter": { "filterViewId": 7, "title": "ours" }, "fields": "title" });

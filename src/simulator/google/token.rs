@@ -1,7 +1,7 @@
 //! The token endpoint: a signed statement of the service account goes in, a bearer token comes out.
 //!
-//! The signature is checked against the account's own key, the claims as the documentation says. Only what was seen or
-//! documented is answered in its words; the rest of the refusals are `invalid_grant` with a sentence of the same kind.
+//! The signature is checked against the account's own key, the claims as the documentation says. Only seen or
+//! documented refusals have their real words; the other refusals are `invalid_grant` with a sentence of the same kind.
 
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

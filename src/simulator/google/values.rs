@@ -123,7 +123,7 @@ pub(super) struct Writing<'a> {
     pub reading: Reading<'a>,
 }
 
-/// `values.update`: what was written, as `UpdateValuesResponse`.
+/// `values.update`: the written range, as `UpdateValuesResponse`.
 pub(super) fn update(
     book: &mut Spreadsheet,
     range: &str,
@@ -141,7 +141,7 @@ pub(super) fn update(
     answer(book, &wrote, cells, writing)
 }
 
-/// `values.batchUpdate`: all of it or nothing.
+/// `values.batchUpdate`: the whole batch or none of it.
 pub(super) fn batch_update(book: &Spreadsheet, body: &Value) -> Result<(Spreadsheet, Value), Refusal> {
     let mut copy = book.clone();
     let writing = batch_writing(body);
@@ -162,7 +162,7 @@ pub(super) fn batch_update(book: &Spreadsheet, body: &Value) -> Result<(Spreadsh
     Ok((copy, shown))
 }
 
-/// `values.batchUpdateByDataFilter`: all of it or nothing.
+/// `values.batchUpdateByDataFilter`: the whole batch or none of it.
 pub(super) fn batch_update_by_filter(book: &Spreadsheet, body: &Value) -> Result<(Spreadsheet, Value), Refusal> {
     let mut copy = book.clone();
     let writing = batch_writing(body);

@@ -66,7 +66,7 @@ const ORDER: &[&str] = &[
     "editors",
 ];
 
-/// A body as text: two spaces of indent and a final newline, or nothing between.
+/// A body as text: indented by two spaces with a final newline, or without any white space.
 pub(super) fn to_text(value: &Value, pretty: bool) -> String {
     let mut out = String::new();
     write(value, pretty.then_some(0), &mut out);
@@ -138,7 +138,7 @@ pub(super) fn json_answer(code: u16, body: &Value, pretty: bool) -> Response<Bod
     answer.unwrap_or_default()
 }
 
-/// The page for an address that is none.
+/// The page for an unknown address.
 pub(super) fn no_such_page(path: &str) -> Response<Body> {
     let page = format!(
         "<!DOCTYPE html>\n<html lang=en>\n  <title>Error 404 (Not Found)!!1</title>\n  <p><b>404.</b> <ins>That's an \

@@ -54,7 +54,8 @@ impl Bank {
     }
 }
 
-/// The cents that rounding leaves over go into the opening balance: the one of today is what the law fixes.
+/// Restates the entries. The cents that rounding leaves over go into the opening balance, because the law fixes today's
+/// balance.
 fn restate(account: &mut Account, closing: Decimal) {
     for entry in &mut account.entries {
         entry.amount = in_euro(entry.amount);

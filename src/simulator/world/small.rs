@@ -68,7 +68,7 @@ impl Bank {
             let income = seed.is_multiple_of(20);
             let cents = i64::try_from(seed % 9_000).unwrap_or_default() + 100;
             let entry = Entry {
-                // Beyond what a double can tell apart.
+                // Numbers so large that doubles cannot tell them apart.
                 number: 9_007_199_254_740_993 + at as u64,
                 time,
                 value_date: on,

@@ -1,5 +1,5 @@
 //! The expenses of a household and a small company: names, words and amounts, as tables. The texts are invented, and
-//! several are nasty on purpose, because payees may call themselves what they like.
+//! several are nasty on purpose, because a payee may choose any name.
 
 /// The kind of operation: `trnCode` and `trname`.
 pub(super) type Kind = (&'static str, &'static str);

@@ -39,7 +39,7 @@ pub struct Truth {
     ever_vanished: BTreeSet<String>,
     /// Amounts before an account went from leva to euros.
     leva: BTreeMap<String, Entry>,
-    /// Rows the owner deleted in sheet and base, and whether nobody can know any more that he did.
+    /// Rows the owner deleted in sheet and base, with true if no store can know any more that he did.
     deleted: [BTreeMap<String, bool>; 2],
     /// Rows whose latest version could not get through without a fault of the design: see [`Life::touch`].
     loose: [BTreeSet<String>; 2],
@@ -164,7 +164,7 @@ impl Life<'_> {
         self.add(account, twin);
     }
 
-    /// A new entry with an old date, sometimes older than what a pull looks back.
+    /// Books a new entry with an old date, sometimes older than the days that a pull looks back on.
     fn book_late(&mut self) {
         let account = self.account();
         // An old entry in an account without older ones leaves no trace in a pull of the last days.

@@ -17,7 +17,7 @@ use super::doings::Truth;
 use super::look;
 use crate::world::{World, copy_dir};
 
-/// Cycles within which everything must have come to rest once nothing fails any more.
+/// Cycles within which everything must have come to rest after the last fault.
 const PATIENCE: usize = 10;
 
 pub struct Life<'a> {
@@ -217,7 +217,7 @@ impl<'a> Life<'a> {
         request
     }
 
-    /// The process is gone; another starts over what is on the disk.
+    /// Replaces the process by one that starts over the files on the disk.
     fn restart(&mut self, at: usize) {
         let dir = self.fresh_dir();
         copy_dir(&self.daemons[at].dir, &dir);
@@ -277,7 +277,7 @@ impl<'a> Life<'a> {
     }
 }
 
-/// The configuration with what seeds vary in it.
+/// The configuration with the settings that seeds vary.
 fn configure(world: &World, rng: &mut fastrand::Rng) -> Config {
     let mut config = config::load(&world.config_path()).unwrap();
     let vanished = [Vanished::Mark, Vanished::Mark, Vanished::Mark, Vanished::Ignore, Vanished::Delete][rng.usize(..5)];

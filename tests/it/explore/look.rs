@@ -70,7 +70,7 @@ pub fn sheet(world: &World) -> Rows {
     })
 }
 
-/// The rows of the base. `names` are what the owner calls the fields now.
+/// The rows of the base. `names` are the owner's present names of the fields.
 pub fn base(world: &World, names: &BTreeMap<&'static str, String>) -> Rows {
     world.airtable.read(&world.base, |base| {
         let mut rows = Rows::new();

@@ -11,7 +11,8 @@ use super::life::Life;
 const PAYEES: [&str; 7] =
     ["КАФЕ", "=IMPORTXML(\"x\")", "Супермаркет „Изобилие“", "+359 2 000", "", "-5%", "O'Neil \\ {x}"];
 
-/// Every entry lies in the days that each pull looks back on, so that whatever the bank does is seen at once.
+/// Days back from today that hold every entry. A pull looks back that far, so that every action of the bank is seen at
+/// once.
 const DAYS: i64 = 9;
 
 /// The bank's value of a field.
@@ -22,7 +23,7 @@ pub enum Said {
     Money(Decimal),
 }
 
-/// The bank's clock and what it has taken back.
+/// The bank's clock and the entries it has taken back.
 pub struct Books {
     clock: DateTime<Utc>,
     last_number: u64,

@@ -1,4 +1,4 @@
-//! The owner at work in the base, and what must be true of it afterwards.
+//! The owner at work in the base, and the checks of the base after a cycle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,7 +45,7 @@ impl Life<'_> {
         self.world.airtable.edit(&self.world.base, change);
     }
 
-    /// A column by what its field is called now.
+    /// A column by the present name of its field.
     fn column_called(&self, name: &str) -> Column {
         let key = self.names.iter().find(|(_, known)| *known == name).map(|(key, _)| bank(key));
         key.unwrap_or_else(|| Column::Own(name.to_owned()))

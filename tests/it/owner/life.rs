@@ -37,7 +37,7 @@ pub struct Life<'a> {
     pub hasty: bool,
     /// Rows that he has deleted in such an instant.
     deleted: Arc<Mutex<Vec<String>>>,
-    /// Counts what the owner writes, so that no two words are alike.
+    /// Counts the owner's words, so that no two of them are alike.
     pub words: u32,
     _dir: tempfile::TempDir,
     trail: &'a Mutex<Vec<String>>,
@@ -98,7 +98,7 @@ impl<'a> Life<'a> {
             && seed % 4 == 2
             && sheets.rows.vanished == Vanished::Delete
         {
-            // A row that is put back says what the bank says now.
+            // A row that is put back has the bank's present data.
             sheets.rows.updates = Updates::Apply;
         }
         let names = config.destinations[1].rows().columns.iter();

@@ -15,7 +15,7 @@ pub struct Spot {
     pub column: Column,
 }
 
-/// A column, by what it stays known by wherever it is moved.
+/// A column, by the name that it keeps when it is moved.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Column {
     /// A column of ours, by the key of its field.
@@ -27,7 +27,7 @@ pub enum Column {
 /// The expected state of a destination.
 #[derive(Default)]
 pub struct Model {
-    /// Rows that should be there, with what they should say.
+    /// Expected rows with their expected cells.
     pub rows: BTreeMap<String, Cells>,
     /// The bank's data of each row at the last cycle.
     bank: BTreeMap<String, Cells>,
@@ -35,7 +35,7 @@ pub struct Model {
     pub deleted: BTreeSet<String>,
     /// Rows the bank has taken back.
     pub vanished: BTreeSet<String>,
-    /// Deleted rows of which the destination cannot know who deleted them.
+    /// Deleted rows whose deleter the destination cannot know.
     pub loose: BTreeSet<String>,
     /// Fields whose columns the owner has deleted.
     pub gone: BTreeSet<String>,
@@ -85,7 +85,7 @@ impl Model {
         self.bank.extend(now);
     }
 
-    /// The bank's cells that differ are written, whatever the owner has put there.
+    /// Expects the bank's changed cells to be written over the owner's contents.
     fn correct(&mut self, id: &str, before: &Cells, now: &Cells) {
         let Some(row) = self.rows.get_mut(id) else { return };
         let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
@@ -97,14 +97,14 @@ impl Model {
         }
     }
 
-    /// The row is gone, and what the owner had put beside it.
+    /// Forgets a deleted row, and the owner's content beside it.
     pub fn forget_row(&mut self, id: &str) {
         self.rows.remove(id);
         self.words.retain(|_, spot| spot.beside.as_deref() != Some(id));
         self.marks.retain(|_, spot| spot.beside.as_deref() != Some(id));
     }
 
-    /// The column is gone, and what the owner had put into it.
+    /// Forgets a deleted column, and the owner's content in it.
     pub fn forget_column(&mut self, column: &Column) {
         self.words.retain(|_, spot| spot.column != *column);
         self.marks.retain(|_, spot| spot.column != *column);

@@ -1,4 +1,4 @@
-//! The owner at work in the sheet, and what must be true of it afterwards.
+//! The owner at work in the sheet, and the checks of the sheet after a cycle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,7 +51,7 @@ fn ours(book: &Spreadsheet) -> Option<i64> {
     notes(book).into_iter().max_by_key(|(is_original, _)| *is_original).map(|(_, sheet)| sheet)
 }
 
-/// Tabs with such a note, and whether it names that very tab.
+/// Tabs with a note of this kind, with true if the note names that very tab.
 fn notes(book: &Spreadsheet) -> Vec<(bool, i64)> {
     let notes = book.metadata().iter().filter(|entry| entry.key == "bankfeed.tab").filter_map(|entry| {
         let note: serde_json::Value = serde_json::from_str(entry.value.as_deref().unwrap_or_default()).ok()?;
@@ -323,7 +323,7 @@ impl Life<'_> {
         });
     }
 
-    /// Writes a word where none of the owner's is yet: his own last word there would be gone.
+    /// Writes a word into a cell without an owner's word: an earlier word there would be lost.
     fn write(&mut self, view: &View, row: usize, column: usize, word: &str) {
         let Some(spot) = view.spot(row, column).filter(|spot| spot.column != bank("id") || spot.beside.is_none())
         else {
@@ -444,7 +444,7 @@ impl Life<'_> {
         }
     }
 
-    /// Every cell is the header's, a bank's cell that says what it should, or the owner's where he put it.
+    /// Checks that every cell is the header's, a bank's cell with the expected content, or the owner's in its place.
     fn check_rows(&self, view: &View) -> Result<(), String> {
         let mut seen = BTreeSet::new();
         let mut words = BTreeMap::new();
@@ -513,8 +513,8 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// New rows stand together: right below the last of ours and what the owner has there in the same columns, or right
-    /// under the headers; and inside of the table that holds those.
+    /// Checks that new rows stand together: right below the last of ours and the owner's content in the same columns,
+    /// or right under the headers; and inside the table that holds those.
     fn check_order(&self, view: &View) -> Result<(), String> {
         if !self.sheet.back.is_empty() || self.sheet.fresh.is_empty() || self.hasty {
             return Ok(());
