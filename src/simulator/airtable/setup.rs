@@ -8,8 +8,8 @@
 //!   and `fields`, those of columns that the simulator does not compute among them; missing choices of a select come
 //!   into being.
 //! - `POST /simulator/settings` with any of `{"perSecond","penaltySeconds","monthlyCalls","recordCap","oldErrors",
-//!   "shuffle","expireOffsets","startMonth"}`; null takes a limit away. The answer is how the lasting ones stood before,
-//!   in a form that can be sent back.
+//!   "shuffle","expireOffsets","startMonth"}`; null takes a limit away. The answer is how the lasting ones stood
+//!   before, in a form that can be sent back.
 //! - `POST /simulator/tokens` with `{"scopes":[…],"role":"read|comment|edit|create","bases":[…]}` makes a token;
 //!   `DELETE /simulator/tokens/{token}` revokes it.
 

@@ -1,5 +1,5 @@
-//! `/oauth2-server`: the way from a login page to a token, as Spring Security walks it: a session cookie, a `_csrf` value
-//! per session, the interrupted `authorize` remembered and taken up again after the password.
+//! `/oauth2-server`: the way from a login page to a token, as Spring Security walks it: a session cookie, a `_csrf`
+//! value per session, the interrupted `authorize` remembered and taken up again after the password.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response};
