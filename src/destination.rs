@@ -13,15 +13,24 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Direction, Field, Transaction};
-use crate::remote::{Context, Error};
+use crate::remote::Error;
 use crate::rules::Rule;
 
 pub mod airtable;
 mod figures;
 pub mod google_sheets;
+pub mod kind;
+pub mod policy;
 pub mod readback;
 
+use kind::Kind;
 use readback::Reader;
+
+/// Every kind of destination.
+pub const KINDS: &[Kind] = &[google_sheets::settings::KIND, airtable::settings::KIND];
+
+/// Kinds that later versions will know.
+pub const PLANNED: &[&str] = &["odoo"];
 
 /// What happened to a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -323,20 +332,4 @@ pub trait Destination: Send {
 
     /// What the destination wants back at its next construction (schema cache, request budget); small.
     fn memory(&self) -> Vec<u8>;
-}
-
-/// Makes the connector that a configuration entry asks for. `memory` is what it returned last time, empty at first.
-pub fn build(
-    config: &crate::config::Destination,
-    context: Context,
-    memory: &[u8],
-) -> Result<Box<dyn Destination>, Error> {
-    match &config.kind {
-        crate::config::DestinationKind::GoogleSheets(sheets) => {
-            Ok(Box::new(google_sheets::GoogleSheets::new(&config.name, sheets, context, memory)?))
-        }
-        crate::config::DestinationKind::Airtable(airtable) => {
-            Ok(Box::new(airtable::Airtable::new(&config.name, airtable, context, memory)?))
-        }
-    }
 }

@@ -25,7 +25,7 @@
 //!
 //! # Layers, downward only
 //! `main > cli > {demo, daemon} > {config, control, extract, image, listing, notify, web, workbook, sync} > {store, rules,
-//! reconcile, transfers, figures, schedule, source, destination} > remote > {files, model, printable, threads}`; beside
+//! reconcile, transfers, figures, schedule, source, destination} > {remote, settings} > {files, model, printable, threads}`; beside
 //! them `{demo, tests} > simulator`. A test holds the tree to this.
 //!
 //! # Where to look
@@ -40,6 +40,8 @@ pub mod printable;
 pub mod threads;
 
 pub mod remote;
+
+pub mod settings;
 
 pub mod source;
 

@@ -25,16 +25,6 @@ pub fn id_hash(id: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(id.as_bytes())
 }
 
-/// Forms under which the row with this id may stand in a sheet that was filled by hand or by an older program: the
-/// bank's own number alone, or behind the IBAN.
-pub fn aliases(id: &str) -> Vec<String> {
-    let mut parts = id.split(':');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some("fibank"), Some(iban), Some(number), None) => vec![number.to_owned(), format!("{iban}-{number}")],
-        _ => Vec::new(),
-    }
-}
-
 /// An amount in leva as euros, rounded to the cent the way Bulgarian banks converted their books.
 pub fn bgn_to_eur(amount: Decimal) -> Decimal {
     (amount / BGN_PER_EUR).round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero)
@@ -427,12 +417,6 @@ mod tests {
         }
         assert_eq!("raw.remI".parse::<Field>(), Ok(Field::Raw("remI".into())));
         assert!("raw.".parse::<Field>().is_err());
-    }
-
-    #[test]
-    fn older_ids_are_known() {
-        assert_eq!(aliases("fibank:BG32FINV91501000000001:7"), ["7", "BG32FINV91501000000001-7"]);
-        assert!(aliases("files:BG32FINV91501000000001:2026-01-05:ab12:1").is_empty());
     }
 
     #[test]

@@ -1,25 +1,179 @@
-//! Where transactions come from.
+//! The contract between the program and the banks that transactions come from.
 //!
-//! A [`Source`] signs in and gives a [`Session`]; a session lists accounts and fetches what was booked on one of them.
-//! It reads only: fetching the same window twice is harmless. A source knows nothing of the store or of destinations.
+//! A [`Source`] signs in and gives a [`Session`]; a session lists accounts and fetches the rows that were booked on one
+//! of them. A source only reads: fetching the same window twice is harmless. A source knows nothing of the store or of
+//! destinations.
+//!
+//! A new kind of source is a folder here with a [`Kind`] in it, and one line in [`KINDS`].
 
+use std::any::Any;
+use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, FixedOffset, NaiveDate};
 use rust_decimal::Decimal;
+use secrecy::SecretString;
 
 use crate::model::{Account, Row};
 use crate::remote::attempts::Attempts;
 use crate::remote::{Context, Error};
+use crate::settings::{self, Entry, Key, Secret, Table, key, values};
 
 pub mod fibank;
+mod saved_session;
+
+pub use saved_session::{Lifetime, SavedSession};
+
+/// Every kind of source.
+pub const KINDS: &[Kind] = &[fibank::KIND];
+
+/// Kinds that later versions will know.
+pub const PLANNED: &[&str] = &["files"];
+
+/// The keys of `[[source]]` that every kind has.
+pub const KEYS: &[Key] = &[
+    key("accounts", "a list of IBANs in quotes"),
+    key("history_from", "a date such as 2015-01-01"),
+    key("overlap_days", "a whole number from 0 to 3650"),
+];
+
+/// Days that each pull looks back where the configuration names no number.
+const OVERLAP_DAYS: u32 = 14;
+
+/// A kind of source, as its connector declares it.
+#[derive(Debug)]
+pub struct Kind {
+    /// The word behind `kind` in the configuration.
+    pub name: &'static str,
+    /// The name that people know the service by.
+    pub title: &'static str,
+    /// The keys of an entry, beside the common ones.
+    pub keys: &'static [Key],
+    /// The connector's own lines in `config.example.toml`.
+    pub example: &'static str,
+    /// Reads an entry of the configuration.
+    pub read: fn(&Entry<'_>) -> Result<Arc<dyn Settings>, settings::Error>,
+    /// Other forms under which the row with this id may stand in a sheet that was filled by hand or by an older program.
+    pub aliases: fn(&str) -> Vec<String>,
+}
+
+/// Other forms under which the row with this id may stand in a sheet, whichever source the row came from.
+pub fn aliases(id: &str) -> Vec<String> {
+    KINDS.iter().flat_map(|kind| (kind.aliases)(id)).collect()
+}
+
+/// The part of a source's history that the owner wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// The accounts (IBANs without spaces); `None`: all.
+    pub accounts: Option<Vec<String>>,
+    /// The first day; `None`: the beginning of the bank's history.
+    pub history_from: Option<NaiveDate>,
+    /// Days that each pull looks back for late postings.
+    pub overlap_days: u32,
+}
+
+impl Scope {
+    /// Reads the keys that every kind of source has.
+    pub fn read(table: &Table<'_>) -> Result<Scope, settings::Error> {
+        Ok(Scope {
+            accounts: table.read("accounts", values::accounts)?,
+            history_from: table.read("history_from", values::date)?,
+            overlap_days: table.read("overlap_days", |value| value.whole(0..=3650))?.unwrap_or(OVERLAP_DAYS),
+        })
+    }
+
+    /// Whether the owner wants this account.
+    pub fn wants(&self, account: &str) -> bool {
+        self.accounts.as_ref().is_none_or(|wanted| wanted.iter().any(|wanted| wanted == account))
+    }
+}
+
+/// The settings of one source, as its connector has read them from the configuration.
+pub trait Settings: Any + fmt::Debug + Send + Sync {
+    /// Every secret with its key.
+    fn secrets(&self) -> Vec<(&'static str, &Secret)>;
+
+    /// Texts that no recording may show, as far as they can be read.
+    fn private_texts(&self) -> Vec<SecretString>;
+
+    /// A text that differs wherever another login would be tried; `None`: the secrets cannot be read. Only a hash of the
+    /// text is stored.
+    fn login_identity(&self) -> Option<SecretString>;
+
+    /// Makes the connector; nothing is sent. Whatever the service counts is noted in `attempts` before it leaves.
+    fn connect(
+        &self,
+        name: &str,
+        scope: &Scope,
+        context: Context,
+        attempts: Arc<dyn Attempts>,
+    ) -> Result<Box<dyn Source>, Error>;
+
+    /// The file of the session that the owner has opened interactively; `None`: this source takes none.
+    fn session_file(&self) -> Option<&Path> {
+        None
+    }
+
+    /// The way to copy a session out of a browser; `None`: this source takes none.
+    fn session_paste(&self) -> Option<SessionPaste> {
+        None
+    }
+}
+
+/// The way in which a person copies a session out of a browser.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionPaste {
+    /// Tells the person what to do.
+    pub instructions: &'static str,
+    /// Takes the token out of the text that was pasted. The error ends the sentence "this is no good: …".
+    pub token: fn(&str) -> Result<String, String>,
+}
 
 /// A place transactions come from.
 #[async_trait]
 pub trait Source: Send + Sync {
     /// Signs in. One session serves one pull. A password whose outcome is not known is not sent again.
     async fn open(&self) -> Result<Box<dyn Session>, Error>;
+
+    /// Signing in with a person beside; `None`: name and password are all that the service ever asks for.
+    fn sign_in(&self) -> Option<&dyn InteractiveSignIn> {
+        None
+    }
+}
+
+/// Signing in with a person beside, who answers the service's questions.
+#[async_trait(?Send)]
+pub trait InteractiveSignIn {
+    /// Signs in, asking `ask` for each code; `None`: there is no answer.
+    async fn sign_in(&self, ask: &mut AskCode<'_>) -> Result<SignedIn, Error>;
+
+    /// Asks the service once whether it takes a token that was copied out of a browser. No password is sent, and nothing is
+    /// saved.
+    async fn prove(&self, token: &SecretString) -> Result<(), Error>;
+}
+
+/// Asks a person for a code.
+pub type AskCode<'a> = dyn FnMut(&CodeRequest) -> Option<SecretString> + 'a;
+
+/// A question for a code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodeRequest {
+    /// The words of the service's own page.
+    pub words: String,
+    /// Number of the try, from 1.
+    pub number: u32,
+}
+
+/// The result of an interactive sign-in.
+#[derive(Debug)]
+pub enum SignedIn {
+    /// Name and password are enough; there is nothing to save.
+    WithoutCode,
+    /// The session that the code has opened.
+    WithCode(SavedSession),
 }
 
 /// A signed-in source.
@@ -85,17 +239,4 @@ pub enum Told {
     Nothing,
     /// It does not speak of the account at all.
     NoAccount,
-}
-
-/// Makes the connector that a configuration entry asks for. What it sends that a service counts goes through `attempts`.
-pub fn build(
-    config: &crate::config::Source,
-    context: Context,
-    attempts: Arc<dyn Attempts>,
-) -> Result<Box<dyn Source>, Error> {
-    match &config.kind {
-        crate::config::SourceKind::Fibank(fibank) => {
-            Ok(Box::new(fibank::Fibank::new(&config.name, fibank, context, attempts)?))
-        }
-    }
 }

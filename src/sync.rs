@@ -27,7 +27,7 @@ mod verify;
 pub use check::Checked;
 pub use deliver::{Left, Restored};
 pub use enrich::Applied;
-pub use login::ByHand;
+pub use login::Interactive;
 pub use verify::{Different, Verification, Verified, exit_status};
 
 /// Everything a cycle needs.

@@ -33,7 +33,7 @@ pub(super) fn execute(owner: &Owner, selection: &Selection, output: &mut dyn Out
         standings.push((&destination.filter, Standing::of(state)));
     }
     let count = select(store, selection, &wanted, |number, transaction| {
-        let in_one = |(filter, standing): &(&crate::config::Filter, Standing)| {
+        let in_one = |(filter, standing): &(&crate::destination::policy::Filter, Standing)| {
             if filter.accepts(transaction) { standing.delivery(number, transaction) } else { None }
         };
         let deliveries = standings.iter().map(in_one).collect();

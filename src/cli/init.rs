@@ -13,10 +13,12 @@ use self::ask::{Asker, Stop};
 use self::keep::Keeper;
 use super::terminal::complain;
 use super::{USAGE, simulate};
-use crate::config::{self, Environment, answer};
+use crate::config::{self, Environment};
 use crate::destination::google_sheets::key_text;
 use crate::destination::google_sheets::user::OAuthClient;
+use crate::destination::{airtable, google_sheets};
 use crate::schedule::Schedule;
+use crate::settings::answer;
 
 pub(super) mod ask;
 mod keep;
@@ -126,7 +128,7 @@ fn questions(asker: &mut Asker, path: &Path) -> Result<Answers, Stop> {
     asker.say("\nRows can go to a Google spreadsheet (g), an Airtable base (a), both (b), or nowhere yet (n).\n");
     let (to_google, to_airtable) = asker.ask("Where to", Some("g"), destinations)?;
     let google = to_google.then(|| google(asker)).transpose()?;
-    let airtable = to_airtable.then(|| airtable(asker)).transpose()?;
+    let airtable = to_airtable.then(|| self::airtable(asker)).transpose()?;
     asker.say("\nWhen to ask the bank, as in a crontab (the usual is every day at 3:00 and 18:00); `never`: only when you say so.\n");
     let schedule = asker.ask("Schedule", Some(SCHEDULE), |text| {
         if text == "never" { Ok(None) } else { Schedule::parse(text).map(|_| Some(text.to_owned())) }
@@ -158,7 +160,9 @@ fn google(asker: &mut Asker) -> Result<Google, Stop> {
          \x20      under Clients make one of the type Desktop app, and download its JSON.\n\
          \x20 3. Open your spreadsheet, or a new one (https://sheets.new).\n",
     );
-    let spreadsheet = asker.ask("Address of the spreadsheet, or its id", None, answer::spreadsheet)?;
+    let spreadsheet = asker.ask("Address of the spreadsheet, or its id", None, |text| {
+        answer::read(text, google_sheets::settings::spreadsheet)
+    })?;
     let (key_file, key, writer) = asker.ask("Path of the downloaded file", None, key)?;
     match &writer {
         Writer::Robot(account) => asker.say(&format!("  4. Share the spreadsheet with {account} as Editor.\n")),
@@ -199,7 +203,7 @@ fn airtable(asker: &mut Asker) -> Result<Airtable, Stop> {
     let base = asker.ask("Address of the base, or its id (app…)", None, |text| {
         // In the browser's address the base's id is the first part after the host.
         let part = text.split_once("airtable.com/").map_or(text, |(_, rest)| rest);
-        answer::base(part.split(['/', '?', '#']).next().unwrap_or_default())
+        answer::read(part.split(['/', '?', '#']).next().unwrap_or_default(), airtable::settings::base)
     })?;
     let token = asker.ask_secret("The token (it is not shown)", |text| match text {
         _ if text.starts_with("key") => Err("it is an API key, which Airtable ended in 2024; make a token".into()),

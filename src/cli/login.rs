@@ -13,14 +13,14 @@ use secrecy::{ExposeSecret, SecretString};
 use super::init::ask::{Asker, Stop};
 use super::terminal::{Terminal, complain, is_attended};
 use super::{ATTENTION, Done, FAILED, Failure, USAGE, in_turn, runtime};
-use crate::config::{Config, DestinationKind, GoogleSheets, SourceKind};
+use crate::config::{Config, Destination};
 use crate::control::{Command, Hidden, Output};
 use crate::daemon::Owner;
 use crate::daemon::signals::Signals;
-use crate::destination::google_sheets::user::{self, Login, OAuthClient};
+use crate::destination::kind::{BrowserSignIn, BrowserVisit};
 use crate::files::write_private;
-use crate::source::fibank::{Kept, Question};
-use crate::sync::{ByHand, Outcome};
+use crate::source::{CodeRequest, SavedSession, SessionPaste};
+use crate::sync::{Interactive, Outcome};
 
 /// How long a person may take in the browser.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -28,36 +28,39 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// Signs in.
 pub(super) fn run(config: Config, name: Option<String>, pastes: bool) -> io::Result<u8> {
     let Some(name) = name else { return list(&config) };
-    let Some((client, _)) = found(&config, &name) else {
-        if bank(&config, &name).is_some() {
-            return if pastes {
-                paste(&config, name)
-            } else {
+    let Some(browser) = browser_sign_in(&config, &name) else {
+        let Some(source) = config.sources.iter().find(|source| source.name == name) else {
+            let known = names(&config).join(", ");
+            complain(&format!("`{name}` is neither a bank nor a destination with `oauth`; there are: {known}"));
+            return Ok(USAGE);
+        };
+        return match source.settings.session_paste() {
+            Some(way) if pastes => paste(&config, name, way),
+            _ => {
                 let at_terminal = is_attended();
                 in_turn(&config, &Command::SignIn { name, at_terminal }, &mut Terminal::stdout())
-            };
-        }
-        let known = names(&config).join(", ");
-        complain(&format!("`{name}` is neither a bank nor a destination with `oauth`; there are: {known}"));
-        return Ok(USAGE);
+            }
+        };
     };
     if pastes {
         complain(&format!("destination `{name}` is no bank; without --paste it signs in in a browser"));
         return Ok(USAGE);
     }
-    let client = client.credentials().and_then(|text| OAuthClient::read(text.expose_secret()));
-    let client = match client {
-        Ok(client) => client,
+    let visit = runtime()?.block_on(async {
+        match browser.begin().await? {
+            Ok(visit) => visited(visit).await.map(Ok),
+            Err(why) => Ok(Err(why)),
+        }
+    })?;
+    let session = match visit {
+        Ok(Ok(session)) => Hidden(session),
+        Ok(Err((status, why))) => {
+            complain(&format!("{why}; to try again: bankfeed login {name}"));
+            return Ok(status);
+        }
         Err(why) => {
             complain(&format!("destination `{name}`: {why}"));
             return Ok(USAGE);
-        }
-    };
-    let session = match runtime()?.block_on(browser(client))? {
-        Ok(session) => Hidden(session.to_text()),
-        Err((status, why)) => {
-            complain(&format!("{why}; to try again: bankfeed login {name}"));
-            return Ok(status);
         }
     };
     in_turn(&config, &Command::KeepLogin { name, session }, &mut Terminal::stdout())
@@ -66,14 +69,13 @@ pub(super) fn run(config: Config, name: Option<String>, pastes: bool) -> io::Res
 /// Keeps the session; runs in the process that owns the data directory.
 pub(super) fn keep(owner: &Owner, name: &str, session: &Hidden, output: &mut dyn Output) -> Done {
     let config = &owner.engine.config;
-    if let Some((_, path)) = found(config, name) {
-        let kept = user::keep(path, &session.0);
-        return tell_kept(name, path, kept, output);
+    if let Some(browser) = browser_sign_in(config, name) {
+        return tell_kept(name, browser.session_file(), browser.save(&session.0), output);
     }
     let Some(source) = config.sources.iter().find(|source| source.name == name) else {
         return another_configuration(output);
     };
-    let kept = Kept::pasted(&session.0, Utc::now());
+    let kept = SavedSession::pasted(&session.0, Utc::now());
     // Kept unproved, a wrong one would only be found out by a run at night.
     match tokio::runtime::Handle::current().block_on(owner.engine.prove_token(source, &kept.token)) {
         Ok(()) => keep_bank(owner, name, &kept, output),
@@ -89,7 +91,7 @@ pub(super) fn sign_in(owner: &Owner, name: &str, at_terminal: bool, output: &mut
     };
     output.talk(&format!("signing in at {name}; nothing is fetched\n"))?;
     let mut gone = None;
-    let mut ask = |question: &Question| {
+    let mut ask = |question: &CodeRequest| {
         let again = if question.number > 1 { "\nThat code was not taken; once more. " } else { "" };
         let asked = output
             .talk(&format!("{again}The bank says:\n\n  {}\n\n", question.words))
@@ -102,20 +104,21 @@ pub(super) fn sign_in(owner: &Owner, name: &str, at_terminal: bool, output: &mut
             }
         }
     };
-    let came = tokio::runtime::Handle::current().block_on(engine.sign_in_by_hand(source, at_terminal, &mut ask))?;
+    let came =
+        tokio::runtime::Handle::current().block_on(engine.sign_in_interactively(source, at_terminal, &mut ask))?;
     if let Some(error) = gone {
         return Err(error.into());
     }
     match came {
-        ByHand::WithoutCode => {
+        Interactive::WithoutCode => {
             release(owner, name, output)?;
             output.talk(&format!(
                 "the sign-in at `{name}` works, and no code was asked for; there is nothing to keep\n"
             ))?;
             Ok(0)
         }
-        ByHand::Session(kept) => keep_bank(owner, name, &kept, output),
-        ByHand::Stopped(outcome, why) => stopped(outcome, &why, output),
+        Interactive::Session(kept) => keep_bank(owner, name, &kept, output),
+        Interactive::Stopped(outcome, why) => stopped(outcome, &why, output),
     }
 }
 
@@ -131,8 +134,8 @@ fn another_configuration(output: &mut dyn Output) -> Done {
     Ok(USAGE)
 }
 
-fn keep_bank(owner: &Owner, name: &str, session: &Kept, output: &mut dyn Output) -> Done {
-    let Some(path) = bank(&owner.engine.config, name) else { return another_configuration(output) };
+fn keep_bank(owner: &Owner, name: &str, session: &SavedSession, output: &mut dyn Output) -> Done {
+    let Some(path) = session_file(&owner.engine.config, name) else { return another_configuration(output) };
     let kept = write_private(path, &session.to_text());
     if kept.is_ok() {
         owner.kept.notify_one();
@@ -161,19 +164,19 @@ fn tell_kept(name: &str, path: &Path, kept: io::Result<()>, output: &mut dyn Out
     Ok(0)
 }
 
-async fn browser(client: OAuthClient) -> io::Result<Result<user::Session, (u8, String)>> {
+/// Sends a person to the browser and waits for the answer.
+async fn visited(visit: Box<dyn BrowserVisit>) -> io::Result<Result<String, (u8, String)>> {
     let signals = Signals::take()?;
-    let login = Login::begin(client).await?;
-    let port = login.port();
+    let port = visit.port();
     let text = format!(
         "Open this address in a browser on this machine and allow access to your spreadsheets:\n\n{}\n\n\
          If the browser is on another machine, run this there first, so that it finds its way back:\n\
          \x20 ssh -L {port}:127.0.0.1:{port} THIS-MACHINE\n",
-        login.address()
+        visit.address()
     );
     io::stderr().write_all(text.as_bytes())?;
     let ended = tokio::select! {
-        done = login.finish() => done.map_err(|why| (ATTENTION, why)),
+        done = visit.finish() => done.map_err(|why| (ATTENTION, why)),
         () = tokio::time::sleep(PATIENCE) => Err((ATTENTION, "nobody came back from the browser".into())),
         () = signals.stop() => Err((FAILED, "interrupted".into())),
     };
@@ -181,23 +184,11 @@ async fn browser(client: OAuthClient) -> io::Result<Result<user::Session, (u8, S
     Ok(ended)
 }
 
-/// Takes the token of a session that the owner has opened in a browser: whatever the bank asks for there, a person can
-/// answer it.
-fn paste(config: &Config, name: String) -> io::Result<u8> {
+/// Takes the token of a session that the owner has opened in a browser: a person can answer whatever the bank asks there.
+fn paste(config: &Config, name: String, way: SessionPaste) -> io::Result<u8> {
     let mut asker = Asker::new();
-    asker.say(
-        "Sign in to My Fibank in a browser. Then open its developer tools (F12), Network, choose any request to /EBank/api/,\n\
-         and copy what stands behind `Authorization: Bearer`. Leave that page open: signing out there ends the session.\n",
-    );
-    let token = asker.ask_secret("The token (it is not shown)", |text| {
-        let text = text.trim();
-        let token =
-            text.rsplit_once("access_token=").map_or(text, |(_, rest)| rest.split('&').next().unwrap_or_default());
-        let token = token.strip_prefix("Authorization:").unwrap_or(token).trim();
-        let token = token.strip_prefix("Bearer ").unwrap_or(token).trim();
-        let fitting = (8..=4096).contains(&token.len()) && token.chars().all(|c| c.is_ascii_graphic());
-        if fitting { Ok(token.to_owned()) } else { Err("it is no token: letters and digits without spaces".into()) }
-    });
+    asker.say(way.instructions);
+    let token = asker.ask_secret("The token (it is not shown)", way.token);
     let session = match token {
         Ok(token) => Hidden(token.expose_secret().to_owned()),
         Err(Stop(why)) => {
@@ -208,24 +199,19 @@ fn paste(config: &Config, name: String) -> io::Result<u8> {
     in_turn(config, &Command::KeepLogin { name, session }, &mut Terminal::stdout())
 }
 
-/// Where the session of this bank lies.
-fn bank<'a>(config: &'a Config, name: &str) -> Option<&'a Path> {
-    let source = config.sources.iter().find(|source| source.name == name)?;
-    let SourceKind::Fibank(fibank) = &source.kind;
-    fibank.login.as_deref()
+/// The file of this bank's session.
+fn session_file<'a>(config: &'a Config, name: &str) -> Option<&'a Path> {
+    config.sources.iter().find(|source| source.name == name)?.settings.session_file()
 }
 
-/// The OAuth client of this destination, and where its session lies.
-fn found<'a>(config: &'a Config, name: &str) -> Option<(&'a GoogleSheets, &'a Path)> {
-    let destination = config.destinations.iter().find(|destination| destination.name == name)?;
-    match &destination.kind {
-        DestinationKind::GoogleSheets(sheets) => Some((sheets, sheets.login.as_deref()?)),
-        DestinationKind::Airtable(_) => None,
-    }
+/// The way to sign in to this destination in a browser.
+fn browser_sign_in<'a>(config: &'a Config, name: &str) -> Option<Box<dyn BrowserSignIn + 'a>> {
+    config.destinations.iter().find(|destination| destination.name == name)?.settings.browser_sign_in()
 }
 
 fn names(config: &Config) -> Vec<String> {
-    let destinations = config.destinations.iter().filter(|destination| found(config, &destination.name).is_some());
+    let in_browser = |destination: &&Destination| destination.settings.browser_sign_in().is_some();
+    let destinations = config.destinations.iter().filter(in_browser);
     let sources = config.sources.iter().map(|source| &source.name);
     let names = sources.chain(destinations.map(|destination| &destination.name));
     names.map(|name| format!("bankfeed login {name}")).collect()

@@ -143,7 +143,7 @@ fn gather(owner: &Owner) -> Result<Status, store::Error> {
             waiting: engine.waiting(destination, &state)?,
             rejected: state.rejected.into_iter().map(|(id, reason)| Rejected { id, reason }).collect(),
             deleted: state.deleted,
-            notes: [state.notes, if destination.rules_tab().is_some() { state.rules.notes } else { Vec::new() }]
+            notes: [state.notes, if destination.shown().rules_tab.is_some() { state.rules.notes } else { Vec::new() }]
                 .concat(),
             last_success: local(state.last_success),
             attention: message(state.attention),

@@ -3,23 +3,22 @@
 //! A field is compared with a regular expression in quotes. Three kinds of field know more: `direction` is one of two
 //! words, `account` an IBAN, and a field that holds an amount also takes `{ min = …, max = … }`.
 
-use rust_decimal::Decimal;
 use toml::de::DeValue;
 
 use super::Error;
 use super::keys::{LIMITS, RULE, SET};
-use super::parse::entry_tables;
-use super::reader::{Table, Value};
-use super::values;
 use crate::model::{Direction, Enrichment, Field};
 use crate::rules::{self, Condition, Pattern, Rule, Rules, SET_BY_RULES, Test};
+use crate::settings::entries::entry_tables;
+use crate::settings::values::{self, amount};
+use crate::settings::{Table, Value};
 
 const PATTERN_EXPECTED: &str = "a regular expression in quotes";
 const AMOUNT_EXPECTED: &str = "{ min = …, max = … } or a regular expression in quotes";
 
 /// All rules, in the order of the file.
 pub(super) fn rules(value: &Value<'_>) -> Result<Rules, Error> {
-    let tables = entry_tables(value, "rule", RULE)?;
+    let tables = entry_tables(value, "rule", &[RULE])?;
     let numbered = tables.into_iter().enumerate();
     Ok(Rules::new(numbered.map(|(at, table)| rule(table, at + 1)).collect::<Result<_, _>>()?))
 }
@@ -101,20 +100,6 @@ fn within(value: &Value<'_>) -> Result<Test, Error> {
         }
         _ => Ok(Test::Within { min, max }),
     }
-}
-
-/// A decimal, with or without quotes: without them too it is read as it is written, and never as a float.
-pub(super) fn amount(value: &Value<'_>) -> Result<Decimal, Error> {
-    let text = match value.value {
-        DeValue::Float(float) => float.as_str(),
-        DeValue::String(text) => text,
-        DeValue::Integer(_) => {
-            let number = value.integer().and_then(|number| Decimal::try_from_i128_with_scale(number, 0).ok());
-            return number.ok_or_else(|| value.wrong());
-        }
-        _ => return Err(value.wrong()),
-    };
-    text.replace('_', "").parse().map_err(|_| value.error("expected an amount such as -12.50"))
 }
 
 fn set(value: &Value<'_>) -> Result<Enrichment, Error> {

@@ -3,14 +3,15 @@
 //! An address counts as a secret: whoever knows an ntfy topic, a webhook or a ping address can read or write there. So it
 //! may stand where secrets stand, and no error repeats it.
 
+use std::path::Path;
+
 use secrecy::ExposeSecret;
 use url::Url;
 
-use super::keys;
-use super::parse::entries;
-use super::reader::{Table, Value};
-use super::values::{self, service_address};
-use super::{Error, Secret};
+use super::{Error, keys};
+use crate::settings::entries::entries;
+use crate::settings::values::{self, service_address};
+use crate::settings::{Secret, Table, Value};
 
 /// Where mail is handed over: with STARTTLS, with TLS from the start, or on this very machine.
 const PORTS: [u16; 3] = [587, 465, 25];
@@ -147,8 +148,8 @@ fn checked(text: &str, kind: &NotifierKind) -> Result<Url, String> {
 }
 
 /// All of them, in the order of the file.
-pub(super) fn notifiers(top: &Table<'_>) -> Result<Vec<Notifier>, Error> {
-    let entries = entries(top, "notify", keys::NOTIFY, keys::NOTIFY_KINDS)?;
+pub(super) fn notifiers(top: &Table<'_>, data_dir: &Path) -> Result<Vec<Notifier>, Error> {
+    let entries = entries(top, &keys::notify(), data_dir)?;
     entries.iter().map(|entry| notifier(&entry.table, entry.kind, &entry.name)).collect()
 }
 

@@ -19,7 +19,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::readback::Reader;
 use super::{Batch, Destination, ID_MADE_AGAIN, Item, Outcome, Settled, Summary};
-use crate::config;
+use crate::destination::policy::Rows;
 use crate::model::Field;
 use crate::remote::{Backoff, Cause, Client, Context, Error};
 
@@ -28,6 +28,7 @@ use api::Api;
 use errors::Wording;
 use layout::Layout;
 use pace::{Limits, Spending};
+use settings::AirtableSettings;
 
 mod accounts;
 mod api;
@@ -41,6 +42,7 @@ mod mend;
 mod pace;
 mod plan;
 mod readback;
+pub mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -53,7 +55,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The connector.
 pub struct Airtable {
     api: Api,
-    rows: config::Rows,
+    rows: Rows,
     backoff: Backoff,
     /// What is known of the base; survives in the memory.
     layout: Option<Layout>,
@@ -99,7 +101,7 @@ struct Memory {
 
 impl Airtable {
     /// Prepares the connector; nothing is sent.
-    pub fn new(name: &str, config: &config::Airtable, context: Context, memory: &[u8]) -> Result<Airtable, Error> {
+    pub fn new(name: &str, config: &AirtableSettings, context: Context, memory: &[u8]) -> Result<Airtable, Error> {
         let service = format!("airtable `{name}`");
         let refused = |why: &str| Error::attention(Cause::Token, format!("{service}: token: {why}"));
         let token = config.token.reveal().map_err(|error| refused(&error))?;

@@ -16,7 +16,6 @@ use super::readback::Reader;
 use super::{
     Astray, Batch, Destination, ID_MADE_AGAIN, Item, Outcome, OwnRules, Past, Settled, Summary, Verdict, What,
 };
-use crate::config;
 use crate::model::{Field, Language};
 use crate::remote::{Cause, Context, Error};
 
@@ -43,6 +42,7 @@ mod readback;
 mod requests;
 mod rule_lines;
 mod rules_tab;
+pub mod settings;
 mod setup;
 mod straighten;
 mod tab_sizes;
@@ -60,6 +60,7 @@ use layout::Layout;
 use ledger::{Guards, Ledger};
 use placed::Ending;
 use rules_tab::RulesTab;
+use settings::GoogleSheetsSettings;
 use setup::{Book, fullness, is_nearly_full};
 use straighten::Litter;
 use tab_sizes::{Tabs, cells_of};
@@ -136,7 +137,7 @@ struct Prepared {
 pub struct GoogleSheets {
     names: Names,
     guards: Guards,
-    config: config::GoogleSheets,
+    config: GoogleSheetsSettings,
     context: Context,
     limits: Limits,
     memory: Memory,
@@ -182,7 +183,7 @@ impl GoogleSheets {
     /// Prepares the connector; nothing is sent and no secret is read.
     pub fn new(
         name: &str,
-        config: &config::GoogleSheets,
+        config: &GoogleSheetsSettings,
         context: Context,
         memory: &[u8],
     ) -> Result<GoogleSheets, Error> {

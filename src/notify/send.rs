@@ -11,8 +11,9 @@ use serde_json::json;
 use url::Url;
 
 use super::plan::Notice;
-use crate::config::{Notifier, NotifierKind, On, Secret};
+use crate::config::{Notifier, NotifierKind, On};
 use crate::remote::{Client, Counter};
+use crate::settings::Secret;
 
 /// Longest time that one request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);

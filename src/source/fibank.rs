@@ -15,19 +15,18 @@ use serde_json::Value;
 use self::api::{Answer, Api, Call};
 use self::outline::Defect;
 use self::statement::{Owner, Reply};
-use super::{Page, Session, Source};
-use crate::config;
+use super::{InteractiveSignIn, Page, Scope, Session, Source};
 use crate::model::{Account, payload};
 use crate::remote::attempts::Attempts;
 use crate::remote::{Cause, Context, Error};
 
 mod api;
-mod by_hand;
-mod euro;
 mod form;
 mod html;
-mod kept;
+mod interactive;
 mod outline;
+mod redenomination;
+mod settings;
 mod sign_in;
 mod statement;
 mod wire;
@@ -35,8 +34,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use by_hand::{Question, SignedIn, prove, sign_in};
-pub use kept::{Kept, Life};
+pub use settings::{FibankSettings, KIND};
 
 /// The bank's page is made for browsers, and what else it would serve is not known.
 const USER_AGENT: &str =
@@ -48,7 +46,8 @@ const WINDOW_DAYS: [i64; 4] = [365, 90, 30, 7];
 /// The connector.
 pub struct Fibank {
     name: String,
-    config: config::Fibank,
+    settings: FibankSettings,
+    scope: Scope,
     context: Context,
     attempts: Arc<dyn Attempts>,
 }
@@ -57,34 +56,40 @@ impl Fibank {
     /// Prepares the connector; nothing is sent.
     pub fn new(
         name: &str,
-        config: &config::Fibank,
+        settings: &FibankSettings,
+        scope: &Scope,
         context: Context,
         attempts: Arc<dyn Attempts>,
-    ) -> Result<Fibank, Error> {
-        Ok(Fibank { name: name.to_owned(), config: config.clone(), context, attempts })
+    ) -> Fibank {
+        let (settings, scope) = (settings.clone(), scope.clone());
+        Fibank { name: name.to_owned(), settings, scope, context, attempts }
+    }
+
+    fn password(&self) -> Result<SecretString, Error> {
+        let revealed = self.settings.password.reveal();
+        revealed.map_err(|why| Error::attention(Cause::Machine, format!("{}: password: {why}", self.name)))
     }
 }
 
 #[async_trait]
 impl Source for Fibank {
     async fn open(&self) -> Result<Box<dyn Session>, Error> {
-        let password: SecretString = self
-            .config
-            .password
-            .reveal()
-            .map_err(|why| Error::attention(Cause::Machine, format!("{}: password: {why}", self.name)))?;
-        let who = (self.config.username.as_str(), password);
-        let login = self.config.login.as_deref();
+        let who = (self.settings.username.as_str(), self.password()?);
+        let login = self.settings.login.as_deref();
         let attempts = self.attempts.clone();
-        let api = Api::open(&self.name, &self.config.base_url, &self.context, attempts, who, login).await?;
-        Ok(Box::new(Pull { name: self.name.clone(), config: self.config.clone(), api, known: None }))
+        let api = Api::open(&self.name, &self.settings.base_url, &self.context, attempts, who, login).await?;
+        Ok(Box::new(Pull { name: self.name.clone(), scope: self.scope.clone(), api, known: None }))
+    }
+
+    fn sign_in(&self) -> Option<&dyn InteractiveSignIn> {
+        Some(self)
     }
 }
 
 /// One pull.
 struct Pull {
     name: String,
-    config: config::Fibank,
+    scope: Scope,
     api: Api,
     /// The accounts, once listed.
     known: Option<Vec<Known>>,
@@ -143,7 +148,7 @@ impl Session for Pull {
         let customer = known.map_or_else(|| Err(self.not_shown(&account.account)), |known| known.customer.clone())?;
         let owner = Owner { service: self.name.clone(), iban: account.account.clone() };
         let until = wire::now().date_naive();
-        let from = from.max(self.config.history_from).map(|from| from.min(until));
+        let from = from.max(self.scope.history_from).map(|from| from.min(until));
         let replies = self.replies(&owner, &customer, from.unwrap_or_else(beginning), until).await?;
         statement::page(&owner, account, (from, until), replies)
     }
@@ -249,12 +254,12 @@ impl Pull {
     }
 
     fn wants(&self, iban: &str) -> bool {
-        self.config.accounts.as_ref().is_none_or(|wanted| wanted.iter().any(|wanted| compact(wanted) == iban))
+        self.scope.accounts.as_ref().is_none_or(|wanted| wanted.iter().any(|wanted| compact(wanted) == iban))
     }
 
     /// Accounts that the configuration names and the bank does not show.
     fn missing(&self, known: &[Known]) -> Vec<Known> {
-        let wanted = self.config.accounts.iter().flatten().map(|iban| compact(iban));
+        let wanted = self.scope.accounts.iter().flatten().map(|iban| compact(iban));
         let unseen = wanted.filter(|iban| !known.iter().any(|known| known.account.account == *iban));
         unseen.map(|iban| Known { account: nameless(&iban), customer: Err(self.not_shown(&iban)) }).collect()
     }

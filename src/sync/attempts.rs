@@ -11,7 +11,7 @@ use chrono::Utc;
 use secrecy::ExposeSecret;
 
 use super::Engine;
-use crate::config::{self, SourceKind};
+use crate::config;
 use crate::remote::attempts::{Attempt, Attempts};
 use crate::remote::{Cause, Error};
 use crate::store::{self, Attention, SourceState, Store, Unsettled};
@@ -57,7 +57,7 @@ impl Engine {
         if let Some(attention) = attention.filter(|attention| attention.config == config) {
             return Some(attention.message.clone());
         }
-        (too_many && unsettled.went_with(&config)).then(|| outcome_unknown(&source.name, unsettled, None))
+        (too_many && unsettled.went_with(&config)).then(|| outcome_unknown(source, unsettled, None))
     }
 
     /// The account of what a sign-in at this source sends.
@@ -72,7 +72,7 @@ impl Engine {
         if grave || !unsettled.are_too_many() || !unsettled.went_with(&fingerprint(&self.store, source)) {
             return error;
         }
-        let message = outcome_unknown(&source.name, unsettled, Some(&error.message));
+        let message = outcome_unknown(source, unsettled, Some(&error.message));
         Error::attention(Cause::OutcomeUnknown, message)
     }
 }
@@ -111,7 +111,7 @@ impl Attempts for Ledger {
                 let config = fingerprint(&self.store, &self.source);
                 state.unsettled.config.clone_from(&config);
                 let (cause, now) = (Cause::OutcomeUnknown, Utc::now());
-                let message = outcome_unknown(&self.source.name, &state.unsettled, None);
+                let message = outcome_unknown(&self.source, &state.unsettled, None);
                 let since = state.attention.as_ref().filter(|old| old.cause == cause).map_or(now, |old| old.since);
                 state.attention = Some(Attention { cause, message, since, config });
             }
@@ -128,14 +128,15 @@ impl Attempts for Ledger {
 }
 
 /// The sentence about attempts of unknown outcome.
-fn outcome_unknown(source: &str, unsettled: &Unsettled, last: Option<&str>) -> String {
+fn outcome_unknown(source: &config::Source, unsettled: &Unsettled, last: Option<&str>) -> String {
     let sent = unsettled.words();
+    let (name, title) = (&source.name, source.kind.title);
     let mut message = format!(
-        "{source}: {sent} in a row were sent to the bank, and what became of them is not known; see in My Fibank that the \
+        "{name}: {sent} in a row were sent to the bank, and what became of them is not known; see in {title} that the \
          login is not locked, then run `bankfeed sync --retry`, which tries once"
     );
     if let Some(last) = last {
-        let last = last.strip_prefix(source).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(last);
+        let last = last.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(last);
         let cut =
             last.char_indices().nth(LONGEST_REASON).map_or(last.to_owned(), |(at, _)| format!("{}…", &last[..at]));
         message += &format!("; the last time: {cut}");
@@ -146,12 +147,16 @@ fn outcome_unknown(source: &str, unsettled: &Unsettled, last: Option<&str>) -> S
 /// Tells one configuration from another without giving the password away: a slow, salted hash cut to 32 bits, so
 /// that whoever steals the store cannot test guesses against it with any certainty.
 pub(super) fn fingerprint(store: &Store, source: &config::Source) -> String {
-    let SourceKind::Fibank(fibank) = &source.kind;
-    let Ok(password) = fibank.password.reveal() else { return String::new() };
-    let text = format!("{}\0{}\0{}", fibank.base_url, fibank.username, password.expose_secret());
+    let Some(text) = source.settings.login_identity() else { return String::new() };
     let mut hash = [0; 4];
     let iterations = NonZeroU32::MIN.saturating_add(99_999);
     let salt = store.meta().salt;
-    ring::pbkdf2::derive(ring::pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt.as_bytes(), text.as_bytes(), &mut hash);
+    ring::pbkdf2::derive(
+        ring::pbkdf2::PBKDF2_HMAC_SHA256,
+        iterations,
+        salt.as_bytes(),
+        text.expose_secret().as_bytes(),
+        &mut hash,
+    );
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,7 +7,7 @@ use super::attempts::Asking;
 use super::{Engine, Outcome, SourceReport, Step, Watcher, outcome_of};
 use crate::remote::trace::Trace;
 use crate::remote::{Context, Error};
-use crate::{config, destination, source, store};
+use crate::{config, store};
 
 /// How far back the fetch of a recording reaches.
 const TRACED_DAYS: i64 = 31;
@@ -45,11 +45,11 @@ impl Engine {
         let (mut checked, mut text) = (Vec::new(), String::new());
         for source in &self.config.sources {
             watcher(Step { label: format!("{}: recording", source.name), done: 0, total: 0 });
-            let config::SourceKind::Fibank(fibank) = &source.kind;
-            let password = fibank.password.reveal();
-            let password = password.as_ref().map_or("", |password| password.expose_secret());
-            let trace = Trace::new(&[password, &fibank.username]);
-            trace.note("what a source of kind fibank answered; values are replaced, equal ones alike");
+            let private = source.settings.private_texts();
+            let private: Vec<&str> = private.iter().map(|text| text.expose_secret()).collect();
+            let trace = Trace::new(&private);
+            let kind = source.kind.name;
+            trace.note(&format!("what a source of kind {kind} answered; values are replaced, equal ones alike"));
             let found = self.check_source(source, Some(trace.clone()), asking).await?;
             trace.note(&format!("it ended as: {:?}", found.outcome));
             text += &trace.text();
@@ -74,7 +74,7 @@ impl Engine {
         let context = Context { trace, ..Context::new(self.shutdown.clone(), self.backoff.clone()) };
         let ledger = self.ledger(source, asking);
         let found = async {
-            let mut session = source::build(source, context, ledger.clone())?.open().await?;
+            let mut session = source.connect(context, ledger.clone())?.open().await?;
             let found = async {
                 let accounts = session.accounts().await?;
                 if let Some(first) = accounts.first().filter(|_| is_traced) {
@@ -108,8 +108,7 @@ impl Engine {
         let what = format!("destination {}", config.name);
         let context = Context::new(self.shutdown.clone(), self.backoff.clone());
         let memory = self.store.destination(&config.name, &config.target())?.memory();
-        let found: Result<Vec<String>, Error> =
-            async { destination::build(config, context, &memory)?.check().await }.await;
+        let found: Result<Vec<String>, Error> = async { config.connect(context, &memory)?.check().await }.await;
         Ok(match found {
             Ok(lines) => Checked { what, outcome: Outcome::Ok, lines },
             Err(error) => Checked { what, outcome: outcome_of(&error), lines: vec![error.message] },

@@ -13,7 +13,7 @@ use chrono::{Days, NaiveDate, TimeDelta, Utc};
 use super::pull::Preview;
 use super::{DestinationReport, Engine, Step, Watcher, outcome_of};
 use crate::config;
-use crate::destination::{self, Destination};
+use crate::destination::Destination;
 use crate::model::{Field, id_hash};
 use crate::remote::{Context, Counter, Error};
 use crate::schedule;
@@ -191,7 +191,7 @@ impl Delivery<'_> {
             }
         }
         let (memory, patient) = (self.state.memory(), self.patient(&context.requests));
-        let mut destination = destination::build(self.config, context, &memory)?;
+        let mut destination = self.config.connect(context, &memory)?;
         let result = patient.with(self.bring_up_to_date(destination.as_mut())).await;
         // Budgets and caches count even where the delivery failed.
         self.state.set_memory(&destination.memory());
@@ -201,14 +201,14 @@ impl Delivery<'_> {
     }
 
     async fn bring_up_to_date(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
-        if self.config.shows(&Field::Transfer) || self.config.shows_dashboard() {
+        if self.config.shows(&Field::Transfer) || self.config.shown().dashboard {
             self.engine.know_transfers().await?;
         }
         let (now, mut published) = (Utc::now(), None);
-        if self.config.shows_balances() {
+        if self.config.shown().balances {
             published = Some(self.engine.published(now)?);
         }
-        if self.config.shows_balances() || self.config.shows_dashboard() {
+        if self.config.shown().balances || self.config.shown().dashboard {
             destination.summarise(&self.engine.summary(self.config, &self.state, now)?);
         }
         let ledger = destination.open().await?;
@@ -296,7 +296,7 @@ impl Delivery<'_> {
 
     /// Reads the rules that the owner keeps there, after the rows: neither waits for the other's trouble.
     async fn read_own_rules(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
-        if let (Some(tab), Some(own)) = (self.config.rules_tab(), destination.read_rules().await?) {
+        if let (Some(tab), Some(own)) = (self.config.shown().rules_tab, destination.read_rules().await?) {
             self.state.rules = self.engine.kept(tab, own, Utc::now());
             self.save()?;
         }

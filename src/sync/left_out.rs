@@ -8,8 +8,9 @@ use rust_decimal::Decimal;
 
 use super::Engine;
 use super::summary::stands;
-use crate::config::{self, Vanished};
+use crate::config;
 use crate::destination::LeftOut;
+use crate::destination::policy::Vanished;
 use crate::figures::{Standing, standing};
 use crate::model::{Transaction, is_in_bounds, plus};
 use crate::store::{self, DestinationState};
@@ -36,7 +37,7 @@ impl Engine {
         config: &config::Destination,
         state: &DestinationState,
     ) -> Result<Vec<LeftOut>, store::Error> {
-        if !config.shows_dashboard() {
+        if !config.shown().dashboard {
             return Ok(Vec::new());
         }
         let mut numbers: BTreeSet<u64> = self.store.halves().into_iter().collect();

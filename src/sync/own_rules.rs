@@ -49,7 +49,7 @@ impl Engine {
     fn all_kept(&self) -> Result<Vec<(&config::Destination, TabRules)>, store::Error> {
         let mut all = Vec::new();
         for config in &self.config.destinations {
-            let Some(tab) = config.rules_tab() else { continue };
+            let Some(tab) = config.shown().rules_tab else { continue };
             let kept = self.store.destination(&config.name, &config.target())?.rules;
             if kept.tab == tab {
                 all.push((config, kept));
@@ -65,7 +65,7 @@ impl Engine {
         state: &DestinationState,
         now: DateTime<Utc>,
     ) -> bool {
-        let Some(tab) = config.rules_tab() else { return false };
+        let Some(tab) = config.shown().rules_tab else { return false };
         let today = now.with_timezone(&self.config.timezone).date_naive();
         // Where nothing is known of any account, rules have nothing to say yet.
         !self.store.accounts().is_empty() && (state.rules.tab != tab || state.rules.day != Some(today))
@@ -87,7 +87,7 @@ impl Engine {
 
     /// Reads them at once, wherever owners keep some. What fails there is told by the delivery that follows.
     pub(super) async fn read_own_rules(&self, watcher: &Watcher) -> Result<(), store::Error> {
-        for config in self.config.destinations.iter().filter(|config| config.rules_tab().is_some()) {
+        for config in self.config.destinations.iter().filter(|config| config.shown().rules_tab.is_some()) {
             let mut state = self.store.destination(&config.name, &config.target())?;
             state.rules.day = None;
             self.store.put_destination(&config.name, &config.target(), &state)?;

@@ -6,13 +6,13 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 
 use super::attempts::{Asking, Ledger, fingerprint};
 use super::{Engine, Outcome, Request, SourceReport, Step, Watcher, outcome_of};
-use crate::config::{self, SourceKind};
+use crate::config;
 use crate::destination::What;
 use crate::model::{Account, Row, Transaction, id_hash};
 use crate::reconcile::{Break, Chain, Difference, KnownRows, Look, Reconciler, as_first_seen, compare};
 use crate::remote::{Cause, Context, Error, Kind};
 use crate::rules::Enricher;
-use crate::source::{self, Page, Refused, Told};
+use crate::source::{Page, Refused, Told};
 use crate::store::{self, Attention, StoredAccount, StoredRow, Writer};
 
 mod completeness;
@@ -127,7 +127,7 @@ impl Engine {
         let today = now.with_timezone(&self.config.timezone).date_naive();
         let step = |label: String, done, total| watcher(Step { label, done, total });
         step(format!("{}: signing in", source.name), 0, 0);
-        let mut session = source::build(source, context, ledger)?.open().await?;
+        let mut session = source.connect(context, ledger)?.open().await?;
         let fetched = async {
             let accounts = session.accounts().await?;
             report.accounts = accounts.len() as u64;
@@ -150,15 +150,14 @@ impl Engine {
 
     /// The first day to ask for: the last known one less the overlap, or everything where the chain needs mending.
     fn window_start(&self, source: &config::Source, account: &Account, today: NaiveDate) -> Option<NaiveDate> {
-        let SourceKind::Fibank(fibank) = &source.kind;
         let known = self.store.account(&source.name, &account.account);
         let mending = known.as_ref().is_some_and(|known| known.wants_mending(today));
         let reread = known.as_ref().and_then(|known| known.reread_from);
         // A clock that once went ahead must not make this window empty.
         let last = known.and_then(|known| known.fetched_until).filter(|_| !mending).map(|last| last.min(today));
-        let overlapping = last.and_then(|last| last.checked_sub_days(Days::new(fibank.overlap_days.into())));
+        let overlapping = last.and_then(|last| last.checked_sub_days(Days::new(source.scope.overlap_days.into())));
         let overlapping = overlapping.map(|from| reread.map_or(from, |day| day.min(from)));
-        match (overlapping, fibank.history_from) {
+        match (overlapping, source.scope.history_from) {
             (Some(from), Some(first)) => Some(from.max(first)),
             (from, first) => from.or(first),
         }
@@ -440,10 +439,7 @@ impl Engine {
         let noted = arrival.told == Told::NoAccount;
         notes.extend(doubt.iter().filter(|_| !noted).map(|doubt| format!("{account}: {doubt}")));
         arrival.doubt = arrival.unreadable.doubt().or(doubt);
-        let everything = arrival.from.is_none_or(|from| {
-            let SourceKind::Fibank(fibank) = &source.kind;
-            fibank.history_from == Some(from)
-        });
+        let everything = arrival.from.is_none_or(|from| source.scope.history_from == Some(from));
         let problem = breaks.first().map(|first| match breaks.len() {
             1 => first.to_string(),
             more => format!("{first} (and {} more)", more - 1),

@@ -8,7 +8,8 @@ use rust_decimal::Decimal;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Engine;
-use crate::config::{self, DestinationKind, Filter, Vanished};
+use crate::config;
+use crate::destination::policy::{Filter, Vanished};
 use crate::destination::{AccountSummary, Partial, Summary};
 use crate::model::{Row, plus, total};
 use crate::schedule;
@@ -33,7 +34,7 @@ impl Engine {
         now: DateTime<Utc>,
     ) -> Result<bool, store::Error> {
         // Where nothing is known of any account, there is nothing to show yet.
-        if !config.shows_balances() || self.accounts_for(config).is_empty() {
+        if !config.shown().balances || self.accounts_for(config).is_empty() {
             return Ok(false);
         }
         Ok(state.published != Some(self.published(now)?))
@@ -60,7 +61,7 @@ impl Engine {
             let outline = outlines.get(&stored.number).cloned().unwrap_or_default();
             accounts.extend(self.account_summaries(config, state, &stored, &outline)?);
         }
-        if matches!(config.kind, DestinationKind::Airtable(_)) {
+        if config.shown().sums {
             self.add_sums(config, state, &mut accounts)?;
         }
         let here = now.with_timezone(&self.config.timezone);

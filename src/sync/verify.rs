@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::{Engine, Outcome, Step, Watcher, selected};
-use crate::config::{self, Updates, Vanished};
+use crate::config;
+use crate::destination::policy::{Updates, Vanished};
 use crate::destination::readback::{Cell, FoundRow, Reader, Shown, in_words};
-use crate::model::{Transaction, aliases, id_hash};
+use crate::model::{Transaction, id_hash};
+use crate::source::aliases;
 use crate::store::{self, DestinationState, Numbers, Store};
 
 /// What a read-back is asked to do.

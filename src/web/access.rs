@@ -24,8 +24,9 @@ use super::guesses::{Given, Guesses, PER_GUESS, Sender};
 use super::refused::Refused;
 use super::seats::Seat;
 use super::{Peer, State, sign_in};
-use crate::config::{Config, Http, Secret};
+use crate::config::{Config, Http};
 use crate::files;
+use crate::settings::Secret;
 
 /// Name of the file with the token that was made up for want of a configured one.
 pub const TOKEN_FILE: &str = "http-token";

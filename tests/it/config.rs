@@ -7,13 +7,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bankfeed::config::{
-    Config, DestinationKind, Environment, Error, NotifierKind, On, Order, Safety, Secret, SourceKind, Updates,
-    Vanished, known_keys, load_with,
-};
+use bankfeed::config::{Config, Environment, Error, NotifierKind, On, Safety, known_keys, load_with};
+use bankfeed::destination::google_sheets::settings::Order;
+use bankfeed::destination::policy::{Updates, Vanished};
 use bankfeed::model::{Direction, Field, Language};
+use bankfeed::settings::Secret;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
+
+use crate::world::{airtable, fibank, google_sheets};
 
 /// Invented, with valid check digits.
 const IBAN: &str = "BG32FINV91501000000001";
@@ -102,6 +104,16 @@ fn the_example_shows_every_key_and_all_of_them_work() {
     }
 }
 
+/// The example holds what every connector says of itself.
+#[test]
+fn the_example_is_put_together_from_the_connectors() {
+    let text = fs::read_to_string(example()).unwrap();
+    let sources = bankfeed::source::KINDS.iter().map(|kind| kind.example);
+    for example in sources.chain(bankfeed::destination::KINDS.iter().map(|kind| kind.example)) {
+        assert!(text.contains(example), "the example lacks these lines:\n{example}");
+    }
+}
+
 fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml")
 }
@@ -126,10 +138,11 @@ fn a_short_file_gets_the_defaults() {
     assert!(config.schedule.is_empty() && config.catch_up && config.jitter.is_zero());
     assert_eq!(config.warnings, Vec::<String>::new());
     assert_eq!(config.sources[0].name, "fibank");
-    let SourceKind::Fibank(fibank) = &config.sources[0].kind;
-    assert_eq!((fibank.base_url.as_str(), fibank.overlap_days), ("https://my.fibank.bg/", 14));
-    assert_eq!((&fibank.accounts, fibank.history_from), (&None, None));
-    let DestinationKind::GoogleSheets(sheets) = &config.destinations[0].kind else { panic!("the order is the file's") };
+    let fibank = fibank(&config.sources[0]);
+    let scope = &config.sources[0].scope;
+    assert_eq!((fibank.base_url.as_str(), scope.overlap_days), ("https://my.fibank.bg/", 14));
+    assert_eq!((&scope.accounts, scope.history_from), (&None, None));
+    let sheets = google_sheets(&config.destinations[0]).expect("the order is the file's");
     assert_eq!((sheets.tab.as_str(), sheets.order), ("Transactions", Order::OldestFirst));
     assert_eq!(sheets.base_url.as_str(), "https://sheets.googleapis.com/");
     assert_eq!((sheets.rows.updates, sheets.rows.vanished), (Updates::Apply, Vanished::Mark));
@@ -138,7 +151,7 @@ fn a_short_file_gets_the_defaults() {
         headers.join(", "),
         "Date, Amount, Currency, Counterparty, Description, Category, Type, Account, Balance, Value date, Reference, Transaction ID"
     );
-    let DestinationKind::Airtable(airtable) = &config.destinations[1].kind else { panic!("the order is the file's") };
+    let airtable = airtable(&config.destinations[1]).expect("the order is the file's");
     assert_eq!((airtable.table.as_str(), airtable.monthly_requests), ("Transactions", None));
     assert_eq!(airtable.base_url.as_str(), "https://api.airtable.com/");
 }
@@ -160,14 +173,15 @@ fn what_a_full_file_says_is_kept() {
     assert_eq!((config.path, config.data_dir), (path, folder.path().join("state")));
     assert_eq!((config.timezone, config.catch_up), (chrono_tz::Europe::Berlin, false));
     assert_eq!(config.jitter, Duration::from_secs(90 * 60));
-    let SourceKind::Fibank(fibank) = &config.sources[0].kind;
-    assert_eq!(fibank.accounts, Some(vec![IBAN.to_owned()]));
-    assert_eq!(fibank.history_from.unwrap().to_string(), "2015-01-01");
-    assert_eq!((fibank.overlap_days, fibank.base_url.as_str()), (3650, "http://127.0.0.1:8080/"));
+    let fibank = fibank(&config.sources[0]);
+    let scope = &config.sources[0].scope;
+    assert_eq!(scope.accounts, Some(vec![IBAN.to_owned()]));
+    assert_eq!(scope.history_from.unwrap().to_string(), "2015-01-01");
+    assert_eq!((scope.overlap_days, fibank.base_url.as_str()), (3650, "http://127.0.0.1:8080/"));
     let household = &config.destinations[0];
     assert_eq!(household.filter.since.unwrap().to_string(), "2024-01-31");
     assert_eq!(household.filter.direction, Some(Direction::Debit));
-    let DestinationKind::GoogleSheets(sheets) = &household.kind else { panic!("the order is the file's") };
+    let sheets = google_sheets(household).expect("the order is the file's");
     assert_eq!((sheets.tab.as_str(), sheets.order), ("Движения", Order::NewestFirst));
     assert_eq!(sheets.base_url.as_str(), "http://localhost:1/api/");
     assert_eq!((sheets.rows.updates, sheets.rows.vanished), (Updates::Ignore, Vanished::Delete));
@@ -177,7 +191,7 @@ fn what_a_full_file_says_is_kept() {
     assert_eq!(columns, ["date=Дата", "counterparty=Vendor", "raw.remI=remI", "id=Номер на запис"]);
     let Secret::File(key) = &sheets.service_account else { panic!("a file was named") };
     assert_eq!(*key, folder.path().join("key.json"));
-    let DestinationKind::Airtable(airtable) = &config.destinations[1].kind else { panic!("the order is the file's") };
+    let airtable = airtable(&config.destinations[1]).expect("the order is the file's");
     assert_eq!((airtable.table.as_str(), airtable.monthly_requests), ("tblX", Some(1000)));
     assert_eq!(airtable.base_url.as_str(), "http://[::1]:9/");
 }
@@ -188,7 +202,7 @@ fn tables_may_be_written_in_any_of_tomls_ways() {
     let source = "[[source]]\nkind = \"fibank\"\nusername = \"ivan\"\n";
     for secret in ["password.env = \"PASSWORD\"", "[source.password]\nenv = \"PASSWORD\""] {
         let config = valid(format!("{source}{secret}\n{SHEET}"));
-        let SourceKind::Fibank(fibank) = &config.sources[0].kind;
+        let fibank = fibank(&config.sources[0]);
         assert!(matches!(&fibank.password, Secret::Env(name) if name == "PASSWORD"));
     }
     let columns = "[[destination.columns]]\nfield = \"date\"\n[[destination.columns]]\nfield = \"dat\"\n";
@@ -208,7 +222,7 @@ fn a_spreadsheet_is_known_by_its_address_or_its_id() {
         "docs.google.com/spreadsheets/d/1AbC-d_E/",
     ] {
         let config = valid(format!("{SOURCE}{}", SHEET.replace("1AbC", given)));
-        let DestinationKind::GoogleSheets(sheets) = &config.destinations[0].kind else { panic!("one sheet") };
+        let sheets = google_sheets(&config.destinations[0]).expect("one sheet");
         assert_eq!(sheets.spreadsheet, "1AbC-d_E", "{given}");
     }
 }
@@ -219,7 +233,7 @@ fn plain_secrets_are_kept_and_warned_about() {
     let (_folder, path, loaded) = load(&text);
     let config = loaded.unwrap();
     assert_eq!(config.warnings, Vec::<String>::new());
-    let SourceKind::Fibank(fibank) = &config.sources[0].kind;
+    let fibank = fibank(&config.sources[0]);
     assert_eq!(fibank.password.reveal().unwrap().expose_secret(), "s3cret");
 
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();

@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use bankfeed::config::{self, SourceKind};
+use bankfeed::config;
 use bankfeed::simulator::fibank::Bank;
 use secrecy::ExposeSecret;
 
-use crate::world::World;
+use crate::world::{World, fibank};
 
 fn bankfeed(here: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bankfeed"));
@@ -71,7 +71,7 @@ async fn answers_from_a_pipe_become_a_configuration_that_works_for_both_destinat
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 1, "nothing else is left");
     let loaded = config::load(&path).unwrap();
-    let SourceKind::Fibank(fibank) = &loaded.sources[0].kind;
+    let fibank = fibank(&loaded.sources[0]);
     assert_eq!(fibank.password.reveal().unwrap().expose_secret(), password);
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     for arguments in [["check"], ["sync"]] {

@@ -1,17 +1,46 @@
 //! The simulated outside and one household inside it, for the tests of whole cycles.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bankfeed::config;
+use bankfeed::destination::airtable::settings::AirtableSettings;
+use bankfeed::destination::google_sheets::settings::GoogleSheetsSettings;
 use bankfeed::remote::{Backoff, Shutdown};
 use bankfeed::simulator::airtable::Airtable;
 use bankfeed::simulator::fibank::{Bank, Fibank};
 use bankfeed::simulator::google::{CellValue, Google};
+use bankfeed::source::fibank::FibankSettings;
 use bankfeed::store::Store;
 use bankfeed::sync::{Engine, Report, Request};
+
+/// The settings of a source at the simulated bank.
+pub fn fibank(source: &config::Source) -> &FibankSettings {
+    (&*source.settings as &dyn Any).downcast_ref().unwrap()
+}
+
+/// The settings of a destination at the simulated Google; `None`: it is another kind.
+pub fn google_sheets(destination: &config::Destination) -> Option<&GoogleSheetsSettings> {
+    (&*destination.settings as &dyn Any).downcast_ref()
+}
+
+/// The same, to be changed.
+pub fn google_sheets_mut(destination: &mut config::Destination) -> Option<&mut GoogleSheetsSettings> {
+    (Arc::get_mut(&mut destination.settings).unwrap() as &mut dyn Any).downcast_mut()
+}
+
+/// The settings of a destination at the simulated Airtable; `None`: it is another kind.
+pub fn airtable(destination: &config::Destination) -> Option<&AirtableSettings> {
+    (&*destination.settings as &dyn Any).downcast_ref()
+}
+
+/// The same, to be changed.
+pub fn airtable_mut(destination: &mut config::Destination) -> Option<&mut AirtableSettings> {
+    (Arc::get_mut(&mut destination.settings).unwrap() as &mut dyn Any).downcast_mut()
+}
 
 pub struct World {
     pub dir: tempfile::TempDir,

@@ -14,7 +14,8 @@ use std::process::{Command, Stdio};
 
 use super::Answers;
 use super::ask::Stop;
-use crate::config::{self, answer};
+use crate::config;
+use crate::settings::answer;
 
 /// Where systemd looks for encrypted credentials by itself.
 const CREDSTORE: &str = "/etc/credstore.encrypted";

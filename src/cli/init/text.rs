@@ -8,7 +8,8 @@ use secrecy::ExposeSecret;
 use super::super::simulate::World;
 use super::keep::Kept;
 use super::{Airtable, Answers, Google, Writer};
-use crate::config::{Environment, answer::quoted, machine_timezone};
+use crate::config::{Environment, machine_timezone};
+use crate::settings::answer::quoted;
 
 /// The bank's own zone, for machines that do not say where they are.
 const USUAL_ZONE: &str = "Europe/Sofia";
@@ -219,7 +220,10 @@ pub(super) fn farewell(answers: &Answers, kept: &Kept, path: &Path, environment:
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::any::Any;
+
     use crate::config;
+    use crate::source::fibank::FibankSettings;
 
     fn answers(google: bool, airtable: bool, schedule: Option<&str>) -> Answers {
         Answers {
@@ -252,7 +256,8 @@ mod tests {
                 let config = load(&text);
                 assert_eq!(config.destinations.len(), usize::from(google) + usize::from(airtable));
                 assert_eq!(config.schedule.len(), schedule.iter().len());
-                let config::SourceKind::Fibank(fibank) = &config.sources[0].kind;
+                let settings: &dyn Any = &*config.sources[0].settings;
+                let fibank: &FibankSettings = settings.downcast_ref().unwrap();
                 assert_eq!(fibank.username, "иван \"\\");
                 assert_eq!(fibank.password.reveal().unwrap().expose_secret(), "p'\"\\#1");
                 assert_eq!(fibank.base_url.as_str(), "https://my.fibank.bg/");
@@ -266,8 +271,7 @@ mod tests {
         answers.google.as_mut().unwrap().writer = Writer::Owner;
         let (kept, path) = (Kept::default(), Path::new("/x/c.toml"));
         let config = load(&file(&answers, &kept, path, None));
-        let config::DestinationKind::GoogleSheets(sheets) = &config.destinations[0].kind else { panic!() };
-        assert!(sheets.login.is_some());
+        assert!(config.destinations[0].settings.browser_sign_in().is_some());
         let said = farewell(&answers, &kept, path, &Environment::default());
         assert!(said.contains("Now: `bankfeed --config /x/c.toml login sheet` signs you in at Google, `"), "{said}");
         let kept = Kept { credentials: vec![("google-client", "/c/google-client".into())] };

@@ -5,7 +5,7 @@
 //! is found by name. A table or field that was bound once and is gone is never made anew: the owner took it away, and
 //! rows arrive without that field. Only the id's is needed: it is made again, and the owner is told what that means.
 
-use crate::config::Column;
+use crate::destination::policy::Column;
 use crate::model::Field;
 use crate::remote::{Cause, Error, Kind};
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
-use crate::config::Column;
+use crate::destination::policy::Column;
 use crate::destination::readback::Cell;
 use crate::model::{Field, Transaction, Value};
 

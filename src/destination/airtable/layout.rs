@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Column;
+use crate::destination::policy::Column;
 use crate::model::{Field, Language};
 
 use super::cells::Shape;

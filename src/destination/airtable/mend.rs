@@ -7,8 +7,9 @@ use std::collections::HashMap;
 
 use crate::destination::Verdict;
 use crate::destination::readback::{Cell, agrees, id_text};
-use crate::model::{Field, aliases};
+use crate::model::Field;
 use crate::remote::Error;
+use crate::source::aliases;
 
 use super::Airtable;
 use super::api::{Record, formula};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Column, Rows, Updates, Vanished};
+use crate::destination::policy::{Column, Rows, Updates, Vanished};
 use crate::destination::{Item, What};
 
 use super::cells::{self, Cells};

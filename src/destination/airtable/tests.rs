@@ -6,14 +6,16 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde_json::{Value as Json, json};
 
-use crate::config::{self, Column, Rows, Secret, Updates, Vanished};
+use crate::destination::policy::{Column, Rows, Updates, Vanished};
 use crate::destination::{Batch, Destination, Item, Outcome, Settled, Verdict, What};
 use crate::model::{Enrichment, Field, Language, Row, Transaction};
 use crate::remote::{Backoff, Cause, Context, Error, Kind, Shutdown};
+use crate::settings::Secret;
 use crate::simulator::Fault;
 use crate::simulator::airtable::{Airtable as Service, Role, SCOPES};
 
 use super::Airtable;
+use super::settings::AirtableSettings;
 
 mod faults;
 mod owner;
@@ -63,8 +65,8 @@ impl World {
         world
     }
 
-    fn config(&self) -> config::Airtable {
-        config::Airtable {
+    fn config(&self) -> AirtableSettings {
+        AirtableSettings {
             base: self.base.clone(),
             table: TABLE.into(),
             token: Secret::Plain(SecretString::from(self.token.clone())),

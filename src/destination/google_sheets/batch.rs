@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::body::{self, MOST_BYTES, MOST_STYLED, OwnerFormats, Rows, write_string};
 use super::layout::{Format, Layout};
 use super::ledger::{Guards, Ledger};
-use crate::config::Order;
+use crate::destination::google_sheets::settings::Order;
 use crate::destination::{Item, Verdict, What};
 
 /// Room kept for everything but rows: guard, ledger, formats, removals.

@@ -11,7 +11,7 @@ use super::batch::{push, runs};
 use super::body::{MOST_BYTES, OwnerFormats, Rows, VALUE_ONLY, too_long, write_cell};
 use super::landing::Touch;
 use super::layout::{Layout, Place};
-use crate::config::{self, Updates, Vanished};
+use crate::destination::policy::{self, Updates, Vanished};
 use crate::destination::{Item, Verdict, What};
 use crate::model::{Field, Transaction};
 
@@ -68,7 +68,7 @@ pub(super) fn rows_by_id(column: &[Vec<serde_json::Value>]) -> HashMap<&str, u32
 
 impl<'a> Changes<'a> {
     /// The changes at the front of `items`.
-    pub fn new(layout: &'a Layout, policy: &config::Rows, items: &'a [Item]) -> Changes<'a> {
+    pub fn new(layout: &'a Layout, policy: &policy::Rows, items: &'a [Item]) -> Changes<'a> {
         let count = items
             .iter()
             .take_while(|item| !matches!(item.what, What::New | What::Mend | What::Enriched | What::Astray))
@@ -255,7 +255,7 @@ pub(super) fn comma(out: &mut Vec<u8>) {
     }
 }
 
-fn intent(layout: &Layout, policy: &config::Rows, item: &Item) -> Intent {
+fn intent(layout: &Layout, policy: &policy::Rows, item: &Item) -> Intent {
     match (item.what, policy.vanished) {
         (What::New | What::Mend | What::Enriched | What::Astray, _) => Intent::Leave,
         (What::Changed, _) => changed(layout, policy, item),
@@ -280,7 +280,7 @@ fn intent(layout: &Layout, policy: &config::Rows, item: &Item) -> Intent {
     }
 }
 
-fn changed(layout: &Layout, policy: &config::Rows, item: &Item) -> Intent {
+fn changed(layout: &Layout, policy: &policy::Rows, item: &Item) -> Intent {
     if policy.updates == Updates::Ignore {
         return Intent::Leave;
     }
@@ -308,8 +308,8 @@ mod tests {
     use crate::destination::google_sheets::body::tests::{layout, transaction};
     use crate::model::Language;
 
-    fn policy(updates: Updates, vanished: Vanished) -> config::Rows {
-        config::Rows { columns: vec![], updates, vanished, language: Language::En }
+    fn policy(updates: Updates, vanished: Vanished) -> policy::Rows {
+        policy::Rows { columns: vec![], updates, vanished, language: Language::En }
     }
 
     fn item(n: u32, what: What) -> Item {

@@ -10,7 +10,7 @@ use super::changes::{Changes, rows_by_id};
 use super::landing::{Fresh, Landed, Landing};
 use super::layout::Layout;
 use super::{GoogleSheets, MOST_ITEMS, Measuring, Prepared, is_by_position};
-use crate::config::Order;
+use crate::destination::google_sheets::settings::Order;
 use crate::destination::readback::{id_text, is_id};
 use crate::destination::{Batch, Item, Outcome, Settled, Verdict, What};
 use crate::model::{Field, Transaction};

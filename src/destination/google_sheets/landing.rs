@@ -18,7 +18,7 @@ use super::body;
 use super::layout::{Layout, Place};
 use super::placing::{Table, is_ours, table_of};
 use super::straighten::Litter;
-use crate::config::Order;
+use crate::destination::google_sheets::settings::Order;
 use crate::destination::readback::{Cell, id_text};
 use crate::model::{Field, Transaction};
 use crate::remote::Error;

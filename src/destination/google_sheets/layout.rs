@@ -12,7 +12,7 @@ use super::dashboard::Made;
 use super::ledger::{LEDGER_KEY, Ledger};
 use super::left_out::Table;
 use super::rules_tab::RulesTabs;
-use crate::config::Column;
+use crate::destination::policy::Column;
 use crate::model::Field;
 
 /// Key of the metadata entry on our tab.

@@ -15,8 +15,9 @@ use super::landing::{Landing, Touch};
 use super::layout::{Layout, Place};
 use crate::destination::readback::{Cell, Shown};
 use crate::destination::{Item, Verdict, What};
-use crate::model::{Field, Transaction, aliases};
+use crate::model::{Field, Transaction};
 use crate::remote::Error;
+use crate::source::aliases;
 
 /// Rows by what their id cell holds, if anything: position and cells, topmost first.
 type Rows = HashMap<String, Vec<(u32, Vec<Cell>)>>;

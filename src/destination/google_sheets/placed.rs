@@ -17,7 +17,7 @@ use super::changes::{Work, delete_rows, write_nothing};
 use super::landing::{Fresh, Landed, Landing, written_over};
 use super::layout::Layout;
 use super::placing::{End, SeenRow, Spot, Table, is_ours};
-use crate::config::Order;
+use crate::destination::google_sheets::settings::Order;
 use crate::destination::readback::id_text;
 use crate::destination::{Item, Verdict, What};
 use crate::model::{Field, Transaction};

@@ -11,7 +11,7 @@ use super::batch::{push, push_number_format, runs};
 use super::body::{NEW_VALUE, write_cell};
 use super::changes::{comma, write_cells};
 use super::layout::{Layout, Place};
-use crate::config::Order;
+use crate::destination::google_sheets::settings::Order;
 use crate::destination::readback::is_id;
 use crate::model::{Transaction, Value};
 

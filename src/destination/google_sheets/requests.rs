@@ -3,7 +3,7 @@
 use google_sheets4::{FieldMask, api};
 
 use super::layout::Format;
-use crate::config::Column;
+use crate::destination::policy::Column;
 
 /// Adds a tab with frozen rows at its top.
 pub(super) fn add_sheet(sheet: i32, title: &str, rows: u32, columns: u32, frozen: u32) -> api::Request {

@@ -13,7 +13,7 @@ use super::requests::{
     add_named_range, add_sheet, append_dimension, basic_filter, create, delete_named_range, dimension, freeze_header,
     header, insert_columns, number_format, on_sheet, update_note,
 };
-use crate::config::Column;
+use crate::destination::policy::Column;
 use crate::destination::readback::is_id;
 use crate::model::{Field, Language};
 use crate::remote::{Cause, Error};

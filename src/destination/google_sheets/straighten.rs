@@ -14,7 +14,7 @@ use super::body;
 use super::changes::{Work, delete_rows, rows_by_id, strike, write_cells, write_nothing};
 use super::landing::{Landed, Landing, Touch, Touched};
 use super::layout::{Layout, Place};
-use crate::config::Vanished;
+use crate::destination::policy::Vanished;
 use crate::destination::readback::{Cell, agrees, id_text};
 use crate::destination::{Item, Verdict, What};
 use crate::model::Field;

@@ -10,10 +10,12 @@ mod tables;
 use super::body::tests::transaction;
 use super::ledger::Guards;
 use super::*;
-use crate::config::{Column, Order, Rows, Secret, Updates, Vanished};
+use crate::destination::google_sheets::settings::Order;
+use crate::destination::policy::{Column, Rows, Updates, Vanished};
 use crate::destination::{Outcome, Settled};
 use crate::model::{Field, Language};
 use crate::remote::{Backoff, Kind, Shutdown};
+use crate::settings::Secret;
 use crate::simulator::Fault;
 use crate::simulator::google::{Access, Area, CellValue, Google};
 
@@ -24,7 +26,7 @@ const WRITE: &str = ":batchUpdate";
 struct Bench {
     google: Google,
     id: String,
-    config: config::GoogleSheets,
+    config: GoogleSheetsSettings,
     memory: Vec<u8>,
     number: u64,
     /// Requests counted by the connector in the latest cycle.
@@ -37,7 +39,7 @@ impl Bench {
         let id = google.create_spreadsheet("Money");
         let columns =
             Field::default_columns().into_iter().map(|field| Column { header: field.header(Language::En), field });
-        let config = config::GoogleSheets {
+        let config = GoogleSheetsSettings {
             spreadsheet: id.clone(),
             tab: TAB.into(),
             login: None,

@@ -24,9 +24,9 @@ use super::landing::{Landed, read_ids};
 use super::metered::{Meter, MeteredConnector};
 use super::placed::read_end;
 use super::placing::End;
+use super::settings::GoogleSheetsSettings;
 use super::tab_sizes::{Seen, Tabs};
 use super::user::User;
-use crate::config;
 use crate::remote::pace::Pace;
 use crate::remote::{
     Cause, Context, Counter, Error, JSON_DEPTH, Kind, REPLY_BYTES, TREE_BYTES, is_too_deep, root_cause,
@@ -90,7 +90,7 @@ impl Transport {
     /// Reads the key and sets up the client; nothing is sent.
     pub async fn new(
         mut names: Names,
-        config: &config::GoogleSheets,
+        config: &GoogleSheetsSettings,
         context: Context,
         limits: Limits,
     ) -> Result<Transport, Error> {

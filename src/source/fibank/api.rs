@@ -14,12 +14,12 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::html::{WebPage, quote};
-use super::kept::Kept;
 use super::sign_in::{Door, Token};
 use super::{USER_AGENT, wire};
 use crate::model::payload;
 use crate::remote::attempts::Attempts;
 use crate::remote::{Client, Context, Error, Kind, REPLY_BYTES, Response, TREE_BYTES};
+use crate::source::SavedSession;
 
 /// The longest reply (a whole history, some 45 MB) over a slow line.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -341,7 +341,7 @@ pub(super) fn connect(service: &str, base: &Url, context: &Context) -> Result<Cl
 /// The token of a session that the owner has opened by hand. One that cannot be read is as good as none: the ordinary
 /// sign-in then says what it needs.
 fn kept(service: &str, path: &Path) -> Option<SecretString> {
-    match Kept::read(path) {
+    match SavedSession::read(path) {
         Ok(kept) => kept.map(|kept| kept.token),
         Err(error) => {
             tracing::warn!("{service}: the session in {} cannot be read: {error}", path.display());

@@ -8,6 +8,7 @@ use super::*;
 use crate::model::Row;
 use crate::remote::attempts::{Attempt, Attempts};
 use crate::remote::{Backoff, Kind, Shutdown};
+use crate::settings::Secret;
 use crate::simulator::Fault;
 use crate::simulator::fibank::{
     Absent, Amounts, Bank, Door, Expired, Fibank as Simulated, LongAnswer, Offsets, Options, PageStyle, RowOrder, Stmt,
@@ -39,6 +40,12 @@ struct Stage {
     context: Context,
 }
 
+/// What a test asks of the connector.
+struct Asked {
+    settings: FibankSettings,
+    scope: Scope,
+}
+
 /// What a whole pull gives.
 struct Pulled {
     accounts: Vec<Account>,
@@ -50,22 +57,22 @@ type Read = (Page, Vec<Result<Row, Refused>>);
 type Instant = chrono::DateTime<chrono::FixedOffset>;
 
 impl Stage {
-    async fn with(bank: Bank, change: impl FnOnce(&mut config::Fibank)) -> Stage {
+    async fn with(bank: Bank, change: impl FnOnce(&mut Asked)) -> Stage {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut config = config::Fibank {
-            username: bank.username.clone(),
-            password: config::Secret::Plain(bank.password.clone().into()),
-            base_url: "http://127.0.0.1/".parse().unwrap(),
-            accounts: None,
-            history_from: None,
-            overlap_days: 14,
-            login: None,
+        let mut asked = Asked {
+            settings: FibankSettings {
+                username: bank.username.clone(),
+                password: Secret::Plain(bank.password.clone().into()),
+                base_url: "http://127.0.0.1/".parse().unwrap(),
+                login: None,
+            },
+            scope: Scope::default(),
         };
         let bank = Simulated::start(bank).await.unwrap();
-        config.base_url = bank.server.url().parse().unwrap();
-        change(&mut config);
+        asked.settings.base_url = bank.server.url().parse().unwrap();
+        change(&mut asked);
         let context = Context::new(Shutdown::never(), Backoff::immediate());
-        let source = Fibank::new("bank", &config, context.clone(), Arc::new(Unnoted)).unwrap();
+        let source = Fibank::new("bank", &asked.settings, &asked.scope, context.clone(), Arc::new(Unnoted));
         Stage { bank, source, context }
     }
 
@@ -287,7 +294,7 @@ async fn refusals_are_told_apart_with_one_password_and_without_secrets() {
 
 #[tokio::test]
 async fn a_refused_password_is_tried_once() {
-    let stage = Stage::with(Bank::small(), |config| config.password = config::Secret::Plain("wr0ng one".into())).await;
+    let stage = Stage::with(Bank::small(), |asked| asked.settings.password = Secret::Plain("wr0ng one".into())).await;
     let error = stage.refusal().await;
     assert_eq!(error.kind, Kind::Attention(Cause::PasswordRefused));
     assert!(error.message.contains("Грешно потребителско име") && !error.message.contains("wr0ng"), "{error}");
@@ -414,7 +421,7 @@ async fn smaller_windows_leave_no_gap_and_no_overlap() {
         let mut bank = Bank::small();
         (bank.options.max_window_days, bank.options.long_window) = (Some(limit), status);
         let first = "2025-11-01".parse().unwrap();
-        let stage = Stage::with(bank, |config| config.history_from = Some(first)).await;
+        let stage = Stage::with(bank, |asked| asked.scope.history_from = Some(first)).await;
         let pulled = stage.pull().await;
         assert_eq!(pulled.pages[0].as_ref().unwrap().0.from, Some(first));
         assert_eq!(pulled.whole(), expected(&Bank::small(), never_in_leva), "{limit}");
@@ -480,7 +487,7 @@ async fn whatever_form_a_refusal_has_a_long_window_is_made_smaller() {
         let mut bank = Bank::small();
         bank.options.max_window_days = Some(30);
         bank.options.long_answer = Some(answer.clone());
-        let stage = Stage::with(bank, |config| config.history_from = Some(first)).await;
+        let stage = Stage::with(bank, |asked| asked.scope.history_from = Some(first)).await;
         assert_eq!(stage.pull().await.whole(), expected(&Bank::small(), never_in_leva), "{answer:?}");
         assert_eq!(stage.bank.login_attempts(), sign_ins, "{answer:?}");
         assert_covers(&accepted(&stage, 30), first);
@@ -489,7 +496,7 @@ async fn whatever_form_a_refusal_has_a_long_window_is_made_smaller() {
     let mut bank = Bank::small();
     bank.options.max_window_days = Some(10);
     bank.options.long_answer = Some(LongAnswer::Success(page(advice)));
-    let stage = Stage::with(bank, |config| config.history_from = Some(first)).await;
+    let stage = Stage::with(bank, |asked| asked.scope.history_from = Some(first)).await;
     assert_eq!(stage.pull().await.whole(), expected(&Bank::small(), never_in_leva));
 }
 
@@ -520,7 +527,7 @@ async fn a_hiccup_on_the_way_through_small_windows_makes_none_smaller() {
     let mut bank = Bank::small();
     bank.options.max_window_days = Some(90);
     let first = "2025-11-01".parse().unwrap();
-    let stage = Stage::with(bank, |config| config.history_from = Some(first)).await;
+    let stage = Stage::with(bank, |asked| asked.scope.history_from = Some(first)).await;
     stage.pull().await;
     let requests = stage.bank.server.requests();
     for fault in [Fault::Status(500, String::new()), Fault::Drop, Fault::Truncate] {
@@ -548,7 +555,7 @@ async fn a_location_is_read_whatever_its_bytes() {
         for refusal_words in ["Грешна парола".as_bytes().to_vec(), b"\xc3\xf0\xe5\xf8\xea\xe0".to_vec()] {
             let mut bank = Bank::small();
             (bank.options.raw_words, bank.options.refusal_words) = (raw_words.clone(), refusal_words);
-            let stage = Stage::with(bank, |config| config.password = config::Secret::Plain("wr0ng".into())).await;
+            let stage = Stage::with(bank, |asked| asked.settings.password = Secret::Plain("wr0ng".into())).await;
             let error = stage.refusal().await;
             assert_eq!(error.kind, Kind::Attention(Cause::PasswordRefused), "{error}");
             // Its page need not arrive.
@@ -603,14 +610,14 @@ async fn replies_without_account_or_rows_are_noted() {
 #[tokio::test]
 async fn accounts_can_be_chosen_and_missing_ones_are_told() {
     let wanted = vec![iban("00000002"), iban("00009999")];
-    let stage = Stage::with(Bank::small(), |config| config.accounts = Some(wanted.clone())).await;
+    let stage = Stage::with(Bank::small(), |asked| asked.scope.accounts = Some(wanted.clone())).await;
     let pulled = stage.pull().await;
     assert_eq!(pulled.accounts.iter().map(|account| account.account.clone()).collect::<Vec<_>>(), wanted);
     assert_eq!(pulled.pages[0].as_ref().unwrap().1.len(), 3);
     let error = pulled.pages[1].as_ref().err().unwrap();
     assert_eq!(error.kind, Kind::Rejected);
     assert!(error.message.contains(&wanted[1]) && error.message.contains("configuration"), "{error}");
-    let stage = Stage::with(Bank::small(), |config| config.accounts = Some(vec![iban("00009999")])).await;
+    let stage = Stage::with(Bank::small(), |asked| asked.scope.accounts = Some(vec![iban("00009999")])).await;
     let mut session = stage.source.open().await.unwrap();
     assert_eq!(session.accounts().await.err().unwrap().kind, Kind::Attention(Cause::NotFound));
 }
@@ -631,7 +638,7 @@ async fn a_customer_without_rights_leaves_the_others_alone() {
 #[tokio::test]
 async fn a_household_comes_complete_and_equal() {
     let (start, today) = ("2024-06-01".parse().unwrap(), "2026-11-01".parse().unwrap());
-    let changeover = euro::changeover();
+    let changeover = redenomination::changeover();
     for history in [History::Restated, History::RestatedApart, History::Kept, History::KeptWithEntries] {
         let bank = Bank::household_between(start, today, history);
         let kept = matches!(history, History::Kept | History::KeptWithEntries);
@@ -670,7 +677,7 @@ async fn a_stop_ends_a_pull_that_waits() {
     let stage = Stage::small().await;
     let (stop, shutdown) = Shutdown::new();
     let context = Context::new(shutdown, Backoff::immediate());
-    let source = Fibank::new("bank", &stage.source.config, context, Arc::new(Unnoted)).unwrap();
+    let source = Fibank::new("bank", &stage.source.settings, &stage.source.scope, context, Arc::new(Unnoted));
     stage.bank.server.fail_next("authorize", Fault::Hang);
     let (opened, _) = tokio::join!(source.open(), async {
         while stage.bank.server.requests() == 0 {
@@ -683,8 +690,8 @@ async fn a_stop_ends_a_pull_that_waits() {
 
 #[tokio::test]
 async fn a_missing_secret_is_the_owners_affair() {
-    let missing = config::Secret::Env("BANKFEED_NO_SUCH_VARIABLE".into());
-    let stage = Stage::with(Bank::small(), |config| config.password = missing).await;
+    let missing = Secret::Env("BANKFEED_NO_SUCH_VARIABLE".into());
+    let stage = Stage::with(Bank::small(), |asked| asked.settings.password = missing).await;
     let error = stage.refusal().await;
     assert!(error.cause().is_some() && error.message.contains("BANKFEED_NO_SUCH_VARIABLE"), "{error}");
     assert_eq!(stage.bank.server.requests(), 0);

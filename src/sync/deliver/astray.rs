@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::put_right::{add, item};
 use super::{Delivery, Stop};
-use crate::config::{self, Vanished};
+use crate::config;
+use crate::destination::policy::Vanished;
 use crate::destination::readback::{Cell, FoundRow, Reader, Shown, agrees};
 use crate::destination::{Destination, Item, What};
 use crate::model::{Field, Transaction, id_hash};

@@ -7,7 +7,7 @@
 
 use super::{Delivery, Stop};
 use crate::config;
-use crate::destination::{self, Destination, Item, What};
+use crate::destination::{Destination, Item, What};
 use crate::model::{Field, Transaction, Value};
 use crate::remote::Context;
 use crate::rules::{SET_BY_RULES, put};
@@ -39,7 +39,7 @@ impl Engine {
 impl Delivery<'_> {
     async fn fill_new_columns(&mut self, context: Context) -> Result<(), Stop> {
         let patient = self.patient(&context.requests);
-        let mut destination = destination::build(self.config, context, &self.state.memory())?;
+        let mut destination = self.config.connect(context, &self.state.memory())?;
         let result = patient.with(self.fill_new_columns_of(destination.as_mut())).await;
         // Budgets and caches count even where it failed.
         self.state.set_memory(&destination.memory());

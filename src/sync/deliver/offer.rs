@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use super::Delivery;
 use crate::config;
 use crate::destination::{Item, What};
-use crate::model::{Field, aliases, id_hash};
+use crate::model::{Field, id_hash};
 use crate::rules::SET_BY_RULES;
+use crate::source::aliases;
 use crate::store::{self, Change, DestinationState, Part};
 use crate::sync::Engine;
 

@@ -8,10 +8,12 @@
 use std::collections::HashSet;
 
 use super::{Delivery, Stop};
-use crate::config::{self, Vanished};
-use crate::destination::{self, Destination, Item, Past, What};
-use crate::model::{Field, Transaction, aliases, id_hash};
+use crate::config;
+use crate::destination::policy::Vanished;
+use crate::destination::{Destination, Item, Past, What};
+use crate::model::{Field, Transaction, id_hash};
 use crate::remote::{Context, Error};
+use crate::source::aliases;
 use crate::store::{self, Numbers};
 use crate::sync::verify::{Findings, Verified, Versions};
 use crate::sync::{Engine, Outcome, Watcher, outcome_of};
@@ -55,7 +57,7 @@ impl Delivery<'_> {
         verified: &mut Verified,
     ) -> Result<(), Stop> {
         let patient = self.patient(&context.requests);
-        let mut destination = destination::build(self.config, context, &self.state.memory())?;
+        let mut destination = self.config.connect(context, &self.state.memory())?;
         let result = patient.with(self.inspect_with(destination.as_mut(), repair, verified)).await;
         // Budgets and caches count even where it failed.
         self.state.set_memory(&destination.memory());

@@ -7,7 +7,8 @@ use std::collections::HashSet;
 
 use super::put_right::add;
 use super::{Delivery, Stop};
-use crate::config::{self, Vanished};
+use crate::config;
+use crate::destination::policy::Vanished;
 use crate::remote::Context;
 use crate::store;
 use crate::sync::verify::Verified;

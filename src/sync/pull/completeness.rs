@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 
 use super::Arrival;
-use crate::config::{self, SourceKind};
+use crate::config;
 use crate::model::{Row, bgn_to_eur, is_near, money_text};
 use crate::reconcile::Break;
 use crate::source::Told;
@@ -44,8 +44,6 @@ impl Engine {
         listed: &[String],
         notes: &mut Vec<String>,
     ) -> Result<(), store::Error> {
-        let SourceKind::Fibank(fibank) = &source.kind;
-        let is_wanted = |account: &String| fibank.accounts.as_ref().is_none_or(|wanted| wanted.contains(account));
         if listed.is_empty() {
             notes.push("the bank lists no account for this login".into());
         }
@@ -56,7 +54,7 @@ impl Engine {
             if listed.contains(name) {
                 continue;
             }
-            let doubt = is_wanted(name).then(|| UNLISTED.to_owned());
+            let doubt = source.scope.wants(name).then(|| UNLISTED.to_owned());
             notes.extend(doubt.iter().map(|doubt| format!("{name}: {doubt}")));
             if known.doubt != doubt {
                 noted = true;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bankfeed::config::{DestinationKind, Vanished};
+use bankfeed::destination::policy::Vanished;
 use bankfeed::simulator::fibank::Entry;
 use bankfeed::simulator::google::CellValue;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -483,10 +483,8 @@ impl Life<'_> {
     /// Checks that every row is at its destinations, as often as it should be, with the right cells.
     pub fn reckon(&self) -> Result<(), String> {
         let wanted = self.wanted();
-        let deletes = self.daemons[0].engine.config.destinations.iter().any(|one| match &one.kind {
-            DestinationKind::GoogleSheets(sheets) => sheets.rows.vanished == Vanished::Delete,
-            DestinationKind::Airtable(airtable) => airtable.rows.vanished == Vanished::Delete,
-        });
+        let deletes =
+            self.daemons[0].engine.config.destinations.iter().any(|one| one.rows().vanished == Vanished::Delete);
         let places = [("sheet", look::sheet(&self.world)), ("base", look::base(&self.world, &self.truth.names))];
         for (at, (place, found)) in places.iter().enumerate() {
             for (id, versions) in &wanted {

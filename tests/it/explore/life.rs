@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use bankfeed::config::{self, Config, DestinationKind, Order, Vanished};
+use bankfeed::config::{self, Config};
+use bankfeed::destination::google_sheets::settings::Order;
+use bankfeed::destination::policy::Vanished;
 use bankfeed::remote::{Backoff, Shutdown};
 use bankfeed::simulator::Fault;
 use bankfeed::simulator::fibank::Bank;
@@ -15,7 +17,7 @@ use bankfeed::sync::{Engine, Outcome, Report, Request, Watcher};
 
 use super::doings::Truth;
 use super::look;
-use crate::world::{World, copy_dir};
+use crate::world::{World, airtable_mut, copy_dir, google_sheets_mut};
 
 /// Cycles within which everything must have come to rest after the last fault.
 const PATIENCE: usize = 10;
@@ -282,12 +284,12 @@ fn configure(world: &World, rng: &mut fastrand::Rng) -> Config {
     let mut config = config::load(&world.config_path()).unwrap();
     let vanished = [Vanished::Mark, Vanished::Mark, Vanished::Mark, Vanished::Ignore, Vanished::Delete][rng.usize(..5)];
     for destination in &mut config.destinations {
-        match &mut destination.kind {
-            DestinationKind::GoogleSheets(sheets) => {
-                sheets.rows.vanished = vanished;
-                sheets.order = if rng.u8(..4) == 0 { Order::NewestFirst } else { Order::OldestFirst };
-            }
-            DestinationKind::Airtable(airtable) => airtable.rows.vanished = vanished,
+        if let Some(sheets) = google_sheets_mut(destination) {
+            sheets.rows.vanished = vanished;
+            sheets.order = if rng.u8(..4) == 0 { Order::NewestFirst } else { Order::OldestFirst };
+        }
+        if let Some(airtable) = airtable_mut(destination) {
+            airtable.rows.vanished = vanished;
         }
     }
     config

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bankfeed::config::Vanished;
+use bankfeed::destination::policy::Vanished;
 use bankfeed::simulator::airtable::Base;
 use serde_json::{Value, json};
 

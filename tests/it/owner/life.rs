@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use bankfeed::config::{self, Destination, DestinationKind, Order, Updates, Vanished};
+use bankfeed::config::{self, Destination};
+use bankfeed::destination::google_sheets::settings::Order;
+use bankfeed::destination::policy::{Updates, Vanished};
 use bankfeed::remote::{Backoff, Shutdown};
 use bankfeed::simulator::fibank::Bank;
 use bankfeed::store::Store;
@@ -12,7 +14,7 @@ use bankfeed::sync::{Engine, Outcome, Request, Watcher};
 
 use super::bank::{Books, Said};
 use super::model::{Cells, Column, Model};
-use crate::world::World;
+use crate::world::{World, airtable_mut, google_sheets, google_sheets_mut};
 
 /// Reference of the rows to which rules give a category and a note.
 const PAID: &str = "ПЛАТЕНО";
@@ -94,7 +96,7 @@ impl<'a> Life<'a> {
         };
         let mut config = config::load(&world.config_path()).unwrap();
         config.destinations.iter_mut().for_each(|destination| vary(destination, &mut rng));
-        if let DestinationKind::GoogleSheets(sheets) = &mut config.destinations[0].kind
+        if let Some(sheets) = google_sheets_mut(&mut config.destinations[0])
             && seed % 4 == 2
             && sheets.rows.vanished == Vanished::Delete
         {
@@ -140,10 +142,7 @@ impl<'a> Life<'a> {
     }
 
     pub fn order(&self) -> Order {
-        match &self.engine.config.destinations[0].kind {
-            DestinationKind::GoogleSheets(sheets) => sheets.order,
-            DestinationKind::Airtable(_) => unreachable!(),
-        }
+        google_sheets(&self.engine.config.destinations[0]).unwrap().order
     }
 
     /// The bank's data in the words of a destination, reduced to the destination's fields.
@@ -219,18 +218,16 @@ impl<'a> Life<'a> {
 fn vary(destination: &mut Destination, rng: &mut fastrand::Rng) {
     let vanished = [Vanished::Mark, Vanished::Mark, Vanished::Ignore, Vanished::Delete][rng.usize(..4)];
     let updates = if rng.u8(..4) == 0 { Updates::Ignore } else { Updates::Apply };
-    let rows = match &mut destination.kind {
-        DestinationKind::GoogleSheets(sheets) => {
-            sheets.order = if rng.u8(..3) == 0 { Order::NewestFirst } else { Order::OldestFirst };
-            sheets.tab = "Transactions".into();
-            if rng.u8(..4) > 0 {
-                (sheets.balances_tab, sheets.dashboard_tab) = (None, None);
-            }
-            &mut sheets.rows
-        }
-        DestinationKind::Airtable(airtable) => &mut airtable.rows,
-    };
-    (rows.vanished, rows.updates) = (vanished, updates);
+    if let Some(airtable) = airtable_mut(destination) {
+        (airtable.rows.vanished, airtable.rows.updates) = (vanished, updates);
+    }
+    let Some(sheets) = google_sheets_mut(destination) else { return };
+    sheets.order = if rng.u8(..3) == 0 { Order::NewestFirst } else { Order::OldestFirst };
+    sheets.tab = "Transactions".into();
+    if rng.u8(..4) > 0 {
+        (sheets.balances_tab, sheets.dashboard_tab) = (None, None);
+    }
+    (sheets.rows.vanished, sheets.rows.updates) = (vanished, updates);
 }
 
 /// A bank's column.

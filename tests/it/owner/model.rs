@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bankfeed::config::{Rows, Updates, Vanished};
+use bankfeed::destination::policy::{Rows, Updates, Vanished};
 
 /// The cells of a row by the key of the field, in the destination's own words; empty cells are absent.
 pub type Cells = BTreeMap<String, String>;

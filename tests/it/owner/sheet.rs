@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bankfeed::config::{Order, Vanished};
+use bankfeed::destination::google_sheets::settings::Order;
+use bankfeed::destination::policy::Vanished;
 use bankfeed::simulator::google::{Area, CellValue, Copied, Location, Sheet, Spreadsheet};
 use chrono::NaiveDate;
 

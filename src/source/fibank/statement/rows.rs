@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use super::{Owner, Place, defect, refusal, short};
 use crate::model::{Account, Row};
 use crate::source::Refused;
-use crate::source::fibank::euro::{self, Before};
+use crate::source::fibank::redenomination::{self, Before};
 use crate::source::fibank::wire::{self, Entry};
 
 /// Deepest nesting of a row: in a list of rows it must be readable, too.
@@ -55,7 +55,7 @@ impl Rows {
             owner: owner.clone(),
             currency: account.currency.clone(),
             older_currency: Some(account.currency.clone()),
-            turn: (euro::changeover().to_utc(), 0),
+            turn: (redenomination::changeover().to_utc(), 0),
             bodies,
             places,
             next: 0,
@@ -109,7 +109,7 @@ impl Rows {
         let mut is_hidden = false;
         for place in self.places[from..].iter().take_while(|place| near(place)) {
             let row = self.row(place).ok();
-            if previous.zip(row.as_ref()).is_some_and(|(closing, row)| euro::is_exchange(&closing, row)) {
+            if previous.zip(row.as_ref()).is_some_and(|(closing, row)| redenomination::is_exchange(&closing, row)) {
                 return (Some(*place), false);
             }
             is_hidden |= row.is_none();
@@ -123,7 +123,7 @@ impl Rows {
         let last = &self.places[older - 1];
         let Some(first) = self.places.get(older) else {
             let last = self.row(last)?.balance;
-            return Ok(last.map_or(Before::Unclear, |last| euro::before(last, today.into_iter().flatten())));
+            return Ok(last.map_or(Before::Unclear, |last| redenomination::before(last, today.into_iter().flatten())));
         };
         match (self.compare(last, first)?, self.turn_by_number()) {
             (Before::Unclear, Some((last, first))) => self.compare(&last, &first),
@@ -143,7 +143,7 @@ impl Rows {
     fn compare(&self, last: &Place, first: &Place) -> Result<Before, String> {
         let (last, first) = (self.row(last)?, self.row(first)?);
         let then = first.balance.and_then(|balance| balance.checked_sub(first.amount));
-        Ok(last.balance.map_or(Before::Unclear, |last| euro::before(last, then)))
+        Ok(last.balance.map_or(Before::Unclear, |last| redenomination::before(last, then)))
     }
 
     fn row(&self, place: &Place) -> Result<Row, String> {

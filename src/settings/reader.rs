@@ -8,38 +8,43 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Error;
-use super::keys::{self, Key};
 use super::words::{did_you_mean, nearest, one_of, quote};
+use super::{Error, Key};
 
 /// The file being read.
-pub(super) struct File<'a> {
+pub struct File<'a> {
     /// As the owner named it.
     pub name: String,
+    /// The whole text.
     pub text: &'a str,
-    /// What relative paths in it are relative to.
+    /// The folder that relative paths in the file start at.
     pub folder: PathBuf,
-    /// What `~/` stands for.
+    /// The folder that `~/` stands for.
     pub home: Option<PathBuf>,
+    /// The keys that belong at the top of the file.
+    pub top: &'static [Key],
 }
 
 /// A table of the file: the file itself, an entry, or a table inside one.
 #[derive(Clone)]
-pub(super) struct Table<'a> {
+pub struct Table<'a> {
     file: &'a File<'a>,
-    /// How errors call it, e.g. source `fibank`; empty for the file itself.
+    /// The name of the table in errors, e.g. source `fibank`; empty for the file itself.
     pub label: String,
     at: usize,
     keys: Vec<&'static Key>,
     values: &'a DeTable<'a>,
 }
 
-/// What stands behind a key, or one item of a list there.
-pub(super) struct Value<'a> {
+/// The value of a key, or one item of a list.
+pub struct Value<'a> {
+    /// The file it stands in.
     pub file: &'a File<'a>,
     label: String,
     expected: &'static str,
+    /// Its first byte in the file.
     pub at: usize,
+    /// The value as TOML gives it.
     pub value: &'a DeValue<'a>,
 }
 
@@ -51,6 +56,7 @@ impl File<'_> {
         1 + self.text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count()
     }
 
+    /// An error about the line that holds this byte.
     pub fn error(&self, at: usize, message: impl Display) -> Error {
         Error(format!("{}:{}: {message}", self.name, self.line(at)))
     }
@@ -59,7 +65,7 @@ impl File<'_> {
 impl<'a> Table<'a> {
     /// The whole file.
     pub fn root(file: &'a File<'a>, values: &'a DeTable<'a>) -> Table<'a> {
-        Table { file, label: String::new(), at: 0, keys: keys::TOP.iter().collect(), values }
+        Table { file, label: String::new(), at: 0, keys: file.top.iter().collect(), values }
     }
 
     /// Adds keys to the known ones.
@@ -86,7 +92,7 @@ impl<'a> Table<'a> {
         let value = Value {
             file: self.file,
             label: join(&self.label, name),
-            expected: key.map_or("", |key| key.expected),
+            expected: key.map_or("", |key| &*key.expected),
             at: found.span().start,
             value: found.get_ref(),
         };
@@ -96,7 +102,7 @@ impl<'a> Table<'a> {
     /// The value of a key that may not be left out.
     pub fn require<T>(&self, name: &str, how: impl FnOnce(&Value<'a>) -> Result<T, Error>) -> Result<T, Error> {
         self.read(name, how)?.ok_or_else(|| {
-            let expected = self.keys.iter().find(|key| key.name == name).map_or("", |key| key.expected);
+            let expected = self.keys.iter().find(|key| key.name == name).map_or("", |key| &*key.expected);
             self.error(format!("{name} is missing, expected {expected}"))
         })
     }
@@ -123,7 +129,7 @@ impl<'a> Table<'a> {
             return format!("{shown}, did you mean `{near}`?");
         }
         // Written below an entry, a key of the file itself becomes one of the entry.
-        if !self.label.is_empty() && keys::TOP.iter().any(|key| key.name == name) {
+        if !self.label.is_empty() && self.file.top.iter().any(|key| key.name == name) {
             return format!("{shown}, it belongs at the top of the file, above the first entry");
         }
         format!("{shown}, expected {}", one_of(known()))

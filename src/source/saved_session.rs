@@ -1,64 +1,63 @@
-//! A session that the owner has opened by hand, as it lies on disk: the token, and where it is known how long it lasts.
+//! A session that the owner has opened interactively, as it lies on disk: the token, and its lifetime where known.
 //!
-//! It promises that what an older release wrote is still read: the bare token.
+//! Promise: files of older releases, which hold the bare token, are still read.
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::sign_in::Token;
-
-/// A session and its life.
+/// A session and its lifetime.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct SavedSession {
     /// The bearer token.
     pub token: SecretString,
-    /// From when until when, where that is known.
-    pub life: Option<Life>,
+    /// Its lifetime, where known.
+    pub life: Option<Lifetime>,
 }
 
-/// From when until when a session lasts.
+/// The time that a session lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Life {
-    /// When it was opened, as far as is known.
+pub struct Lifetime {
+    /// The time at which the session was opened, as far as known.
     pub from: DateTime<Utc>,
-    /// When it ends.
+    /// The time at which it ends.
     pub until: DateTime<Utc>,
 }
 
-impl Life {
-    /// When it is time to say that it ends: a day before, of a short one when a tenth of it is left.
+impl Lifetime {
+    /// The time from which the owner is told of the end: a day before, or in the last tenth of a short session.
     pub fn notice(&self) -> DateTime<Utc> {
         self.until - ((self.until - self.from) / 10).clamp(TimeDelta::zero(), TimeDelta::days(1))
     }
 
-    /// Whether it is time to say that it ends.
+    /// Whether the owner is to be told of the end.
     pub fn is_ending(&self, now: DateTime<Utc>) -> bool {
         now >= self.notice()
     }
 }
 
-impl Kept {
+impl SavedSession {
     /// The session that a sign-in has just opened.
-    pub(super) fn fresh(token: &Token, now: DateTime<Utc>) -> Kept {
-        let lasts = token.lasts.and_then(|lasts| TimeDelta::from_std(lasts).ok());
+    pub fn fresh(token: &SecretString, lasts: Option<Duration>, now: DateTime<Utc>) -> SavedSession {
+        let lasts = lasts.and_then(|lasts| TimeDelta::from_std(lasts).ok());
         let until = lasts.and_then(|lasts| now.checked_add_signed(lasts));
-        let life = until.map(|until| Life { from: now, until }).or_else(|| written_in(&token.secret, now));
-        Kept { token: token.secret.clone(), life }
+        let life = until.map(|until| Lifetime { from: now, until }).or_else(|| written_in(token, now));
+        SavedSession { token: token.clone(), life }
     }
 
-    /// The session whose token somebody has copied out of a browser.
-    pub fn pasted(token: &str, now: DateTime<Utc>) -> Kept {
+    /// The session whose token a person has copied out of a browser.
+    pub fn pasted(token: &str, now: DateTime<Utc>) -> SavedSession {
         let token = SecretString::from(token.trim());
-        Kept { life: written_in(&token, now), token }
+        SavedSession { life: written_in(&token, now), token }
     }
 
-    /// Reads one; `None`: there is none.
-    pub fn read(path: &Path) -> io::Result<Option<Kept>> {
+    /// Reads a session; `None`: there is none.
+    pub fn read(path: &Path) -> io::Result<Option<SavedSession>> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -66,19 +65,20 @@ impl Kept {
         };
         let (token, life) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
         let time = |text: &str| DateTime::parse_from_rfc3339(text.trim()).ok().map(|time| time.to_utc());
-        let life = life.split_once(' ').and_then(|(from, until)| Some(Life { from: time(from)?, until: time(until)? }));
-        Ok(Some(Kept { token: SecretString::from(token.trim()), life }))
+        let life =
+            life.split_once(' ').and_then(|(from, until)| Some(Lifetime { from: time(from)?, until: time(until)? }));
+        Ok(Some(SavedSession { token: SecretString::from(token.trim()), life }))
     }
 
-    /// The text that [`Kept::read`] reads.
+    /// The text that [`SavedSession::read`] reads.
     pub fn to_text(&self) -> String {
         let life = self.life.map(|life| format!("\n{} {}\n", life.from.to_rfc3339(), life.until.to_rfc3339()));
         format!("{}{}", self.token.expose_secret(), life.unwrap_or_default())
     }
 }
 
-/// The life that a token tells of itself, where it is a JWT. It is only a date to remind of: nothing is proved.
-fn written_in(token: &SecretString, now: DateTime<Utc>) -> Option<Life> {
+/// The lifetime that a token states, where the token is a JWT. The date serves as a reminder only: nothing is proved.
+fn written_in(token: &SecretString, now: DateTime<Utc>) -> Option<Lifetime> {
     let mut parts = token.expose_secret().split('.');
     let (_, claims, _) = (parts.next()?, parts.next()?, parts.next()?);
     let claims: serde_json::Value = serde_json::from_slice(&BASE64.decode(claims).ok()?).ok()?;
@@ -87,7 +87,7 @@ fn written_in(token: &SecretString, now: DateTime<Utc>) -> Option<Life> {
         DateTime::from_timestamp(seconds, 0)
     };
     let until = time("exp").filter(|until| *until > now)?;
-    Some(Life { from: time("iat").filter(|from| *from < until).unwrap_or(now), until })
+    Some(Lifetime { from: time("iat").filter(|from| *from < until).unwrap_or(now), until })
 }
 
 #[cfg(test)]
@@ -102,16 +102,16 @@ mod tests {
     fn what_is_written_is_read_and_so_is_what_an_older_release_wrote() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kept");
-        assert!(Kept::read(&path).unwrap().is_none());
+        assert!(SavedSession::read(&path).unwrap().is_none());
         let now = at("2026-03-01T10:00:00Z");
-        let token = Token { secret: SecretString::from("t-1"), lasts: Some(std::time::Duration::from_secs(1800)) };
-        std::fs::write(&path, Kept::fresh(&token, now).to_text()).unwrap();
-        let kept = Kept::read(&path).unwrap().unwrap();
+        let session = SavedSession::fresh(&SecretString::from("t-1"), Some(Duration::from_secs(1800)), now);
+        std::fs::write(&path, session.to_text()).unwrap();
+        let kept = SavedSession::read(&path).unwrap().unwrap();
         assert_eq!(kept.token.expose_secret(), "t-1");
-        assert_eq!(kept.life, Some(Life { from: now, until: at("2026-03-01T10:30:00Z") }));
+        assert_eq!(kept.life, Some(Lifetime { from: now, until: at("2026-03-01T10:30:00Z") }));
         for (text, token) in [("t-2", "t-2"), (" t-2\n", "t-2"), ("t-2\nsomething else", "t-2")] {
             std::fs::write(&path, text).unwrap();
-            let kept = Kept::read(&path).unwrap().unwrap();
+            let kept = SavedSession::read(&path).unwrap().unwrap();
             assert_eq!((kept.token.expose_secret(), kept.life), (token, None));
         }
     }
@@ -122,20 +122,20 @@ mod tests {
         let jwt = |claims: &str| format!("eyJhbGciOiJub25lIn0.{}.c2ln", BASE64.encode(claims));
         let (from, until) = (at("2026-03-01T09:00:00Z"), at("2026-03-02T09:00:00Z"));
         let (iat, exp) = (from.timestamp(), until.timestamp());
-        let told = |claims: String| Kept::pasted(&jwt(&claims), now).life;
-        assert_eq!(told(format!(r#"{{"iat":{iat},"exp":{exp}}}"#)), Some(Life { from, until }));
-        assert_eq!(told(format!(r#"{{"exp":{exp}.0}}"#)), Some(Life { from: now, until }));
+        let told = |claims: String| SavedSession::pasted(&jwt(&claims), now).life;
+        assert_eq!(told(format!(r#"{{"iat":{iat},"exp":{exp}}}"#)), Some(Lifetime { from, until }));
+        assert_eq!(told(format!(r#"{{"exp":{exp}.0}}"#)), Some(Lifetime { from: now, until }));
         assert_eq!(told(format!(r#"{{"exp":{iat}}}"#)), None, "over already: it lies");
         assert_eq!(told(r#"{"exp":"soon"}"#.into()), None);
         for token in ["0b1c2d3e-1111-4222-8333-444455556666", "a.b.c", "a.!.c", ""] {
-            assert_eq!(Kept::pasted(token, now).life, None, "{token}");
+            assert_eq!(SavedSession::pasted(token, now).life, None, "{token}");
         }
     }
 
     #[test]
     fn the_end_is_told_a_day_before_and_of_a_short_session_in_its_last_tenth() {
         let from = at("2026-03-01T00:00:00Z");
-        let life = |hours: i64| Life { from, until: from + TimeDelta::hours(hours) };
+        let life = |hours: i64| Lifetime { from, until: from + TimeDelta::hours(hours) };
         for (hours, notice) in [(10, 1), (100, 10), (24 * 180, 24)] {
             let life = life(hours);
             let due = life.until - TimeDelta::hours(notice);

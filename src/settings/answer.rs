@@ -1,22 +1,11 @@
-//! One answer of a person to `bankfeed init`, checked as the same value in the file would be.
+//! One answer of a person to `bankfeed init`, checked as the same value in the configuration file would be.
 
 use toml::de::DeTable;
 
-use super::keys::Key;
 use super::reader::{File, Table, Value};
-use super::{Error, values};
+use super::{Error, Key, key};
 
-const ANSWER: &[Key] = &[Key { name: "answer", expected: "an answer" }];
-
-/// A spreadsheet's id, out of its address or as it is. The error ends the sentence "this is no good: …".
-pub fn spreadsheet(text: &str) -> Result<String, String> {
-    read(text, values::spreadsheet)
-}
-
-/// A base's id.
-pub fn base(text: &str) -> Result<String, String> {
-    read(text, values::base)
-}
+const ANSWER: &[Key] = &[key("answer", "an answer")];
 
 /// Text of one line that is not empty.
 pub fn line(text: &str) -> Result<String, String> {
@@ -36,11 +25,12 @@ pub fn quoted(text: &str) -> String {
     quoted + "\""
 }
 
-fn read<T>(text: &str, how: impl FnOnce(&Value<'_>) -> Result<T, Error>) -> Result<T, String> {
+/// Reads an answer the way a value of the file is read. The error ends the sentence "this is no good: …".
+pub fn read<T>(text: &str, how: impl FnOnce(&Value<'_>) -> Result<T, Error>) -> Result<T, String> {
     let text = format!("answer = {}", quoted(text));
-    let file = File { name: String::new(), text: &text, folder: Default::default(), home: None };
+    let file = File { name: String::new(), text: &text, folder: Default::default(), home: None, top: ANSWER };
     let parsed = DeTable::parse(&text).map_err(|_| "cannot be read".to_owned())?;
-    let table = Table::root(&file, parsed.get_ref()).with_keys(ANSWER);
+    let table = Table::root(&file, parsed.get_ref());
     // What stands before the reason says where in the file it is, and there is none yet.
     table.require("answer", how).map_err(|error| {
         let why = error.0.strip_prefix(":1: answer: ").map(str::to_owned);
@@ -55,11 +45,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_judged_as_the_file_would_be() {
-        assert_eq!(spreadsheet("https://docs.google.com/spreadsheets/d/1AbC/edit#gid=0").unwrap(), "1AbC");
-        let why = spreadsheet("https://example.com/").unwrap_err();
-        assert!(why.starts_with("expected the address of a spreadsheet"), "{why}");
-        assert_eq!(base("appABC123").unwrap(), "appABC123");
-        assert!(base("tblABC").unwrap_err().starts_with("expected the base's id"));
+        assert_eq!(line("ivan").unwrap(), "ivan");
         assert!(line(" ").unwrap_err().starts_with("is empty"));
     }
 

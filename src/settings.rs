@@ -1,0 +1,51 @@
+//! The means to read a configuration: a TOML file with lines, keys that are checked, values that cannot be wrong, and
+//! errors that name file, line, entry and key.
+//!
+//! Connectors declare their own keys with these means, and `config` puts the whole together. This module names neither.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+pub mod answer;
+pub mod entries;
+mod key_path;
+pub mod reader;
+mod secret;
+pub mod values;
+pub mod words;
+
+pub use entries::{Entry, KindKeys};
+pub use key_path::KeyPath;
+pub use reader::{Table, Value};
+pub use secret::Secret;
+
+/// A configuration that cannot be used: one line that names file, line, entry, key and the expected value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(pub String);
+
+/// A key of a table and the value that belongs behind the key.
+#[derive(Debug)]
+pub struct Key {
+    /// The name.
+    pub name: &'static str,
+    /// Ends the sentence "expected …".
+    pub expected: Cow<'static, str>,
+}
+
+/// Declares a key.
+pub const fn key(name: &'static str, expected: &'static str) -> Key {
+    Key { name, expected: Cow::Borrowed(expected) }
+}
+
+/// The value of a key that holds a secret.
+pub const SECRET_EXPECTED: &str = "text in quotes, or a table with exactly one of env, file, credential";
+
+/// The value of a key that holds the address of a service.
+pub const BASE_URL_EXPECTED: &str = "an address in quotes such as \"https://example.com\"";
+
+/// The file that keeps the sign-in of the entry with this name. Any name is good for an entry, but not for a file.
+pub fn login_file(data_dir: &Path, kind: &str, name: &str) -> PathBuf {
+    let name: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
+    data_dir.join("logins").join(format!("{kind}-{name}.json"))
+}
