@@ -43,6 +43,7 @@ mod private;
 mod readable;
 mod records;
 mod recover;
+mod row_states;
 #[cfg(test)]
 mod tests;
 mod transfers;
@@ -55,10 +56,11 @@ pub use codec::{Part, StoredRow, Unfit, fits};
 use keys::{after, day_key, named, numbered, parse_day, parse_day_key, parse_number};
 pub use open::Proof;
 pub use records::{
-    Attention, DestinationState, Doubt, Intent, Meta, NotifierState, Published, SourceState, StoredAccount, TabRules,
-    Told,
+    Attention, DestinationState, Meta, NotifierState, PendingBatch, Published, SourceState, StoredAccount, TabRules,
+    Told, UnverifiedBatch,
 };
 pub use recover::{Recovered, recover};
+pub use row_states::{Absence, RowState, RowStates};
 pub use unsettled::Unsettled;
 use write::Batch;
 pub use write::Writer;

@@ -1,6 +1,5 @@
 //! The store sent as lines to whoever builds something of it, and what takes them in.
 
-use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +10,7 @@ use crate::control::{Output, Selection};
 use crate::daemon::Owner;
 use crate::extract::{self, Delivery, Line, Row, State};
 use crate::model::Transaction;
-use crate::store::DestinationState;
+use crate::store::{Absence, DestinationState};
 use crate::sync::Step;
 
 /// Sent at once.
@@ -26,17 +25,17 @@ pub(super) fn execute(owner: &Owner, selection: &Selection, output: &mut dyn Out
     for stored in store.accounts() {
         sender.send(&Line::Account(accounts::line(&stored)))?;
     }
-    let mut standings = Vec::new();
+    let mut states = Vec::new();
     for destination in &config.destinations {
         let state = store.destination(&destination.name, &destination.target())?;
         sender.send(&Line::Destination(destination.name.clone()))?;
-        standings.push((&destination.filter, Standing::of(state)));
+        states.push((&destination.filter, state));
     }
     let count = select(store, selection, &wanted, |number, transaction| {
-        let in_one = |(filter, standing): &(&crate::destination::policy::Filter, Standing)| {
-            if filter.accepts(transaction) { standing.delivery(number, transaction) } else { None }
+        let in_one = |(filter, state): &(&crate::destination::policy::Filter, DestinationState)| {
+            filter.accepts(transaction).then(|| delivery(state, number, transaction))
         };
-        let deliveries = standings.iter().map(in_one).collect();
+        let deliveries = states.iter().map(in_one).collect();
         sender.send(&Line::Row(Row::of(transaction, deliveries)))
     })?;
     sender.flush()?;
@@ -65,33 +64,20 @@ impl Sender<'_> {
     }
 }
 
-/// What is remembered of a destination, for quick looks.
-struct Standing {
-    state: DestinationState,
-    deleted: HashSet<String>,
-    withheld: HashSet<String>,
-}
-
-impl Standing {
-    fn of(mut state: DestinationState) -> Standing {
-        let deleted = std::mem::take(&mut state.deleted).into_iter().collect();
-        let withheld = std::mem::take(&mut state.withheld).into_iter().collect();
-        Standing { state, deleted, withheld }
-    }
-
-    fn delivery(&self, number: u64, transaction: &Transaction) -> Option<Delivery> {
-        let id = &transaction.row.id;
-        let reason = self.state.rejected.get(id).cloned();
-        let state = match number > self.state.watermark {
-            _ if reason.is_some() => State::Refused,
-            _ if self.deleted.contains(id) => State::Deleted,
-            _ if self.withheld.contains(id) => State::Withheld,
-            true if transaction.vanished => State::Withheld,
-            true => State::Waiting,
-            false => State::Delivered,
-        };
-        Some(Delivery { state, reason })
-    }
+/// The fate of one row at a destination.
+fn delivery(destination: &DestinationState, number: u64, transaction: &Transaction) -> Delivery {
+    let absent = destination.rows.get(&transaction.row.id).and_then(|row| row.absent.as_ref());
+    let state = match (absent, number > destination.watermark) {
+        (Some(Absence::Rejected(reason)), _) => {
+            return Delivery { state: State::Refused, reason: Some(reason.clone()) };
+        }
+        (Some(Absence::Deleted { .. }), _) => State::Deleted,
+        (Some(Absence::Suppressed), _) => State::Withheld,
+        (None, true) if transaction.vanished => State::Withheld,
+        (None, true) => State::Waiting,
+        (None, false) => State::Delivered,
+    };
+    Delivery { state, reason: None }
 }
 
 /// Takes lines in as they come.

@@ -137,12 +137,13 @@ fn gather(owner: &Owner) -> Result<Status, store::Error> {
     }
     for destination in &engine.config.destinations {
         let state = store.destination(&destination.name, &destination.target())?;
+        let refused = state.rows.rejected();
         status.destinations.push(Destination {
             name: destination.name.clone(),
             watermark: state.watermark,
             waiting: engine.waiting(destination, &state)?,
-            rejected: state.rejected.into_iter().map(|(id, reason)| Rejected { id, reason }).collect(),
-            deleted: state.deleted,
+            rejected: refused.map(|(id, reason)| Rejected { id: id.clone(), reason: reason.clone() }).collect(),
+            deleted: state.rows.deleted().cloned().collect(),
             notes: [state.notes, if destination.shown().rules_tab.is_some() { state.rules.notes } else { Vec::new() }]
                 .concat(),
             last_success: local(state.last_success),

@@ -183,7 +183,7 @@ impl Facts {
         let state = engine.store.destination(&report.name, &config.target())?;
         self.add_service(subject, report.outcome, report.error.as_deref(), state.attention);
         let refused = refused_subject(&report.name);
-        match state.rejected.len() {
+        match state.rows.rejected().count() {
             0 if report.outcome == Outcome::Ok => self.be_well(&refused),
             0 => self.unknown.push(refused),
             count => {

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::row_states::RowStates;
 use super::unsettled::Unsettled;
 use crate::model::Account;
 use crate::remote::Cause;
@@ -199,31 +200,31 @@ pub struct SourceState {
     pub unsettled: Unsettled,
 }
 
-/// A batch that has been or is about to be sent.
+/// A batch that is about to be sent, or was sent without an answer so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Intent {
+pub struct PendingBatch {
     /// Number of the batch.
     pub number: u64,
     /// Hash of its content.
     pub hash: u64,
     /// Last change it covers.
     pub through: u64,
-    /// Ids of its rows that had been set aside, as refused or as vanished: once it has arrived they are there.
+    /// Ids of its rows that are rejected or suppressed so far; once the batch has arrived the rows are there.
     #[serde(default)]
     pub returning: Vec<String>,
-    /// Its rows that are written to where they are.
+    /// Its rows, where the batch writes to rows at the positions at which they were found.
     #[serde(default)]
-    pub by_position: Option<Doubt>,
+    pub by_position: Option<UnverifiedBatch>,
 }
 
-/// A batch that was applied to rows where they were thought to be.
+/// A batch that was applied by position. The rows that it really hit are unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Doubt {
-    /// The watermark before it.
+pub struct UnverifiedBatch {
+    /// The watermark before the batch.
     pub since: u64,
-    /// Its rows.
+    /// Rows of the batch.
     pub ids: Vec<String>,
-    /// Some of them are struck through, or no longer.
+    /// The batch marks some rows as taken back, or unmarks them.
     pub strikes: bool,
 }
 
@@ -252,7 +253,7 @@ pub struct TabRules {
     pub notes: Vec<String>,
 }
 
-/// What is remembered of a destination.
+/// The state of a destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DestinationState {
@@ -261,50 +262,38 @@ pub struct DestinationState {
     /// Number of the last batch it acknowledged.
     pub last_batch: u64,
     /// Batches of one number that were sent and never answered.
-    pub intents: Vec<Intent>,
-    /// What is there already is still unknown: ask before anything is appended.
-    pub adopting: bool,
-    /// Hashes of ids that were found there and are of no row of this store. A row that comes to light later (an account
+    #[serde(alias = "intents")]
+    pub pending: Vec<PendingBatch>,
+    /// The rows that are there already are unknown, so an inventory comes before anything is appended.
+    #[serde(alias = "adopting")]
+    pub needs_inventory: bool,
+    /// Hashes of ids that were found there and belong to no row of this store. A row that comes to light later (an account
     /// that could not be fetched, a late entry) may be among them.
-    pub strangers: Vec<u64>,
+    #[serde(alias = "strangers")]
+    pub foreign_ids: Vec<u64>,
     /// Last delivery that went through.
     pub last_success: Option<DateTime<Utc>>,
-    /// What the owner must do.
+    /// The thing that only the owner can do.
     pub attention: Option<Attention>,
     /// Why the last delivery failed.
     pub error: Option<String>,
-    /// Rows the service refuses, with the reason.
-    pub rejected: BTreeMap<String, String>,
-    /// The day from which on they are tried once more: whatever the service did not like may be over.
-    pub retry_on: Option<NaiveDate>,
-    /// How many days were waited for that day.
-    pub retry_waited: u32,
-    /// Rows that had vanished before they were ever delivered.
-    pub withheld: Vec<String>,
-    /// Rows that are there, though what they say now would not be let through: they are kept right all the same.
-    pub outgrown: Vec<String>,
-    /// Rows the owner has deleted there.
-    pub deleted: Vec<String>,
-    /// When it was last told how things stand.
+    /// Rows with a fate of their own.
+    #[serde(flatten)]
+    pub rows: RowStates,
+    /// The day on which balances were last published.
     pub published: Option<Published>,
-    /// Those of them that a read-back noticed: `verify --repair` puts them back.
-    pub noticed: Vec<String>,
-    /// Rows to put back at the next delivery.
-    pub restoring: Vec<String>,
-    /// Rows to set right at the next delivery.
-    pub mending: Vec<String>,
     /// The last change up to which halves of transfers are known to be shown there as such.
     pub transfers: u64,
-    /// Rows to write once more at the next delivery, because a write hit them in place of others, or missed them.
-    pub astray: Vec<String>,
-    /// Batches that were applied, and where they landed is not known.
-    pub doubts: Vec<Doubt>,
+    /// Batches that were applied by position without anybody having seen where they landed.
+    #[serde(alias = "doubts")]
+    pub unverified: Vec<UnverifiedBatch>,
     /// The rules that the owner keeps there.
     pub rules: TabRules,
-    /// What the owner should know of the place.
+    /// Remarks on the place for the owner.
     pub notes: Vec<String>,
-    /// What the connector keeps for itself, in base64.
-    memory: String,
+    /// The connector's own state, in base64.
+    #[serde(alias = "memory")]
+    connector: String,
 }
 
 /// Something that somebody was told of and that lasts.
@@ -341,14 +330,14 @@ pub struct NotifierState {
 }
 
 impl DestinationState {
-    /// What the connector keeps for itself; empty at first. Unreadable text counts as none: it is a cache.
-    pub fn memory(&self) -> Vec<u8> {
-        BASE64.decode(&self.memory).unwrap_or_default()
+    /// The connector's own state; empty at first. Unreadable text counts as empty: the state is a cache.
+    pub fn connector(&self) -> Vec<u8> {
+        BASE64.decode(&self.connector).unwrap_or_default()
     }
 
-    /// Keeps it.
-    pub fn set_memory(&mut self, memory: &[u8]) {
-        self.memory = BASE64.encode(memory);
+    /// Keeps the connector's own state.
+    pub fn set_connector(&mut self, state: &[u8]) {
+        self.connector = BASE64.encode(state);
     }
 }
 
@@ -357,28 +346,19 @@ impl Default for DestinationState {
         DestinationState {
             watermark: 0,
             last_batch: 0,
-            intents: Vec::new(),
-            adopting: true,
-            strangers: Vec::new(),
+            pending: Vec::new(),
+            needs_inventory: true,
+            foreign_ids: Vec::new(),
             last_success: None,
             attention: None,
             error: None,
-            rejected: BTreeMap::new(),
-            retry_on: None,
-            retry_waited: 0,
-            withheld: Vec::new(),
-            outgrown: Vec::new(),
-            deleted: Vec::new(),
+            rows: RowStates::default(),
             published: None,
-            noticed: Vec::new(),
-            restoring: Vec::new(),
-            mending: Vec::new(),
             transfers: 0,
-            astray: Vec::new(),
-            doubts: Vec::new(),
+            unverified: Vec::new(),
             rules: TabRules::default(),
             notes: Vec::new(),
-            memory: String::new(),
+            connector: String::new(),
         }
     }
 }

@@ -57,7 +57,7 @@ fn build(data_dir: &Path, building: &Path, backup: &Path, contents: &Contents) -
     let (mut batch, mut bytes) = (Vec::new(), 0);
     portable::read(backup, |key, value| {
         read.add(key, value);
-        let value = if key.first() == Some(&b'd') { adopting(value)? } else { value.to_vec() };
+        let value = if key.first() == Some(&b'd') { needs_inventory(value)? } else { value.to_vec() };
         written.add(key, &value);
         bytes += value.len();
         batch.push((key.to_vec(), Some(value)));
@@ -82,8 +82,8 @@ fn build(data_dir: &Path, building: &Path, backup: &Path, contents: &Contents) -
 }
 
 /// The state of a destination that does not know any more what is there.
-fn adopting(value: &[u8]) -> Result<Vec<u8>> {
+fn needs_inventory(value: &[u8]) -> Result<Vec<u8>> {
     let mut state: DestinationState = codec::decode_json(value)?;
-    state.adopting = true;
+    state.needs_inventory = true;
     Ok(codec::encode_json(&state)?)
 }

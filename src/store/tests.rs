@@ -5,6 +5,7 @@ use chrono::DateTime;
 
 mod backup;
 mod damage;
+mod former;
 mod limits;
 mod power;
 
@@ -41,7 +42,7 @@ fn lay_out(image: &Image) -> tempfile::TempDir {
 
 fn delivered(watermark: u64) -> DestinationState {
     let mut state = DestinationState::default();
-    (state.watermark, state.adopting) = (watermark, false);
+    (state.watermark, state.needs_inventory) = (watermark, false);
     state
 }
 
@@ -177,9 +178,9 @@ fn what_is_remembered_of_a_destination_is_bound_to_its_target() {
     let store = Store::open(dir.path()).unwrap();
     let mut state = DestinationState::default();
     state.watermark = 7;
-    state.set_memory(b"cache");
+    state.set_connector(b"cache");
     store.put_destination("household", "sheet one", &state).unwrap();
-    assert_eq!(store.destination("household", "sheet one").unwrap().memory(), b"cache");
+    assert_eq!(store.destination("household", "sheet one").unwrap().connector(), b"cache");
     assert_eq!(store.destination("household", "sheet two").unwrap(), DestinationState::default());
 }
 

@@ -107,7 +107,7 @@ impl Engine {
     async fn check_destination(&self, config: &config::Destination) -> Result<Checked, store::Error> {
         let what = format!("destination {}", config.name);
         let context = Context::new(self.shutdown.clone(), self.backoff.clone());
-        let memory = self.store.destination(&config.name, &config.target())?.memory();
+        let memory = self.store.destination(&config.name, &config.target())?.connector();
         let found: Result<Vec<String>, Error> = async { config.connect(context, &memory)?.check().await }.await;
         Ok(match found {
             Ok(lines) => Checked { what, outcome: Outcome::Ok, lines },

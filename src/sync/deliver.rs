@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use chrono::{Days, NaiveDate, TimeDelta, Utc};
+use chrono::{NaiveDate, TimeDelta, Utc};
 
 use super::pull::Preview;
 use super::{DestinationReport, Engine, Step, Watcher, outcome_of};
@@ -19,15 +19,15 @@ use crate::remote::{Context, Counter, Error};
 use crate::schedule;
 use crate::store::{self, Attention, DestinationState};
 
-mod astray;
 mod backfill;
-mod offer;
-mod put_right;
+mod misplaced;
+mod plan;
+mod repair;
 mod restore;
 mod send;
 mod transfers;
 
-use offer::Look;
+use plan::Plan;
 pub use restore::{Left, Restored};
 
 /// How often in one delivery another writer may be first before it is put off to the next cycle.
@@ -38,9 +38,6 @@ const SHORTEST_SILENCE: Duration = Duration::from_secs(5);
 
 /// How long before the next run everything is over.
 const BEFORE_NEXT_RUN: TimeDelta = TimeDelta::seconds(2);
-
-/// Most days until a refused row is tried again.
-const RETRY_REST: u32 = 32;
 
 /// Why a delivery stops: the service's failure is data, the store's is not.
 enum Stop {
@@ -69,15 +66,17 @@ struct Delivery<'a> {
     report: DestinationReport,
     watcher: &'a Watcher,
     /// Hashes of ids that are there without this store having delivered them.
-    adopted: HashSet<u64>,
+    existing: HashSet<u64>,
     /// What was read of the change log and not delivered yet.
-    ahead: Option<Look>,
+    ahead: Option<Plan>,
     /// The last batch found rows deleted or refused.
     decided: bool,
-    /// Which of them, being of an older form, belong to which transactions; each to one only.
+    /// The existing ids of an older form, with the transaction that each belongs to.
     claimed: HashMap<u64, u64>,
     /// How often another writer was first.
     superseded: u32,
+    /// Rows that the latest rewrite has hit or missed once more.
+    rewrite_again: HashSet<String>,
     /// Whether the place has taken rows in this delivery after it had refused some; `None`: it has refused none.
     contrast: Option<bool>,
 }
@@ -93,7 +92,7 @@ impl Engine {
         let context = Context::new(self.shutdown.clone(), self.backoff.clone());
         let result = delivery.run(context.clone()).await;
         delivery.report.requests = context.requests.get();
-        delivery.conclude(result)
+        delivery.record_result(result)
     }
 
     /// What a cycle would deliver: what waits, and what a dry pull has seen.
@@ -153,7 +152,7 @@ impl<'a> Delivery<'a> {
         let target = config.target();
         let state = engine.store.destination(&config.name, &target)?;
         let report = DestinationReport { name: config.name.clone(), ..DestinationReport::default() };
-        let adopted = state.strangers.iter().copied().collect();
+        let existing = state.foreign_ids.iter().copied().collect();
         let (claimed, ahead, decided, superseded, contrast) = (HashMap::new(), None, false, 0, None);
         Ok(Delivery {
             engine,
@@ -162,11 +161,12 @@ impl<'a> Delivery<'a> {
             state,
             report,
             watcher,
-            adopted,
+            existing,
             claimed,
             ahead,
             decided,
             superseded,
+            rewrite_again: HashSet::new(),
             contrast,
         })
     }
@@ -176,13 +176,10 @@ impl Delivery<'_> {
     async fn run(&mut self, context: Context) -> Result<(), Stop> {
         self.retry_refused()?;
         self.follow_transfers().await?;
-        let first = self.look(1)?;
-        let repairs = !self.state.restoring.is_empty()
-            || !self.state.mending.is_empty()
-            || !self.state.astray.is_empty()
-            || !self.state.doubts.is_empty();
-        if first.items.is_empty() && self.state.intents.is_empty() && !repairs {
-            self.pass(first.examined, &first.withheld)?;
+        let first = self.plan(1)?;
+        let repairs = self.state.rows.is_any_to_repair() || !self.state.unverified.is_empty();
+        if first.items.is_empty() && self.state.pending.is_empty() && !repairs {
+            self.advance_watermark(first.examined, &first.suppressed)?;
             let now = Utc::now();
             if !self.engine.summary_due(self.config, &self.state, now)?
                 && !self.engine.own_rules_due(self.config, &self.state, now)
@@ -190,11 +187,11 @@ impl Delivery<'_> {
                 return Ok(());
             }
         }
-        let (memory, patient) = (self.state.memory(), self.patient(&context.requests));
+        let (memory, patient) = (self.state.connector(), self.patient(&context.requests));
         let mut destination = self.config.connect(context, &memory)?;
         let result = patient.with(self.bring_up_to_date(destination.as_mut())).await;
         // Budgets and caches count even where the delivery failed.
-        self.state.set_memory(&destination.memory());
+        self.state.set_connector(&destination.memory());
         self.state.notes = destination.notes();
         self.save()?;
         result
@@ -216,7 +213,7 @@ impl Delivery<'_> {
         self.catch_up(ledger);
         // First, so that a correction of such a row finds it there.
         self.put_right(destination).await?;
-        self.take_stock(destination).await?;
+        self.inventory(destination).await?;
         let total = self.engine.store.meta().last_seq.saturating_sub(self.state.watermark);
         loop {
             if self.engine.shutdown.requested() {
@@ -225,21 +222,21 @@ impl Delivery<'_> {
             let left = self.engine.store.meta().last_seq.saturating_sub(self.state.watermark);
             let label = format!("{}: delivering", self.config.name);
             (self.watcher)(Step { label, done: total - left, total });
-            let ahead = self.look_ahead(destination.batch_limit())?;
+            let ahead = self.next_changes(destination.batch_limit())?;
             let taken = if ahead.items.is_empty() { 0 } else { self.send(destination, &ahead.items).await? };
             // Another batch took the number: its rows are past, the rest is planned anew.
             let superseded = !ahead.items.is_empty() && taken == 0;
-            if superseded || !self.close_number(destination).await? {
+            if superseded || !self.fence(destination).await? {
                 self.start_over(destination).await?;
                 continue;
             }
             let through = if taken == ahead.items.len() { ahead.examined } else { ahead.items[taken - 1].seq };
-            self.state.set_memory(&destination.memory());
-            self.pass(through, &ahead.withheld)?;
+            self.state.set_connector(&destination.memory());
+            self.advance_watermark(through, &ahead.suppressed)?;
             let rivals = self.superseded;
             self.straighten(destination).await?;
             if self.superseded > rivals {
-                self.take_stock(destination).await?;
+                self.inventory(destination).await?;
                 continue;
             }
             if ahead.items.is_empty() {
@@ -247,8 +244,8 @@ impl Delivery<'_> {
             }
             self.keep_ahead(ahead, taken);
         }
-        self.state.adopting = false;
-        self.remember_strangers()?;
+        self.state.needs_inventory = false;
+        self.keep_foreign_ids()?;
         self.save()?;
         let read = self.read_own_rules(destination).await;
         if let Some(ledger) = destination.publish().await? {
@@ -261,37 +258,24 @@ impl Delivery<'_> {
     /// Rows that the service refuses are tried again ever more seldom: their cause may be gone.
     fn retry_refused(&mut self) -> Result<(), store::Error> {
         let today = self.today();
-        // A day further ahead than any was noted while the clock was wrong.
-        let furthest = today.checked_add_days(Days::new(RETRY_REST.into())).unwrap_or(NaiveDate::MAX);
-        if self.state.retry_on.is_none_or(|day| today < day && day <= furthest) {
+        if !self.state.rows.is_retry_due(today) {
             return Ok(());
         }
         let mut again = Vec::new();
-        for id in self.state.rejected.keys() {
+        for (id, _) in self.state.rows.rejected() {
             let Some(number) = self.engine.store.find(id)? else { continue };
             let transaction = self.engine.store.transaction(number)?;
             if !transaction.vanished && self.config.filter.accepts(&transaction) {
                 again.push(id.clone());
             }
         }
-        put_right::add(&mut self.state.restoring, again.into_iter());
-        self.state.retry_on = None;
+        self.state.rows.ask_to_restore(again);
+        self.state.rows.retry_on = None;
         Ok(())
     }
 
     fn today(&self) -> NaiveDate {
         Utc::now().with_timezone(&self.engine.config.timezone).date_naive()
-    }
-
-    /// When refused rows are tried again.
-    fn plan_retry(&mut self) {
-        if self.state.rejected.is_empty() {
-            (self.state.retry_on, self.state.retry_waited) = (None, 0);
-        } else if self.state.retry_on.is_none() {
-            let days = (self.state.retry_waited * 2).clamp(1, RETRY_REST);
-            self.state.retry_waited = days;
-            self.state.retry_on = self.today().checked_add_days(Days::new(days.into()));
-        }
     }
 
     /// Reads the rules that the owner keeps there, after the rows: neither waits for the other's trouble.
@@ -304,8 +288,8 @@ impl Delivery<'_> {
     }
 
     /// Of what was found there, what no row of the store is known by. It may become one later.
-    fn remember_strangers(&mut self) -> Result<(), store::Error> {
-        let mut strangers = std::mem::take(&mut self.adopted);
+    fn keep_foreign_ids(&mut self) -> Result<(), store::Error> {
+        let mut strangers = std::mem::take(&mut self.existing);
         strangers.retain(|hash| !self.claimed.contains_key(hash));
         for account in self.engine.store.accounts() {
             if strangers.is_empty() {
@@ -314,8 +298,8 @@ impl Delivery<'_> {
             let known = self.engine.store.known(account.number, NaiveDate::MIN..=NaiveDate::MAX)?;
             strangers.retain(|hash| !known.contains_key(hash));
         }
-        self.state.strangers = strangers.into_iter().collect();
-        self.state.strangers.sort_unstable();
+        self.state.foreign_ids = strangers.into_iter().collect();
+        self.state.foreign_ids.sort_unstable();
         Ok(())
     }
 
@@ -324,19 +308,17 @@ impl Delivery<'_> {
     fn catch_up(&mut self, ledger: u64) {
         if ledger > self.state.last_batch {
             self.state.last_batch = ledger;
-            self.state.intents.retain(|intent| intent.number > ledger);
-            self.state.adopting = true;
+            self.state.pending.retain(|intent| intent.number > ledger);
+            self.state.needs_inventory = true;
         }
     }
 
     /// Where it is unknown what is there already, asks before anything is appended.
-    async fn take_stock(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
-        if self.state.adopting {
-            self.adopted = destination.existing_ids().await?.iter().map(|id| id_hash(id)).collect();
-            // What was set aside as not there is there: somebody else has delivered it.
-            let found = |id: &String| self.adopted.contains(&id_hash(id));
-            self.state.withheld.retain(|id| !found(id));
-            self.state.rejected.retain(|id, _| !found(id));
+    async fn inventory(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
+        if self.state.needs_inventory {
+            self.existing = destination.existing_ids().await?.iter().map(|id| id_hash(id)).collect();
+            // Rows that were rejected or suppressed are there: somebody else has delivered them.
+            self.state.rows.answered_where(|id| self.existing.contains(&id_hash(id)));
             if self.state.watermark == 0
                 && let Some(past) = destination.past()
             {
@@ -349,7 +331,7 @@ impl Delivery<'_> {
     /// Plans anew after another writer was first.
     async fn start_over(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
         self.read_ledger_again(destination).await?;
-        self.take_stock(destination).await
+        self.inventory(destination).await
     }
 
     /// After another writer was first. One that always is must not keep this cycle going for ever.
@@ -368,12 +350,10 @@ impl Delivery<'_> {
     }
 
     /// Everything up to here is delivered or needs no delivery.
-    fn pass(&mut self, through: u64, withheld: &[String]) -> Result<(), store::Error> {
+    fn advance_watermark(&mut self, through: u64, suppressed: &[String]) -> Result<(), store::Error> {
         if through > self.state.watermark {
             self.state.watermark = through;
-            let known = |id: &&String| !self.state.withheld.contains(id);
-            let fresh: Vec<String> = withheld.iter().filter(known).cloned().collect();
-            self.state.withheld.extend(fresh);
+            suppressed.iter().for_each(|id| self.state.rows.suppress(id.clone()));
             self.save()?;
         }
         Ok(())
@@ -384,7 +364,7 @@ impl Delivery<'_> {
     }
 
     /// Remembers how the delivery ended.
-    fn conclude(mut self, result: Result<(), Stop>) -> Result<DestinationReport, store::Error> {
+    fn record_result(mut self, result: Result<(), Stop>) -> Result<DestinationReport, store::Error> {
         let now = Utc::now();
         let before = self.state.clone();
         self.state.error = None;
@@ -409,7 +389,7 @@ impl Delivery<'_> {
                 }
             }
         }
-        self.plan_retry();
+        self.state.rows.plan_retry(self.today());
         self.report.notes = self.state.notes.clone();
         self.report.waiting = self.engine.waiting(self.config, &self.state)?;
         self.save()?;

@@ -121,8 +121,8 @@ impl Engine {
             currency: account.currency.clone(),
             balance: account.balance,
             problem: stored.why_incomplete().map(str::to_owned),
-            deleted: count(&mut state.deleted.iter()),
-            rejected: count(&mut state.rejected.keys()),
+            deleted: count(&mut state.rows.deleted()),
+            rejected: count(&mut state.rows.rejected().map(|(id, _)| id)),
             last_success,
             ..AccountSummary::default()
         };
@@ -243,7 +243,7 @@ impl Engine {
 
 /// Whether a row that was offered can be there.
 pub(super) fn stands(state: &DestinationState, id: &String) -> bool {
-    !state.withheld.contains(id) && !state.deleted.contains(id) && !state.rejected.contains_key(id)
+    !state.rows.is_absent(id)
 }
 
 /// First and last date of what a destination gets to see.

@@ -4,7 +4,7 @@
 //! store and rows. What becomes of the verdict (remembered, or mended) is decided beside the delivery, with which it
 //! shares everything that keeps a write from applying twice.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -143,7 +143,6 @@ pub(super) struct Findings<'a> {
     state: &'a DestinationState,
     numbers: Numbers,
     versions: Versions,
-    rejected: HashSet<&'a str>,
     shown: Option<Shown>,
     seen: HashMap<u64, Seen>,
     /// Rows under ids the store does not know.
@@ -182,7 +181,6 @@ impl<'a> Findings<'a> {
             state,
             numbers: store.numbers()?,
             versions: Versions::new(store, config, state)?,
-            rejected: state.rejected.keys().map(String::as_str).collect(),
             shown: None,
             seen: HashMap::new(),
             strangers: BTreeMap::new(),
@@ -214,7 +212,7 @@ impl<'a> Findings<'a> {
         let Some(shown) = self.shown.as_ref().filter(|_| number <= self.state.watermark) else { return Ok(Vec::new()) };
         let present = self.store.transaction(number)?;
         let id = present.row.id.clone();
-        if self.rejected.contains(id.as_str()) || !self.config.filter.accepts(&present) {
+        if self.state.rows.is_rejected(&id) || !self.config.filter.accepts(&present) {
             return Ok(Vec::new());
         }
         let versions = self.versions.of(number, present);
@@ -245,11 +243,11 @@ impl<'a> Findings<'a> {
     }
 
     /// Whether a delivered row ought to be there.
-    fn is_wanted(&self, transaction: &Transaction, withheld: &HashSet<&str>) -> bool {
+    fn is_wanted(&self, transaction: &Transaction) -> bool {
         let id = transaction.row.id.as_str();
         let taken_away = transaction.vanished && self.config.rows().vanished == Vanished::Delete;
-        let never = transaction.vanished && self.rejected.contains(id);
-        self.config.filter.accepts(transaction) && !never && !withheld.contains(id) && !taken_away
+        let never = transaction.vanished && self.state.rows.is_rejected(id);
+        self.config.filter.accepts(transaction) && !never && !self.state.rows.is_suppressed(id) && !taken_away
     }
 
     /// The verdict, once every row was heard.
@@ -258,8 +256,6 @@ impl<'a> Findings<'a> {
             return Err(error);
         }
         let mut verdict = Verdict::default();
-        let withheld: HashSet<&str> = self.state.withheld.iter().map(String::as_str).collect();
-        let deleted: HashSet<&str> = self.state.deleted.iter().map(String::as_str).collect();
         let mut delivered: Vec<(u64, u64)> = self
             .numbers
             .iter()
@@ -282,15 +278,15 @@ impl<'a> Findings<'a> {
                     found: Some(old.id).filter(|id| !id.is_empty()),
                 });
                 self.seen.insert(hash, Seen { place: old.place, doubled: false, different });
-            } else if deleted.contains(id.as_str()) {
+            } else if self.state.rows.is_deleted(&id) {
                 verdict.deleted.push(id);
-            } else if self.is_wanted(&transaction, &withheld) {
-                if self.rejected.contains(id.as_str()) { &mut verdict.refused } else { &mut verdict.missing }.push(id);
+            } else if self.is_wanted(&transaction) {
+                if self.state.rows.is_rejected(&id) { &mut verdict.refused } else { &mut verdict.missing }.push(id);
             }
         }
         verdict.emptied = self.seen.is_empty();
         verdict.returned =
-            self.state.deleted.iter().filter(|id| self.seen.contains_key(&id_hash(id))).cloned().collect();
+            self.state.rows.deleted().filter(|id| self.seen.contains_key(&id_hash(id))).cloned().collect();
         let mut odd: Vec<(u64, Seen)> = self
             .seen
             .into_iter()

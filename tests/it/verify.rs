@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bankfeed::simulator::Fault;
 use bankfeed::simulator::fibank::Bank;
 use bankfeed::simulator::google::CellValue;
-use bankfeed::store::DestinationState;
+use bankfeed::store::{DestinationState, RowStates};
 use bankfeed::sync::{Left, Outcome, Restored, Verification, Verified, Watcher};
 use serde_json::{Value, json};
 
@@ -42,6 +42,10 @@ fn state(world: &World, which: usize) -> DestinationState {
     let engine = world.engine();
     let config = &engine.config.destinations[which];
     engine.store.destination(&config.name, &config.target()).unwrap()
+}
+
+fn deleted(world: &World, which: usize) -> Vec<String> {
+    state(world, which).rows.deleted().cloned().collect()
 }
 
 /// The id of the nth row in the sheet.
@@ -278,7 +282,7 @@ async fn a_deletion_that_is_noticed_is_remembered_and_respected_until_a_repair()
     for one in read_back(&world, false).await {
         assert_eq!((one.missing, one.deleted, one.open), (vec![], vec![gone.clone()], false));
     }
-    BOTH.iter().for_each(|which| assert_eq!(state(&world, *which).deleted, std::slice::from_ref(&gone)));
+    BOTH.iter().for_each(|which| assert_eq!(deleted(&world, *which), std::slice::from_ref(&gone)));
     world.bank.edit(|bank| {
         let number: u64 = gone.rsplit(':').next().unwrap().parse().unwrap();
         for account in bank.customers.iter_mut().flat_map(|customer| &mut customer.accounts) {
@@ -294,7 +298,7 @@ async fn a_deletion_that_is_noticed_is_remembered_and_respected_until_a_repair()
     for one in read_back(&world, true).await {
         assert_eq!((one.put_back, one.outcome), (vec![gone.clone()], Outcome::Ok));
     }
-    BOTH.iter().for_each(|which| assert!(state(&world, *which).deleted.is_empty()));
+    BOTH.iter().for_each(|which| assert!(deleted(&world, *which).is_empty()));
     world.assert_delivered();
     assert_clean(&world).await;
 }
@@ -307,7 +311,7 @@ async fn a_row_found_gone_by_a_correction_is_left_to_restore() {
     let engine = world.engine();
     for config in &engine.config.destinations {
         let mut state = engine.store.destination(&config.name, &config.target()).unwrap();
-        state.deleted.push(gone.clone());
+        state.rows.delete(gone.clone(), false);
         engine.store.put_destination(&config.name, &config.target(), &state).unwrap();
     }
     drop(engine);
@@ -352,7 +356,7 @@ async fn restore_puts_rows_back_exactly_once() {
                 panic!("they are known");
             };
             assert_eq!((report.outcome, put_back), (Outcome::Ok, vec![two.clone(), one.clone()]), "{report:?}");
-            assert!(state(&world, which).deleted.is_empty() && state(&world, which).restoring.is_empty());
+            assert!(state(&world, which).rows == RowStates::default());
             let again = restore(&world, which, &[&one]).await;
             assert!(matches!(again, Restored::Done { left, .. } if left == is_there(&one)), "once is enough");
             world.google.server.heal();
@@ -376,11 +380,11 @@ async fn a_restore_that_fails_stays_asked_for() {
     world.google.server.fail("", 0, u32::MAX, Fault::Status(503, String::new()));
     let Restored::Done { report, put_back, .. } = restore(&world, 0, &[&gone]).await else { panic!("it is known") };
     assert_eq!((report.outcome, put_back.len()), (Outcome::Failed, 0));
-    assert_eq!(state(&world, 0).deleted, [gone]);
+    assert_eq!(deleted(&world, 0), [gone]);
     world.google.server.heal();
     world.cycle().await;
     world.assert_delivered();
-    assert!(state(&world, 0).deleted.is_empty());
+    assert!(deleted(&world, 0).is_empty());
 }
 
 #[tokio::test]
@@ -395,7 +399,7 @@ async fn a_place_that_was_emptied_is_filled_again_and_not_taken_for_single_delet
             assert_eq!(one.notes.len(), 1);
         }
     }
-    BOTH.iter().for_each(|which| assert!(state(&world, *which).deleted.is_empty()));
+    BOTH.iter().for_each(|which| assert!(deleted(&world, *which).is_empty()));
     read_back(&world, true).await;
     world.assert_delivered();
     assert_clean(&world).await;
@@ -507,7 +511,7 @@ async fn a_lost_store_delivers_what_is_missing_and_doubles_nothing() {
     let report = world.cycle().await;
     // A sheet's ledger proves that the row was written once and then deleted; a base has no such proof.
     assert_eq!((report.destinations[0].appended, report.destinations[1].appended), (0, 1), "{report:?}");
-    assert_eq!(state(&world, 0).deleted, std::slice::from_ref(&gone));
+    assert_eq!(deleted(&world, 0), std::slice::from_ref(&gone));
     assert!(matches!(restore(&world, 0, &[&gone]).await, Restored::Done { .. }));
     world.assert_delivered();
     // The same once more, with a row put back in the past and an entry that was posted late: no conclusion is certain
@@ -564,7 +568,7 @@ async fn trouble_is_said_and_nothing_is_remembered_of_it() {
     all.iter().for_each(|method| world.airtable.server.fail(method, 0, u32::MAX, Fault::Status(401, String::new())));
     let found = read_back(&world, false).await;
     assert_eq!((found[0].outcome, found[1].outcome), (Outcome::Failed, Outcome::Attention), "{found:?}");
-    assert!(found[0].missing.is_empty() && state(&world, 0).deleted.is_empty());
+    assert!(found[0].missing.is_empty() && deleted(&world, 0).is_empty());
     // A hiccup is no trouble.
     world.google.server.heal();
     world.airtable.server.heal();
@@ -631,7 +635,7 @@ async fn a_late_posting_after_a_lost_store_is_not_taken_for_a_deleted_row() {
     std::fs::remove_dir_all(world.data_dir()).unwrap();
     let report = world.cycle().await;
     assert_eq!((report.exit_status(), report.destinations[0].appended), (0, 1), "{report:?}");
-    assert!(state(&world, 0).deleted.is_empty());
+    assert!(deleted(&world, 0).is_empty());
     assert!(world.in_sheet().iter().any(|(id, _)| id.ends_with(&format!(":{}", number + 500))));
 }
 
@@ -692,7 +696,7 @@ async fn a_refused_row_is_missing_and_is_tried_again() {
             for _ in 0..2 {
                 let found = read_back(&world, false).await.swap_remove(which);
                 assert_eq!((found.missing, found.open), (vec![late.clone()], true), "{way}");
-                assert_eq!(state(&world, which).deleted, Vec::<String>::new(), "{way}");
+                assert_eq!(deleted(&world, which), Vec::<String>::new(), "{way}");
             }
             world.clear_logs();
             world.cycle().await;
@@ -701,7 +705,7 @@ async fn a_refused_row_is_missing_and_is_tried_again() {
                 let engine = world.engine();
                 let config = &engine.config.destinations[which];
                 let mut state = engine.store.destination(&config.name, &config.target()).unwrap();
-                state.retry_on = state.retry_on.map(|day| day - chrono::Days::new(days));
+                state.rows.retry_on = state.rows.retry_on.map(|day| day - chrono::Days::new(days));
                 engine.store.put_destination(&config.name, &config.target(), &state).unwrap();
             };
             match way {
@@ -726,7 +730,8 @@ async fn a_refused_row_is_missing_and_is_tried_again() {
             }
             world.assert_delivered();
             assert_clean(&world).await;
-            assert!(state(&world, which).rejected.is_empty() && state(&world, which).retry_on.is_none(), "{way}");
+            let rows = state(&world, which).rows;
+            assert!(rows.rejected().next().is_none() && rows.retry_on.is_none(), "{way}");
         }
     }
 }
@@ -824,8 +829,8 @@ async fn a_refused_correction_is_tried_again_too() {
         let engine = world.engine();
         let config = &engine.config.destinations[1];
         let mut state = engine.store.destination(&config.name, &config.target()).unwrap();
-        assert!(state.rejected.contains_key(&late));
-        state.retry_on = state.retry_on.map(|day| day - chrono::Days::new(1));
+        assert!(state.rows.is_rejected(&late));
+        state.rows.retry_on = state.rows.retry_on.map(|day| day - chrono::Days::new(1));
         engine.store.put_destination(&config.name, &config.target(), &state).unwrap();
     }
     world.cycle().await;

@@ -47,7 +47,7 @@ fn a_backup_brings_everything_back_and_the_former_store_is_kept() {
         assert_eq!((recovered.rows, recovered.head.made), (50, now()));
         let store = Store::open(data_dir).unwrap();
         store.prove().unwrap();
-        assert!(store.destination("household", "sheet").unwrap().adopting, "what is there is asked first");
+        assert!(store.destination("household", "sheet").unwrap().needs_inventory, "what is there is asked first");
         let without = |all: &BTreeMap<Vec<u8>, Vec<u8>>| {
             let kept = all.iter().filter(|(key, _)| key[0] != b'd');
             kept.map(|(key, value)| (key.clone(), value.clone())).collect::<Vec<_>>()

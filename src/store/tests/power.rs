@@ -28,7 +28,7 @@ fn work(store: &Store, rng: &mut fastrand::Rng, round: u32) {
         let mut state = store.destination("household", "sheet").unwrap();
         state.watermark += 1;
         // Large enough that the log turns round and reuses what it has freed.
-        state.set_memory(&std::iter::repeat_with(|| rng.u8(..)).take(60_000).collect::<Vec<_>>());
+        state.set_connector(&std::iter::repeat_with(|| rng.u8(..)).take(60_000).collect::<Vec<_>>());
         store.put_destination("household", "sheet", &state).unwrap();
     }
 }

@@ -32,17 +32,17 @@ impl Engine {
         let context = Context::new(self.shutdown.clone(), self.backoff.clone());
         let result = delivery.fill_new_columns(context.clone()).await;
         delivery.report.requests = context.requests.get();
-        delivery.conclude(result).map(Some)
+        delivery.record_result(result).map(Some)
     }
 }
 
 impl Delivery<'_> {
     async fn fill_new_columns(&mut self, context: Context) -> Result<(), Stop> {
         let patient = self.patient(&context.requests);
-        let mut destination = self.config.connect(context, &self.state.memory())?;
+        let mut destination = self.config.connect(context, &self.state.connector())?;
         let result = patient.with(self.fill_new_columns_of(destination.as_mut())).await;
         // Budgets and caches count even where it failed.
-        self.state.set_memory(&destination.memory());
+        self.state.set_connector(&destination.memory());
         self.save()?;
         result
     }
@@ -75,10 +75,7 @@ impl Delivery<'_> {
     /// there.
     fn item_to_fill(&self, transaction: Transaction, fields: &[Field]) -> Option<Item> {
         let id = &transaction.row.id;
-        let gone = self.state.deleted.contains(id)
-            || self.state.withheld.contains(id)
-            || self.state.rejected.contains_key(id)
-            || !self.config.filter.accepts(&transaction);
+        let gone = self.state.rows.is_absent(id) || !self.config.filter.accepts(&transaction);
         if gone || fields.iter().all(|field| field.value(&transaction) == Value::Empty) {
             return None;
         }

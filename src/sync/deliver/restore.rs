@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 
-use super::put_right::add;
 use super::{Delivery, Stop};
 use crate::config;
 use crate::destination::policy::Vanished;
@@ -71,7 +70,7 @@ impl Engine {
                 None => open.push(id.clone()),
             }
         }
-        add(&mut delivery.state.restoring, gone.iter().cloned());
+        delivery.state.rows.ask_to_restore(gone.iter().cloned());
         delivery.save()?;
         if !open.is_empty() {
             let absent = match delivery.look_for(&open).await? {
@@ -79,7 +78,7 @@ impl Engine {
                 Err(report) => return Ok(Restored::Done { report, put_back: Vec::new(), left }),
             };
             left.extend(open.into_iter().filter(|id| !absent.contains(id)).map(|id| (id, Left::There)));
-            add(&mut delivery.state.restoring, absent.iter().cloned());
+            delivery.state.rows.ask_to_restore(absent.iter().cloned());
             delivery.save()?;
             gone.extend(absent);
         }
@@ -88,14 +87,14 @@ impl Engine {
         }
         let report = self.deliver(config, watcher).await?;
         let state = self.store.destination(&config.name, &config.target())?;
-        let is_back = |id: &String| !state.restoring.contains(id) && !state.rejected.contains_key(id);
+        let is_back = |id: &String| !state.rows.is_to_restore(id) && !state.rows.is_rejected(id);
         Ok(Restored::Done { report, put_back: gone.into_iter().filter(is_back).collect(), left })
     }
 }
 
 impl Delivery<'_> {
     fn is_known_to_be_gone(&self, id: &String) -> bool {
-        self.state.deleted.contains(id) || self.state.rejected.contains_key(id)
+        self.state.rows.is_deleted(id) || self.state.rows.is_rejected(id)
     }
 
     /// Why this row is not put back, as far as the store alone knows.
@@ -106,9 +105,9 @@ impl Delivery<'_> {
             Some(Left::Withdrawn)
         } else if known {
             None
-        } else if self.state.withheld.contains(&transaction.row.id) {
+        } else if self.state.rows.is_suppressed(&transaction.row.id) {
             Some(Left::Withdrawn)
-        } else if !self.config.filter.accepts(&transaction) && !self.state.outgrown.contains(&transaction.row.id) {
+        } else if !self.config.filter.accepts(&transaction) && !self.state.rows.is_outside_filter(&transaction.row.id) {
             Some(Left::LeftOut)
         } else {
             (number > self.state.watermark).then_some(Left::Waiting)

@@ -3,7 +3,7 @@
 use super::{Delivery, Stop};
 use crate::destination::{self, Batch, Destination, Item, Settled, Verdict, What};
 use crate::remote::{Cause, Error, Kind};
-use crate::store::{self, Doubt, Intent};
+use crate::store::{self, PendingBatch, UnverifiedBatch};
 
 /// How many rows in a row are refused alone before the place is taken to be the reason, where it has taken none.
 const SUSPECTS: usize = 3;
@@ -75,7 +75,7 @@ impl Delivery<'_> {
     /// Not one of these rows was taken. A few left over where others were taken are to blame themselves, and rows that
     /// were set aside before stay so; others wait for the place.
     fn give_up(&mut self, items: &[Item], mut refused: Vec<Verdict>, error: Error) -> Result<usize, Stop> {
-        let set_aside = |item: &Item| self.state.rejected.contains_key(&item.transaction.row.id);
+        let set_aside = |item: &Item| self.state.rows.is_rejected(&item.transaction.row.id);
         let left_over =
             self.contrast == Some(true) && refused.len() == items.len() && items.len() < SUSPECTS_AMONG_GOOD;
         if !left_over && !items.iter().all(set_aside) {
@@ -105,13 +105,13 @@ impl Delivery<'_> {
         items: &[Item],
     ) -> Result<Option<Vec<Verdict>>, Stop> {
         // A former try may still be under way: a refusal then speaks of this one only.
-        let mut unclear = self.state.intents.iter().any(|old| old.number == batch.number && old.hash == batch.hash);
-        self.note_outgrown(items);
+        let mut unclear = self.state.pending.iter().any(|old| old.number == batch.number && old.hash == batch.hash);
+        self.note_outside_filter(items);
         if !batch.body.is_empty() {
-            self.state.intents.retain(|old| old.number == batch.number && old.hash != batch.hash);
-            self.state.intents.push(self.intent(batch, items, self.by_position(destination, items)));
+            self.state.pending.retain(|old| old.number == batch.number && old.hash != batch.hash);
+            self.state.pending.push(self.pending(batch, items, self.by_position(destination, items)));
             // What the destination found or made must be known to whoever finds the batch.
-            self.state.set_memory(&destination.memory());
+            self.state.set_connector(&destination.memory());
             self.save()?;
         }
         let mut tried = 0;
@@ -132,7 +132,7 @@ impl Delivery<'_> {
             unclear |= error.is_transient();
             // Whatever is refused was not applied, be it for the row's sake or the place's.
             if (error.is_refusal() || error.cause().is_some()) && !unclear {
-                self.state.intents.retain(|old| old.hash != batch.hash);
+                self.state.pending.retain(|old| old.hash != batch.hash);
             }
             self.pause(tried, error).await?;
             match destination.settle(batch.number, batch.hash).await {
@@ -153,23 +153,19 @@ impl Delivery<'_> {
         }
     }
 
-    /// Rows that are there and would not be let through by what they say now: a later change would find no trace of their
-    /// having been let through.
-    fn note_outgrown(&mut self, items: &[Item]) {
-        for item in items.iter().filter(|item| item.what != What::New && !self.config.filter.accepts(&item.transaction))
-        {
-            let id = &item.transaction.row.id;
-            if !self.state.outgrown.contains(id) {
-                self.state.outgrown.push(id.clone());
-            }
+    /// Notes delivered rows whose present version the filter refuses: a later change finds no other trace of their delivery.
+    fn note_outside_filter(&mut self, items: &[Item]) {
+        let is_outside = |item: &&Item| item.what != What::New && !self.config.filter.accepts(&item.transaction);
+        for item in items.iter().filter(is_outside) {
+            self.state.rows.keep_outside_filter(item.transaction.row.id.clone());
         }
     }
 
-    fn intent(&self, batch: &Batch, items: &[Item], by_position: Option<Doubt>) -> Intent {
-        let set_aside = |id: &&String| self.state.rejected.contains_key(*id) || self.state.withheld.contains(*id);
+    fn pending(&self, batch: &Batch, items: &[Item], by_position: Option<UnverifiedBatch>) -> PendingBatch {
+        let set_aside = |id: &&String| self.state.rows.is_rejected(id) || self.state.rows.is_suppressed(id);
         let returning = items.iter().map(|item| &item.transaction.row.id).filter(set_aside).cloned().collect();
         let through = items.last().map_or(0, |item| item.seq);
-        Intent { number: batch.number, hash: batch.hash, through, returning, by_position }
+        PendingBatch { number: batch.number, hash: batch.hash, through, returning, by_position }
     }
 
     /// Waits before another try, or gives the error back where trying again is pointless.
@@ -184,7 +180,7 @@ impl Delivery<'_> {
 
     /// Finds out what became of batches whose answers a former cycle never got.
     pub(super) async fn settle(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
-        for intent in self.state.intents.clone() {
+        for intent in self.state.pending.clone() {
             let settled = destination.settle(intent.number, intent.hash).await?;
             // What is noted with the batch says more.
             destination.astray();
@@ -206,8 +202,8 @@ impl Delivery<'_> {
 
     /// Before the watermark passes a batch that may still arrive, its number is taken, so that it never will. `false`:
     /// it, or somebody else's, has arrived.
-    pub(super) async fn close_number(&mut self, destination: &mut dyn Destination) -> Result<bool, Stop> {
-        if self.state.intents.is_empty() {
+    pub(super) async fn fence(&mut self, destination: &mut dyn Destination) -> Result<bool, Stop> {
+        if self.state.pending.is_empty() {
             return Ok(true);
         }
         let number = self.state.last_batch + 1;
@@ -218,7 +214,7 @@ impl Delivery<'_> {
             }
             None => {
                 self.state.last_batch = number;
-                self.state.intents.clear();
+                self.state.pending.clear();
                 Ok(true)
             }
         }
@@ -227,26 +223,27 @@ impl Delivery<'_> {
     /// A batch of this number is in the ledger. If it was one of ours, its rows are there; if not, somebody else writes
     /// to the same place and what is there must be read before anything is appended.
     fn superseded(&mut self, number: u64, hash: u64) -> Result<(), store::Error> {
-        let ours = self.state.intents.iter().find(|intent| intent.number == number && intent.hash == hash).cloned();
+        let ours = self.state.pending.iter().find(|intent| intent.number == number && intent.hash == hash).cloned();
         match ours {
             Some(ours) => {
-                self.state.doubts.extend(ours.by_position);
+                self.state.unverified.extend(ours.by_position);
                 self.state.watermark = self.state.watermark.max(ours.through);
-                self.state.rejected.retain(|id, _| !ours.returning.contains(id));
-                self.state.withheld.retain(|id| !ours.returning.contains(id));
+                for id in &ours.returning {
+                    self.state.rows.answered(id);
+                }
             }
-            None => self.state.adopting = true,
+            None => self.state.needs_inventory = true,
         }
         self.ahead = None;
         self.state.last_batch = self.state.last_batch.max(number);
-        self.state.intents.clear();
+        self.state.pending.clear();
         self.save()
     }
 
     fn acknowledge(&mut self, batch: &Batch) {
         if !batch.body.is_empty() {
             self.state.last_batch = batch.number;
-            self.state.intents.clear();
+            self.state.pending.clear();
         }
     }
 
@@ -255,15 +252,14 @@ impl Delivery<'_> {
         for (item, verdict) in items.iter().zip(verdicts) {
             let id = &item.transaction.row.id;
             self.decided |= matches!(verdict, Verdict::Deleted | Verdict::Rejected(_));
-            let was_refused = self.state.rejected.remove(id).is_some();
-            self.state.withheld.retain(|withheld| withheld != id);
+            let was_refused = self.state.rows.answered(id);
             match verdict {
                 Verdict::Appended => self.report.appended += 1,
                 Verdict::Updated => self.report.updated += 1,
                 Verdict::Unchanged => {}
                 Verdict::Deleted => {
-                    if !was_refused && !self.state.deleted.contains(id) {
-                        self.state.deleted.push(id.clone());
+                    if !was_refused {
+                        self.state.rows.delete(id.clone(), false);
                     }
                 }
                 // The row is there, and stays as it is: no reason to deliver it as a new one later.
@@ -273,7 +269,7 @@ impl Delivery<'_> {
                 }
                 Verdict::Rejected(reason) => {
                     self.report.rejected += 1;
-                    self.state.rejected.insert(id.clone(), reason);
+                    self.state.rows.reject(id.clone(), reason);
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::Days;
 
-use super::{Delivery, put_right};
+use super::Delivery;
 use crate::destination::What;
 use crate::model::{Field, Transaction};
 use crate::store::{self, Change, Store};
@@ -41,15 +41,13 @@ impl Delivery<'_> {
                 wrong.push(transaction.row.id);
             }
         }
-        put_right::add(&mut self.state.mending, wrong.into_iter());
+        self.state.rows.ask_to_repair(wrong);
         self.state.transfers = last;
         self.save()
     }
 
     fn is_there(&self, transaction: &Transaction) -> bool {
-        let (id, state) = (&transaction.row.id, &self.state);
-        let absent = state.deleted.contains(id) || state.withheld.contains(id) || state.rejected.contains_key(id);
-        !absent && self.config.filter.accepts(transaction)
+        !self.state.rows.is_absent(&transaction.row.id) && self.config.filter.accepts(transaction)
     }
 }
 

@@ -449,7 +449,7 @@ impl Life<'_> {
         let config = &self.daemons[0].engine.config;
         let target = config.destinations[1].target();
         let state = self.daemons[0].engine.store.destination("base", &target).unwrap();
-        let unknown = self.daemons.len() > 1 || !state.intents.is_empty() || self.world.airtable.server.held() > 0;
+        let unknown = self.daemons.len() > 1 || !state.pending.is_empty() || self.world.airtable.server.held() > 0;
         let unknown = unknown || self.truth.amnesia[1] || !self.knows(&id);
         self.truth.deleted[1].insert(id, unknown);
     }

@@ -23,21 +23,21 @@ enum Offer {
     Nothing,
     /// To be delivered.
     Item(Box<Item>),
-    /// The bank took the row back before it was ever delivered; it waits for a return.
-    Withhold(String),
+    /// The bank took the row back before its first delivery; the row waits for a return.
+    Suppress(String),
 }
 
 /// What the next entries of the change log come to.
 #[derive(Default)]
-pub(super) struct Look {
+pub(super) struct Plan {
     pub items: Vec<Item>,
-    /// Ids of rows that are withheld.
-    pub withheld: Vec<String>,
+    /// Ids of rows that the bank took back before their first delivery.
+    pub suppressed: Vec<String>,
     /// The last change looked at.
     pub examined: u64,
 }
 
-impl Look {
+impl Plan {
     fn has(&self, id: &str) -> bool {
         self.items.iter().any(|item| item.transaction.row.id == id)
     }
@@ -57,17 +57,17 @@ impl Engine {
         Ok(waiting)
     }
 
-    /// What a change means for a destination. `adopted` are the hashes of ids that were found there.
+    /// What a change means for a destination. `existing` are the hashes of ids that were found there.
     fn offer(
         &self,
         config: &config::Destination,
         state: &DestinationState,
-        adopted: &HashSet<u64>,
+        existing: &HashSet<u64>,
         change: &Change,
     ) -> Result<Offer, store::Error> {
         if matches!(change.what, What::Changed | What::Enriched)
             && change.number > state.watermark
-            && adopted.is_empty()
+            && existing.is_empty()
         {
             // Its first delivery is still ahead and will carry the present version.
             return Ok(Offer::Nothing);
@@ -75,10 +75,10 @@ impl Engine {
         let transaction =
             self.store.transaction_of(change, if config.shows_raw() { Part::Whole } else { Part::WithoutRaw })?;
         let id = &transaction.row.id;
-        if state.deleted.contains(id) {
+        if state.rows.is_deleted(id) {
             return Ok(Offer::Nothing);
         }
-        let found = adopted.contains(&id_hash(id));
+        let found = existing.contains(&id_hash(id));
         let offered_before = change.number <= state.watermark || found;
         let previous = match change.what {
             What::Changed | What::Reappeared | What::Enriched if offered_before => {
@@ -87,18 +87,18 @@ impl Engine {
             _ => None,
         };
         // The filter may have kept back what the row was before; and what it let through is kept right.
-        let was_accepted =
-            previous.as_ref().is_some_and(|previous| config.filter.accepts(previous)) || state.outgrown.contains(id);
+        let was_accepted = previous.as_ref().is_some_and(|previous| config.filter.accepts(previous))
+            || state.rows.is_outside_filter(id);
         let accepted = config.filter.accepts(&transaction);
         if !accepted && !was_accepted {
             return Ok(Offer::Nothing);
         }
         let kept_back = previous.is_some() && !was_accepted && !found;
-        let not_there = kept_back || state.rejected.contains_key(id) || state.withheld.contains(id);
+        let not_there = kept_back || state.rows.is_absent(id);
         let (what, previous) = match change.what {
             What::Changed | What::Enriched if !offered_before => return Ok(Offer::Nothing),
             What::New if found => return Ok(Offer::Nothing),
-            What::New if transaction.vanished => return Ok(Offer::Withhold(id.clone())),
+            What::New if transaction.vanished => return Ok(Offer::Suppress(id.clone())),
             // Not there yet, or in between back again: its own delivery says all there is to say.
             What::Vanished if not_there || !transaction.vanished || !offered_before => return Ok(Offer::Nothing),
             What::Changed | What::Reappeared if not_there && transaction.vanished => return Ok(Offer::Nothing),
@@ -124,15 +124,15 @@ impl Engine {
 impl Delivery<'_> {
     /// The next items, at most `most`: those left over from the last look first, because reading and decoding rows
     /// twice would be most of the work of a first delivery.
-    pub(super) fn look_ahead(&mut self, most: usize) -> Result<Look, store::Error> {
+    pub(super) fn next_changes(&mut self, most: usize) -> Result<Plan, store::Error> {
         match self.ahead.take() {
-            Some(ahead) => self.look_from(ahead, most),
-            None => self.look(most),
+            Some(ahead) => self.plan_from(ahead, most),
+            None => self.plan(most),
         }
     }
 
     /// Keeps what a batch did not cover, unless the batch decided something that changes what the rest means.
-    pub(super) fn keep_ahead(&mut self, mut ahead: Look, taken: usize) {
+    pub(super) fn keep_ahead(&mut self, mut ahead: Plan, taken: usize) {
         ahead.items.drain(..taken);
         let plain = ahead.items.iter().all(|item| item.what == What::New);
         self.ahead = (plain && !self.decided).then_some(ahead);
@@ -140,11 +140,11 @@ impl Delivery<'_> {
     }
 
     /// The next items after the watermark, at most `most`. What is there already is passed over.
-    pub(super) fn look(&mut self, most: usize) -> Result<Look, store::Error> {
-        self.look_from(Look { examined: self.state.watermark, ..Look::default() }, most)
+    pub(super) fn plan(&mut self, most: usize) -> Result<Plan, store::Error> {
+        self.plan_from(Plan { examined: self.state.watermark, ..Plan::default() }, most)
     }
 
-    fn look_from(&mut self, mut look: Look, most: usize) -> Result<Look, store::Error> {
+    fn plan_from(&mut self, mut look: Plan, most: usize) -> Result<Plan, store::Error> {
         let (mut changed, mut enriched) = (HashSet::new(), HashSet::new());
         while look.items.len() < most {
             let changes = self.engine.store.changes_after(look.examined, CHANGES_PER_LOOK.min(most.max(16)))?;
@@ -162,9 +162,9 @@ impl Delivery<'_> {
                 if repeated {
                     continue;
                 }
-                match self.engine.offer(self.config, &self.state, &self.adopted, &change)? {
+                match self.engine.offer(self.config, &self.state, &self.existing, &change)? {
                     Offer::Nothing => {}
-                    Offer::Withhold(id) => look.withheld.push(id),
+                    Offer::Suppress(id) => look.suppressed.push(id),
                     // A row that was set aside may have come back more than once since.
                     Offer::Item(item)
                         if item.what == What::New && change.what != What::New && look.has(&item.transaction.row.id) => {
@@ -181,11 +181,11 @@ impl Delivery<'_> {
 
     /// A new row that was found there under an older form of its id is made ours instead of written again.
     fn adopt(&mut self, mut item: Item) -> Item {
-        if item.what != What::New || self.adopted.is_empty() {
+        if item.what != What::New || self.existing.is_empty() {
             return item;
         }
         let id = &item.transaction.row.id;
-        let found = aliases(id).iter().map(|alias| id_hash(alias)).find(|alias| self.adopted.contains(alias));
+        let found = aliases(id).iter().map(|alias| id_hash(alias)).find(|alias| self.existing.contains(alias));
         if found.is_some_and(|alias| *self.claimed.entry(alias).or_insert(id_hash(id)) == id_hash(id)) {
             item.what = What::Mend;
         }

@@ -28,7 +28,7 @@ impl Engine {
     ) -> Result<Verified, store::Error> {
         let mut verified = Verified { destination: config.name.clone(), ..Verified::default() };
         let mut delivery = Delivery::new(self, config, watcher)?;
-        if delivery.state.watermark == 0 && delivery.state.intents.is_empty() {
+        if delivery.state.watermark == 0 && delivery.state.pending.is_empty() {
             // Nothing was ever delivered, so nothing can be wrong.
             verified.is_untouched = true;
             verified.notes.push("nothing has been delivered there yet".into());
@@ -57,11 +57,11 @@ impl Delivery<'_> {
         verified: &mut Verified,
     ) -> Result<(), Stop> {
         let patient = self.patient(&context.requests);
-        let mut destination = self.config.connect(context, &self.state.memory())?;
+        let mut destination = self.config.connect(context, &self.state.connector())?;
         let result = patient.with(self.inspect_with(destination.as_mut(), repair, verified)).await;
         // Budgets and caches count even where it failed.
-        self.state.set_memory(&destination.memory());
-        self.plan_retry();
+        self.state.set_connector(&destination.memory());
+        self.state.rows.plan_retry(self.today());
         self.save()?;
         result
     }
@@ -99,26 +99,26 @@ impl Delivery<'_> {
             verified.notes.push(format!("{note}: `bankfeed verify {} --repair` puts them back", self.config.name));
             return Ok(());
         }
-        add(&mut self.state.deleted, deleted.iter().cloned());
-        add(&mut self.state.noticed, deleted.iter().cloned());
+        deleted.iter().for_each(|id| self.state.rows.delete(id.clone(), true));
         Ok(())
     }
 
     /// Puts back what is missing now and what earlier read-backs noticed, and sets right what is wrong. A row found gone
     /// by a correction was deleted long before anybody verified: only `restore` brings that back.
     async fn repair(&mut self, destination: &mut dyn Destination, verified: &mut Verified) -> Result<(), Stop> {
-        let noticed = verified.deleted.iter().filter(|id| self.state.noticed.contains(id));
+        let noticed = verified.deleted.iter().filter(|id| self.state.rows.is_deletion_noticed(id));
         let back: Vec<String> = verified.missing.iter().chain(noticed).cloned().collect();
         let mut wrong = verified.doubled.clone();
-        add(&mut wrong, verified.different.iter().map(|different| different.id.clone()));
+        let mut known: HashSet<String> = wrong.iter().cloned().collect();
+        wrong.extend(verified.different.iter().map(|one| one.id.clone()).filter(|id| known.insert(id.clone())));
         if back.is_empty() && wrong.is_empty() {
             return Ok(());
         }
-        add(&mut self.state.restoring, back.iter().cloned());
-        add(&mut self.state.mending, wrong.iter().cloned());
+        self.state.rows.ask_to_restore(back.iter().cloned());
+        self.state.rows.ask_to_repair(wrong.iter().cloned());
         self.save()?;
         self.put_right(destination).await?;
-        let done = |id: &String| !self.state.rejected.contains_key(id);
+        let done = |id: &String| !self.state.rows.is_rejected(id);
         (verified.put_back, verified.mended) = (
             back.iter().filter(|id| done(id)).cloned().collect(),
             wrong.iter().filter(|id| done(id)).cloned().collect(),
@@ -140,7 +140,7 @@ impl Delivery<'_> {
     /// Does what is noted to be put back and to be mended.
     pub(super) async fn put_right(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
         self.straighten(destination).await?;
-        if self.state.mending.is_empty() {
+        if self.state.rows.to_repair().next().is_none() {
             return Ok(());
         }
         let numbers = self.engine.store.numbers()?;
@@ -150,8 +150,11 @@ impl Delivery<'_> {
 
     pub(super) async fn put_back(&mut self, destination: &mut dyn Destination, numbers: &Numbers) -> Result<(), Stop> {
         let policy = self.config.rows().vanished;
-        while !self.state.restoring.is_empty() {
-            let ids = front(&self.state.restoring, destination.batch_limit());
+        loop {
+            let ids = in_order(self.state.rows.to_restore(), numbers, destination.batch_limit());
+            if ids.is_empty() {
+                return Ok(());
+            }
             let mut items = Vec::with_capacity(ids.len());
             for (_, transaction) in self.known(&ids, numbers)? {
                 // What the bank took back does not stay where such rows are deleted.
@@ -159,39 +162,39 @@ impl Delivery<'_> {
                     items.push(item(What::PutBack, transaction));
                 }
             }
-            let refused: Vec<String> = ids.iter().filter(|id| self.state.rejected.contains_key(*id)).cloned().collect();
+            let refused: Vec<String> = ids.iter().filter(|id| self.state.rows.is_rejected(id)).cloned().collect();
             self.send_all(destination, &items).await?;
             // Where it was a correction that was refused, the row was there all the time, and still says the old words.
-            let taken = refused.into_iter().filter(|id| !self.state.rejected.contains_key(id));
-            add(&mut self.state.mending, taken);
+            let taken: Vec<String> = refused.into_iter().filter(|id| !self.state.rows.is_rejected(id)).collect();
+            self.state.rows.ask_to_repair(taken);
             if policy == Vanished::Mark {
-                let there = |item: &Item| {
-                    item.transaction.vanished && !self.state.rejected.contains_key(&item.transaction.row.id)
-                };
+                let there =
+                    |item: &Item| item.transaction.vanished && !self.state.rows.is_rejected(&item.transaction.row.id);
                 let vanished: Vec<Item> =
                     items.into_iter().filter(there).map(|item| Item { what: What::Vanished, ..item }).collect();
                 self.send_all(destination, &vanished).await?;
             }
-            self.state.restoring.drain(..ids.len());
+            ids.iter().for_each(|id| self.state.rows.restored(id));
             self.forget_deletion(&ids);
             self.save()?;
         }
-        Ok(())
     }
 
     async fn mend(&mut self, destination: &mut dyn Destination, numbers: &Numbers) -> Result<(), Stop> {
-        while !self.state.mending.is_empty() {
-            let ids = front(&self.state.mending, destination.batch_limit());
+        loop {
+            let ids = in_order(self.state.rows.to_repair(), numbers, destination.batch_limit());
+            if ids.is_empty() {
+                return Ok(());
+            }
             let versions = Versions::new(&self.engine.store, self.config, &self.state)?;
             let mut items = Vec::with_capacity(ids.len());
             for (number, present) in self.known(&ids, numbers)? {
                 items.extend(versions.of(number, present).into_iter().next().map(|version| item(What::Mend, version)));
             }
             self.send_all(destination, &items).await?;
-            self.state.mending.drain(..ids.len());
+            ids.iter().for_each(|id| self.state.rows.repaired(id));
             self.save()?;
         }
-        Ok(())
     }
 
     /// A store that knows of no delivery meets a place that was delivered to. Where the rows there and the absent ones up
@@ -199,21 +202,21 @@ impl Delivery<'_> {
     /// deleted by the owner, and stays deleted. Where the sums do not fit, nothing is certain, and what is absent is
     /// delivered: better a row too many than one too few. Nor does an empty place prove anything.
     pub(super) fn recognise_deletions(&mut self, past: &Past) -> Result<(), store::Error> {
-        if self.adopted.is_empty() || self.config.rows().vanished == Vanished::Delete {
+        if self.existing.is_empty() || self.config.rows().vanished == Vanished::Delete {
             return Ok(());
         }
         let mut absent = Vec::new();
         for entry in self.engine.store.chronological(None, None) {
             let (_, transaction) = entry?;
             let id = &transaction.row.id;
-            let there = |id: &String| self.adopted.contains(&id_hash(id));
+            let there = |id: &String| self.existing.contains(&id_hash(id));
             let past =
                 past.through.get(&*transaction.account).is_some_and(|at| transaction.row.time.timestamp() <= *at);
             if past && self.config.filter.accepts(&transaction) && !there(id) && !aliases(id).iter().any(there) {
                 absent.push(id.clone());
             }
         }
-        let hashes = self.adopted.iter().copied().chain(absent.iter().map(|id| id_hash(id)));
+        let hashes = self.existing.iter().copied().chain(absent.iter().map(|id| id_hash(id)));
         let written = hashes.fold((0, 0), |(rows, ids): (u64, u64), hash| (rows + 1, ids.wrapping_add(hash)));
         if absent.is_empty() || written != (past.rows, past.ids) {
             return Ok(());
@@ -222,7 +225,7 @@ impl Delivery<'_> {
         tracing::warn!(
             "{name}: {count} rows delivered by a former store are gone and stay deleted; `bankfeed status` lists them"
         );
-        add(&mut self.state.deleted, absent.into_iter());
+        absent.into_iter().for_each(|id| self.state.rows.delete(id, false));
         self.save()
     }
 
@@ -248,9 +251,7 @@ impl Delivery<'_> {
     }
 
     fn forget_deletion(&mut self, ids: &[String]) {
-        let there: HashSet<&String> = ids.iter().collect();
-        self.state.deleted.retain(|id| !there.contains(id));
-        self.state.noticed.retain(|id| !there.contains(id));
+        ids.iter().for_each(|id| self.state.rows.forget_deletion(id));
     }
 }
 
@@ -259,12 +260,9 @@ pub(super) fn item(what: What, transaction: Transaction) -> Item {
     Item { seq: 0, what, transaction, previous: None }
 }
 
-fn front(ids: &[String], most: usize) -> Vec<String> {
-    ids[..ids.len().min(most)].to_vec()
-}
-
-/// Adds what is not there yet.
-pub(super) fn add(list: &mut Vec<String>, more: impl Iterator<Item = String>) {
-    let mut known: HashSet<String> = list.iter().cloned().collect();
-    list.extend(more.filter(|id| known.insert(id.clone())));
+/// The first of these rows, at most `most`, in the order in which the store came to know them.
+pub(super) fn in_order<'a>(ids: impl Iterator<Item = &'a String>, numbers: &Numbers, most: usize) -> Vec<String> {
+    let mut ids: Vec<&String> = ids.collect();
+    ids.sort_by_key(|id| numbers.get(&id_hash(id)).copied().unwrap_or(u64::MAX));
+    ids.into_iter().take(most).cloned().collect()
 }

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::put_right::{add, item};
+use super::repair::{in_order, item};
 use super::{Delivery, Stop};
 use crate::config;
 use crate::destination::policy::Vanished;
@@ -15,7 +15,7 @@ use crate::destination::readback::{Cell, FoundRow, Reader, Shown, agrees};
 use crate::destination::{Destination, Item, What};
 use crate::model::{Field, Transaction, id_hash};
 use crate::remote::Error;
-use crate::store::{self, DestinationState, Doubt, Numbers, Store};
+use crate::store::{self, DestinationState, Numbers, Store, UnverifiedBatch};
 use crate::sync::verify::Versions;
 
 /// How often in one delivery rows are written once more before the rest is put off to the next cycle.
@@ -27,43 +27,47 @@ impl Delivery<'_> {
         let astray = destination.astray();
         if !astray.rows.is_empty() {
             // What is to be written of them is the destination's to remember.
-            self.state.set_memory(&destination.memory());
+            self.state.set_connector(&destination.memory());
         }
-        self.state.astray.extend(astray.rows);
-        add(&mut self.state.restoring, astray.gone.into_iter());
+        self.rewrite_again.extend(astray.rows.iter().cloned());
+        self.state.rows.ask_to_rewrite(astray.rows);
+        self.state.rows.ask_to_restore(astray.gone.into_iter());
         if astray.unsure {
-            self.state.doubts.extend(self.by_position(destination, items));
+            self.state.unverified.extend(self.by_position(destination, items));
         }
     }
 
     /// The rows that a batch of these items writes to by position.
-    pub(super) fn by_position(&self, destination: &dyn Destination, items: &[Item]) -> Option<Doubt> {
+    pub(super) fn by_position(&self, destination: &dyn Destination, items: &[Item]) -> Option<UnverifiedBatch> {
         if !destination.writes_by_position() || items.first().is_none_or(|item| item.what == What::New) {
             return None;
         }
         let ids = items.iter().map(|item| item.transaction.row.id.clone()).collect();
         let strikes = items.iter().any(|item| matches!(item.what, What::Vanished | What::Reappeared | What::Astray));
-        Some(Doubt { since: self.state.watermark, ids, strikes })
+        Some(UnverifiedBatch { since: self.state.watermark, ids, strikes })
     }
 
     /// Writes once more what went astray, until nothing does.
     pub(super) async fn straighten(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
         for _ in 0..TRIES {
             self.investigate(destination).await?;
-            if self.state.astray.is_empty() && self.state.restoring.is_empty() {
+            if self.state.rows.to_rewrite().chain(self.state.rows.to_restore()).next().is_none() {
                 return Ok(());
             }
             let numbers = self.engine.store.numbers()?;
             self.put_back(destination, &numbers).await?;
-            let ids = self.state.astray.clone();
+            let ids = in_order(self.state.rows.to_rewrite(), &numbers, usize::MAX);
             let items = self.once_more(&ids, &numbers)?;
+            self.rewrite_again.clear();
             self.send_all(destination, &items).await?;
-            // What went astray again stands behind.
-            self.state.astray.drain(..ids.len());
-            self.state.set_memory(&destination.memory());
+            // Rows that were hit or missed once more stay noted.
+            for id in ids.iter().filter(|id| !self.rewrite_again.contains(*id)) {
+                self.state.rows.rewritten(id);
+            }
+            self.state.set_connector(&destination.memory());
             self.save()?;
         }
-        if self.state.astray.is_empty() && self.state.doubts.is_empty() {
+        if self.state.rows.to_rewrite().next().is_none() && self.state.unverified.is_empty() {
             return Ok(());
         }
         let name = &self.config.name;
@@ -91,10 +95,10 @@ impl Delivery<'_> {
 
     /// Finds out by reading back where batches have landed of which that is not known.
     async fn investigate(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
-        if self.state.doubts.is_empty() {
+        if self.state.unverified.is_empty() {
             return Ok(());
         }
-        let doubts = self.state.doubts.clone();
+        let doubts = self.state.unverified.clone();
         let mut suspects = Suspects::new(&self.engine.store, self.config, &self.state, &doubts)?;
         destination.read_back(&mut suspects).await?;
         let strikes = suspects.strikes && self.config.rows().vanished == Vanished::Mark;
@@ -105,11 +109,11 @@ impl Delivery<'_> {
         let found = suspects.conclude()?;
         for (id, touched) in found.rows {
             destination.note_astray(&id, &touched.fields, touched.struck, touched.deleted);
-            self.state.astray.push(id);
+            self.state.rows.ask_to_rewrite([id]);
         }
-        add(&mut self.state.restoring, found.gone.into_iter());
-        self.state.doubts.drain(..doubts.len());
-        self.state.set_memory(&destination.memory());
+        self.state.rows.ask_to_restore(found.gone.into_iter());
+        self.state.unverified.drain(..doubts.len());
+        self.state.set_connector(&destination.memory());
         self.save()?;
         Ok(())
     }
@@ -175,7 +179,7 @@ impl<'a> Suspects<'a> {
         store: &'a Store,
         config: &'a config::Destination,
         state: &'a DestinationState,
-        doubts: &[Doubt],
+        doubts: &[UnverifiedBatch],
     ) -> Result<Suspects<'a>, store::Error> {
         let numbers = store.numbers()?;
         let versions = Delivered::new(store, config, state)?;
@@ -266,12 +270,7 @@ impl<'a> Suspects<'a> {
         if missed == 0 {
             return Ok(self.found);
         }
-        let set_aside = |id: &String| {
-            self.state.deleted.contains(id)
-                || self.state.withheld.contains(id)
-                || self.state.rejected.contains_key(id)
-                || self.state.restoring.contains(id)
-        };
+        let set_aside = |id: &String| self.state.rows.is_absent(id) || self.state.rows.is_to_restore(id);
         let mut absent = Vec::new();
         for (hash, number) in &self.numbers {
             if *number <= self.state.watermark && !self.seen.contains(hash) {
