@@ -15,7 +15,7 @@ use super::terminal::complain;
 use super::{USAGE, simulate};
 use crate::config::{self, Environment};
 use crate::destination::google_sheets::key_text;
-use crate::destination::google_sheets::user::OAuthClient;
+use crate::destination::google_sheets::oauth::OAuthClient;
 use crate::destination::{airtable, google_sheets};
 use crate::schedule::Schedule;
 use crate::settings::answer;

@@ -5,133 +5,67 @@
 //! whatever the owner moved (`layout`); what is missing is created (`setup`). A steady cycle costs a token, one read, and
 //! one write per batch. It knows nothing of the store: what to send, and in which order, is the engine's affair.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::time::Instant;
-
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
 use super::readback::Reader;
-use super::{
-    Astray, Batch, Destination, ID_MADE_AGAIN, Item, Outcome, OwnRules, Past, Settled, Summary, Verdict, What,
-};
+use super::{Astray, Batch, Destination, ID_MADE_AGAIN, Item, Outcome, OwnRules, Past, Settled, Summary, What};
 use crate::model::{Field, Language};
 use crate::remote::{Cause, Context, Error};
 
+mod answer;
 mod auth;
 mod balances;
-mod batch;
-mod body;
+mod cells;
 mod changes;
+mod client;
+mod connection;
 mod dashboard;
-mod delivery;
+mod drawing;
 mod enrich;
 mod errors;
+mod formulas;
+mod header_row;
 pub mod key_text;
 mod landing;
 mod layout;
 mod ledger;
 mod left_out;
 mod mend;
-mod metered;
-mod opening;
+mod metadata;
+pub mod oauth;
+mod open;
 mod placed;
 mod placing;
+mod prepare;
+mod publish;
 mod readback;
+mod request;
 mod requests;
+mod row_batch;
 mod rule_lines;
+mod rules_layout;
 mod rules_tab;
 pub mod settings;
 mod setup;
+mod spreadsheet;
+mod state;
 mod straighten;
-mod tab_sizes;
-mod tabs;
 #[cfg(test)]
 mod tests;
-mod transport;
-pub mod user;
+mod write;
 
-use balances::{Balances, TabState};
-use delivery::Sent;
+use client::Client;
+use connection::Limits;
 use errors::Names;
-use landing::{Landing, Touched};
-use layout::Layout;
-use ledger::{Guards, Ledger};
-use placed::Ending;
-use rules_tab::RulesTab;
+use landing::Litter;
+use ledger::Guards;
 use settings::GoogleSheetsSettings;
-use setup::{Book, fullness, is_nearly_full};
-use straighten::Litter;
-use tab_sizes::{Tabs, cells_of};
-use transport::{Limits, Transport};
+use spreadsheet::{fullness, is_nearly_full};
+use state::{Answers, KnownSheet, Prepared, SavedState, TabsBeside};
+use write::Sent;
 
 /// Most items looked at for one batch.
 const MOST_ITEMS: usize = 5_000;
-
-/// What is kept between cycles, for the case that the owner removes more than a row.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Memory {
-    /// The spreadsheet it speaks of.
-    spreadsheet: String,
-    /// The configured title of the tab.
-    tab: String,
-    /// Fields whose columns the owner has deleted from that tab.
-    gone: Vec<String>,
-    /// Highest batch number that was ever used up.
-    floor: u64,
-    /// The release whose dashboard Google has refused: it is not tried again.
-    #[serde(default)]
-    dashboard_refused: String,
-    /// The id column was made again, and the owner was not told yet.
-    #[serde(default)]
-    id_made_again: bool,
-    /// Keys of fields set by rules whose columns were added below which rows stood already.
-    #[serde(default)]
-    unfilled: Vec<String>,
-    /// Cells of the spreadsheet when an answer said it last, empty ones included.
-    #[serde(default)]
-    cells: u64,
-    /// Rows that a write hit in place of others, or missed, and what of them has to be written once more.
-    #[serde(default)]
-    astray: BTreeMap<String, Touched>,
-    /// The tabs when an answer showed them last.
-    #[serde(default)]
-    tabs: Tabs,
-    /// What stands at the end of our rows.
-    #[serde(default)]
-    ending: Ending,
-}
-
-/// What is known of asking for the spreadsheet's size along with a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Measuring {
-    /// No write that asks for it was refused.
-    Unknown,
-    /// A refused write was refused without it, too.
-    Blameless,
-    /// A write was refused for it.
-    Refused,
-}
-
-/// A batch that was cut, until the next one.
-struct Prepared {
-    number: u64,
-    hash: u64,
-    verdicts: Vec<Verdict>,
-    /// The ledger once it is applied.
-    next: Option<Ledger>,
-    /// The row from which on there is none of ours once it is applied, where known.
-    first_blank: Option<u64>,
-    at: Instant,
-    sent: bool,
-    /// It was sent before with other positions.
-    resent: bool,
-    /// The rows it writes to by position.
-    landing: Landing,
-    /// The balances it carries: where they stand in the body, and the state of their tab once they are written.
-    beside: Option<(Range<usize>, TabState)>,
-}
 
 /// The connector.
 pub struct GoogleSheets {
@@ -140,42 +74,25 @@ pub struct GoogleSheets {
     config: GoogleSheetsSettings,
     context: Context,
     limits: Limits,
-    memory: Memory,
-    transport: Option<Transport>,
-    layout: Option<Layout>,
-    opened_at: Option<Instant>,
-    /// The ledger as last read or written, with the id of its entry.
-    ledger: Option<(i32, Ledger)>,
+    memory: SavedState,
+    client: Option<Client>,
+    /// The spreadsheet as this cycle knows it.
+    known: KnownSheet,
+    /// The tabs beside the transactions.
+    beside: TabsBeside,
+    /// The batch that was prepared last.
     prepared: Option<Prepared>,
-    /// How things stand, to be shown.
-    summary: Option<Summary>,
-    /// The summary has been written.
-    shown: bool,
-    /// Rows were written without it.
-    behind: bool,
-    /// The tab of balances as it is.
-    balances: Option<Balances>,
-    /// The dashboard was made before.
-    dashboard_made: bool,
-    /// What the sums of dashboards leave out, where it stands.
-    left_out: Vec<left_out::Table>,
-    /// What is known of the tab with the owner's rules.
-    rules_tab: RulesTab,
-    /// The spreadsheet's properties, where this cycle has read them.
-    book: Option<Book>,
     /// The tab was made again in this cycle, though rows had been written before.
     tab_made_again: bool,
-    /// Whether the spreadsheet's size can be asked for along with a write.
-    measuring: Measuring,
-    /// The same of ids.
-    locating: Measuring,
+    /// The parts of the spreadsheet that Google answers a write with.
+    answers: Answers,
     /// The number of a batch that was refused for a reason that is not its guard, and the words.
     refused: Option<(u64, String)>,
-    /// What the latest writes by position hit in place of other rows, or missed.
+    /// The rows that the latest writes by position hit in place of others, or missed.
     astray: Astray,
-    /// Rows without an id among it.
+    /// Rows without an id among them.
     litter: Vec<Litter>,
-    /// Where new rows land was asked for since this connector was made.
+    /// The place of new rows was asked for since this connector was made.
     placed: bool,
 }
 
@@ -195,73 +112,24 @@ impl GoogleSheets {
             let what = "`spreadsheet` is no spreadsheet's id: copy the address from the browser";
             return Err(Error::attention(Cause::NotFound, names.say(what)));
         }
-        // Memory that cannot be read, or is of another spreadsheet, is only a memory: everything is found anew.
-        let old: Memory = serde_json::from_slice(memory).unwrap_or_default();
-        let old = if old.spreadsheet == spreadsheet { old } else { Memory::default() };
-        let (gone, unfilled, ending) =
-            if old.tab == config.tab { (old.gone, old.unfilled, old.ending) } else { Default::default() };
-        let memory = Memory {
-            spreadsheet,
-            tab: config.tab.clone(),
-            gone,
-            floor: old.floor,
-            dashboard_refused: old.dashboard_refused,
-            id_made_again: old.id_made_again,
-            unfilled,
-            cells: old.cells,
-            astray: old.astray,
-            tabs: old.tabs,
-            ending,
-        };
         Ok(GoogleSheets {
             guards: Guards::new(&names.spreadsheet, name),
             names,
             config: config.clone(),
             context,
             limits: Limits::default(),
-            memory,
-            transport: None,
-            layout: None,
-            opened_at: None,
-            ledger: None,
+            memory: SavedState::read(memory, &config.spreadsheet, &config.tab),
+            client: None,
+            known: KnownSheet::default(),
+            beside: TabsBeside::default(),
             prepared: None,
-            summary: None,
-            shown: false,
-            behind: false,
-            balances: None,
-            dashboard_made: false,
-            left_out: Vec::new(),
-            rules_tab: RulesTab::default(),
-            book: None,
             tab_made_again: false,
-            measuring: Measuring::Unknown,
-            locating: Measuring::Unknown,
+            answers: Answers::default(),
             refused: None,
             astray: Astray::default(),
             litter: Vec::new(),
             placed: false,
         })
-    }
-}
-
-impl Prepared {
-    fn new(number: u64, hash: u64, verdicts: Vec<Verdict>) -> Prepared {
-        Prepared {
-            number,
-            hash,
-            verdicts,
-            next: None,
-            first_blank: None,
-            at: Instant::now(),
-            sent: false,
-            resent: false,
-            landing: Landing::default(),
-            beside: None,
-        }
-    }
-
-    fn is(&self, number: u64, hash: u64) -> bool {
-        (self.number, self.hash) == (number, hash)
     }
 }
 
@@ -301,15 +169,15 @@ impl Destination for GoogleSheets {
             match self.id_column().await {
                 Err(error) => self.pause(tried, error).await?,
                 Ok(column) => {
-                    let header = self.layout.as_ref().and_then(|layout| layout.header);
-                    return Ok(delivery::ids(header, &column));
+                    let header = self.known.layout.as_ref().and_then(|layout| layout.header);
+                    return Ok(layout::ids(header, &column));
                 }
             }
         }
     }
 
     fn past(&self) -> Option<Past> {
-        let (_, ledger) = self.ledger.as_ref()?;
+        let (_, ledger) = self.known.ledger.as_ref()?;
         Some(Past { rows: ledger.rows, ids: ledger.ids, through: ledger.through.clone() })
     }
 
@@ -327,22 +195,22 @@ impl Destination for GoogleSheets {
     }
 
     async fn deliver(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error> {
-        let known = self.ledger.as_ref().and_then(|(_, ledger)| ledger.applied(batch.number));
+        let known = self.known.ledger.as_ref().and_then(|(_, ledger)| ledger.applied(batch.number));
         if batch.body.is_empty() || known == Some(batch.hash) {
             self.ready().await?;
             self.astray.unsure |= !batch.body.is_empty() && is_by_position(items);
             self.memory.ending.unsure |= !batch.body.is_empty() && !is_by_position(items);
             return Ok(Outcome::Done(self.verdicts(batch, items)));
         }
-        let Some(body) = self.present_body(batch, items).await? else {
+        let Some(request) = self.present_request(batch, items).await? else {
             return self.leave(batch).await;
         };
         if let Some(prepared) = &mut self.prepared {
             prepared.sent = true;
         }
-        match self.send(batch, body).await? {
+        match self.send(batch, request).await? {
             Sent::Refused(Outcome::Superseded { hash }) => {
-                self.layout = None;
+                self.known.forget_layout();
                 return Ok(Outcome::Superseded { hash });
             }
             Sent::Now(landed) => {
@@ -421,8 +289,8 @@ impl Destination for GoogleSheets {
     }
 
     fn summarise(&mut self, summary: &Summary) {
-        self.summary = Some(summary.clone());
-        self.shown = false;
+        self.beside.summary = Some(summary.clone());
+        self.beside.shown = false;
     }
 
     async fn publish(&mut self) -> Result<Option<u64>, Error> {
@@ -471,28 +339,14 @@ impl Destination for GoogleSheets {
 
     fn memory(&self) -> Vec<u8> {
         // A struct of plain fields always serialises.
-        serde_json::to_vec(&Memory { cells: self.cells(), tabs: self.tabs(), ..self.memory.clone() })
-            .unwrap_or_default()
+        serde_json::to_vec(&SavedState { cells: self.memory.cells(), ..self.memory.clone() }).unwrap_or_default()
     }
 }
 
 impl GoogleSheets {
-    /// Cells of the spreadsheet as far as is known; 0: it is not.
-    fn cells(&self) -> u64 {
-        match cells_of(&self.tabs()) {
-            0 => self.memory.cells,
-            cells => cells,
-        }
-    }
-
-    /// The tabs as far as they are known.
-    fn tabs(&self) -> Tabs {
-        self.transport.as_ref().map_or_else(|| self.memory.tabs.clone(), Transport::tabs)
-    }
-
-    /// The same where it is time to make room.
+    /// Number of cells where it is time to make room.
     fn nearly_full(&self) -> Option<u64> {
-        Some(self.cells()).filter(|cells| is_nearly_full(*cells))
+        Some(self.memory.cells()).filter(|cells| is_nearly_full(*cells))
     }
 
     /// Waits before another try, or gives the error back where trying again is pointless.

@@ -1,8 +1,8 @@
 //! Signing in as a service account.
 //!
-//! [`Tokens`] is what the API client asks before each call. It keeps one token at a time in a cache of its own, fetches
-//! a new one only while nobody else does, counts each request to the token endpoint, and never hands out "no token":
-//! the library underneath would remember an answer without one as valid for ever.
+//! The API client asks [`Tokens`] before each call. The cache holds one token at a time, only one caller at a time fetches
+//! a new token, each request to the token endpoint is counted, and "no token" is never handed out: the library underneath
+//! would remember an answer without a token as valid for ever.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,32 +10,28 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use google_sheets4::common::GetToken;
-use hyper_rustls::HttpsConnector;
 use yup_oauth2::authenticator::Authenticator;
 use yup_oauth2::error::AuthErrorCode;
 use yup_oauth2::{CustomHyperClientBuilder, ServiceAccountAuthenticator, ServiceAccountKey};
 
+use super::connection::{Connector, Meter};
 use super::errors::{Names, Said, closed};
 use super::key_text;
-use super::metered::{Meter, MeteredConnector};
-use super::user::User;
+use super::oauth::User;
 use crate::remote::{Cause, Counter, Error};
 
 /// The one scope that is ever asked for.
 pub(super) const SCOPE: &str = "https://www.googleapis.com/auth/spreadsheets";
 
-/// The connector of every connection.
-pub(super) type Connector = HttpsConnector<MeteredConnector>;
-
-/// How long before its end a token counts as used up.
+/// The time before its end from which on a token counts as used up.
 const EARLY: Duration = Duration::from_secs(60);
-/// How long the token endpoint may take.
+/// The time that the token endpoint may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Most that is read of the token endpoint's answer.
 pub(super) const TOKEN_BYTES: usize = 1 << 20;
 
-/// Reads the text of a key file. What is wrong with it is told without showing any of it.
+/// Reads the text of a key file. The error says what is wrong and shows no part of the file.
 pub(super) fn read_key(names: &Names, text: &str) -> Result<ServiceAccountKey, Error> {
     let wrong = |what: &str| {
         let remedy = "create a JSON key for the service account in the Google Cloud console and configure that file";
@@ -65,7 +61,7 @@ pub(super) fn read_key(names: &Names, text: &str) -> Result<ServiceAccountKey, E
     Ok(key)
 }
 
-/// Whether an address is on this machine.
+/// Tells an address on this machine from others.
 pub(super) fn is_loopback(address: &url::Url) -> bool {
     match address.host() {
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
@@ -118,7 +114,7 @@ impl Tokens {
         Ok(Tokens(Arc::new(Inner { authenticator, user: None, held, names, requests, meter })))
     }
 
-    /// The same for the owner's own sign-in.
+    /// Makes ready to use the owner's own sign-in.
     pub fn of_user(names: &Names, user: User, requests: Counter) -> Tokens {
         let (held, names, meter) = (tokio::sync::Mutex::new(None), names.clone(), Meter::default());
         Tokens(Arc::new(Inner { authenticator: OnceLock::new(), user: Some(user), held, names, requests, meter }))
@@ -139,7 +135,7 @@ impl Tokens {
         Ok(token)
     }
 
-    /// Forgets a token that was refused. Whether it had been used for a while, so that a new one may do better.
+    /// Forgets a token that was refused. True where the token had been good for a while, so that a new one may do better.
     pub async fn forget(&self) -> bool {
         let old = self.0.held.lock().await.take();
         let age = old.and_then(|held| held.fetched.elapsed().ok());
@@ -189,7 +185,7 @@ impl GetToken for Tokens {
     }
 }
 
-/// What a failed sign-in means.
+/// The error of a failed sign-in.
 fn refusal(names: &Names, error: &yup_oauth2::Error) -> Error {
     let yup_oauth2::Error::AuthError(refused) = error else {
         // Connections that fail, pages that are no JSON: nothing the owner has to do about the key.

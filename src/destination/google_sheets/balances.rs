@@ -7,12 +7,13 @@
 
 use google_sheets4::api;
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::batch::{push, runs};
-use super::body::{VALUE_ONLY, write_cell, write_string};
+use super::cells::{VALUE_ONLY, push, runs, write_cell, write_string};
+use super::formulas::Formulas;
 use super::layout::{Format, Layout, letters};
-use super::requests::{add_sheet, create, dimension, label_cells, number_format, on_sheet, width};
+use super::requests::{Location, add_sheet, create_metadata, label_cells, number_format, width};
 use crate::destination::figures::{FIGURES, Figure, left_out, status_text, text, words};
 use crate::destination::{AccountSummary, Summary};
 use crate::model::{Field, Language};
@@ -46,7 +47,7 @@ pub(super) struct TabState {
     /// The day it was written last, and a fingerprint of what the owner had to do then.
     #[serde(default)]
     pub told: String,
-    /// It says that the spreadsheet is nearly full.
+    /// The tab says that the spreadsheet is nearly full.
     #[serde(default, skip_serializing_if = "is_false")]
     pub nearly_full: bool,
 }
@@ -68,7 +69,7 @@ struct Part {
 pub(super) struct Balances {
     /// Id of the entry on the tab.
     pub entry: i32,
-    /// What that entry says.
+    /// The value of that entry.
     pub state: TabState,
     /// The title, where it is known.
     pub title: Option<String>,
@@ -111,32 +112,24 @@ impl Balances {
     }
 
     /// The requests that make it, and where everything is then.
-    pub fn create(
-        sheet: i32,
-        entry: i32,
-        title: &str,
-        destination: &str,
-        language: Language,
-    ) -> (Vec<api::Request>, Balances) {
+    pub fn create(sheet: i32, entry: i32, title: &str, destination: &str, language: Language) -> (Vec<Json>, Balances) {
         let count = FIGURES.len() as u32;
         let state = TabState { destination: destination.to_owned(), sheet, grid: NEW_ROWS, ..TabState::default() };
         let headers = FIGURES.map(|(_, _, en, bg)| if language == Language::En { en } else { bg });
-        let mut requests =
-            vec![add_sheet(sheet, title, NEW_ROWS, count + SPARE_COLUMNS, 2), label_cells(sheet, 1, 0, &headers)];
+        let mut requests = vec![
+            add_sheet(sheet, title, NEW_ROWS, count + SPARE_COLUMNS, 2),
+            label_cells(sheet, 1, 0, headers.into_iter()),
+        ];
         for ((figure, ..), at) in FIGURES.iter().zip(0..) {
             requests.extend(format(*figure).map(|format| number_format(sheet, 2, at, at + 1, format)));
             requests.push(width(sheet, at, at + 1, width_of(*figure)));
         }
-        let value = serde_json::to_string(&state).unwrap_or_default();
-        requests.push(create(BALANCES_KEY, &value, Some(entry), on_sheet(sheet)));
-        let parts = FIGURES.iter().zip(0..).map(|((_, key, ..), at)| ("COLUMNS", *key, at));
-        for (dimensions, part, at) in parts.chain([("ROWS", "status", 0), ("ROWS", "header", 1)]) {
+        requests.push(create_metadata(BALANCES_KEY, &state, Some(entry), Location::Tab(sheet)));
+        let columns = FIGURES.iter().zip(0..).map(|((_, key, ..), at)| (*key, Location::Column(sheet, at)));
+        let rows = [("status", Location::Row(sheet, 0)), ("header", Location::Row(sheet, 1))];
+        for (part, location) in columns.chain(rows) {
             let part = Part { destination: destination.to_owned(), part: part.to_owned() };
-            let location = api::DeveloperMetadataLocation {
-                dimension_range: Some(dimension(sheet, dimensions, at, at + 1)),
-                ..Default::default()
-            };
-            requests.push(create(PART_KEY, &serde_json::to_string(&part).unwrap_or_default(), None, location));
+            requests.push(create_metadata(PART_KEY, &part, None, location));
         }
         let columns = FIGURES.iter().zip(0..).map(|((figure, ..), at)| (*figure, at)).collect();
         let title = Some(title.to_owned());
@@ -160,38 +153,13 @@ pub(super) fn told(summary: &Summary) -> String {
     format!("{} {:016x}", summary.at.date_naive(), xxh3_64(summary.attention.join("\0").as_bytes()))
 }
 
-/// What formulas must know of the spreadsheet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sheetwise {
-    /// Title of the tab with the transactions.
-    pub tab: String,
-    /// Between the arguments of a function.
-    pub separator: char,
-}
-
-/// The character between the arguments of a function. A locale whose decimals have a point takes a comma; the others a
-/// semicolon, which is also the safer guess, for it means nothing else anywhere.
-pub(super) fn separator(locale: &str) -> char {
-    let (language, region) = locale.split_once('_').unwrap_or((locale, ""));
-    let point = matches!(language, "en" | "zh" | "ja" | "ko" | "th" | "iw" | "he" | "hi" | "cy" | "ga" | "fil")
-        && region != "ZA"
-        || (language == "es" && region == "MX");
-    if point { ',' } else { ';' }
-}
-
-/// A reference to a whole column of a tab: whatever rows come and go, it means all of them.
-pub(super) fn whole_column(tab: &str, column: u32) -> String {
-    let name = letters(column);
-    format!("'{}'!${name}:${name}", tab.replace('\'', "''"))
-}
-
 /// The tab about to be written.
 pub(super) struct Page<'a> {
     pub balances: &'a Balances,
     pub summary: &'a Summary,
     pub layout: &'a Layout,
     pub language: Language,
-    /// What the owner should do soon about the spreadsheet itself.
+    /// The thing that the owner should do soon about the spreadsheet itself.
     pub warning: Option<String>,
 }
 
@@ -205,13 +173,13 @@ impl Page<'_> {
         TabState { rows, grid, print, told, nearly_full, ..balances.state.clone() }
     }
 
-    /// Whether formulas have to be written.
+    /// True where formulas have to be written.
     pub fn needs_formulas(&self) -> bool {
         self.print() != self.balances.state.print
     }
 
-    /// The requests joined by commas. Formulas are left as they are where `sheetwise` is not given.
-    pub fn requests(&self, sheetwise: Option<&Sheetwise>) -> Vec<u8> {
+    /// The requests joined by commas. Formulas are left as they are where `formulas` is not given.
+    pub fn requests(&self, formulas: Option<&Formulas>) -> Vec<u8> {
         let (balances, next) = (self.balances, self.next_state());
         let (sheet, mut out) = (balances.state.sheet, Vec::new());
         if next.grid > balances.state.grid {
@@ -222,10 +190,10 @@ impl Page<'_> {
             );
         }
         self.status(&mut out);
-        let formulas = |figure: Figure| matches!(figure, Figure::Sum | Figure::Difference);
-        let written = balances.columns.iter().filter(|(figure, _)| sheetwise.is_some() || !formulas(*figure));
+        let is_formula = |figure: Figure| matches!(figure, Figure::Sum | Figure::Difference);
+        let written = balances.columns.iter().filter(|(figure, _)| formulas.is_some() || !is_formula(*figure));
         for (from, to) in runs(written.map(|(_, at)| *at)) {
-            self.block(&mut out, from, to, sheetwise);
+            self.block(&mut out, from, to, formulas);
         }
         if next != balances.state {
             let entry = balances.entry;
@@ -242,7 +210,7 @@ impl Page<'_> {
         out
     }
 
-    /// What all formulas depend on: written anew when any of it changes.
+    /// Fingerprint of everything that formulas depend on. With another fingerprint all formulas are written anew.
     fn print(&self) -> String {
         let kinds: Vec<(Option<String>, Option<String>)> =
             self.summary.accounts.iter().map(|account| (self.no_sum(account), self.no_difference(account))).collect();
@@ -282,8 +250,8 @@ impl Page<'_> {
         out.extend_from_slice(b"]}]}},");
     }
 
-    /// Some neighbouring columns, all accounts.
-    fn block(&self, out: &mut Vec<u8>, from: u32, to: u32, sheetwise: Option<&Sheetwise>) {
+    /// The cells of all accounts in neighbouring columns.
+    fn block(&self, out: &mut Vec<u8>, from: u32, to: u32, formulas: Option<&Formulas>) {
         let (sheet, top) = (self.balances.state.sheet, self.balances.first_row());
         push(
             out,
@@ -302,7 +270,7 @@ impl Page<'_> {
                 // Accounts that are no longer shown leave empty cells.
                 match self.summary.accounts.get(at) {
                     None => out.extend_from_slice(b"{}"),
-                    Some(account) => self.cell(out, *figure, account, top + at as u32 + 1, sheetwise),
+                    Some(account) => self.cell(out, *figure, account, top + at as u32 + 1, formulas),
                 }
             }
             out.extend_from_slice(b"]}");
@@ -310,17 +278,10 @@ impl Page<'_> {
         out.extend_from_slice(b"]}},");
     }
 
-    fn cell(
-        &self,
-        out: &mut Vec<u8>,
-        figure: Figure,
-        account: &AccountSummary,
-        row: u32,
-        sheetwise: Option<&Sheetwise>,
-    ) {
-        let formula = match (figure, sheetwise) {
-            (Figure::Sum, Some(sheetwise)) => Some(self.sum(account, row, sheetwise)),
-            (Figure::Difference, Some(sheetwise)) => Some(self.difference(account, row, sheetwise)),
+    fn cell(&self, out: &mut Vec<u8>, figure: Figure, account: &AccountSummary, row: u32, formulas: Option<&Formulas>) {
+        let formula = match (figure, formulas) {
+            (Figure::Sum, Some(formulas)) => Some(self.sum(account, row, formulas)),
+            (Figure::Difference, Some(formulas)) => Some(self.difference(account, row, formulas)),
             _ => None,
         };
         match formula {
@@ -335,21 +296,22 @@ impl Page<'_> {
     }
 
     /// The sum of the account's rows, whatever their order and wherever their columns.
-    fn sum(&self, account: &AccountSummary, row: u32, sheetwise: &Sheetwise) -> Result<String, String> {
+    fn sum(&self, account: &AccountSummary, row: u32, formulas: &Formulas) -> Result<String, String> {
         if let Some(why) = self.no_sum(account) {
             return Err(why);
         }
-        let column = |field: &Field| self.place(field).map(|at| whole_column(&sheetwise.tab, at));
+        let column = |field: &Field| self.place(field).map(|at| formulas.column(at));
         let own = |figure: Figure| self.balances.column(figure).map(|at| format!("${}{row}", letters(at)));
         let mut arguments = vec![column(&Field::Amount), column(&Field::Account), own(Figure::Account)];
         if self.place(&Field::Currency).is_some() && self.balances.column(Figure::Currency).is_some() {
             arguments.extend([column(&Field::Currency), own(Figure::Currency)]);
         }
         let arguments: Vec<String> = arguments.into_iter().flatten().collect();
-        Ok(format!("=SUMIFS({})", arguments.join(&sheetwise.separator.to_string())))
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Ok(format!("={}", formulas.call("SUMIFS", &arguments)))
     }
 
-    fn difference(&self, account: &AccountSummary, row: u32, sheetwise: &Sheetwise) -> Result<String, String> {
+    fn difference(&self, account: &AccountSummary, row: u32, formulas: &Formulas) -> Result<String, String> {
         if let Some(why) = self.no_difference(account) {
             return Err(why);
         }
@@ -359,10 +321,10 @@ impl Page<'_> {
         let (balance, opening) = (own(Figure::Balance, ""), own(Figure::Opening, "-"));
         let (sum, back) = (own(Figure::Sum, "-"), own(Figure::TakenBack, "+"));
         // Cells are doubles: without rounding a difference of nothing shows as -0.00.
-        Ok(format!("=ROUND({balance}{opening}{sum}{back}{}2)", sheetwise.separator))
+        Ok(format!("=ROUND({balance}{opening}{sum}{back}{}2)", formulas.separator))
     }
 
-    /// Why there is no sum, if there is none.
+    /// The reason for a missing sum.
     fn no_sum(&self, account: &AccountSummary) -> Option<String> {
         let words = words(self.language);
         let missing = [Field::Amount, Field::Account].iter().any(|field| self.place(field).is_none());
@@ -370,7 +332,7 @@ impl Page<'_> {
         (missing || mixed || self.balances.column(Figure::Account).is_none()).then(|| words.no_columns.to_owned())
     }
 
-    /// Why there is no difference, if there is none.
+    /// The reason for a missing difference.
     fn no_difference(&self, account: &AccountSummary) -> Option<String> {
         let words = words(self.language);
         let missing =

@@ -7,13 +7,14 @@ use std::collections::{BTreeSet, HashMap};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::batch::{push, runs};
-use super::body::{MOST_BYTES, OwnerFormats, Rows, VALUE_ONLY, too_long, write_cell};
+use super::cells::{
+    MOST_BYTES, OwnerFormats, Rows, comma, delete_rows, push, strike, too_long, write_cell, write_cells,
+};
 use super::landing::Touch;
 use super::layout::{Layout, Place};
 use crate::destination::policy::{self, Updates, Vanished};
 use crate::destination::{Item, Verdict, What};
-use crate::model::{Field, Transaction};
+use crate::model::Field;
 
 /// What an item asks for, before the row is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,69 +193,6 @@ fn touch(item: &Item, intent: &Intent, row: u32) -> Option<Touch> {
     }
 }
 
-/// Strikes the bank's cells of a row through, or no longer.
-pub(super) fn strike(out: &mut Vec<u8>, layout: &Layout, on: bool, row: u32) {
-    let (sheet, end) = (layout.sheet, row + 1);
-    let bank = layout.places.iter().filter(|place| !place.field.belongs_to_owner());
-    for (from, to) in runs(bank.map(|place| place.index)) {
-        comma(out);
-        push(
-            out,
-            format_args!(
-                r#"{{"repeatCell":{{"range":{{"sheetId":{sheet},"startRowIndex":{row},"endRowIndex":{end},"startColumnIndex":{from},"endColumnIndex":{to}}},"cell":{{"userEnteredFormat":{{"textFormat":{{"strikethrough":{on}}}}}}},"fields":"userEnteredFormat.textFormat.strikethrough"}}}}"#
-            ),
-        );
-    }
-}
-
-/// Writes these cells of a row.
-pub(super) fn write_cells(out: &mut Vec<u8>, sheet: i32, transaction: &Transaction, places: &[Place], row: u32) {
-    write_each(out, sheet, places, row, |out, field| write_cell(out, field, &field.value(transaction), false));
-}
-
-/// Empties these cells of a row.
-pub(super) fn write_nothing(out: &mut Vec<u8>, sheet: i32, places: &[Place], row: u32) {
-    write_each(out, sheet, places, row, |out, _| out.extend_from_slice(b"{}"));
-}
-
-fn write_each(out: &mut Vec<u8>, sheet: i32, places: &[Place], row: u32, cell: impl Fn(&mut Vec<u8>, &Field)) {
-    for (from, to) in runs(places.iter().map(|place| place.index)) {
-        comma(out);
-        push(
-            out,
-            format_args!(
-                r#"{{"updateCells":{{"start":{{"sheetId":{sheet},"rowIndex":{row},"columnIndex":{from}}},"fields":"{VALUE_ONLY}","rows":[{{"values":["#
-            ),
-        );
-        for place in places.iter().filter(|place| (from..to).contains(&place.index)) {
-            if place.index > from {
-                out.push(b',');
-            }
-            cell(out, &place.field);
-        }
-        out.extend_from_slice(b"]}]}}");
-    }
-}
-
-/// Deletes rows from the bottom up, after all writes: so no row moves before its turn.
-pub(super) fn delete_rows(out: &mut Vec<u8>, sheet: i32, rows: &BTreeSet<u32>) {
-    for (from, to) in runs(rows.iter().copied()).into_iter().rev() {
-        comma(out);
-        push(
-            out,
-            format_args!(
-                r#"{{"deleteDimension":{{"range":{{"sheetId":{sheet},"dimension":"ROWS","startIndex":{from},"endIndex":{to}}}}}}}"#
-            ),
-        );
-    }
-}
-
-pub(super) fn comma(out: &mut Vec<u8>) {
-    if !out.is_empty() {
-        out.push(b',');
-    }
-}
-
 fn intent(layout: &Layout, policy: &policy::Rows, item: &Item) -> Intent {
     match (item.what, policy.vanished) {
         (What::New | What::Mend | What::Enriched | What::Astray, _) => Intent::Leave,
@@ -305,7 +243,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::destination::google_sheets::body::tests::{layout, transaction};
+    use crate::destination::google_sheets::cells::tests::{layout, transaction};
     use crate::model::Language;
 
     fn policy(updates: Updates, vanished: Vanished) -> policy::Rows {

@@ -2,23 +2,22 @@
 //! balance over time, a pivot and a slicer.
 //!
 //! Pure. Everything is fed by formulas that refer to whole columns of the transactions' tab, so Sheets itself carries the
-//! references along when the owner moves columns or renames the tab. What a configuration has no column for is left out.
+//! references along when the owner moves columns or renames the tab. Parts whose columns are not configured are left out.
 //! Transfers between own accounts and rows the bank took back stand among the rows and are no part of any sum: their amounts
 //! are taken off by a table beside the charts (`left_out`). Charts, pivots and slicers were never recorded; they rest on Google's description of its API.
 
-use google_sheets4::api;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::balances::{Balances, Sheetwise, whole_column};
+use super::balances::Balances;
+use super::drawing::Drawing;
+use super::formulas::{Formulas, whole_column};
 use super::layout::{Layout, letters};
 use super::left_out::{self, PARTS, Part, Table};
+use super::metadata::{DASHBOARD_KEY, DashboardNote};
+use super::requests::{Location, add_sheet, create_metadata, width};
 use crate::destination::LeftOut;
 use crate::destination::figures::Figure;
 use crate::model::{Field, Language};
-
-/// Key of the metadata entry that says that a dashboard was made.
-pub(super) const DASHBOARD_KEY: &str = "bankfeed.dashboard";
 
 /// Months shown.
 const MONTHS: usize = 24;
@@ -26,8 +25,13 @@ const MONTHS: usize = 24;
 const CATEGORIES: usize = 20;
 /// Counterparties shown.
 const COUNTERPARTIES: usize = 12;
-/// What the bank's words for a fee have in common; a cell of the tab, so the owner may change it.
+/// The part that the bank's words for a fee have in common. The word stands in a cell of the tab, so the owner may change it.
 const FEE_WORD: &str = "такс";
+
+/// Words that stand in more than one place, in English and in Bulgarian.
+const DEBIT: [&str; 2] = ["Debit", "Дебит"];
+const CREDIT: [&str; 2] = ["Credit", "Кредит"];
+const COUNTERPARTY: [&str; 2] = ["Counterparty", "Контрагент"];
 
 /// First rows of the parts, counted from 0.
 const MONTHS_AT: usize = 3;
@@ -42,33 +46,15 @@ const LEFT_OUT_AT: usize = HELPER + 3;
 /// Rows of the tab at least.
 const ROWS: u32 = 200;
 
-/// Value of the entry: it stands on the spreadsheet, so that a deleted dashboard stays deleted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Made {
-    /// The destination it belongs to.
-    pub destination: String,
-    /// The title that was configured. Another one asks for another dashboard.
-    pub title: String,
-}
-
-impl Made {
-    /// Those of a destination among entries of developer metadata.
-    pub fn find(entries: &[api::DeveloperMetadata], destination: &str) -> Vec<Made> {
-        let made = entries.iter().filter(|entry| entry.metadata_key.as_deref() == Some(DASHBOARD_KEY));
-        let made = made.filter_map(|entry| serde_json::from_str::<Made>(entry.metadata_value.as_deref()?).ok());
-        made.filter(|made| made.destination == destination).collect()
-    }
-}
-
 /// Everything a dashboard is made from.
 pub(super) struct Plan<'a> {
-    pub sheet: i32,
+    pub drawing: Drawing,
     pub title: &'a str,
     /// The title that was configured.
     pub wanted: &'a str,
     pub destination: &'a str,
     pub layout: &'a Layout,
-    pub sheetwise: &'a Sheetwise,
+    pub formulas: &'a Formulas,
     /// The tab of balances and its title.
     pub balances: Option<(&'a Balances, String)>,
     pub language: Language,
@@ -83,18 +69,31 @@ pub(super) struct Plan<'a> {
 impl Plan<'_> {
     /// The requests of one all-or-nothing batch.
     pub fn requests(&self) -> Vec<Value> {
-        let (sheet, words) = (self.sheet, words(self.language));
+        let sheet = self.drawing.sheet;
         let table = self.table();
         let rows = table.grid(self.left_out).max(ROWS);
-        let grid = json!({"rowCount": rows, "columnCount": LEFT_OUT_AT + PARTS.len()});
+        let columns = (LEFT_OUT_AT + PARTS.len()) as u32;
         let mut requests = vec![
-            json!({"addSheet": {"properties": {"sheetId": sheet, "title": self.title, "gridProperties": grid}}}),
-            self.cells(0, 0, &[vec![text(words.currency), text(&self.currency), text(words.fee_word), text(FEE_WORD)]]),
-            self.cells(1, 0, &[vec![text(words.hint)]]),
-            json!({"updateDimensionProperties": {
-                "range": {"sheetId": sheet, "dimension": "COLUMNS", "startIndex": 0, "endIndex": 1},
-                "properties": {"pixelSize": 240}, "fields": "pixelSize",
-            }}),
+            add_sheet(sheet, self.title, rows, columns, 0),
+            self.drawing.cells(
+                0,
+                0,
+                &[vec![
+                    self.label(["Currency", "Валута"]),
+                    text(&self.currency),
+                    self.label(["A fee's type contains", "Видът на такса съдържа"]),
+                    text(FEE_WORD),
+                ]],
+            ),
+            self.drawing.cells(
+                1,
+                0,
+                &[vec![self.label([
+                    "bankfeed made this tab once. It is yours now: change or delete what you like.",
+                    "bankfeed направи този лист веднъж. Сега е Ваш: променяйте и трийте каквото искате.",
+                ])]],
+            ),
+            width(sheet, 0, 1, 240),
         ];
         self.leave_out(&table, rows, &mut requests);
         self.months(&mut requests);
@@ -104,23 +103,20 @@ impl Plan<'_> {
             self.slicer(&mut requests);
             self.pivot(&mut requests);
         }
-        let made = Made { destination: self.destination.to_owned(), title: self.wanted.to_owned() };
-        let value = serde_json::to_string(&made).unwrap_or_default();
-        requests.push(json!({"createDeveloperMetadata": {"developerMetadata": {
-            "metadataKey": DASHBOARD_KEY, "metadataValue": value, "visibility": "DOCUMENT", "location": {"spreadsheet": true},
-        }}}));
+        let made = DashboardNote { destination: self.destination.to_owned(), title: self.wanted.to_owned() };
+        requests.push(create_metadata(DASHBOARD_KEY, &made, None, Location::Spreadsheet));
         requests
     }
 
     fn table(&self) -> Table {
-        Table::new(self.sheet, self.destination, MONTHS_AT as u32, LEFT_OUT_AT as u32)
+        Table::new(self.drawing.sheet, self.destination, MONTHS_AT as u32, LEFT_OUT_AT as u32)
     }
 
-    /// What the sums leave out.
+    /// Adds the table of amounts that the sums leave out.
     fn leave_out(&self, table: &Table, rows: u32, requests: &mut Vec<Value>) {
         let headers = PARTS.map(|(_, _, en, bg)| text(if self.language == Language::En { en } else { bg }));
         let above = vec![text(left_out::title(self.language))];
-        requests.push(self.cells(MONTHS_AT - 1, LEFT_OUT_AT, &[above, headers.to_vec()]));
+        requests.push(self.drawing.cells(MONTHS_AT - 1, LEFT_OUT_AT, &[above, headers.to_vec()]));
         let mut cells = b"[".to_vec();
         table.cells(&mut cells, self.left_out);
         cells.pop();
@@ -129,8 +125,8 @@ impl Plan<'_> {
         let rows_below = (MONTHS_AT + 1, rows as usize);
         let place = |part: Part| table.column(part).unwrap_or_default() as usize;
         let (month, debit, credit) = (place(Part::Month), place(Part::Debit), place(Part::Credit));
-        requests.push(self.format(rows_below, (month, month + 1), "DATE", "yyyy-mm"));
-        requests.push(self.format(rows_below, (debit, credit + 1), "NUMBER", "#,##0.00"));
+        requests.push(self.drawing.format(rows_below, (month, month + 1), "DATE", "yyyy-mm"));
+        requests.push(self.drawing.format(rows_below, (debit, credit + 1), "NUMBER", "#,##0.00"));
         requests.extend(table.notes(self.left_out, rows));
     }
 
@@ -140,7 +136,7 @@ impl Plan<'_> {
         format!("${name}:${name}")
     }
 
-    /// What is left out under conditions, in the chosen currency.
+    /// The sum that is left out under conditions, in the chosen currency.
     fn left_sum(&self, part: Part, conditions: &[&str]) -> String {
         let (sum, currency) = (self.left(part), self.left(Part::Currency));
         let mut arguments = vec![sum.as_str()];
@@ -156,14 +152,15 @@ impl Plan<'_> {
 
     /// Debit, credit, fees and balance by month, and their charts.
     fn months(&self, requests: &mut Vec<Value>) {
-        let words = words(self.language);
-        let (Some(date), Some(amount)) = (self.column(&Field::Date), self.amounts()) else { return };
+        let (Some(date), Some(amount)) = (self.column(&Field::Date), self.amounts()) else {
+            return;
+        };
         let month = self.left(Part::Month);
         let kind = self.column(&Field::Type);
         let opening = self.opening();
-        let mut headers = vec![text(words.month), text(words.debit), text(words.credit)];
-        headers.extend(kind.as_ref().map(|_| text(words.fees)));
-        headers.extend(opening.as_ref().map(|_| text(words.balance)));
+        let mut headers = vec![self.label(["Month", "Месец"]), self.label(DEBIT), self.label(CREDIT)];
+        headers.extend(kind.as_ref().map(|_| self.label(["Fees", "Такси"])));
+        headers.extend(opening.as_ref().map(|_| self.label(["Balance", "Салдо"])));
         let mut rows = vec![headers];
         for at in 0..MONTHS {
             let row = MONTHS_AT + 2 + at;
@@ -196,39 +193,57 @@ impl Plan<'_> {
             rows.push(cells);
         }
         let width = rows[0].len();
-        requests.push(self.cells(MONTHS_AT, 0, &rows));
-        requests.push(self.bold(MONTHS_AT, width));
+        requests.push(self.drawing.cells(MONTHS_AT, 0, &rows));
+        requests.push(self.drawing.bold(MONTHS_AT, width));
         let (top, bottom) = (MONTHS_AT + 1, MONTHS_AT + 1 + MONTHS);
-        requests.push(self.format((top, bottom), (0, 1), "DATE", "yyyy-mm"));
-        requests.push(self.format((top, bottom), (1, width), "NUMBER", "#,##0.00"));
+        requests.push(self.drawing.format((top, bottom), (0, 1), "DATE", "yyyy-mm"));
+        requests.push(self.drawing.format((top, bottom), (1, width), "NUMBER", "#,##0.00"));
         let series = |columns: &[usize]| -> Vec<(usize, usize, usize)> {
             columns.iter().map(|at| (MONTHS_AT, bottom, *at)).collect()
         };
-        let chart = |kind, title, columns: &[usize], at| self.chart(kind, title, &series(columns), at);
-        requests.push(chart("COLUMN", words.by_month, &[1, 2], (MONTHS_AT, 6)));
+        let chart = |kind, title, columns: &[usize], at| self.drawing.chart(kind, title, &series(columns), at);
+        requests.push(chart(
+            "COLUMN",
+            self.text(["Debit and credit by month", "Дебит и кредит по месеци"]),
+            &[1, 2],
+            (MONTHS_AT, 6),
+        ));
         let fees = kind.map(|_| 3);
         let balance = opening.map(|_| width - 1);
-        requests.extend(balance.map(|at| chart("LINE", words.over_time, &[at], (MONTHS_AT, 13))));
-        requests.extend(fees.map(|at| chart("COLUMN", words.fees_by_month, &[at], (21, 13))));
+        requests.extend(balance.map(|at| {
+            chart(
+                "LINE",
+                self.text(["Balance at the end of the month", "Салдо в края на месеца"]),
+                &[at],
+                (MONTHS_AT, 13),
+            )
+        }));
+        requests
+            .extend(fees.map(|at| chart("COLUMN", self.text(["Fees by month", "Такси по месеци"]), &[at], (21, 13))));
     }
 
     /// Debit and credit by category: names by formula, so that new ones appear by themselves.
     fn categories(&self, requests: &mut Vec<Value>) {
-        let words = words(self.language);
-        let (Some(category), Some(amount)) = (self.column(&Field::Category), self.amounts()) else { return };
+        let (Some(category), Some(amount)) = (self.column(&Field::Category), self.amounts()) else {
+            return;
+        };
         let (helper, first) = (letters(HELPER as u32), CATEGORIES_AT + 3);
         let last = first + CATEGORIES - 1;
         let named = self.call("FILTER", &[&category, &format!("{category}<>\"\""), &format!("ROW({category})>1")]);
         let names = self.call("IFERROR", &[&format!("SORT(UNIQUE({named}))"), "\"\""]);
-        let list = [vec![text(words.all_categories)], vec![formula(&names)]];
-        requests.push(self.cells(MONTHS_AT, HELPER, &list));
+        let list = [vec![self.label(["All categories", "Всички категории"])], vec![formula(&names)]];
+        requests.push(self.drawing.cells(MONTHS_AT, HELPER, &list));
         let rest = |sign: &str, minus: &str, column: &str, part: Part| {
             let (all, left) = (self.sum(&amount, &[&amount, sign]), self.left_sum(part, &[]));
             self.rounded(&format!("{minus}{all}-{left}-SUM({column}{first}:{column}{last})"))
         };
         let mut rows = vec![
-            vec![text(words.category), text(words.debit), text(words.credit)],
-            vec![text(words.no_category), rest("\"<0\"", "-", "B", Part::Debit), rest("\">0\"", "", "C", Part::Credit)],
+            vec![self.label(["Category", "Категория"]), self.label(DEBIT), self.label(CREDIT)],
+            vec![
+                self.label(["(none or further ones)", "(без или други)"]),
+                rest("\"<0\"", "-", "B", Part::Debit),
+                rest("\">0\"", "", "C", Part::Credit),
+            ],
         ];
         for at in 0..CATEGORIES {
             let row = first + at;
@@ -244,18 +259,24 @@ impl Plan<'_> {
                 formula(&filled(cents(format!("{}-{}", sum("\">0\""), left(Part::Credit))))),
             ]);
         }
-        requests.push(self.cells(CATEGORIES_AT, 0, &rows));
-        requests.push(self.bold(CATEGORIES_AT, 3));
+        requests.push(self.drawing.cells(CATEGORIES_AT, 0, &rows));
+        requests.push(self.drawing.bold(CATEGORIES_AT, 3));
         let bottom = CATEGORIES_AT + 2 + CATEGORIES;
-        requests.push(self.format((CATEGORIES_AT + 1, bottom), (1, 3), "NUMBER", "#,##0.00"));
-        requests.push(self.chart("BAR", words.by_category, &[(CATEGORIES_AT, bottom, 1)], (21, 6)));
+        requests.push(self.drawing.format((CATEGORIES_AT + 1, bottom), (1, 3), "NUMBER", "#,##0.00"));
+        requests.push(self.drawing.chart(
+            "BAR",
+            self.text(["Debit by category", "Дебит по категории"]),
+            &[(CATEGORIES_AT, bottom, 1)],
+            (21, 6),
+        ));
     }
 
-    /// Whom most money went to.
+    /// The counterparties that most money went to.
     fn counterparties(&self, requests: &mut Vec<Value>) {
-        let words = words(self.language);
         let columns = [Field::Counterparty, Field::Amount, Field::Currency].map(|field| self.column(&field));
-        let [Some(counterparty), Some(amount), Some(currency)] = &columns else { return };
+        let [Some(counterparty), Some(amount), Some(currency)] = &columns else {
+            return;
+        };
         let table = self.call("HSTACK", &[counterparty, &format!("-{amount}"), currency]);
         let out = self.call("FILTER", &[&table, &format!("ISNUMBER({amount})"), &format!("{amount}<0")]);
         let [party, debit, unit] = [Part::Counterparty, Part::Debit, Part::Currency].map(|part| self.left(part));
@@ -264,34 +285,43 @@ impl Plan<'_> {
         let all = self.call("VSTACK", &[&out, &left]);
         let question = format!(
             "\"select Col1, sum(Col2) where Col1 <> '' and Col3 = '\"&$B$1&\"' group by Col1 label Col1 '{}', sum(Col2) '{}'\"",
-            words.counterparty, words.debit
+            self.text(COUNTERPARTY),
+            self.text(DEBIT)
         );
         let sums = self.call("QUERY", &[&all, &question, "0"]);
-        // Whoever got nothing but transfers is left with nothing.
+        // Counterparties that got only transfers between own accounts are left with zero.
         let largest = format!("\"select Col1, Col2 where Col2 >= 0.005 order by Col2 desc limit {COUNTERPARTIES}\"");
         let query = self.call("IFERROR", &[&self.call("QUERY", &[&sums, &largest, "1"]), "\"\""]);
-        requests.push(self.cells(COUNTERPARTIES_AT, 0, &[vec![formula(&query)]]));
-        requests.push(self.bold(COUNTERPARTIES_AT, 2));
+        requests.push(self.drawing.cells(COUNTERPARTIES_AT, 0, &[vec![formula(&query)]]));
+        requests.push(self.drawing.bold(COUNTERPARTIES_AT, 2));
         let bottom = COUNTERPARTIES_AT + 1 + COUNTERPARTIES;
-        requests.push(self.format((COUNTERPARTIES_AT + 1, bottom), (1, 2), "NUMBER", "#,##0.00"));
-        requests.push(self.chart("BAR", words.by_counterparty, &[(COUNTERPARTIES_AT, bottom, 1)], (39, 6)));
+        requests.push(self.drawing.format((COUNTERPARTIES_AT + 1, bottom), (1, 2), "NUMBER", "#,##0.00"));
+        requests.push(self.drawing.chart(
+            "BAR",
+            self.text(["Counterparties most money went to", "Контрагенти с най-много плащания"]),
+            &[(COUNTERPARTIES_AT, bottom, 1)],
+            (39, 6),
+        ));
     }
 
     /// Picks accounts, for the pivot below it.
     fn slicer(&self, requests: &mut Vec<Value>) {
-        let Some(account) = self.place(&Field::Account) else { return };
+        let Some(account) = self.place(&Field::Account) else {
+            return;
+        };
         let spec = json!({
-            "dataRange": self.transactions(), "columnIndex": account, "title": words(self.language).account,
+            "dataRange": self.transactions(), "columnIndex": account, "title": self.text(["Account", "Сметка"]),
             "applyToPivotTables": true,
         });
-        requests.push(json!({"addSlicer": {"slicer": {"spec": spec, "position": self.anchor(SLICER_AT, 0)}}}));
+        requests.push(json!({"addSlicer": {"slicer": {"spec": spec, "position": self.drawing.anchor(SLICER_AT, 0)}}}));
     }
 
     /// Money out by counterparty and month.
     fn pivot(&self, requests: &mut Vec<Value>) {
-        let words = words(self.language);
         let places = [Field::Counterparty, Field::Date, Field::Amount].map(|field| self.place(&field));
-        let [Some(counterparty), Some(date), Some(amount)] = places else { return };
+        let [Some(counterparty), Some(date), Some(amount)] = places else {
+            return;
+        };
         if self.amounts().is_none() {
             return;
         }
@@ -306,25 +336,29 @@ impl Plan<'_> {
             let condition = json!({"type": "BLANK"});
             json!({"columnOffsetIndex": transfer, "filterCriteria": {"condition": condition}})
         }));
-        // A pivot sees rows alone: without a column that tells transfers it says so.
-        let label = if transfer.is_some() { words.counterparty } else { words.counterparty_or_own };
+        // A pivot sees rows alone: without a column that tells transfers the label says so.
+        let label = if transfer.is_some() {
+            self.text(COUNTERPARTY)
+        } else {
+            self.text(["Counterparty (own transfers included)", "Контрагент (с преводите между собствени сметки)"])
+        };
         let pivot = json!({
             "source": self.transactions(),
             "rows": [{"sourceColumnOffset": counterparty, "showTotals": true, "sortOrder": "ASCENDING",
                       "valueBucket": {"valuesIndex": 0}, "label": label}],
             "columns": [{"sourceColumnOffset": date, "showTotals": true, "sortOrder": "ASCENDING",
                          "groupRule": {"dateTimeRule": {"type": "YEAR_MONTH"}}}],
-            "values": [{"sourceColumnOffset": amount, "summarizeFunction": "SUM", "name": words.sum}],
+            "values": [{"sourceColumnOffset": amount, "summarizeFunction": "SUM", "name": self.text(["Sum", "Сбор"])}],
             "valueLayout": "HORIZONTAL",
             "filterSpecs": filters,
         });
-        let start = json!({"sheetId": self.sheet, "rowIndex": PIVOT_AT, "columnIndex": 0});
+        let start = json!({"sheetId": self.drawing.sheet, "rowIndex": PIVOT_AT, "columnIndex": 0});
         requests.push(json!({"updateCells": {
             "start": start, "fields": "pivotTable", "rows": [{"values": [{"pivotTable": pivot}]}],
         }}));
     }
 
-    /// What all accounts in the chosen currency held before their first rows.
+    /// The amount that all accounts in the chosen currency held before their first rows.
     fn opening(&self) -> Option<String> {
         let (balances, tab) = self.balances.as_ref()?;
         let column = |figure| balances.column(figure).map(|at| whole_column(tab, at));
@@ -341,8 +375,17 @@ impl Plan<'_> {
         self.call("SUMIFS", &arguments)
     }
 
+    /// A text in the owner's language.
+    fn text(&self, [english, bulgarian]: [&'static str; 2]) -> &'static str {
+        if self.language == Language::En { english } else { bulgarian }
+    }
+
+    fn label(&self, words: [&'static str; 2]) -> Value {
+        text(self.text(words))
+    }
+
     fn call(&self, function: &str, arguments: &[&str]) -> String {
-        format!("{function}({})", arguments.join(&self.sheetwise.separator.to_string()))
+        self.formulas.call(function, arguments)
     }
 
     fn place(&self, field: &Field) -> Option<u32> {
@@ -350,10 +393,10 @@ impl Plan<'_> {
     }
 
     fn column(&self, field: &Field) -> Option<String> {
-        self.place(field).map(|at| whole_column(&self.sheetwise.tab, at))
+        self.place(field).map(|at| self.formulas.column(at))
     }
 
-    /// A formula rounded to the cent: cells are doubles, and what is taken off must leave nought.
+    /// A formula rounded to the cent: cells are doubles, and a sum without its own parts must be zero.
     fn rounded(&self, sum: &str) -> Value {
         formula(&self.call("ROUND", &[sum, "2"]))
     }
@@ -363,71 +406,11 @@ impl Plan<'_> {
         self.column(&Field::Amount).filter(|_| !self.is_mixed || self.place(&Field::Currency).is_some())
     }
 
-    /// All rows of the transactions, open below.
+    /// The rows of the transactions, open below.
     fn transactions(&self) -> Value {
         let header = self.layout.header.unwrap_or_default();
         json!({"sheetId": self.layout.sheet, "startRowIndex": header, "startColumnIndex": 0,
                "endColumnIndex": self.layout.width()})
-    }
-
-    fn cells(&self, row: usize, column: usize, rows: &[Vec<Value>]) -> Value {
-        let rows: Vec<Value> = rows
-            .iter()
-            .map(|cells| {
-                let cells: Vec<Value> = cells.iter().map(|value| json!({"userEnteredValue": value})).collect();
-                json!({"values": cells})
-            })
-            .collect();
-        let start = json!({"sheetId": self.sheet, "rowIndex": row, "columnIndex": column});
-        json!({"updateCells": {"start": start, "fields": "userEnteredValue", "rows": rows}})
-    }
-
-    fn range(&self, rows: (usize, usize), columns: (usize, usize)) -> Value {
-        json!({"sheetId": self.sheet, "startRowIndex": rows.0, "endRowIndex": rows.1,
-               "startColumnIndex": columns.0, "endColumnIndex": columns.1})
-    }
-
-    fn bold(&self, row: usize, width: usize) -> Value {
-        json!({"repeatCell": {
-            "range": self.range((row, row + 1), (0, width)),
-            "cell": {"userEnteredFormat": {"textFormat": {"bold": true}}},
-            "fields": "userEnteredFormat.textFormat.bold",
-        }})
-    }
-
-    fn format(&self, rows: (usize, usize), columns: (usize, usize), kind: &str, pattern: &str) -> Value {
-        json!({"repeatCell": {
-            "range": self.range(rows, columns),
-            "cell": {"userEnteredFormat": {"numberFormat": {"type": kind, "pattern": pattern}}},
-            "fields": "userEnteredFormat.numberFormat",
-        }})
-    }
-
-    fn anchor(&self, row: usize, column: usize) -> Value {
-        let cell = json!({"sheetId": self.sheet, "rowIndex": row, "columnIndex": column});
-        json!({"overlayPosition": {"anchorCell": cell, "widthPixels": 640, "heightPixels": 340}})
-    }
-
-    /// A chart over the first column and some others of a table with a header. `series`: header row, row after the last,
-    /// column.
-    fn chart(&self, kind: &str, title: &str, series: &[(usize, usize, usize)], at: (usize, usize)) -> Value {
-        let source = |(top, bottom, column): (usize, usize, usize)| {
-            let range = self.range((top, bottom), (column, column + 1));
-            json!({"sourceRange": {"sources": [range]}})
-        };
-        // In a bar chart the values run along the bottom.
-        let values = if kind == "BAR" { "BOTTOM_AXIS" } else { "LEFT_AXIS" };
-        let lines: Vec<Value> =
-            series.iter().map(|one| json!({"series": source(*one), "targetAxis": values})).collect();
-        let domains: Vec<Value> =
-            series.iter().take(1).map(|(top, bottom, _)| json!({"domain": source((*top, *bottom, 0))})).collect();
-        let legend = if series.len() > 1 { "BOTTOM_LEGEND" } else { "NO_LEGEND" };
-        json!({"addChart": {"chart": {
-            "spec": {"title": title, "basicChart": {
-                "chartType": kind, "legendPosition": legend, "headerCount": 1, "domains": domains, "series": lines,
-            }},
-            "position": self.anchor(at.0, at.1),
-        }}})
     }
 }
 
@@ -438,79 +421,3 @@ fn text(text: &str) -> Value {
 fn formula(formula: &str) -> Value {
     json!({"formulaValue": format!("={formula}")})
 }
-
-struct Words {
-    currency: &'static str,
-    fee_word: &'static str,
-    hint: &'static str,
-    month: &'static str,
-    debit: &'static str,
-    credit: &'static str,
-    fees: &'static str,
-    balance: &'static str,
-    category: &'static str,
-    all_categories: &'static str,
-    no_category: &'static str,
-    counterparty: &'static str,
-    counterparty_or_own: &'static str,
-    account: &'static str,
-    sum: &'static str,
-    by_month: &'static str,
-    over_time: &'static str,
-    fees_by_month: &'static str,
-    by_category: &'static str,
-    by_counterparty: &'static str,
-}
-
-fn words(language: Language) -> &'static Words {
-    match language {
-        Language::En => &EN,
-        Language::Bg => &BG,
-    }
-}
-
-const EN: Words = Words {
-    currency: "Currency",
-    fee_word: "A fee's type contains",
-    hint: "bankfeed made this tab once. It is yours now: change or delete what you like.",
-    month: "Month",
-    debit: "Debit",
-    credit: "Credit",
-    fees: "Fees",
-    balance: "Balance",
-    category: "Category",
-    all_categories: "All categories",
-    no_category: "(none or further ones)",
-    counterparty: "Counterparty",
-    counterparty_or_own: "Counterparty (own transfers included)",
-    account: "Account",
-    sum: "Sum",
-    by_month: "Debit and credit by month",
-    over_time: "Balance at the end of the month",
-    fees_by_month: "Fees by month",
-    by_category: "Debit by category",
-    by_counterparty: "Counterparties most money went to",
-};
-
-const BG: Words = Words {
-    currency: "Валута",
-    fee_word: "Видът на такса съдържа",
-    hint: "bankfeed направи този лист веднъж. Сега е Ваш: променяйте и трийте каквото искате.",
-    month: "Месец",
-    debit: "Дебит",
-    credit: "Кредит",
-    fees: "Такси",
-    balance: "Салдо",
-    category: "Категория",
-    all_categories: "Всички категории",
-    no_category: "(без или други)",
-    counterparty: "Контрагент",
-    counterparty_or_own: "Контрагент (с преводите между собствени сметки)",
-    account: "Сметка",
-    sum: "Сбор",
-    by_month: "Дебит и кредит по месеци",
-    over_time: "Салдо в края на месеца",
-    fees_by_month: "Такси по месеци",
-    by_category: "Дебит по категории",
-    by_counterparty: "Контрагенти с най-много плащания",
-};

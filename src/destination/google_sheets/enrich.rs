@@ -10,8 +10,8 @@ use serde_json::Value as Json;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::GoogleSheets;
-use super::body::{MOST_BYTES, write_cell};
-use super::changes::{Work, rows_by_id, write_cells};
+use super::cells::{MOST_BYTES, write_cell, write_cells};
+use super::changes::{Work, rows_by_id};
 use super::landing::Touch;
 use super::layout::{Layout, Place};
 use crate::destination::{Item, Verdict, What};
@@ -57,7 +57,7 @@ impl GoogleSheets {
             };
         }
         let wanted: Vec<i32> = entries.values().copied().collect();
-        let transport = self.transport().await?;
+        let transport = self.client().await?;
         let mut shown = transport.columns_by_entry(&wanted, "UNFORMATTED_VALUE").await?;
         let mut typed = transport.columns_by_entry(&wanted, "FORMULA").await?;
         let mut seen = HashMap::new();
@@ -76,7 +76,7 @@ impl GoogleSheets {
 
     /// The owner is moving things at this very moment: another look, a little later.
     pub(super) fn moved(&mut self) -> Error {
-        self.layout = None;
+        self.known.forget_layout();
         Error::unavailable(self.names.say("rows or columns were moved while they were looked at"))
     }
 }
@@ -138,7 +138,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::destination::google_sheets::body::tests::{layout, transaction};
+    use crate::destination::google_sheets::cells::tests::{layout, transaction};
 
     fn item(n: u32, before: &str, now: &str) -> Item {
         let (mut transaction, mut previous) = (transaction(n), transaction(n));

@@ -1,7 +1,7 @@
-//! What Google says when it refuses, turned into errors named by the reaction they cause.
+//! Refusals of Google's, turned into errors named by the reaction they cause.
 //!
-//! It reads both shapes of an error body (with `details`, and the older one with `errors`), and promises that a message
-//! is one line, names the remedy and carries no address with a query. It knows nothing of how a request was sent.
+//! Both shapes of an error body are read (with `details`, and the older one with `errors`). A message is one line, names
+//! the remedy and carries no address with a query. The way in which a request was sent is not known here.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl Names {
     }
 }
 
-/// What an error body says.
+/// The content of an error body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Said {
     /// The text for people.
@@ -36,7 +36,7 @@ pub(super) struct Said {
     reasons: Vec<String>,
 }
 
-/// What stands behind a refusal that is no missing right.
+/// The reason behind a refusal that is no missing right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hint {
     Suspended,
@@ -83,7 +83,7 @@ impl Said {
         self.message.to_lowercase().contains(&text.to_lowercase())
     }
 
-    /// Whether one of these words stands there as a word of its own.
+    /// Looks for one of these words as a word of its own.
     fn has_any(&self, words: &[&str]) -> bool {
         let text = self.message.to_lowercase();
         let mut found = text.split(|c: char| !c.is_alphanumeric() && c != '-');
@@ -94,14 +94,14 @@ impl Said {
         texts.iter().any(|text| self.mentions(text))
     }
 
-    /// Something has an end, and it is reached.
+    /// A limit is reached.
     fn is_of_a_limit(&self) -> bool {
         self.mentions_any(&["limit", "maximum", "exceed", "too many", "too large", "too big", "not enough", "no more"])
             || self.mentions_any(&["capacity", "quota", "run out", "cannot hold", "can't hold"])
             || self.has_any(&["full", "max", "most"])
     }
 
-    /// One cell holds too much: a row is to blame.
+    /// A cell holds too much: a row is to blame.
     fn is_of_a_cell(&self) -> bool {
         let whole = self.has_any(&["workbook", "spreadsheet", "document", "file"]);
         !whole
@@ -119,8 +119,8 @@ impl Said {
             || self.mentions("storage") && (self.is_of_a_limit() || self.mentions("insufficient"))
     }
 
-    /// Nobody has published every wording, and the figures change: whatever speaks of the end of what a spreadsheet
-    /// consists of counts. Taken for a fault of rows, they would be set aside one by one.
+    /// A part that spreadsheets consist of has reached its limit. Google publishes no list of wordings and changes the
+    /// figures, so every mention counts. Taken for a fault of rows, a full spreadsheet would set rows aside one by one.
     fn is_of_a_full_place(&self) -> bool {
         const PLACE: [&str; 12] = [
             "workbook",
@@ -170,7 +170,7 @@ impl Said {
         Some(digits).filter(|digits| !digits.is_empty())
     }
 
-    /// Who or what else than a missing share stands behind a refusal.
+    /// The reason behind a refusal, where the reason is no missing share.
     fn hint(&self) -> Option<Hint> {
         let code = self.reasons.join(" ").to_lowercase().replace('_', " ");
         let either = |texts: &[&str]| self.mentions_any(texts) || texts.iter().any(|text| code.contains(text));
@@ -208,7 +208,7 @@ impl Said {
         }
     }
 
-    /// Whether somebody above the owner has decided it.
+    /// Tells a decision of an authority above the owner from other refusals.
     pub fn is_decided_above(&self) -> bool {
         self.hint().is_some()
     }
@@ -222,7 +222,7 @@ impl Said {
     }
 }
 
-/// What was being asked.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     /// A read.
@@ -286,7 +286,7 @@ fn bad_request(names: &Names, asked: Asked, said: &Said) -> Error {
     if let Some(error) = shut(names, said) {
         return error;
     }
-    // Tab or column was removed since the layout was read; the next opening lays out anew. Nothing is wrong with a row.
+    // Tab or column was removed since the layout was read; the next opening lays out anew. No row is to blame.
     if ["no grid with id", "unable to parse range", "grid limits", "out of bounds", "beyond the last requested"]
         .iter()
         .any(|text| said.mentions(text))

@@ -1,14 +1,14 @@
 //! Reads the JSON that Google's console lets one download, however it came here: through an environment variable that
 //! doubled every backslash, in quotation marks, with its line breaks lost or made real, in base64, with a byte order mark.
 //!
-//! Pure. Whatever is read means the same as the file that was downloaded; what cannot be read is told by the caller,
-//! without showing any of it.
+//! Pure. A text that is read means the same as the file that was downloaded. The caller reports a text that cannot be read
+//! and shows no part of it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde_json::Value;
 
-/// How many wrappings are taken off, one inside the other.
+/// Most wrappings, one inside the other, that are taken off.
 const DEPTH: u32 = 4;
 
 /// Longest line of a PEM.

@@ -9,17 +9,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::time::Instant;
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use super::GoogleSheets;
-use super::body;
+use super::answer::{Landed, STRUCK_FIELDS, read_struck_texts};
+use super::cells;
 use super::layout::{Layout, Place};
-use super::placing::{Table, is_ours, table_of};
-use super::straighten::Litter;
+use super::placing::{is_ours, table_of};
 use crate::destination::google_sheets::settings::Order;
-use crate::destination::readback::{Cell, id_text};
+use crate::destination::readback::Cell;
 use crate::model::{Field, Transaction};
 use crate::remote::Error;
 
@@ -41,50 +39,21 @@ pub(super) struct Touch {
 impl Touch {
     /// Cells of a row are written.
     pub fn cells(row: u32, transaction: &Transaction, places: &[Place]) -> Touch {
-        let cell = |place: &Place| (place.field.clone(), body::cell(&place.field.value(transaction)));
+        let cell = |place: &Place| (place.field.clone(), cells::cell(&place.field.value(transaction)));
         let cells = places.iter().map(cell).collect();
         Touch { row, id: transaction.row.id.clone(), cells, struck: false, deleted: false }
     }
 }
 
-/// The ids in the id column from row `first` on, as an answer has them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Landed {
-    pub first: usize,
-    pub ids: Vec<Option<String>>,
-    /// The tables of the tab, where that was asked for, too.
-    pub tables: Option<Vec<Table>>,
-    /// Its rows, too.
-    pub grid: Option<u32>,
-}
-
-/// A row of a column as an answer shows it.
-#[derive(Debug, Deserialize)]
-pub(super) struct ShownRow {
-    #[serde(default)]
-    values: Vec<ShownCell>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct ShownCell {
-    #[serde(default, rename = "effectiveValue")]
-    value: ShownValue,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownValue {
-    string_value: Option<String>,
-    number_value: Option<serde_json::Number>,
-}
-
-impl ShownRow {
-    /// The id in its first cell.
-    pub fn id(self) -> Option<String> {
-        let value = self.values.into_iter().next()?.value;
-        let number = value.number_value.map(serde_json::Value::Number);
-        id_text(&value.string_value.map(serde_json::Value::String).or(number)?)
-    }
+/// A row without an id that was written to.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Litter {
+    /// Where it was.
+    pub row: u32,
+    /// What was written.
+    pub cells: Vec<(Field, Cell)>,
+    /// When.
+    pub at: Instant,
 }
 
 /// New rows of a batch, or rows that it moves to their place.
@@ -203,53 +172,6 @@ pub(super) fn written_over(before: &[(u32, String)], written: Range<u32>, landed
         near.is_none_or(|shift| written.contains(&(i64::from(*row) + shift)))
     };
     lost.filter(is_hit).map(|(_, (_, id))| id.clone()).collect()
-}
-
-/// The ids in the answer to a write that asks for them; `None`: they are not in it.
-pub(super) fn read_ids(answer: &[u8]) -> Result<Option<Landed>, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Answer {
-        #[serde(rename = "replies")]
-        _replies: Vec<IgnoredAny>,
-        #[serde(rename = "updatedSpreadsheet")]
-        updated: Option<Updated>,
-    }
-    #[derive(Deserialize)]
-    struct Updated {
-        #[serde(default)]
-        sheets: Vec<Tab>,
-    }
-    #[derive(Deserialize)]
-    struct Tab {
-        #[serde(default)]
-        data: Vec<Grid>,
-    }
-    #[derive(Deserialize)]
-    struct Grid {
-        #[serde(default, rename = "startRow")]
-        first: usize,
-        #[serde(default, rename = "rowData")]
-        rows: Vec<ShownRow>,
-    }
-    let answer: Answer = serde_json::from_slice(answer)?;
-    let grid = answer.updated.into_iter().flat_map(|updated| updated.sheets).flat_map(|tab| tab.data).next();
-    let landed = |grid: Grid| {
-        let ids = grid.rows.into_iter().map(ShownRow::id).collect();
-        Landed { first: grid.first, ids, tables: None, grid: None }
-    };
-    Ok(grid.map(landed))
-}
-
-impl Landed {
-    /// From the id column as it is read.
-    pub fn column(column: Vec<Vec<Json>>) -> Landed {
-        let id = |cells: Vec<serde_json::Value>| cells.first().and_then(id_text);
-        Landed { first: 0, ids: column.into_iter().map(id).collect(), tables: None, grid: None }
-    }
-
-    fn at(&self, row: u32) -> Option<&str> {
-        self.ids.get((row as usize).checked_sub(self.first)?)?.as_deref()
-    }
 }
 
 /// What a batch expects of the sheet.
@@ -439,7 +361,7 @@ impl GoogleSheets {
 
     /// Sees whether new rows landed where they belong.
     fn judge(&mut self, fresh: &Fresh, landed: &Landed) {
-        let Some(layout) = self.layout.clone() else {
+        let Some(layout) = self.known.layout.clone() else {
             self.memory.ending.careful = true;
             self.mark_misplaced(fresh.ids.clone());
             return;
@@ -519,11 +441,9 @@ impl GoogleSheets {
     pub(super) async fn struck_once(&mut self) -> Result<Vec<String>, Error> {
         let (layout, ..) = self.ready().await?;
         let Some(id) = layout.places.iter().find(|place| place.field == Field::Id) else { return Ok(Vec::new()) };
-        let cells = self.transport().await?.strikes(layout.sheet, id.index).await?;
-        Ok(cells
-            .into_iter()
-            .filter_map(|cell| cell["effectiveValue"]["stringValue"].as_str().map(str::to_owned))
-            .collect())
+        let range = serde_json::json!({ "sheetId": layout.sheet, "startColumnIndex": id.index, "endColumnIndex": id.index + 1 });
+        let answer = self.client().await?.look(range, STRUCK_FIELDS).await?;
+        read_struck_texts(&answer).map_err(|_| self.garbled())
     }
 }
 

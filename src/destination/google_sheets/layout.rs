@@ -1,220 +1,16 @@
-//! Where things are in the spreadsheet: the tab, the columns, the ledger.
+//! The positions of tab, columns and headers as they are now, and the number formats of columns. Pure.
 //!
-//! The owner may move, rename and delete all of it between cycles, so positions are read anew each time, from developer
-//! metadata that travels with tab and columns. This file turns what was found into a [`Layout`], or says that set-up is
-//! needed. It is pure: no request is made here.
+//! The owner may move, rename and delete all of them between cycles, so positions are read anew each time (`metadata`).
 
-use google_sheets4::api;
-use serde::{Deserialize, Serialize};
-
-use super::balances::Balances;
-use super::dashboard::Made;
-use super::ledger::{LEDGER_KEY, Ledger};
-use super::left_out::Table;
-use super::rules_tab::RulesTabs;
-use crate::destination::policy::Column;
+use crate::destination::readback::{id_text, is_id};
 use crate::model::Field;
-
-/// Key of the metadata entry on our tab.
-pub(super) const TAB_KEY: &str = "bankfeed.tab";
-/// Key of the metadata entries on our columns.
-pub(super) const COLUMN_KEY: &str = "bankfeed.column";
-
-/// Key of the metadata entry on the row with our headers: it goes along with the row.
-pub(super) const HEADER_KEY: &str = "bankfeed.header";
-
-/// Value of the entry on our tab.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct TabNote {
-    /// The destination it belongs to.
-    pub destination: String,
-    /// The tab it was written on: a duplicated tab copies the entry, and is not ours.
-    pub sheet: i32,
-    /// The title that was configured. Another one now means another tab, unless the owner has renamed this one alike.
-    #[serde(default)]
-    pub title: String,
-    /// Keys of the fields that have ever had a column here. One without a column now was deleted by the owner.
-    pub fields: Vec<String>,
-    /// The row with the headers was given its own entry. One that has none by now was deleted by the owner.
-    #[serde(default)]
-    pub header: bool,
-}
-
-/// Value of the entry on the row with our headers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct HeaderNote {
-    /// The destination it belongs to.
-    pub destination: String,
-}
-
-/// Value of the entry on one of our columns.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ColumnNote {
-    /// Key of the field it shows.
-    pub field: String,
-    /// The destination it belongs to.
-    pub destination: String,
-}
-
-/// A column found by its metadata.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Bound {
-    /// Key of the field it shows.
-    pub field: String,
-    /// The tab it is in.
-    pub sheet: i32,
-    /// Its position.
-    pub index: u32,
-    /// Id of the metadata entry.
-    pub entry: i32,
-}
-
-/// Everything of ours that a search for metadata found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
-    /// The ledger, with the id of its entry.
-    pub ledger: Option<(i32, Ledger)>,
-    /// The ledger of the spreadsheet that this one is a copy of.
-    pub former: Option<Ledger>,
-    /// What is noted on our tab, with the id of its entry.
-    pub tab: Option<(i32, TabNote)>,
-    /// The same of tabs that are duplicates of ours, with their ids.
-    pub copies: Vec<(i32, i32, TabNote)>,
-    /// Our columns, on whatever tab.
-    pub columns: Vec<Bound>,
-    /// Rows with our headers: their tabs and positions.
-    pub headers: Vec<(i32, u32)>,
-    /// The tab with balances.
-    pub balances: Option<Balances>,
-    /// Dashboards made so far.
-    pub dashboards: Vec<Made>,
-    /// What their sums leave out.
-    pub left_out: Vec<Table>,
-    /// Tabs for rules made so far.
-    pub rules: RulesTabs,
-}
-
-impl Found {
-    /// Sorts out what belongs to this destination in this spreadsheet.
-    pub fn sort(entries: Vec<api::DeveloperMetadata>, spreadsheet: &str, destination: &str, title: &str) -> Found {
-        let balances = Balances::find(&entries, destination);
-        let dashboards = Made::find(&entries, destination);
-        let left_out = Table::find(&entries, destination);
-        let rules = RulesTabs::find(&entries, destination);
-        let mut found = Found { balances, dashboards, left_out, rules, ..Found::default() };
-        for entry in entries {
-            let (Some(id), Some(key), Some(value)) = (entry.metadata_id, entry.metadata_key, entry.metadata_value)
-            else {
-                continue;
-            };
-            let location = entry.location.unwrap_or_default();
-            match key.as_str() {
-                LEDGER_KEY => found.take_ledger(id, &value, spreadsheet, destination),
-                TAB_KEY => found.take_tab(id, &value, &location, destination, title),
-                COLUMN_KEY => found.take_column(id, &value, &location, destination),
-                HEADER_KEY => found.take_header(&value, &location, destination),
-                _ => {}
-            }
-        }
-        found
-    }
-
-    fn take_ledger(&mut self, id: i32, value: &str, spreadsheet: &str, destination: &str) {
-        let Ok(ledger) = serde_json::from_str::<Ledger>(value) else { return };
-        if ledger.destination != destination {
-            return;
-        }
-        if ledger.spreadsheet != spreadsheet {
-            if self.former.as_ref().is_none_or(|known| known.seq < ledger.seq) {
-                self.former = Some(ledger);
-            }
-        } else if self.ledger.as_ref().is_none_or(|(_, known)| known.seq < ledger.seq) {
-            self.ledger = Some((id, ledger));
-        }
-    }
-
-    fn take_tab(
-        &mut self,
-        id: i32,
-        value: &str,
-        location: &api::DeveloperMetadataLocation,
-        destination: &str,
-        title: &str,
-    ) {
-        let Ok(note) = serde_json::from_str::<TabNote>(value) else { return };
-        if note.destination != destination {
-            return;
-        }
-        // Zeros are left out of answers.
-        let here = location.sheet_id.unwrap_or(0);
-        if here != note.sheet {
-            self.copies.push((id, here, note));
-        } else if self.tab.as_ref().is_none_or(|(_, known)| known.title != title && note.title == title) {
-            self.tab = Some((id, note));
-        }
-    }
-
-    /// What is noted on a tab that is ours, or a duplicate of ours, with the id of the entry.
-    pub fn note_on(&self, sheet: i32) -> Option<(i32, &TabNote)> {
-        let ours = self.tab.iter().filter(|(_, note)| note.sheet == sheet).map(|(entry, note)| (*entry, note));
-        let copied = self.copies.iter().filter(|(_, here, _)| *here == sheet).map(|(entry, _, note)| (*entry, note));
-        ours.chain(copied).next()
-    }
-
-    fn take_column(&mut self, id: i32, value: &str, location: &api::DeveloperMetadataLocation, destination: &str) {
-        let Ok(note) = serde_json::from_str::<ColumnNote>(value) else { return };
-        let Some(range) = &location.dimension_range else { return };
-        if note.destination == destination && range.dimension.as_deref() == Some("COLUMNS") {
-            let (sheet, index) = (range.sheet_id.unwrap_or(0), range.start_index.unwrap_or(0).max(0) as u32);
-            self.columns.push(Bound { field: note.field, sheet, index, entry: id });
-        }
-    }
-
-    fn take_header(&mut self, value: &str, location: &api::DeveloperMetadataLocation, destination: &str) {
-        let Ok(note) = serde_json::from_str::<HeaderNote>(value) else { return };
-        let Some(range) = &location.dimension_range else { return };
-        if note.destination == destination && range.dimension.as_deref() == Some("ROWS") {
-            self.headers.push((range.sheet_id.unwrap_or(0), range.start_index.unwrap_or(0).max(0) as u32));
-        }
-    }
-
-    /// The row with our headers on a tab; the topmost, should a copy of it carry the same note.
-    pub fn header(&self, sheet: i32) -> Option<u32> {
-        self.headers.iter().filter(|(on, _)| *on == sheet).map(|(_, row)| *row).min()
-    }
-
-    /// The column of a field on a tab; the leftmost, should a copy of it carry the same note.
-    pub fn column(&self, sheet: i32, field: &Field) -> Option<&Bound> {
-        let key = field.key();
-        let columns = self.columns.iter().filter(|bound| bound.sheet == sheet && bound.field == key);
-        columns.min_by_key(|bound| bound.index)
-    }
-
-    /// The layout, if nothing has to be created or looked for. `gone` are fields whose columns are known to have been
-    /// deleted by the owner.
-    pub fn complete(&self, wanted: &[Column], title: &str, gone: &[String]) -> Option<Layout> {
-        self.ledger.as_ref()?;
-        let (_, note) = self.tab.as_ref().filter(|(_, note)| note.title == title && note.header)?;
-        let mut places = Vec::with_capacity(wanted.len());
-        for column in wanted {
-            match self.column(note.sheet, &column.field) {
-                Some(bound) => places.push(Place { field: column.field.clone(), index: bound.index }),
-                None if column.field == Field::Id => return None,
-                None if gone.contains(&column.field.key().into_owned()) => {}
-                None => return None,
-            }
-        }
-        let id_entry = self.column(note.sheet, &Field::Id)?.entry;
-        Some(Layout { header: self.header(note.sheet), ..Layout::new(note.sheet, places, Some(id_entry)) })
-    }
-}
 
 /// A column of ours and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// What it shows.
+    /// The field that the column shows.
     pub field: Field,
-    /// Its position, from 0.
+    /// The position, from 0.
     pub index: u32,
 }
 
@@ -231,7 +27,7 @@ pub(super) struct Layout {
     pub id_entry: Option<i32>,
     /// The row from which on there is none of ours, where that is known.
     pub first_blank: Option<u64>,
-    /// Whether this very cycle created the tab, so that no id can be in it yet.
+    /// This very cycle created the tab: no id is in the tab yet.
     pub fresh: bool,
 }
 
@@ -247,12 +43,17 @@ impl Layout {
         self.header.map_or(0, |header| header + 1)
     }
 
-    /// How many cells a whole row of ours spans, from column A.
+    /// Number of cells that a whole row of ours spans, from column A.
     pub fn width(&self) -> u32 {
         self.places.last().map_or(0, |last| last.index + 1)
     }
 
-    /// Whether a column of the owner stands among or before ours.
+    /// The position of the id column.
+    pub fn id_index(&self) -> u32 {
+        self.places.iter().find(|place| place.field == Field::Id).map_or(0, |place| place.index)
+    }
+
+    /// True where a column of the owner stands among or before ours.
     pub fn interleaved(&self) -> bool {
         self.width() as usize != self.places.len()
     }
@@ -303,6 +104,22 @@ impl Format {
     }
 }
 
+/// Whether a row is none of those above the data: titles, and the headers. What was written above the headers by mistake
+/// is known by its id; and where the owner has deleted the headers, so is a first row that is none.
+pub(super) fn is_data(header: Option<u32>, row: u32, id: &str) -> bool {
+    match header {
+        Some(header) if row == header => false,
+        Some(header) => row > header || is_id(id),
+        None => row > 0 || is_id(id),
+    }
+}
+
+/// The ids in the id column.
+pub(super) fn ids(header: Option<u32>, column: &[Vec<serde_json::Value>]) -> Vec<String> {
+    let cells = (0..).zip(column).filter_map(|(row, cells)| Some((row, id_text(cells.first()?)?)));
+    cells.filter(|(row, id)| is_data(header, *row, id)).map(|(_, id)| id).collect()
+}
+
 /// The letters of a column, for messages: 0 is A.
 pub(super) fn letters(index: u32) -> String {
     let (mut rest, mut name) = (index + 1, Vec::new());
@@ -316,85 +133,6 @@ pub(super) fn letters(index: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn entry(json: serde_json::Value) -> api::DeveloperMetadata {
-        serde_json::from_value(json).unwrap()
-    }
-
-    fn column(id: i32, field: &str, sheet: Option<i32>, index: Option<i32>) -> api::DeveloperMetadata {
-        let mut range = serde_json::json!({"dimension": "COLUMNS", "endIndex": index.unwrap_or(0) + 1});
-        if let Some(sheet) = sheet {
-            range["sheetId"] = sheet.into();
-        }
-        if let Some(index) = index {
-            range["startIndex"] = index.into();
-        }
-        let value = format!(r#"{{"field":"{field}","destination":"home"}}"#);
-        entry(serde_json::json!({"metadataId": id, "metadataKey": COLUMN_KEY, "metadataValue": value,
-            "location": {"locationType": "COLUMN", "dimensionRange": range}, "visibility": "DOCUMENT"}))
-    }
-
-    fn tab(id: i32, noted: i32, actual: i32) -> api::DeveloperMetadata {
-        let value =
-            format!(r#"{{"destination":"home","sheet":{noted},"title":"T","fields":["date","id"],"header":true}}"#);
-        entry(serde_json::json!({"metadataId": id, "metadataKey": TAB_KEY, "metadataValue": value,
-            "location": {"locationType": "SHEET", "sheetId": actual}}))
-    }
-
-    fn ledger(spreadsheet: &str, seq: u64) -> api::DeveloperMetadata {
-        let ledger = Ledger { spreadsheet: spreadsheet.into(), destination: "home".into(), seq, ..Ledger::default() };
-        entry(serde_json::json!({"metadataId": 9, "metadataKey": LEDGER_KEY, "metadataValue": ledger.to_json(),
-            "location": {"locationType": "SPREADSHEET", "spreadsheet": true}}))
-    }
-
-    fn wanted(fields: &[Field]) -> Vec<Column> {
-        fields.iter().map(|field| Column { field: field.clone(), header: String::new() }).collect()
-    }
-
-    #[test]
-    fn zeros_left_out_of_answers_are_zeros() {
-        let found =
-            Found::sort(vec![column(1, "id", None, None), tab(2, 0, 0), ledger("1AbC", 4)], "1AbC", "home", "T");
-        let layout = found.complete(&wanted(&[Field::Id]), "T", &[]).unwrap();
-        assert_eq!((layout.sheet, layout.places[0].index, layout.id_entry), (0, 0, Some(1)));
-        assert_eq!(found.ledger.unwrap().1.seq, 4);
-    }
-
-    #[test]
-    fn copies_of_tab_and_spreadsheet_are_not_ours() {
-        let copied = vec![
-            tab(3, 7, 8),
-            tab(2, 7, 7),
-            column(4, "id", Some(8), Some(0)),
-            column(1, "id", Some(7), Some(5)),
-            ledger("other", 99),
-        ];
-        let found = Found::sort(copied, "1AbC", "home", "T");
-        assert_eq!(found.ledger, None);
-        assert_eq!(found.tab.as_ref().unwrap().1.sheet, 7);
-        assert_eq!(found.column(7, &Field::Id).unwrap().index, 5);
-        assert_eq!(found.complete(&wanted(&[Field::Id]), "T", &[]), None);
-    }
-
-    #[test]
-    fn a_deleted_column_stays_away_but_for_the_id() {
-        let entries = vec![tab(2, 7, 7), column(1, "id", Some(7), Some(3)), ledger("1AbC", 1)];
-        let found = Found::sort(entries, "1AbC", "home", "T");
-        let both = wanted(&[Field::Date, Field::Id]);
-        assert_eq!(found.complete(&both, "T", &[]), None);
-        let layout = found.complete(&both, "T", &["date".into()]).unwrap();
-        assert!(layout.places.len() == 1 && layout.interleaved());
-        let without = Found { columns: vec![], ..found };
-        assert_eq!(without.complete(&both, "T", &["id".into(), "date".into()]), None);
-    }
-
-    #[test]
-    fn another_configured_title_is_not_complete() {
-        let entries = vec![tab(2, 7, 7), column(1, "id", Some(7), Some(3)), ledger("1AbC", 1)];
-        let found = Found::sort(entries, "1AbC", "home", "U");
-        assert!(found.tab.is_some());
-        assert_eq!(found.complete(&wanted(&[Field::Id]), "U", &[]), None);
-    }
 
     #[test]
     fn columns_have_letters() {

@@ -1,8 +1,8 @@
 //! The ledger in the spreadsheet, and the guard that lets each batch apply only once.
 //!
-//! One entry of developer metadata says which batch was applied last; it is written in the same all-or-nothing request as
-//! the rows. The guard is a named range whose name holds the batch's number: a second batch of that number is refused
-//! whole. So the pair works as a compare-and-swap on the number. This file is pure: names, values and their meaning.
+//! An entry of developer metadata names the batch that was applied last, and is written in the same all-or-nothing request
+//! as the rows. The guard is a named range whose name holds the batch's number: a second batch of that number is refused
+//! whole. The pair works as a compare-and-swap on the number. Pure.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +15,9 @@ use crate::model::{Transaction, id_hash};
 /// Key of the ledger's metadata entry.
 pub(super) const LEDGER_KEY: &str = "bankfeed.ledger";
 
-/// How many of the latest batches the ledger can tell apart.
+/// Number of the latest batches that the ledger can tell apart.
 const REMEMBERED: usize = 8;
-/// How long a guard stands at least. A request runs for 180 s at most; an hour is plenty.
+/// The least time that a guard stands. A request runs for 180 s at most; an hour is plenty.
 const GUARD_SECS: u64 = 3_600;
 /// Most guards removed by one batch, so that its size stays small.
 const MOST_REMOVED: u64 = 100;
@@ -35,7 +35,7 @@ pub(super) struct Standing {
     sent: u64,
 }
 
-/// What the ledger says.
+/// The content of the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ledger {
     /// A copied spreadsheet copies its metadata; a ledger of another spreadsheet is not ours.
@@ -45,7 +45,7 @@ pub(super) struct Ledger {
     pub destination: String,
     /// Number of the batch applied last.
     pub seq: u64,
-    /// Its hash, as sixteen hexadecimal digits; empty where unknown.
+    /// The hash of that batch, as sixteen hexadecimal digits; empty where unknown.
     pub hash: String,
     /// Rows appended in all; one that was put back counts once.
     pub rows: u64,
@@ -75,7 +75,7 @@ impl Ledger {
         Some(u64::from_str_radix(hash, 16).unwrap_or(0))
     }
 
-    /// What became of a batch, by this ledger.
+    /// The fate of a batch, by this ledger.
     pub fn settle(&self, number: u64, hash: u64) -> Settled {
         match self.applied(number) {
             None => Settled::NotApplied,
@@ -181,8 +181,8 @@ impl Guards {
         self.metadata_id
     }
 
-    /// Whether a refusal says that a batch of this number has been applied: Google's exact sentence (both spellings are
-    /// known) and nothing looser.
+    /// True where a refusal says that a batch of this number has been applied: in Google's exact sentence, of which two
+    /// spellings are known.
     pub fn refused(&self, number: u64, message: &str) -> bool {
         let name = self.name(number);
         ["name: ", "name "].iter().any(|start| {

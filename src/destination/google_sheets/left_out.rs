@@ -1,17 +1,17 @@
-//! What the sums of the dashboard leave out, beside its tables: the columns of the transactions do not tell which rows are
-//! halves of transfers or were taken back, so the amounts of those rows stand here, and the dashboard's formulas take them
-//! off. Written with the balances whenever it changes; the other cells of the tab are the owner's.
+//! The amounts that the sums of the dashboard leave out. The columns of the transactions do not tell which rows are halves
+//! of transfers or were taken back, so the amounts of those rows stand in a table beside the charts, and the dashboard's
+//! formulas take them off. The table is written with the balances whenever it changes; the other cells are the owner's.
 //!
 //! Pure. Columns and header row are found by their notes, wherever the owner moves them.
 
 use google_sheets4::api;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::batch::push;
-use super::body::{VALUE_ONLY, write_cell, write_string};
+use super::cells::{VALUE_ONLY, push, write_cell, write_string};
+use super::requests::{Location, create_metadata};
 use crate::destination::LeftOut;
 use crate::model::{Field, Language, Value};
 
@@ -44,7 +44,7 @@ pub(super) const PARTS: [(Part, &str, &str, &str); 7] = [
     (Part::Credit, "credit", "Credit", "Кредит"),
 ];
 
-/// What stands above it.
+/// The title above the table.
 pub(super) fn title(language: Language) -> &'static str {
     match language {
         Language::En => "Left out of the sums: transfers between your own accounts, rows the bank took back",
@@ -132,20 +132,13 @@ impl Table {
     /// The requests that note where it stands, and what it says, on a tab of so many rows.
     pub fn notes(&self, left_out: &[LeftOut], grid: u32) -> Vec<Json> {
         let header = Note { rows: rows(left_out), grid, print: print(left_out), ..self.note.clone() };
+        let sheet = self.note.sheet;
         let columns = self.columns.iter().filter_map(|(part, at)| {
             let (_, key, ..) = PARTS.iter().find(|(known, ..)| known == part)?;
-            Some(("COLUMNS", Note { part: (*key).to_owned(), ..self.note.clone() }, *at))
+            Some((Note { part: (*key).to_owned(), ..self.note.clone() }, Location::Column(sheet, *at)))
         });
-        let notes = columns.chain([("ROWS", header, self.header)]);
-        notes.map(|(dimension, note, at)| self.create(dimension, &note, at)).collect()
-    }
-
-    fn create(&self, dimension: &str, note: &Note, at: u32) -> Json {
-        let range = json!({"sheetId": self.note.sheet, "dimension": dimension, "startIndex": at, "endIndex": at + 1});
-        json!({"createDeveloperMetadata": {"developerMetadata": {
-            "metadataKey": LEFT_OUT_KEY, "metadataValue": serde_json::to_string(note).unwrap_or_default(),
-            "visibility": "DOCUMENT", "location": {"dimensionRange": range},
-        }}})
+        let notes = columns.chain([(header, Location::Row(sheet, self.header))]);
+        notes.map(|(note, location)| create_metadata(LEFT_OUT_KEY, &note, None, location)).collect()
     }
 
     /// The requests that bring it up to date, each followed by a comma; none where it says that already.

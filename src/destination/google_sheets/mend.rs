@@ -9,8 +9,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::GoogleSheets;
-use super::body::{MOST_BYTES, too_long, write_cell};
-use super::changes::{Work, delete_rows, write_cells};
+use super::cells::{MOST_BYTES, delete_rows, too_long, write_cell, write_cells};
+use super::changes::Work;
 use super::landing::{Landing, Touch};
 use super::layout::{Layout, Place};
 use crate::destination::readback::{Cell, Shown};
@@ -124,8 +124,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::destination::google_sheets::body;
-    use crate::destination::google_sheets::body::tests::{layout, transaction};
+    use crate::destination::google_sheets::cells;
+    use crate::destination::google_sheets::cells::tests::{layout, transaction};
     use crate::model::Transaction;
 
     fn item(n: u32) -> Item {
@@ -139,7 +139,7 @@ mod tests {
     fn shown() -> Shown {
         let fields = vec![Field::Date, Field::Description, Field::Amount];
         let of = fields.clone();
-        Shown::new(fields, Box::new(move |at, transaction| body::cell(&of[at].value(transaction))))
+        Shown::new(fields, Box::new(move |at, transaction| cells::cell(&of[at].value(transaction))))
     }
 
     fn good(transaction: &Transaction) -> Vec<Cell> {

@@ -7,20 +7,21 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::GoogleSheets;
-use super::changes::{Work, delete_rows, write_nothing};
-use super::landing::{Fresh, Landed, Landing, written_over};
+use super::answer::Landed;
+use super::cells::{delete_rows, write_nothing};
+use super::changes::Work;
+use super::landing::{Fresh, Landing, written_over};
 use super::layout::Layout;
-use super::placing::{End, SeenRow, Spot, Table, is_ours};
+use super::placing::{End, Spot, is_ours};
 use crate::destination::google_sheets::settings::Order;
 use crate::destination::readback::id_text;
 use crate::destination::{Item, Verdict, What};
-use crate::model::{Field, Transaction};
+use crate::model::Transaction;
 use crate::remote::Error;
 
 /// How many rows above the last of ours are looked at along with it.
@@ -49,116 +50,6 @@ pub(super) struct Ending {
     pub risked_at: (u32, u32),
 }
 
-/// A range of the API.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct GridRange {
-    start_row_index: u32,
-    end_row_index: Option<u32>,
-    start_column_index: u32,
-    end_column_index: Option<u32>,
-}
-
-/// A table as an answer shows it.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ShownTable {
-    #[serde(default)]
-    table_id: String,
-    #[serde(default)]
-    range: GridRange,
-    #[serde(default)]
-    column_properties: Vec<ShownColumn>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownColumn {
-    #[serde(default)]
-    column_index: u32,
-    #[serde(default)]
-    column_type: Option<String>,
-}
-
-impl From<ShownTable> for Table {
-    fn from(shown: ShownTable) -> Table {
-        let GridRange { start_row_index: top, end_row_index: bottom, start_column_index: left, end_column_index } =
-            shown.range;
-        let is_typed =
-            |column: &ShownColumn| column.column_type.as_deref().is_some_and(|kind| kind != "COLUMN_TYPE_UNSPECIFIED");
-        let typed = shown.column_properties.iter().filter(|column| is_typed(column));
-        Table {
-            id: shown.table_id,
-            top,
-            bottom,
-            left,
-            right: end_column_index.unwrap_or(u32::MAX),
-            typed: typed.map(|column| left + column.column_index).collect(),
-        }
-    }
-}
-
-/// Reads the answer to a look at the end of a tab.
-pub(super) fn read_end(answer: &[u8], first: u32, id: u32) -> Result<End, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Answer {
-        #[serde(default)]
-        sheets: Vec<Tab>,
-    }
-    #[derive(Deserialize)]
-    struct Tab {
-        #[serde(default)]
-        properties: Properties,
-        #[serde(default)]
-        tables: Vec<ShownTable>,
-        #[serde(default)]
-        data: Vec<Data>,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase", default)]
-    struct Properties {
-        grid_properties: Grid,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase", default)]
-    struct Grid {
-        row_count: u32,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Data {
-        #[serde(default)]
-        row_data: Vec<Row>,
-    }
-    #[derive(Deserialize)]
-    struct Row {
-        #[serde(default)]
-        values: Vec<Shown>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Shown {
-        user_entered_value: Option<IgnoredAny>,
-        effective_value: Option<Json>,
-    }
-    let answer: Answer = serde_json::from_slice(answer)?;
-    let Some(tab) = answer.sheets.into_iter().next() else { return Ok(End::default()) };
-    let seen = |row: Row| {
-        let is_filled = |cell: &Shown| cell.user_entered_value.is_some() || cell.effective_value.is_some();
-        let value = row.values.get(id as usize).and_then(|cell| cell.effective_value.as_ref());
-        SeenRow {
-            id: value.and_then(|value| id_text(value.get("stringValue").or(value.get("numberValue"))?)),
-            filled: (0..).zip(&row.values).filter(|(_, cell)| is_filled(cell)).map(|(at, _)| at).collect(),
-        }
-    };
-    let mut rows: Vec<SeenRow> = tab.data.into_iter().flat_map(|data| data.row_data).map(seen).collect();
-    while rows.last().is_some_and(|row| row.filled.is_empty()) {
-        rows.pop();
-    }
-    let tables = tab.tables.into_iter().map(Table::from).collect();
-    Ok(End { grid: tab.properties.grid_properties.row_count, first, rows, tables })
-}
-
 impl GoogleSheets {
     /// Whether the end of our rows is looked at before new ones are written.
     pub(super) fn is_careful(&self) -> bool {
@@ -174,7 +65,7 @@ impl GoogleSheets {
         if let Some(first) = tail {
             let first = first.max(layout.header.unwrap_or_default());
             // Where rows were deleted it may lie outside of the grid by now.
-            let seen = self.transport().await?.end(layout.sheet, (first, None), id).await;
+            let seen = self.end(layout.sheet, (first, None), id).await;
             match seen {
                 Ok(end) if first <= layout.top() || end.last(layout, &HashSet::new()).is_some() => return Ok(end),
                 Err(failure) if failure.refused.is_none() => return Err(failure.error),
@@ -185,7 +76,7 @@ impl GoogleSheets {
         // Rows above tell later whether a row that is gone was deleted.
         let first = last_of_ours(&column).map_or(layout.top(), |last| last.saturating_sub(MARGIN as u32));
         let first = first.max(layout.header.unwrap_or_default());
-        Ok(self.transport().await?.end(layout.sheet, (first, None), id).await?)
+        Ok(self.end(layout.sheet, (first, None), id).await?)
     }
 
     /// What stands at the place where new rows go.
@@ -195,7 +86,7 @@ impl GoogleSheets {
             Order::NewestFirst => {
                 let first = layout.header.unwrap_or_default();
                 let id = layout.id_index();
-                self.transport().await?.end(layout.sheet, (first, Some(first + 1)), id).await?
+                self.end(layout.sheet, (first, Some(first + 1)), id).await?
             }
         };
         let ending = &mut self.memory.ending;
@@ -284,7 +175,7 @@ impl GoogleSheets {
             return Err(self.moved());
         };
         self.look_for_moves(&found);
-        if self.layout.is_none() {
+        if self.known.layout.is_none() {
             return Err(self.moved());
         }
         let column = self.id_column().await?;
@@ -332,7 +223,7 @@ impl GoogleSheets {
         let least = from.iter().min().copied().unwrap_or_default();
         let first = last.unwrap_or(layout.top()).min(least).max(layout.header.unwrap_or_default().min(least));
         let first = if order == Order::NewestFirst { least.min(layout.header.unwrap_or_default()) } else { first };
-        let end = self.transport().await?.end(layout.sheet, (first, None), layout.id_index()).await?;
+        let end = self.end(layout.sheet, (first, None), layout.id_index()).await?;
         if from.iter().any(|row| end.id(*row) != text(*row).as_deref()) {
             return Err(self.moved());
         }
@@ -412,11 +303,4 @@ fn remove(out: &mut Vec<u8>, layout: &Layout, end: &End, spot: &Spot, (from, cou
         }
     }
     delete_rows(out, layout.sheet, &deleted);
-}
-
-impl Layout {
-    /// Where the id column is.
-    pub fn id_index(&self) -> u32 {
-        self.places.iter().find(|place| place.field == Field::Id).map_or(0, |place| place.index)
-    }
 }

@@ -7,9 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::batch::{push, push_number_format, runs};
-use super::body::{NEW_VALUE, write_cell};
-use super::changes::{comma, write_cells};
+use super::cells::{NEW_VALUE, comma, push, push_number_format, runs, write_cell, write_cells};
 use super::layout::{Layout, Place};
 use crate::destination::google_sheets::settings::Order;
 use crate::destination::readback::is_id;
@@ -364,7 +362,7 @@ pub(super) fn grow(out: &mut Vec<u8>, sheet: i32, table: &Table, bottom: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::destination::google_sheets::body::tests::{layout, transaction};
+    use crate::destination::google_sheets::cells::tests::{layout, transaction};
     use crate::model::Field;
 
     /// Date, amount, category, id in columns A to D; the owner's in E.

@@ -1,36 +1,38 @@
 //! Reading the sheet back: one request for every column of ours, hidden and filtered rows included, at one instant.
 //!
 //! Columns are asked for by the notes on them, so that none is mistaken for another when the owner moves some meanwhile.
-//! The answer stays bytes, from which cells are taken one by one. Nothing is written here, and nothing is set up.
+//! The answer stays bytes, from which cells are taken one by one. Reading back writes and sets up nothing.
 
 use hyper::body::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::GoogleSheets;
-use super::body;
-use super::delivery::is_data;
-use super::layout::{Layout, Place};
+use super::answer::{END_FIELDS, read_end};
+use super::cells;
+use super::client::Failure;
+use super::layout::{Layout, Place, is_data};
+use super::placing::End;
 use crate::destination::readback::{Cell, FoundRow, Reader, Shown, id_text};
 use crate::model::Field;
 use crate::remote::{Cause, Error};
 
 /// Columns of the bank's and of the id, as they are now.
 pub(super) struct Columns {
-    /// Where they are.
+    /// The positions.
     pub layout: Layout,
     /// Metadata ids, in the order of the layout's places.
     entries: Vec<i32>,
-    /// Where the id column is among them.
+    /// The position of the id column among the entries.
     id: usize,
 }
 
 impl Columns {
-    /// What each row shows beside its id.
+    /// The cells that each row shows beside its id.
     pub fn shown(&self) -> Shown {
         let fields: Vec<Field> = self.fields().cloned().collect();
         let expected = fields.clone();
-        Shown::new(fields, Box::new(move |at, transaction| body::cell(&expected[at].value(transaction))))
+        Shown::new(fields, Box::new(move |at, transaction| cells::cell(&expected[at].value(transaction))))
     }
 
     /// The bank's fields without the id.
@@ -102,8 +104,8 @@ impl GoogleSheets {
         let (sheet, gone, header) = match &found.tab {
             Some((_, note)) if complete => (note.sheet, self.memory.gone.clone(), found.header(note.sheet)),
             _ => {
-                let (book, plan) = self.plan(&found, 0).await?;
-                let Some(tab) = book.ours(&found, &title) else { return Ok(None) };
+                let (spreadsheet, plan) = self.plan(&found, 0).await?;
+                let Some(tab) = spreadsheet.ours(&found, &title) else { return Ok(None) };
                 (tab.id, plan.gone, plan.layout.header)
             }
         };
@@ -131,7 +133,7 @@ impl GoogleSheets {
     }
 
     pub(super) async fn column_values(&mut self, columns: &Columns) -> Result<Values, Error> {
-        Ok(Values(self.transport().await?.columns(&columns.entries).await?))
+        Ok(Values(self.client().await?.columns(&columns.entries).await?))
     }
 
     /// Calls `each` with the position, the id (empty where there is none) and (made when asked for) the other cells of
@@ -174,11 +176,27 @@ impl GoogleSheets {
         if error.is_data() {
             return Error::malformed(self.names.say("Google's answer has another shape than its API promises"));
         }
+        self.garbled()
+    }
+
+    /// The error of an answer that was cut or comes from elsewhere.
+    pub(super) fn garbled(&self) -> Error {
         Error::unavailable(self.names.say("Google's answer cannot be read"))
+    }
+
+    /// The rows of a tab with all of their cells, and its tables. The ids are in column `id`.
+    pub(super) async fn end(&mut self, sheet: i32, rows: (u32, Option<u32>), id: u32) -> Result<End, Failure> {
+        let (first, end) = rows;
+        let mut range = serde_json::json!({ "sheetId": sheet, "startRowIndex": first });
+        if let Some(end) = end {
+            range["endRowIndex"] = end.into();
+        }
+        let answer = self.client().await?.look(range, END_FIELDS).await?;
+        read_end(&answer, first, id).map_err(|_| self.garbled().into())
     }
 }
 
-/// A cell's value. It was parsed once already, so it cannot fail.
+/// A cell's value. The cell was parsed once already, so parsing cannot fail.
 fn json(cell: &RawValue) -> serde_json::Value {
     serde_json::from_str(cell.get()).unwrap_or_default()
 }

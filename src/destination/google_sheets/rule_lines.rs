@@ -1,5 +1,5 @@
-//! What stands in the tab with the owner's rules: its columns by their headers, each line as a rule, and the word that is
-//! written beside it.
+//! The content of the tab with the owner's rules: columns by their headers, each line as a rule, and the word that is
+//! written beside the line.
 //!
 //! Pure. A line that cannot be used is left out and told, and never stands in the way of another. Headers are known in
 //! both languages, wherever the owner has moved them.
@@ -138,7 +138,7 @@ impl Lines {
     }
 }
 
-/// What a line says.
+/// The meaning of a line.
 enum Said {
     Nothing,
     Off,

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::GoogleSheets;
-use super::user::{self, Login, OAuthClient};
+use super::oauth::{self, Login, OAuthClient};
 use crate::destination::Destination;
 use crate::destination::kind::{BrowserSignIn, BrowserVisit, Kind, Settings, Shown};
 use crate::destination::policy::Rows;
@@ -246,7 +246,7 @@ impl BrowserSignIn for OwnSignIn<'_> {
     }
 
     fn save(&self, session: &str) -> io::Result<()> {
-        user::keep(self.session, session)
+        oauth::keep(self.session, session)
     }
 }
 

@@ -4,15 +4,16 @@
 //! was written to is emptied again where it holds what was written, and nothing else.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value as Json;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::GoogleSheets;
-use super::body;
-use super::changes::{Work, delete_rows, rows_by_id, strike, write_cells, write_nothing};
-use super::landing::{Landed, Landing, Touch, Touched};
+use super::answer::Landed;
+use super::cells::{self, delete_rows, strike, write_cells, write_nothing};
+use super::changes::{Work, rows_by_id};
+use super::landing::{Landing, Litter, Touch, Touched};
 use super::layout::{Layout, Place};
 use crate::destination::policy::Vanished;
 use crate::destination::readback::{Cell, agrees, id_text};
@@ -22,17 +23,6 @@ use crate::remote::Error;
 
 /// How long the place of a row without an id is believed.
 const PLACES_GOOD: Duration = Duration::from_secs(60);
-
-/// A row without an id that was written to.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Litter {
-    /// Where it was.
-    pub row: u32,
-    /// What was written.
-    pub cells: Vec<(Field, Cell)>,
-    /// When.
-    pub at: Instant,
-}
 
 impl GoogleSheets {
     /// The requests that write rows once more that were hit in place of others, or missed.
@@ -69,7 +59,7 @@ impl GoogleSheets {
             |item: &Item| self.memory.astray.get(&item.transaction.row.id).is_some_and(|touched| touched.misplaced);
         let items: Vec<&Item> = items.iter().take_while(|item| !is_misplaced(item)).collect();
         for item in items.into_iter().take_while(|item| item.what == What::Astray) {
-            if out.len() > body::MOST_BYTES * 9 / 10 {
+            if out.len() > cells::MOST_BYTES * 9 / 10 {
                 break;
             }
             let (id, transaction) = (&item.transaction.row.id, &item.transaction);
@@ -118,7 +108,7 @@ impl GoogleSheets {
             entries.extend(bound.map(|bound| (field.clone(), bound.entry)));
         }
         let wanted: Vec<i32> = entries.values().copied().collect();
-        let mut columns = self.transport().await?.columns_by_entry(&wanted, "UNFORMATTED_VALUE").await?;
+        let mut columns = self.client().await?.columns_by_entry(&wanted, "UNFORMATTED_VALUE").await?;
         let mut beside: HashMap<Field, Vec<Vec<Json>>> =
             entries.into_iter().filter_map(|(field, entry)| Some((field, columns.remove(&entry)?))).collect();
         match beside.remove(&Field::Id) {
@@ -168,7 +158,7 @@ fn note(hash: &mut Xxh3, item: &Item, touched: &Touched, places: &[Place]) {
     hash.update(item.transaction.row.id.as_bytes());
     let mut cells = vec![u8::from(touched.struck), u8::from(touched.deleted), u8::from(item.transaction.vanished)];
     for place in places {
-        body::write_cell(&mut cells, &place.field, &place.field.value(&item.transaction), false);
+        cells::write_cell(&mut cells, &place.field, &place.field.value(&item.transaction), false);
     }
     hash.update(&cells);
 }

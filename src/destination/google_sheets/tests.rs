@@ -7,12 +7,12 @@ mod hazards;
 mod owner;
 mod tables;
 
-use super::body::tests::transaction;
+use super::cells::tests::transaction;
 use super::ledger::Guards;
 use super::*;
 use crate::destination::google_sheets::settings::Order;
 use crate::destination::policy::{Column, Rows, Updates, Vanished};
-use crate::destination::{Outcome, Settled};
+use crate::destination::{Outcome, Settled, Verdict};
 use crate::model::{Field, Language};
 use crate::remote::{Backoff, Kind, Shutdown};
 use crate::settings::Secret;
@@ -558,7 +558,7 @@ async fn a_lost_ledger_and_lost_notes_are_made_again_without_double_rows() {
     let mut bench = Bench::new().await;
     bench.cycle(&new(1..=2)).await.unwrap();
     bench.edit(|book| {
-        for key in [ledger::LEDGER_KEY, layout::TAB_KEY, layout::COLUMN_KEY] {
+        for key in [ledger::LEDGER_KEY, metadata::TAB_KEY, metadata::COLUMN_KEY] {
             book.delete_metadata(key);
         }
     });
@@ -619,11 +619,12 @@ async fn old_guards_go_and_an_owner_who_tidied_up_does_no_harm() {
         // As if the guards were sent long ago.
         let (mut sheets, items) = (bench.sheets(), new(n..=n));
         let number = sheets.open().await.unwrap() + 1;
-        if let Some((_, ledger)) = &mut sheets.ledger {
+        if let Some((_, ledger)) = &mut sheets.known.ledger {
             *ledger = serde_json::from_str(&aged(&ledger.to_json())).unwrap();
         }
         let batch = sheets.prepare(number, &items).await.unwrap();
-        assert!(String::from_utf8_lossy(&batch.body).contains("deleteNamedRange"));
+        let request = sheets.prepared.as_ref().and_then(|prepared| prepared.request.as_ref()).unwrap();
+        assert!(!request.removals.is_empty());
         assert_eq!(sheets.deliver(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Appended]));
     }
     assert_eq!(bench.ids(), ids_of(1..=6));

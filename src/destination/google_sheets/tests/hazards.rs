@@ -34,7 +34,7 @@ async fn live(order: Order, hazard: impl Fn(&mut Spreadsheet)) -> Bench {
 fn column(bench: &Bench, field: &str) -> usize {
     let is = |value: &Option<String>| value.as_ref().is_some_and(|value| value.contains(&format!("\"{field}\"")));
     bench.google.read(&bench.id, |book| {
-        let entry = book.metadata().iter().find(|entry| entry.key == layout::COLUMN_KEY && is(&entry.value)).unwrap();
+        let entry = book.metadata().iter().find(|entry| entry.key == metadata::COLUMN_KEY && is(&entry.value)).unwrap();
         let Location::Column(_, at) = entry.location else { panic!("{entry:?}") };
         at
     })

@@ -274,8 +274,8 @@ async fn headers_matter_only_where_nothing_else_tells() {
     assert_eq!(bench.asked(), STEADY);
     // Without notes (another program removed them) two columns of one name are a question for the owner.
     bench.edit(|book| {
-        book.delete_metadata(layout::COLUMN_KEY);
-        book.delete_metadata(layout::TAB_KEY);
+        book.delete_metadata(metadata::COLUMN_KEY);
+        book.delete_metadata(metadata::TAB_KEY);
     });
     let before = rows(&bench);
     let error = bench.cycle(&new(4..=4)).await.unwrap_err();

@@ -4,46 +4,45 @@
 
 use std::time::{Duration, Instant};
 
-use google_sheets4::api;
+use serde_json::json;
 
 use super::GoogleSheets;
 use super::balances::{BALANCES_KEY, PART_KEY};
-use super::dashboard::DASHBOARD_KEY;
-use super::layout::{COLUMN_KEY, Found, HEADER_KEY, Layout, TAB_KEY};
+use super::client::{Client, Failure};
+use super::header_row::{MOST_ABOVE, Top};
+use super::layout::Layout;
 use super::ledger::{LEDGER_KEY, Ledger};
 use super::left_out::LEFT_OUT_KEY;
-use super::rules_tab::{RULES_KEY, STATUS_KEY};
-use super::setup::{
-    BOOK_FIELDS, Book, MOST_ABOVE, NEW_ROWS, Plan, SPARE_COLUMNS, Top, Wanted, fullness, is_nearly_full, plan,
-};
-use super::tab_sizes::{KnownTab, tabs_of};
-use super::transport::{Failure, Transport};
+use super::metadata::{COLUMN_KEY, DASHBOARD_KEY, HEADER_KEY, Metadata, TAB_KEY};
+use super::requests::delete_named_range;
+use super::rules_layout::{RULES_KEY, STATUS_KEY};
+use super::setup::{LayoutPlan, NEW_ROWS, SPARE_COLUMNS, Wanted, plan};
+use super::spreadsheet::{KnownTab, SPREADSHEET_FIELDS, Spreadsheet, fullness, is_nearly_full};
 use crate::destination::Settled;
 use crate::model::Language;
 use crate::remote::{Cause, Error};
 
-/// How often set-up reads again after its batch was refused.
+/// Number of times that set-up reads and plans while its batch is refused.
 const TRIES: u32 = 3;
 
-/// How long positions of columns are relied on.
+/// The time that positions of columns are relied on.
 const LAYOUT_GOOD: Duration = Duration::from_secs(20);
 
 impl GoogleSheets {
-    /// The way to Google, set up when first needed.
-    pub(super) async fn transport(&mut self) -> Result<&Transport, Error> {
-        if self.transport.is_none() {
-            let transport = Transport::new(self.names.clone(), &self.config, self.context.clone(), self.limits).await?;
-            self.names = transport.names.clone();
-            transport.know_tabs(self.memory.tabs.clone());
-            self.transport = Some(transport);
+    /// The client, set up when first needed.
+    pub(super) async fn client(&mut self) -> Result<&Client, Error> {
+        if self.client.is_none() {
+            let client = Client::new(self.names.clone(), &self.config, self.context.clone(), self.limits).await?;
+            self.names = client.names.clone();
+            self.client = Some(client);
         }
-        self.transport.as_ref().ok_or_else(|| Error::malformed(self.names.say("the connection is not set up")))
+        self.client.as_ref().ok_or_else(|| Error::malformed(self.names.say("the connection is not set up")))
     }
 
     /// Reads everything of ours in one request.
-    pub(super) async fn find(&mut self) -> Result<Found, Error> {
+    pub(super) async fn find(&mut self) -> Result<Metadata, Error> {
         let entries = self
-            .transport()
+            .client()
             .await?
             .search(&[
                 COLUMN_KEY,
@@ -58,14 +57,18 @@ impl GoogleSheets {
                 STATUS_KEY,
             ])
             .await?;
-        Ok(Found::sort(entries, &self.names.spreadsheet, &self.names.destination, &self.config.tab))
+        Ok(Metadata::sort(entries, &self.names.spreadsheet, &self.names.destination, &self.config.tab))
+    }
+
+    /// Reads titles, sizes and named ranges.
+    pub(super) async fn read_spreadsheet(&mut self) -> Result<Spreadsheet, Error> {
+        Ok(Spreadsheet::read(self.client().await?.spreadsheet(SPREADSHEET_FIELDS).await?))
     }
 
     /// Reads what set-up needs beyond metadata, and plans it.
-    pub(super) async fn plan(&mut self, found: &Found, attempt: u32) -> Result<(Book, Plan), Error> {
-        let transport = self.transport().await?;
-        let book = Book::read(transport.spreadsheet(BOOK_FIELDS).await?);
-        let (first, cells) = match book.ours(found, &self.config.tab) {
+    pub(super) async fn plan(&mut self, found: &Metadata, attempt: u32) -> Result<(Spreadsheet, LayoutPlan), Error> {
+        let spreadsheet = self.read_spreadsheet().await?;
+        let (first, cells) = match spreadsheet.ours(found, &self.config.tab) {
             None => (0, Vec::new()),
             Some(tab) => {
                 let title = tab.title.replace('\'', "''");
@@ -76,10 +79,10 @@ impl GoogleSheets {
                     Some(row) => (row, format!("'{title}'!{0}:{0}", row + 1)),
                     None => (0, format!("'{title}'!1:{MOST_ABOVE}")),
                 };
-                (first, self.transport().await?.values(&range).await?)
+                (first, self.client().await?.values(&range).await?)
             }
         };
-        self.transport().await?.know_tabs(tabs_of(&book));
+        self.memory.tabs = spreadsheet.known_tabs();
         let wanted = Wanted {
             names: &self.names,
             guards: &self.guards,
@@ -88,34 +91,35 @@ impl GoogleSheets {
             floor: self.memory.floor,
             attempt,
         };
-        let plan = plan(&wanted, found, &book, Top { first, cells: &cells })?;
-        Ok((book, plan))
+        let plan = plan(&wanted, found, &spreadsheet, Top { first, cells: &cells })?;
+        Ok((spreadsheet, plan))
     }
 
     pub(super) async fn open_once(&mut self) -> Result<u64, Error> {
         let mut refusal = None;
         for attempt in 0..TRIES {
             let found = self.find().await?;
-            self.take_tabs(&found);
-            // Whatever is wrong with the tab of balances must not keep rows waiting: it is tried once here.
-            let lacking = self.lacks_balances() && attempt == 0;
+            self.beside.take(&found, &self.config);
+            // A problem with the tab of balances must not keep rows waiting: set-up tries to make the tab once.
+            let lacking = self.beside.lacks_balances(&self.config) && attempt == 0;
             let complete = found.complete(&self.config.rows.columns, &self.config.tab, &self.memory.gone);
             if let Some(layout) = complete.filter(|_| !lacking) {
-                self.ledger = found.ledger;
+                self.known.ledger = found.ledger;
                 return Ok(self.opened(layout));
             }
-            let (book, mut plan) = self.plan(&found, attempt).await?;
-            let balances = if lacking { Some(self.new_balances(&book, &mut plan.requests, attempt)) } else { None };
-            // Whatever becomes of the answer, the owner is told.
+            let (spreadsheet, mut plan) = self.plan(&found, attempt).await?;
+            let balances =
+                if lacking { Some(self.new_balances(&spreadsheet, &mut plan.requests, attempt)) } else { None };
+            // The owner is told even where the answer is lost.
             self.memory.id_made_again |= plan.id_again;
             self.tab_made_again |= plan.tab_again;
             plan.unfilled.retain(|key| !self.memory.unfilled.contains(key));
             self.memory.unfilled.append(&mut plan.unfilled);
             if !plan.requests.is_empty() {
                 let requests = std::mem::take(&mut plan.requests);
-                match self.transport().await?.update(requests).await {
+                match self.send_body(json!({ "requests": requests }).to_string().into()).await {
                     Ok(()) => {}
-                    // Another hand, or an earlier try of ours that arrived late, may have done it: look again.
+                    // The owner, or an earlier try of ours that arrived late, may have made the same: look again.
                     Err(Failure { error, refused: Some(_) }) if error.cause().is_none() || lacking => {
                         refusal = Some(error);
                         continue;
@@ -124,10 +128,10 @@ impl GoogleSheets {
                 }
             }
             self.memory.gone = plan.gone;
-            self.know_ending(&book, &plan.layout);
-            self.balances = balances.or(found.balances);
-            self.book = Some(book);
-            self.ledger = Some((plan.ledger_entry, plan.ledger));
+            self.know_ending(&spreadsheet, &plan.layout);
+            self.beside.balances = balances.or(found.balances);
+            self.known.spreadsheet = Some(spreadsheet);
+            self.known.ledger = Some((plan.ledger_entry, plan.ledger));
             return Ok(self.opened(plan.layout));
         }
         let error = refusal.unwrap_or_else(|| Error::unavailable(self.names.say("the tab cannot be set up")));
@@ -142,17 +146,14 @@ impl GoogleSheets {
     }
 
     /// Set-up knows how the tab was, and has read it where it was not ours.
-    fn know_ending(&mut self, book: &Book, layout: &Layout) {
-        let mut tabs = self.tabs();
-        if layout.fresh && !tabs.contains_key(&layout.sheet) {
+    fn know_ending(&mut self, spreadsheet: &Spreadsheet, layout: &Layout) {
+        if layout.fresh {
             let cells = u64::from(NEW_ROWS) * u64::from(layout.width() + SPARE_COLUMNS);
-            tabs.insert(layout.sheet, KnownTab { title: self.config.tab.clone(), cells });
-        }
-        if let Some(transport) = &self.transport {
-            transport.know_tabs(tabs);
+            let title = self.config.tab.clone();
+            self.memory.tabs.entry(layout.sheet).or_insert(KnownTab { title, cells });
         }
         let is_filled = layout.first_blank.is_some_and(|first| first > layout.top().into());
-        let has_tables = book.tabs.iter().any(|tab| tab.id == layout.sheet && tab.has_tables);
+        let has_tables = spreadsheet.tabs.iter().any(|tab| tab.id == layout.sheet && tab.has_tables);
         self.memory.ending.careful |= has_tables || is_filled;
         if layout.first_blank == Some(layout.top().into()) {
             self.memory.ending.tail = layout.first_blank;
@@ -160,56 +161,53 @@ impl GoogleSheets {
     }
 
     pub(super) fn opened(&mut self, layout: Layout) -> u64 {
-        self.layout = Some(layout);
-        self.opened_at = Some(Instant::now());
-        let seq = self.ledger.as_ref().map_or(0, |(_, ledger)| ledger.seq);
-        self.memory.floor = self.memory.floor.max(seq);
-        let is_bare = self.ledger.as_ref().is_none_or(|(_, ledger)| ledger.rows == 0);
-        if is_bare && self.memory.ending.tail.is_none() {
-            self.memory.ending.tail = self.layout.as_ref().map(|layout| layout.top().into());
+        self.known.layout = Some(layout);
+        self.known.read_at = Some(Instant::now());
+        self.memory.floor = self.memory.floor.max(self.known.seq());
+        if self.known.is_bare() && self.memory.ending.tail.is_none() {
+            self.memory.ending.tail = self.known.layout.as_ref().map(|layout| layout.top().into());
         }
         self.memory.floor
     }
 
     /// Reads the ledger alone.
     pub(super) async fn read_ledger(&mut self) -> Result<Ledger, Error> {
-        let entries = self.transport().await?.search(&[LEDGER_KEY]).await?;
-        let found = Found::sort(entries, &self.names.spreadsheet, &self.names.destination, &self.config.tab);
+        let entries = self.client().await?.search(&[LEDGER_KEY]).await?;
+        let found = Metadata::sort(entries, &self.names.spreadsheet, &self.names.destination, &self.config.tab);
         self.take_ledger(found)
     }
 
-    fn take_ledger(&mut self, found: Found) -> Result<Ledger, Error> {
-        self.ledger = found.ledger;
-        let ledger = self.ledger.as_ref().map(|(_, ledger)| ledger.clone());
+    fn take_ledger(&mut self, found: Metadata) -> Result<Ledger, Error> {
+        self.known.ledger = found.ledger;
+        let ledger = self.known.ledger.as_ref().map(|(_, ledger)| ledger.clone());
         ledger.ok_or_else(|| {
             Error::unavailable(self.names.say("the ledger was removed from the spreadsheet's developer metadata"))
         })
     }
 
     /// Forgets the layout where columns of ours are elsewhere by now.
-    pub(super) fn look_for_moves(&mut self, found: &Found) {
-        let Some(known) = &self.layout else { return };
+    pub(super) fn look_for_moves(&mut self, found: &Metadata) {
+        let Some(known) = &self.known.layout else { return };
         let now = found.complete(&self.config.rows.columns, &self.config.tab, &self.memory.gone);
         let now = now.map(|now| (now.sheet, now.places, now.header));
         if now.is_some_and(|(sheet, places, header)| {
             (sheet, &places, header) == (known.sheet, &known.places, known.header)
         }) {
-            self.opened_at = Some(Instant::now());
+            self.known.read_at = Some(Instant::now());
         } else {
-            self.layout = None;
+            self.known.forget_layout();
         }
     }
 
     pub(super) async fn ready(&mut self) -> Result<(Layout, i32, Ledger), Error> {
         // A long delivery looks again now and then: the owner may be moving columns meanwhile.
-        let old = self.opened_at.is_none_or(|at| at.elapsed() > LAYOUT_GOOD);
-        if self.layout.is_none() || old {
+        if self.known.layout.is_none() || self.known.is_older_than(LAYOUT_GOOD) {
             self.open_once().await?;
         }
-        if self.ledger.is_none() {
+        if self.known.ledger.is_none() {
             self.read_ledger().await?;
         }
-        match (&self.layout, &self.ledger) {
+        match (&self.known.layout, &self.known.ledger) {
             (Some(layout), Some((entry, ledger))) => Ok((layout.clone(), *entry, ledger.clone())),
             _ => Err(Error::malformed(self.names.say("the layout is not known"))),
         }
@@ -222,30 +220,29 @@ impl GoogleSheets {
         let complete = found.complete(&self.config.rows.columns, &self.config.tab, &self.memory.gone);
         if let Some(layout) = complete {
             news.push(format!("spreadsheet is readable, {} columns are in place", layout.places.len()));
-            let cells = Book::read(self.transport().await?.spreadsheet(BOOK_FIELDS).await?).cells();
+            let cells = self.read_spreadsheet().await?.cells();
             news.extend(is_nearly_full(cells).then(|| fullness(cells, Language::En)));
             return Ok(news);
         }
-        let (book, plan) = self.plan(&found, 0).await?;
-        news.push(format!("spreadsheet `{}` is readable", book.title));
-        news.extend(is_nearly_full(book.cells()).then(|| fullness(book.cells(), Language::En)));
+        let (spreadsheet, plan) = self.plan(&found, 0).await?;
+        news.push(format!("spreadsheet `{}` is readable", spreadsheet.title));
+        news.extend(is_nearly_full(spreadsheet.cells()).then(|| fullness(spreadsheet.cells(), Language::En)));
         news.extend(plan.news);
         let balances = self.config.balances_tab.as_ref().filter(|_| found.balances.is_none());
         let dashboard = self.config.dashboard_tab.as_ref().filter(|_| found.dashboards.is_empty());
         let rules = self.config.rules_tab.as_ref().filter(|title| !found.rules.is_made(title));
         for title in balances.into_iter().chain(dashboard).chain(rules) {
-            news.push(format!("tab `{}` will be created", book.free_title(title, &self.names.destination)));
+            news.push(format!("tab `{}` will be created", spreadsheet.free_title(title, &self.names.destination)));
         }
         Ok(news)
     }
 
-    /// Whether a write would be let through. No read tells, so a write is asked for that cannot be carried out: the removal
-    /// of a named range that does not exist. Who may not edit is refused for that reason, who may for the other.
+    /// Proves the right to write. No read tells, so a write is asked for that cannot be carried out: the removal of a named
+    /// range that does not exist. Google refuses a reader for the missing right, and an editor for the missing range.
     async fn may_edit(&mut self) -> Result<(), Error> {
         let id = format!("bankfeed_check_{:016x}", fastrand::u64(..));
-        let nothing = api::DeleteNamedRangeRequest { named_range_id: Some(id) };
-        let request = api::Request { delete_named_range: Some(nothing), ..Default::default() };
-        match self.transport().await?.update(vec![request]).await {
+        let body = json!({ "requests": [delete_named_range(&id)] }).to_string();
+        match self.send_body(body.into()).await {
             Ok(()) | Err(Failure { refused: Some(_), .. }) => Ok(()),
             Err(Failure { error, .. }) => Err(error),
         }
@@ -265,8 +262,8 @@ impl GoogleSheets {
         if settled != Settled::Applied {
             self.memory.ending.unsure |= settled != Settled::NotApplied;
         }
-        // Whether the lost batch has written rows is not known any more.
-        if let Some(layout) = &mut self.layout {
+        // The lost batch may have written rows.
+        if let Some(layout) = &mut self.known.layout {
             layout.first_blank = None;
         }
         Ok(settled)

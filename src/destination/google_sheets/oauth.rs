@@ -1,7 +1,7 @@
 //! Signing in as the owner instead of as a service account: OAuth 2 for installed programs, done by hand.
 //!
 //! A browser is needed once, in [`Login`]: a loopback listener, a state of our own and PKCE, so that a code that somebody
-//! else gets hold of, or slips us, is worth nothing. What remains is a refresh token in a file of mode 0600 ([`Session`]).
+//! else gets hold of, or slips us, is worth nothing. A refresh token remains, in a file of mode 0600 ([`Session`]).
 //! From then on [`User`] fetches access tokens; when Google has ended the sign-in that is the owner's affair, and nothing
 //! here ever waits for a browser.
 
@@ -23,9 +23,9 @@ use super::key_text;
 use crate::files::write_private;
 use crate::remote::{Cause, Client, Counter, Error, Response};
 
-/// How long a request to Google's sign-in may take.
+/// The time that a request to Google's sign-in may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a browser that has connected may take to say what it wants.
+/// The time that a connected browser may take for its request.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 /// Longest request line and headers of a browser.
 const MAX_REQUEST_BYTES: usize = 16 * 1024;
@@ -53,7 +53,7 @@ struct Registered {
 }
 
 impl OAuthClient {
-    /// Reads the client's JSON. What is wrong with it is told without showing any of it.
+    /// Reads the client's JSON. The error says what is wrong and shows no part of the text.
     pub fn read(text: &str) -> Result<OAuthClient, String> {
         let remedy = "download the JSON of an OAuth client of type desktop app in the Google Cloud console";
         let read: Option<Downloaded> = key_text::json(text).and_then(|json| serde_json::from_value(json).ok());
@@ -82,7 +82,7 @@ impl OAuthClient {
     }
 }
 
-/// What the token endpoint gives.
+/// The answer of the token endpoint.
 #[derive(Deserialize)]
 struct Granted {
     access_token: Option<String>,
@@ -218,7 +218,7 @@ impl Login {
         self.listener.local_addr().map_or(0, |address| address.port())
     }
 
-    /// What to open in a browser.
+    /// The address to open in a browser.
     pub fn address(&self) -> String {
         let challenge = BASE64.encode(ring::digest::digest(&ring::digest::SHA256, self.verifier.as_bytes()));
         let mut url = self.client.auth_uri.clone();
@@ -263,7 +263,8 @@ impl Login {
         Ok(Session { client_id: self.client.id, refresh_token: token })
     }
 
-    /// One request of a browser. `None`: it is not the one waited for; whoever sends another state is not our browser.
+    /// Answers a request of a browser. `None`: the request does not belong to this sign-in. A browser that sends another
+    /// state is not ours.
     async fn receive(&self, mut stream: TcpStream) -> Option<Result<String, String>> {
         let line = tokio::time::timeout(REQUEST_PATIENCE, request_line(&mut stream)).await.ok()??;
         let target = line.split(' ').nth(1)?;
@@ -287,7 +288,7 @@ impl Login {
              connection: close\r\n\r\n{words}",
             words.len()
         );
-        // Whether the browser still listens makes no difference.
+        // A browser that has hung up makes no difference.
         let _ = stream.write_all(page.as_bytes()).await;
         came
     }

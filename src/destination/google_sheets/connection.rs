@@ -1,5 +1,5 @@
-//! Connections that read no more than a request is allowed to. The API's client and the library that signs in collect an
-//! answer whole, however long it is; what they read comes through here.
+//! Connections with a limit on the bytes read. The API's client and the library that signs in collect an answer whole,
+//! however long it is, so the bound stands below them.
 
 use std::future::Future;
 use std::io;
@@ -7,17 +7,40 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::Uri;
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::remote::REPLY_BYTES;
+use super::errors::Names;
+use crate::remote::{Cause, Error, REPLY_BYTES};
 
-/// How many bytes may still be read, by all connections that share it.
+/// The connector of every connection.
+pub(super) type Connector = HttpsConnector<MeteredConnector>;
+
+/// The time that requests may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// A read.
+    pub read: Duration,
+    /// A write. Google cuts a request at 180 s; after an earlier end the request might go on unseen.
+    pub write: Duration,
+    /// The time that a write in flight gets when the program is being stopped.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { read: Duration::from_secs(60), write: Duration::from_secs(190), grace: Duration::from_secs(5) }
+    }
+}
+
+/// The number of bytes that may still be read by all connections that share the meter.
 #[derive(Clone, Debug)]
 pub(super) struct Meter(Arc<Reading>);
 
@@ -36,14 +59,14 @@ impl Default for Meter {
 }
 
 impl Meter {
-    /// Begins anew with so many bytes; returns what was allowed before.
+    /// Begins anew with so many bytes; returns the former number.
     pub fn allow(&self, bytes: usize) -> usize {
         self.0.left.store(bytes, Ordering::Relaxed);
         self.0.is_over.store(false, Ordering::Relaxed);
         self.0.allowed.swap(bytes, Ordering::Relaxed)
     }
 
-    /// What is wrong, where an answer was longer than allowed.
+    /// The problem to report, where an answer was longer than allowed.
     pub fn excess(&self) -> Option<String> {
         let most = self.0.allowed.load(Ordering::Relaxed) >> 20;
         let is_over = self.0.is_over.load(Ordering::Relaxed);
@@ -60,11 +83,40 @@ impl Meter {
     }
 }
 
-/// Opens such connections.
+/// Opens metered connections.
 #[derive(Clone, Debug)]
 pub(super) struct MeteredConnector {
-    pub http: HttpConnector,
-    pub meter: Meter,
+    http: HttpConnector,
+    meter: Meter,
+}
+
+/// Makes a connector, for TLS where `encrypted`.
+pub(super) fn connector(names: &Names, meter: &Meter, encrypted: bool) -> Result<Connector, Error> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_connect_timeout(Some(Duration::from_secs(10)));
+    let provider = rustls::crypto::ring::default_provider();
+    let unusable = |error: &dyn std::fmt::Display| {
+        let remedy = "install the system's CA certificates";
+        Error::attention(Cause::Machine, names.say(format!("cannot set up TLS: {error}; {remedy}")))
+    };
+    let builder = hyper_rustls::HttpsConnectorBuilder::new();
+    let builder = if encrypted {
+        builder.with_provider_and_platform_verifier(provider).map_err(|error| unusable(&error))?
+    } else {
+        // Connections stay on this machine: the machine needs no certificates.
+        let tls = rustls::ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| unusable(&error))?
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        builder.with_tls_config(tls)
+    };
+    Ok(builder
+        .https_or_http()
+        .enable_http1()
+        .enable_http2()
+        .wrap_connector(MeteredConnector { http, meter: meter.clone() }))
 }
 
 type Opening<E> = Pin<Box<dyn Future<Output = Result<TokioIo<Metered>, E>> + Send>>;
@@ -87,7 +139,7 @@ impl Service<Uri> for MeteredConnector {
     }
 }
 
-/// One of them.
+/// A connection whose bytes are counted.
 #[derive(Debug)]
 pub(super) struct Metered {
     stream: TcpStream,

@@ -1,66 +1,41 @@
 //! Requests to Google Sheets: the API crate's hub for everything small, and its client for the one large write.
 //!
-//! Each request is counted, paced, limited in time and ended by a shutdown; each failure comes back as an error named by
-//! the reaction it causes. Nothing is sent twice from here. It knows nothing of rows, layouts or ledgers.
+//! Every request is counted, paced, limited in time and ended by a shutdown; every failure comes back as an error named
+//! by the reaction it causes. The client sends no request twice, and knows neither rows nor layouts nor ledgers: answers
+//! that the hub does not read go back as bytes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use google_sheets4::common::{self, Delegate, MethodInfo, Retry};
 use google_sheets4::{Sheets, api};
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
-use super::auth::{self, Connector, SCOPE, Tokens};
-use super::batch::{asks_for_ids, asks_for_landing};
+use super::auth::{self, SCOPE, Tokens};
+use super::connection::{Connector, Limits, Meter, connector};
 use super::errors::{Asked, Names, Said, refused};
-use super::landing::{Landed, read_ids};
-use super::metered::{Meter, MeteredConnector};
-use super::placed::read_end;
-use super::placing::End;
-use super::settings::GoogleSheetsSettings;
-use super::tab_sizes::{Seen, Tabs};
-use super::user::User;
+use super::oauth::User;
+use crate::destination::google_sheets::settings::GoogleSheetsSettings;
 use crate::remote::pace::Pace;
 use crate::remote::{
     Cause, Context, Counter, Error, JSON_DEPTH, Kind, REPLY_BYTES, TREE_BYTES, is_too_deep, root_cause,
 };
 
-/// Most requests of a kind in any window. Google allows 60 reads and 60 writes; some room stays for a second machine or a
+/// Most requests of a kind in any window. Google allows 60 reads and 60 writes; the rest stays for a second machine or a
 /// retry.
 const MOST: usize = 55;
 /// Length of the window.
 const WINDOW: Duration = Duration::from_secs(60);
-
-/// How long requests may take.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// A read.
-    pub read: Duration,
-    /// A write. Google cuts a request at 180 s; giving up earlier would leave it running unknown to us.
-    pub write: Duration,
-    /// What a write in flight gets when the program is being stopped.
-    pub grace: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { read: Duration::from_secs(60), write: Duration::from_secs(190), grace: Duration::from_secs(5) }
-    }
-}
 
 /// A failed request.
 #[derive(Debug)]
 pub(super) struct Failure {
     /// The error to report.
     pub error: Error,
-    /// Of a 400: what Google says. Nothing was applied then.
+    /// Google's words with a status 400, after which no part of the request was applied.
     pub refused: Option<String>,
 }
 
@@ -70,8 +45,8 @@ impl From<Error> for Failure {
     }
 }
 
-/// The way to one spreadsheet.
-pub(super) struct Transport {
+/// The client of one spreadsheet.
+pub(super) struct Client {
     hub: Sheets<Connector>,
     tokens: Tokens,
     /// Names for messages.
@@ -82,18 +57,16 @@ pub(super) struct Transport {
     writes: Pace,
     limits: Limits,
     base: String,
-    /// The tabs as answers to writes said last.
-    tabs: Mutex<Tabs>,
 }
 
-impl Transport {
+impl Client {
     /// Reads the key and sets up the client; nothing is sent.
     pub async fn new(
         mut names: Names,
         config: &GoogleSheetsSettings,
         context: Context,
         limits: Limits,
-    ) -> Result<Transport, Error> {
+    ) -> Result<Client, Error> {
         use secrecy::ExposeSecret;
         let key = if config.login.is_some() { "oauth" } else { "service_account" };
         let secret = config
@@ -125,8 +98,8 @@ impl Transport {
         let who = config.login.as_ref().map_or_else(|| names.account.clone(), |session| session.display().to_string());
         let window = WINDOW.min(context.backoff.first * 120);
         let pace = |what: &str| context.backoff.paces.pace(format!("google {base} {who} {what}"), MOST, window);
-        let (reads, writes, tabs) = (pace("reads"), pace("writes"), Mutex::default());
-        Ok(Transport { hub, tokens, names, context, meter, reads, writes, limits, base, tabs })
+        let (reads, writes) = (pace("reads"), pace("writes"));
+        Ok(Client { hub, tokens, names, context, meter, reads, writes, limits, base })
     }
 
     /// Developer metadata with any of these keys.
@@ -160,8 +133,8 @@ impl Transport {
         Ok(self.judge(Asked::Read, answer, &watcher).await?)
     }
 
-    /// The values of a range in A1 notation. The range travels in the query, where every character is escaped; in a path
-    /// it would not be.
+    /// The values of a range in A1 notation. The range travels in the query, where the API crate escapes every character; in
+    /// a path the crate escapes none.
     pub async fn values(&self, range: &str) -> Result<Vec<Vec<serde_json::Value>>, Error> {
         self.pause(Asked::Read).await?;
         let mut watcher = self.watcher();
@@ -213,7 +186,7 @@ impl Transport {
 
     /// Writes texts into the column that this metadata entry stands on, wherever it is by then, from a row on down.
     pub async fn write_column(&self, entry: i32, first_row: u32, texts: &[String]) -> Result<(), Failure> {
-        // What is null is passed over.
+        // Google passes over null.
         let above = std::iter::repeat_n(serde_json::Value::Null, first_row as usize);
         let values: Vec<serde_json::Value> = above.chain(texts.iter().map(|text| text.as_str().into())).collect();
         let request = serde_json::json!({ "valueInputOption": "RAW", "data": [{
@@ -224,82 +197,16 @@ impl Transport {
         self.post(Asked::Write, method, Bytes::from(request.to_string())).await.map(|_| ())
     }
 
-    /// Sends a few requests as one all-or-nothing batch.
-    pub async fn update(&self, requests: Vec<api::Request>) -> Result<(), Failure> {
-        let request = api::BatchUpdateSpreadsheetRequest { requests: Some(requests), ..Default::default() };
-        self.pause(Asked::Write).await?;
-        self.meter.allow(TREE_BYTES);
-        let mut watcher = self.watcher();
-        let call = self.hub.spreadsheets().batch_update(request, &self.names.spreadsheet);
-        let call = call.add_scope(SCOPE).delegate(&mut watcher);
-        let answer = self.within(self.limits.write, Asked::Write, call.doit()).await?;
-        self.judge(Asked::Write, answer, &watcher).await.map(|_| ())
+    /// Sends a batch whose body is written already; `query` says which parts the answer shows.
+    pub async fn send(&self, query: &str, body: Bytes) -> Result<Bytes, Failure> {
+        self.post(Asked::Write, &format!(":batchUpdate?{query}"), body).await
     }
 
-    /// Sends a batch whose body is written already.
-    pub async fn send(&self, body: Bytes) -> Result<(), Failure> {
-        self.send_to(0, body).await.map(|_| ())
-    }
-
-    /// The same, and where it landed on a tab, where the body asks for that.
-    pub async fn send_to(&self, sheet: i32, body: Bytes) -> Result<Option<Landed>, Failure> {
-        #[derive(Deserialize)]
-        struct Answer {
-            #[serde(rename = "replies")]
-            _replies: Vec<IgnoredAny>,
-            #[serde(default, rename = "updatedSpreadsheet")]
-            updated: Seen,
-        }
-        // Of the spreadsheet, where the body asks for it at all, no more than its size, or the ids it asks for.
-        const SIZE: &str = ":batchUpdate?alt=json&fields=replies,updatedSpreadsheet.sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)),tables(tableId,range))";
-        const LANDING: &str = ":batchUpdate?alt=json&prettyPrint=false&fields=replies,updatedSpreadsheet.sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)),tables(tableId,range),data(startRow,rowData.values.effectiveValue(stringValue,numberValue)))";
-        const IDS: &str = ":batchUpdate?alt=json&prettyPrint=false&fields=replies,updatedSpreadsheet.sheets.data(startRow,rowData.values.effectiveValue(stringValue,numberValue))";
-        if asks_for_ids(&body) {
-            let answer = self.post(Asked::Write, IDS, body).await?;
-            return read_ids(&answer).map_err(|_| self.cut().into());
-        }
-        let lands = asks_for_landing(&body);
-        let answer = self.post(Asked::Write, if lands { LANDING } else { SIZE }, body).await?;
-        let Ok(read) = serde_json::from_slice::<Answer>(&answer) else { return Err(self.cut().into()) };
-        let mut tabs = self.tabs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if lands {
-            tabs.extend(read.updated.tabs());
-            return Ok(read.updated.landed(sheet));
-        }
-        let all = read.updated.tabs();
-        if !all.is_empty() {
-            *tabs = all;
-        }
-        Ok(None)
-    }
-
-    /// The tabs as far as they are known.
-    pub fn tabs(&self) -> Tabs {
-        self.tabs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
-    }
-
-    /// Takes over what is known of tabs.
-    pub fn know_tabs(&self, known: Tabs) {
-        *self.tabs.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = known;
-    }
-
-    /// What stands in rows of a tab, with its tables.
-    pub async fn end(&self, sheet: i32, rows: (u32, Option<u32>), id: u32) -> Result<End, Failure> {
-        let (first, end) = rows;
-        let mut range = serde_json::json!({ "sheetId": sheet, "startRowIndex": first });
-        if let Some(end) = end {
-            range["endRowIndex"] = end.into();
-        }
+    /// A range of a tab, as much of it as `fields` names, cells included.
+    pub async fn look(&self, range: serde_json::Value, fields: &str) -> Result<Bytes, Failure> {
         let request = serde_json::json!({ "dataFilters": [{ "gridRange": range }], "includeGridData": true });
-        let method = ":getByDataFilter?alt=json&prettyPrint=false&fields=sheets(properties.gridProperties.rowCount,tables(tableId,range,columnProperties(columnIndex,columnType)),data(startRow,rowData.values(userEnteredValue,effectiveValue)))";
-        let answer = self.post(Asked::Read, method, Bytes::from(request.to_string())).await?;
-        let unreadable = |_| Error::unavailable(self.names.say("Google's answer cannot be read")).into();
-        read_end(&answer, first, id).map_err(unreadable)
-    }
-
-    /// A 200 says that the write was applied, but a body that is cut or foreign proves nothing: settle it.
-    fn cut(&self) -> Error {
-        Error::unavailable(self.names.say("the answer to a write cannot be read"))
+        let method = format!(":getByDataFilter?alt=json&prettyPrint=false&fields={fields}");
+        self.post(Asked::Read, &method, Bytes::from(request.to_string())).await
     }
 
     /// The values of the columns that these metadata entries stand on, as the answer's bytes: a long sheet as a tree of
@@ -314,37 +221,6 @@ impl Transport {
         });
         let method = "/values:batchGetByDataFilter?alt=json&prettyPrint=false";
         Ok(self.post(Asked::Read, method, Bytes::from(request.to_string())).await?)
-    }
-
-    /// The number formats of a row's cells by column, each as JSON.
-    pub async fn number_formats(&self, sheet: i32, row: u32) -> Result<BTreeMap<u32, String>, Error> {
-        let range = serde_json::json!({ "sheetId": sheet, "startRowIndex": row, "endRowIndex": row + 1 });
-        let request = serde_json::json!({ "dataFilters": [{ "gridRange": range }], "includeGridData": true });
-        let method = ":getByDataFilter?alt=json&prettyPrint=false&fields=sheets.data(startColumn,rowData.values.userEnteredFormat.numberFormat)";
-        let answer = self.post(Asked::Read, method, Bytes::from(request.to_string())).await?;
-        let answer: serde_json::Value = serde_json::from_slice(&answer)
-            .map_err(|_| Error::unavailable(self.names.say("Google's answer cannot be read")))?;
-        let data = &answer["sheets"][0]["data"][0];
-        let first = data["startColumn"].as_u64().unwrap_or(0) as u32;
-        let cells = data["rowData"][0]["values"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let format = |cell: &serde_json::Value| {
-            let format = &cell["userEnteredFormat"]["numberFormat"];
-            format["type"].is_string().then(|| format.to_string())
-        };
-        Ok((first..).zip(cells).filter_map(|(at, cell)| Some((at, format(cell)?))).collect())
-    }
-
-    /// The cells of a column that are struck through.
-    pub async fn strikes(&self, sheet: i32, column: u32) -> Result<Vec<serde_json::Value>, Error> {
-        let range = serde_json::json!({ "sheetId": sheet, "startColumnIndex": column, "endColumnIndex": column + 1 });
-        let request = serde_json::json!({ "dataFilters": [{ "gridRange": range }], "includeGridData": true });
-        let method = ":getByDataFilter?alt=json&prettyPrint=false&fields=sheets.data.rowData.values(effectiveValue.stringValue,userEnteredFormat.textFormat.strikethrough)";
-        let answer = self.post(Asked::Read, method, Bytes::from(request.to_string())).await?;
-        let answer: serde_json::Value = serde_json::from_slice(&answer)
-            .map_err(|_| Error::unavailable(self.names.say("Google's answer cannot be read")))?;
-        let rows = answer["sheets"][0]["data"][0]["rowData"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let cells = rows.iter().map(|row| row["values"][0].clone());
-        Ok(cells.filter(|cell| cell["userEnteredFormat"]["textFormat"]["strikethrough"] == true).collect())
     }
 
     /// Posts a body that is written already and gives the answer's bytes.
@@ -393,7 +269,7 @@ impl Transport {
     async fn within<T>(&self, limit: Duration, asked: Asked, exchange: impl Future<Output = T>) -> Result<T, Error> {
         let stop = async {
             self.context.shutdown.wait().await;
-            // Whether a write was applied is worth a moment; the guard would settle it later, too.
+            // An answer to a write is worth a moment. Without the answer the guard settles the write later.
             if asked == Asked::Write {
                 tokio::time::sleep(self.limits.grace).await;
             }
@@ -406,7 +282,7 @@ impl Transport {
         }
     }
 
-    /// What the hub's result means.
+    /// Turns the hub's result into an answer or an error.
     async fn judge<T>(
         &self,
         asked: Asked,
@@ -481,34 +357,6 @@ impl From<Failure> for Error {
 
 fn user_agent() -> String {
     format!("bankfeed/{}", env!("CARGO_PKG_VERSION"))
-}
-
-fn connector(names: &Names, meter: &Meter, encrypted: bool) -> Result<Connector, Error> {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_connect_timeout(Some(Duration::from_secs(10)));
-    let provider = rustls::crypto::ring::default_provider();
-    let unusable = |error: &dyn std::fmt::Display| {
-        let remedy = "install the system's CA certificates";
-        Error::attention(Cause::Machine, names.say(format!("cannot set up TLS: {error}; {remedy}")))
-    };
-    let builder = hyper_rustls::HttpsConnectorBuilder::new();
-    let builder = if encrypted {
-        builder.with_provider_and_platform_verifier(provider).map_err(|error| unusable(&error))?
-    } else {
-        // Loopback only: no certificate is ever looked at, so none need be on the machine.
-        let tls = rustls::ClientConfig::builder_with_provider(provider.into())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| unusable(&error))?
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
-        builder.with_tls_config(tls)
-    };
-    Ok(builder
-        .https_or_http()
-        .enable_http1()
-        .enable_http2()
-        .wrap_connector(MeteredConnector { http, meter: meter.clone() }))
 }
 
 fn retry_after(headers: &hyper::HeaderMap) -> Option<Duration> {

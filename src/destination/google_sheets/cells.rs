@@ -4,14 +4,14 @@
 //! fields, turn the whole into a JSON tree, walk it and print it; here the bytes go straight from a transaction into the
 //! buffer. Text is always a `stringValue`, so that nothing the bank says is ever parsed; dates and amounts are numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use chrono::{DateTime, FixedOffset, NaiveDate};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use super::layout::{Format, Layout};
+use super::layout::{Format, Layout, Place};
 use crate::destination::readback::Cell;
 use crate::model::{Field, Transaction, Value, is_in_bounds};
 
@@ -24,10 +24,10 @@ pub(super) const MOST_STYLED: usize = 500;
 
 /// Field mask of cells that carry values only.
 pub(super) const VALUE_ONLY: &str = "userEnteredValue";
-/// Field mask of new rows' cells: an empty row that one lands in may be struck through, having been inserted beside a row
-/// that the bank took back.
+/// Field mask of new rows' cells. An empty row that takes a new one may be struck through, because the owner inserted it
+/// beside a row that the bank took back.
 pub(super) const NEW_VALUE: &str = "userEnteredValue,userEnteredFormat.textFormat.strikethrough";
-/// Field mask of new rows' cells that carry their number format, too.
+/// Field mask of new rows' cells with their number format.
 pub(super) const VALUE_AND_FORMAT: &str =
     "userEnteredValue,userEnteredFormat.numberFormat,userEnteredFormat.textFormat.strikethrough";
 
@@ -35,15 +35,15 @@ pub(super) const VALUE_AND_FORMAT: &str =
 pub(super) struct Rows {
     /// `{"values":[…]}` one after the other, without commas between.
     bytes: Vec<u8>,
-    /// Where each row ends.
+    /// The end of each row in the bytes.
     ends: Vec<usize>,
     cells: Vec<Option<Field>>,
     styled: bool,
     owner: OwnerFormats,
 }
 
-/// Number formats of the owner's cells in a row of his, by column: a new row's cells carry theirs along, too, where ours
-/// do, or they would be cleared.
+/// Number formats of the cells in the owner's columns, by column. A new row whose cells carry formats carries these along,
+/// or they would be cleared.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OwnerFormats(pub BTreeMap<u32, String>);
 
@@ -90,7 +90,7 @@ impl Rows {
         true
     }
 
-    /// How many rows there are.
+    /// Number of rows.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
@@ -144,7 +144,7 @@ pub(super) fn write_cell(out: &mut Vec<u8>, field: &Field, value: &Value<'_>, st
     out.push(b'}');
 }
 
-/// What a cell written by [`write_cell`] gives back when it is read.
+/// The content that a cell written by [`write_cell`] shows when it is read.
 pub(super) fn cell(value: &Value<'_>) -> Cell {
     match value {
         Value::Empty => Cell::Empty,
@@ -179,6 +179,96 @@ pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
 fn write_number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
     // The decimal text itself is sent: Google reads it as the nearest double, and no float is ever made here.
     let _ = write!(out, "\"userEnteredValue\":{{\"numberValue\":{number}}}");
+}
+
+/// Strikes the bank's cells of a row through, or no longer.
+pub(super) fn strike(out: &mut Vec<u8>, layout: &Layout, on: bool, row: u32) {
+    let (sheet, end) = (layout.sheet, row + 1);
+    let bank = layout.places.iter().filter(|place| !place.field.belongs_to_owner());
+    for (from, to) in runs(bank.map(|place| place.index)) {
+        comma(out);
+        push(
+            out,
+            format_args!(
+                r#"{{"repeatCell":{{"range":{{"sheetId":{sheet},"startRowIndex":{row},"endRowIndex":{end},"startColumnIndex":{from},"endColumnIndex":{to}}},"cell":{{"userEnteredFormat":{{"textFormat":{{"strikethrough":{on}}}}}}},"fields":"userEnteredFormat.textFormat.strikethrough"}}}}"#
+            ),
+        );
+    }
+}
+
+/// Writes these cells of a row.
+pub(super) fn write_cells(out: &mut Vec<u8>, sheet: i32, transaction: &Transaction, places: &[Place], row: u32) {
+    write_each(out, sheet, places, row, |out, field| write_cell(out, field, &field.value(transaction), false));
+}
+
+/// Empties these cells of a row.
+pub(super) fn write_nothing(out: &mut Vec<u8>, sheet: i32, places: &[Place], row: u32) {
+    write_each(out, sheet, places, row, |out, _| out.extend_from_slice(b"{}"));
+}
+
+fn write_each(out: &mut Vec<u8>, sheet: i32, places: &[Place], row: u32, cell: impl Fn(&mut Vec<u8>, &Field)) {
+    for (from, to) in runs(places.iter().map(|place| place.index)) {
+        comma(out);
+        push(
+            out,
+            format_args!(
+                r#"{{"updateCells":{{"start":{{"sheetId":{sheet},"rowIndex":{row},"columnIndex":{from}}},"fields":"{VALUE_ONLY}","rows":[{{"values":["#
+            ),
+        );
+        for place in places.iter().filter(|place| (from..to).contains(&place.index)) {
+            if place.index > from {
+                out.push(b',');
+            }
+            cell(out, &place.field);
+        }
+        out.extend_from_slice(b"]}]}}");
+    }
+}
+
+/// Deletes rows from the bottom up, after all writes: so no row moves before its turn.
+pub(super) fn delete_rows(out: &mut Vec<u8>, sheet: i32, rows: &BTreeSet<u32>) {
+    for (from, to) in runs(rows.iter().copied()).into_iter().rev() {
+        comma(out);
+        push(
+            out,
+            format_args!(
+                r#"{{"deleteDimension":{{"range":{{"sheetId":{sheet},"dimension":"ROWS","startIndex":{from},"endIndex":{to}}}}}}}"#
+            ),
+        );
+    }
+}
+
+pub(super) fn comma(out: &mut Vec<u8>) {
+    if !out.is_empty() {
+        out.push(b',');
+    }
+}
+
+/// Writes formatted text into memory, which cannot fail.
+pub(super) fn push(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    let _ = out.write_fmt(text);
+}
+
+pub(super) fn push_number_format(out: &mut Vec<u8>, sheet: i32, rows: &str, columns: (u32, u32), format: Format) {
+    let ((from, to), (kind, pattern)) = (columns, format.type_and_pattern());
+    push(
+        out,
+        format_args!(
+            r#"{{"repeatCell":{{"range":{{"sheetId":{sheet},{rows},"startColumnIndex":{from},"endColumnIndex":{to}}},"cell":{{"userEnteredFormat":{{"numberFormat":{{"type":"{kind}","pattern":"{pattern}"}}}}}},"fields":"userEnteredFormat.numberFormat"}}}}"#
+        ),
+    );
+}
+
+/// Runs of neighbouring positions: first, and one after the last.
+pub(super) fn runs(positions: impl Iterator<Item = u32>) -> Vec<(u32, u32)> {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for position in positions {
+        match runs.last_mut() {
+            Some((_, end)) if *end == position => *end += 1,
+            _ => runs.push((position, position + 1)),
+        }
+    }
+    runs
 }
 
 fn style_of(field: &Field) -> &'static str {
@@ -222,7 +312,6 @@ pub(super) mod tests {
     use std::borrow::Cow;
 
     use super::*;
-    use crate::destination::google_sheets::layout::Place;
     use crate::model::{Enrichment, Row};
 
     /// An invented transaction.

@@ -1,0 +1,289 @@
+//! Writing of prepared batches: sending them, leaving out parts that are refused, and finding out the fate of a batch.
+
+use std::time::Duration;
+
+use hyper::body::Bytes;
+
+use super::answer::{Landed, Written};
+use super::cells;
+use super::changes::Changes;
+use super::client::Failure;
+use super::prepare::unix_now;
+use super::request::{GuardedRequest, ResponseDetail};
+use super::state::Support;
+use super::{GoogleSheets, is_by_position};
+use crate::destination::google_sheets::settings::Order;
+use crate::destination::{Batch, Item, Outcome, Settled, Verdict, What};
+use crate::remote::Error;
+
+/// How old found positions of rows may be when they are written to. Whatever is moved in between is noticed after it, so
+/// this only has to keep that rare.
+const POSITIONS_GOOD: Duration = Duration::from_secs(2);
+
+/// The hash of a batch that only takes its number.
+const NOTHING: u64 = u64::from_be_bytes(*b"nothing.");
+
+/// What became of a batch.
+pub(super) enum Sent {
+    /// It was carried out, and this is where, if the answer says so.
+    Now(Option<Landed>),
+    /// It had been carried out before.
+    Before,
+    /// The number was taken.
+    Refused(Outcome),
+}
+
+impl GoogleSheets {
+    /// The verdicts of a batch, also where another process cut it.
+    pub(super) fn verdicts(&self, batch: &Batch, items: &[Item]) -> Vec<Verdict> {
+        if let Some(prepared) = self.prepared.as_ref().filter(|prepared| prepared.is(batch.number, batch.hash)) {
+            return prepared.verdicts.clone();
+        }
+        let Some(layout) = &self.known.layout else { return Vec::new() };
+        if items.first().is_some_and(|item| item.what == What::New) {
+            let verdict =
+                |item: &Item| cells::too_long(layout, &item.transaction).map_or(Verdict::Appended, Verdict::Rejected);
+            return items.iter().map(verdict).collect();
+        }
+        if items.first().is_some_and(|item| matches!(item.what, What::Mend | What::Enriched)) {
+            return vec![Verdict::Updated; items.len()];
+        }
+        if items.first().is_some_and(|item| item.what == What::Astray) {
+            return vec![Verdict::Unchanged; items.len()];
+        }
+        Changes::new(layout, &self.config.rows, items).presumed()
+    }
+
+    /// The request to send now. Where rows may have moved since their positions were read, the positions are read again.
+    /// Number and hash stay, so whichever version arrives first is the only one. `None`: the batch was cut for columns
+    /// that have moved since.
+    pub(super) async fn present_request(
+        &mut self,
+        batch: &Batch,
+        items: &[Item],
+    ) -> Result<Option<GuardedRequest>, Error> {
+        let is_placed = self.prepared.as_ref().is_some_and(|prepared| {
+            prepared.is(batch.number, batch.hash)
+                && prepared.landing.fresh.as_ref().is_some_and(|fresh| fresh.by_position)
+        });
+        let by_position = is_by_position(items) || is_placed;
+        let prepared = self.prepared.as_ref().filter(|prepared| prepared.is(batch.number, batch.hash));
+        let good = prepared.is_some_and(|prepared| !prepared.sent && prepared.at.elapsed() < POSITIONS_GOOD);
+        // Between two tries lie seconds, or minutes.
+        if prepared.is_some_and(|prepared| prepared.sent) && self.columns_moved().await? {
+            return Ok(None);
+        }
+        let known = self.prepared.as_ref().filter(|prepared| prepared.is(batch.number, batch.hash));
+        if let Some(request) = known.and_then(|prepared| prepared.request.as_ref()).filter(|_| !by_position || good) {
+            return Ok(Some(request.clone()));
+        }
+        // Even where no row is left to write to, the number is used up: an earlier try that arrives late must not apply.
+        let prepared = self.prepared.as_ref().filter(|prepared| prepared.is(batch.number, batch.hash));
+        let resent = prepared.is_none_or(|prepared| prepared.sent);
+        let before = self.prepared.as_mut().and_then(|prepared| prepared.landing.fresh.take());
+        let again = match is_by_position(items) {
+            true => self.cut_changes(batch.number, items, true).await?,
+            false => self.prepare_new(batch.number, items).await?,
+        };
+        if let Some(prepared) = &mut self.prepared {
+            prepared.resent = resent && is_by_position(items);
+            // Whichever version is carried out, what it may hit was there before the first.
+            if let (Some(before), Some(now)) = (before, &mut prepared.landing.fresh) {
+                let known: Vec<String> = now.before.iter().map(|(_, id)| id.clone()).collect();
+                now.before.extend(before.before.into_iter().filter(|(_, id)| !known.contains(id)));
+                now.before.sort_unstable();
+            }
+        }
+        let same = (again.hash, again.taken) == (batch.hash, items.len());
+        Ok(self.prepared.as_ref().and_then(|prepared| prepared.request.clone()).filter(|_| same))
+    }
+
+    /// Whether columns are elsewhere than they were when the batch under way was cut.
+    async fn columns_moved(&mut self) -> Result<bool, Error> {
+        if self.known.is_older_than(POSITIONS_GOOD) {
+            let found = self.find().await?;
+            self.look_for_moves(&found);
+        }
+        Ok(self.known.layout.is_none())
+    }
+
+    /// Gives a batch up whose columns have moved, so that the engine cuts its rows anew. An earlier try may still arrive:
+    /// its number is taken first.
+    pub(super) async fn leave(&mut self, batch: &Batch) -> Result<Outcome, Error> {
+        let taken_by = self.close_once(batch.number).await?;
+        Ok(Outcome::Superseded { hash: taken_by.unwrap_or(NOTHING) })
+    }
+
+    /// Sends a body as it is, and takes over the tabs that its answer shows.
+    pub(super) async fn send_body(&mut self, body: Bytes) -> Result<(), Failure> {
+        self.exchange(body, &ResponseDetail::Size, 0).await.map(|_| ())
+    }
+
+    /// Sends a guarded request as it is. The ids in the answer, where the request asks for them.
+    pub(super) async fn send_request(&mut self, request: &GuardedRequest) -> Result<Option<Landed>, Failure> {
+        self.exchange(request.encode(), &request.response, request.sheet).await
+    }
+
+    async fn exchange(
+        &mut self,
+        body: Bytes,
+        response: &ResponseDetail,
+        sheet: i32,
+    ) -> Result<Option<Landed>, Failure> {
+        let answer = self.client().await?.send(response.query(), body).await?;
+        // A 200 says that the write was applied, but a body that is cut or foreign proves nothing: the ledger is asked.
+        let cut = |_| Error::unavailable(self.names.say("the answer to a write cannot be read"));
+        let written = Written::read(&answer, response, sheet).map_err(cut)?;
+        if matches!(response, ResponseDetail::Placement { .. }) {
+            self.memory.tabs.extend(written.tabs);
+        } else if !written.tabs.is_empty() {
+            self.memory.tabs = written.tabs;
+        }
+        Ok(written.ids)
+    }
+
+    /// Sends a guarded request, with fewer parts where others are refused. Should all of it be refused, the ledger says
+    /// whether the guard was the reason: its sentence is known, but another sentence may come first.
+    pub(super) async fn send(&mut self, batch: &Batch, mut request: GuardedRequest) -> Result<Sent, Error> {
+        let shows_ids = request.response.shows_ids();
+        let mut without_response = false;
+        loop {
+            let failure = match self.send_request(&request).await {
+                Ok(landed) => {
+                    if without_response {
+                        *self.answers.support(shows_ids) = Support::Refused;
+                    }
+                    return Ok(Sent::Now(landed));
+                }
+                Err(failure) => failure,
+            };
+            let Some(message) = &failure.refused else { return Err(failure.error) };
+            if self.guards.refused(batch.number, message) {
+                return self.superseded_or_done(batch).await.map(Sent::Refused);
+            }
+            // The first row that is asked for may be outside of the grid by now.
+            let is_placement = matches!(request.response, ResponseDetail::Placement { .. });
+            if is_placement && message.starts_with("Invalid requests[0].addNamedRange") {
+                request.response = ResponseDetail::Nothing;
+                continue;
+            }
+            // A tab whose title is known may be called otherwise.
+            let is_no_range = shows_ids && message.to_ascii_lowercase().contains("unable to parse range");
+            if is_no_range {
+                self.memory.tabs.clear();
+            }
+            // Google documents an answer with size or ids, and no recording has shown one. No row is to blame for a refusal
+            // of it, and a refusal that names one of the requests does not mean it.
+            let refused = failure.error.is_refusal() || is_no_range;
+            if without_response {
+                *self.answers.support(shows_ids) = Support::Blameless;
+                without_response = false;
+            } else if *self.answers.support(shows_ids) == Support::Unknown
+                && refused
+                && !message.contains("requests[")
+                && request.response != ResponseDetail::Nothing
+            {
+                (request.response, without_response) = (ResponseDetail::Nothing, true);
+                continue;
+            }
+            // Rows never wait for the balances: a problem with the balances is reported when they are written alone. The
+            // first requests are the guard and the first of the rows.
+            let of_rows = ["requests[0]", "requests[1]"].iter().any(|first| message.contains(first));
+            if !of_rows && self.refused.is_none() && !request.extras.is_empty() {
+                request.extras = Bytes::new();
+                self.leave_balances_out(batch);
+                continue;
+            }
+            // The place is in the way, and no row was applied: neither a smaller batch nor the ledger would show more.
+            if failure.error.cause().is_some() {
+                return Err(failure.error);
+            }
+            // The owner may have tidied up the named ranges whose removal was asked for.
+            if !of_rows && !request.removals.is_empty() {
+                request.removals.clear();
+                continue;
+            }
+            // The same words about the same number: the ledger has said that they do not mean the guard.
+            let refused = (batch.number, message.clone());
+            if self.refused.as_ref() == Some(&refused) {
+                return Err(failure.error);
+            }
+            let ledger = self.read_ledger().await?;
+            self.refused = Some(refused);
+            return match ledger.settle(batch.number, batch.hash) {
+                Settled::NotApplied => Err(failure.error),
+                Settled::Applied => Ok(Sent::Before),
+                Settled::Superseded { hash } => Ok(Sent::Refused(Outcome::Superseded { hash })),
+            };
+        }
+    }
+
+    /// The batch goes on without the balances.
+    fn leave_balances_out(&mut self, batch: &Batch) {
+        if let Some(prepared) = self.prepared.as_mut().filter(|prepared| prepared.is(batch.number, batch.hash)) {
+            prepared.balances = None;
+            if let Some(request) = &mut prepared.request {
+                request.extras = Bytes::new();
+            }
+        }
+    }
+
+    /// Guard and ledger without rows between them.
+    pub(super) async fn close_once(&mut self, number: u64) -> Result<Option<u64>, Error> {
+        let (layout, entry, ledger) = self.ready().await?;
+        let taken_by = |hash| if hash == NOTHING { None } else { Some(hash) };
+        if let Some(hash) = ledger.applied(number) {
+            return Ok(taken_by(hash));
+        }
+        let now = unix_now();
+        let removed = ledger.removable(number, now);
+        let next = ledger.next(number, NOTHING, 0, now, &removed);
+        let request = GuardedRequest::new(&self.guards, number, layout.sheet, entry, &next, &removed);
+        let batch = Batch { number, taken: 0, hash: NOTHING, body: Vec::new() };
+        // Whatever comes of it, what was known of the ledger is old.
+        self.known.ledger = None;
+        match self.send(&batch, request).await? {
+            Sent::Refused(Outcome::Superseded { hash }) => Ok(taken_by(hash)),
+            _ => {
+                self.memory.floor = self.memory.floor.max(number);
+                Ok(None)
+            }
+        }
+    }
+
+    pub(super) async fn superseded_or_done(&mut self, batch: &Batch) -> Result<Outcome, Error> {
+        // Whatever the ledger says, this number is used up.
+        self.memory.floor = self.memory.floor.max(batch.number);
+        let ledger = self.read_ledger().await?;
+        Ok(match ledger.settle(batch.number, batch.hash) {
+            Settled::Applied => Outcome::Done(Vec::new()),
+            Settled::Superseded { hash } => Outcome::Superseded { hash },
+            Settled::NotApplied => Outcome::Superseded { hash: 0 },
+        })
+    }
+
+    /// Takes over what an applied batch changed.
+    pub(super) fn applied(&mut self, batch: &Batch) {
+        self.memory.floor = self.memory.floor.max(batch.number);
+        self.balances_written(batch.number, batch.hash);
+        let prepared = self.prepared.as_mut().filter(|prepared| prepared.is(batch.number, batch.hash));
+        let appended = prepared.as_ref().and_then(|prepared| prepared.landing.fresh.as_ref());
+        let appended = appended.filter(|fresh| fresh.order == Order::OldestFirst).map(|fresh| fresh.ids.len() as u64);
+        let (next, first_blank) =
+            prepared.map_or((None, None), |prepared| (prepared.next.take(), prepared.first_blank));
+        // A ledger that was read since is as good, or newer.
+        let known = self.known.ledger.as_ref().is_some_and(|(_, ledger)| ledger.seq >= batch.number);
+        match (next, &mut self.known.ledger) {
+            (Some(next), Some((_, ledger))) if !known => *ledger = next,
+            _ if known => {}
+            _ => self.known.ledger = None,
+        }
+        if let Some(layout) = &mut self.known.layout {
+            layout.first_blank = first_blank;
+        }
+        if let Some(rows) = appended {
+            let ending = &mut self.memory.ending;
+            ending.tail = ending.tail.map(|tail| tail + rows);
+        }
+    }
+}
