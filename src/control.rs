@@ -11,10 +11,11 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
+use crate::export::Format;
 use crate::rules::Rule;
+use crate::selection::Selection;
 use crate::sync::{Request, Step, Verification};
 
 /// Longest call accepted: `rules test` carries all rules of a configuration.
@@ -64,7 +65,7 @@ pub enum Command {
         /// Name of the source or destination.
         name: String,
         /// The session.
-        session: Hidden,
+        session: HiddenText,
     },
     /// How everything stands.
     Status {
@@ -115,8 +116,10 @@ pub enum Command {
         #[serde(default)]
         ending: Option<String>,
     },
-    /// Accounts, transactions and deliveries in lines, for whoever builds something of them.
-    Extract {
+    /// Accounts, transactions and deliveries as a dump, for the process that builds a file or a database from it. The name
+    /// on the wire is the one that running daemons know.
+    #[serde(rename = "extract")]
+    Dump {
         /// Which transactions.
         selection: Selection,
     },
@@ -139,7 +142,7 @@ pub enum Command {
     /// The daemon takes this text for its configuration.
     Reload {
         /// What stands in the file, which the daemon itself may not be able to read.
-        text: Hidden,
+        text: HiddenText,
     },
 }
 
@@ -153,7 +156,7 @@ impl Command {
             | Command::Transactions { json, .. }
             | Command::RulesTest { json, .. }
             | Command::Verify { json, .. } => !json,
-            Command::Export { .. } | Command::Extract { .. } | Command::Backup | Command::Trace { .. } => false,
+            Command::Export { .. } | Command::Dump { .. } | Command::Backup | Command::Trace { .. } => false,
             _ => true,
         }
     }
@@ -162,50 +165,12 @@ impl Command {
 /// A text that is handed on and never shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Hidden(pub String);
+pub struct HiddenText(pub String);
 
-impl std::fmt::Debug for Hidden {
+impl std::fmt::Debug for HiddenText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Hidden(…)")
+        f.write_str("HiddenText(…)")
     }
-}
-
-/// Which transactions are meant.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Selection {
-    /// Booked on or after.
-    pub since: Option<NaiveDate>,
-    /// Booked on or before.
-    pub until: Option<NaiveDate>,
-    /// Of this account (IBAN or name).
-    pub account: Option<String>,
-    /// With this text in any field, upper or lower case.
-    pub search: Option<String>,
-    /// The latest so many.
-    pub limit: Option<usize>,
-}
-
-impl Selection {
-    /// Why no transaction can be meant, if so.
-    pub fn contradiction(&self) -> Option<String> {
-        let (since, until) = (self.since?, self.until?);
-        (since > until).then(|| format!("since {since} is after until {until}, so no day is meant; swap them"))
-    }
-}
-
-/// Forms of an export.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// Comma-separated values, formula-like text made inert.
-    Csv,
-    /// One JSON object a line.
-    Jsonl,
-    // The owner of the store only sends what this is made of: `Command::Extract`. These comments are part of the help.
-    /// An Excel workbook with charts.
-    Xlsx,
-    /// An SQLite database with the tables of `bankfeed sql`.
-    Sqlite,
 }
 
 /// One line of an answer.
@@ -229,7 +194,7 @@ pub trait Output: Send {
     /// Progress: a bar, where somebody watches.
     fn step(&mut self, step: Step) -> io::Result<()>;
     /// A question whose answer is not shown; `None`: nobody answers.
-    fn ask(&mut self, _question: &str) -> io::Result<Option<Hidden>> {
+    fn ask(&mut self, _question: &str) -> io::Result<Option<HiddenText>> {
         Ok(None)
     }
 }
@@ -405,7 +370,7 @@ impl Output for Wire<'_> {
     fn step(&mut self, step: Step) -> io::Result<()> {
         self.send(&Frame::Step(step))
     }
-    fn ask(&mut self, question: &str) -> io::Result<Option<Hidden>> {
+    fn ask(&mut self, question: &str) -> io::Result<Option<HiddenText>> {
         self.send(&Frame::Ask(question.to_owned()))?;
         self.0.set_read_timeout(Some(ANSWER_PATIENCE))?;
         let mut line = String::new();

@@ -8,12 +8,13 @@ use std::path::Path;
 use chrono::{Days, Utc};
 use rust_decimal::Decimal;
 
-use crate::cli;
+use crate::commands;
 use crate::config;
 use crate::control::{Command, Output};
+use crate::daemon;
 use crate::daemon::signals::Signals;
-use crate::daemon::{self, Owner};
 use crate::model::{money_text, plus};
+use crate::service::StoreService;
 use crate::simulator::Fault;
 use crate::simulator::airtable::Airtable;
 use crate::simulator::fibank::{Bank, Entry, Fibank};
@@ -39,8 +40,8 @@ struct World {
     since: chrono::NaiveDate,
 }
 
-/// Runs the demo.
-pub async fn run(keep_running: bool) -> io::Result<u8> {
+/// Runs the demo and prints its story to this output.
+pub async fn run(keep_running: bool, mut output: impl Output + 'static) -> io::Result<u8> {
     let signals = Signals::take()?;
     let today = Utc::now().with_timezone(&chrono_tz::Europe::Sofia).date_naive();
     let (google, airtable) = (Google::start().await?, Airtable::start().await?);
@@ -58,13 +59,11 @@ pub async fn run(keep_running: bool) -> io::Result<u8> {
     std::fs::write(&path, world.config(&dir.0).await)?;
     let config = config::load(&path).map_err(io::Error::other)?;
     let store = Store::open(&config.data_dir).map_err(io::Error::other)?;
-    let work = Box::new(move |owner: Owner| {
-        let mut output = cli::standard_output();
-        let status = show(&owner, &world, &mut output)?;
+    let work = Box::new(move |service: StoreService| {
+        let status = show(&service, &world, &mut output)?;
         if keep_running && status == 0 {
-            stay(&owner, &world, &path, &mut output)?;
+            stay(&service, &world, &path, &mut output)?;
         }
-        output.finish()?;
         Ok(status)
     });
     Ok(daemon::own(config, store, &signals, work).await?.status)
@@ -134,13 +133,13 @@ listen = "127.0.0.1:{port}"
 }
 
 /// Three cycles, with what each one changed.
-fn show(owner: &Owner, world: &World, output: &mut dyn Output) -> io::Result<u8> {
+fn show(service: &StoreService, world: &World, output: &mut dyn Output) -> io::Result<u8> {
     output.data("A simulated bank, Google and Airtable run on this machine; nothing leaves it. The program in between is the real one.\n")?;
     let booked = world.booked().len();
     output.data(&format!(
         "\n1. First cycle: {booked} transactions of two customers at the bank, an empty sheet and an empty base.\n"
     ))?;
-    let mut status = cycle(owner, output)?;
+    let mut status = cycle(service, output)?;
     output.data(&excerpt(&world.sheet()))?;
     output.data(&format!(
         "   and {} records in the base, which takes what is booked since {}\n",
@@ -149,12 +148,12 @@ fn show(owner: &Owner, world: &World, output: &mut dyn Output) -> io::Result<u8>
     ))?;
 
     output.data("\n2. The same again: nothing is new, so the sheet and the base are left alone.\n")?;
-    status = status.max(cycle(owner, output)?);
+    status = status.max(cycle(service, output)?);
 
     output.data("\n3. The bank books three more, and Google's answer is lost after it wrote them: sent again, yet there once.\n")?;
     book(world)?;
     world.google.server.fail_next(":batchUpdate", Fault::ApplyThenDrop);
-    status = status.max(cycle(owner, output)?);
+    status = status.max(cycle(service, output)?);
     output.data(&excerpt(&world.sheet()))?;
 
     let (once, sums) = compare(world);
@@ -170,9 +169,9 @@ fn show(owner: &Owner, world: &World, output: &mut dyn Output) -> io::Result<u8>
     Ok(status)
 }
 
-fn cycle(owner: &Owner, output: &mut dyn Output) -> io::Result<u8> {
+fn cycle(service: &StoreService, output: &mut dyn Output) -> io::Result<u8> {
     let request = Request { by_hand: true, ..Request::default() };
-    cli::execute(owner, &Command::Sync { request, json: false }, output)
+    commands::execute(service, &Command::Sync { request, json: false }, output)
 }
 
 /// Twin coffees in the same second, and a payee that looks like a formula.
@@ -271,10 +270,10 @@ fn show_cell(cell: &CellValue, is_date: bool) -> String {
 }
 
 /// Leaves everything running until the program is stopped, the page too.
-fn stay(owner: &Owner, world: &World, config: &Path, output: &mut dyn Output) -> io::Result<()> {
-    let page = daemon::open_page(owner, None)?;
+fn stay(service: &StoreService, world: &World, config: &Path, output: &mut dyn Output) -> io::Result<()> {
+    let page = daemon::open_page(service, None)?;
     let address = page.as_ref().map_or(String::new(), |page| page.address.to_string());
-    let token = std::fs::read_to_string(web::token_file(owner.engine.store.data_dir()))?;
+    let token = std::fs::read_to_string(web::token_file(service.engine.store.data_dir()))?;
     output.data(&format!(
         "\nThe page: http://{address}\n   its token: {}\n\nStill running, until you press Ctrl-C: the bank at {}, Google at {}, Airtable at {}.\nIn another terminal: bankfeed --config {} status\n",
         token.trim(),
@@ -283,7 +282,7 @@ fn stay(owner: &Owner, world: &World, config: &Path, output: &mut dyn Output) ->
         world.airtable.server.url(),
         config.display(),
     ))?;
-    while !owner.engine.shutdown.requested() {
+    while !service.engine.shutdown.requested() {
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     Ok(())

@@ -8,8 +8,9 @@
 //!                       chain whole?   log                  twice
 //! ```
 //! A **cycle** ([`sync`]) pulls every [`source`] and then delivers to every [`destination`]. Cron ([`schedule`]), the
-//! control socket ([`control`]), the page ([`web`]) and the command line ([`cli`]) only ask for one; the one worker of the process that owns
-//! the store ([`daemon`]) runs it. Two cycles never overlap. With nothing to do that process closes the store and rests.
+//! control socket ([`control`]), the page ([`web`]) and the command line ([`cli`]) only ask for one ([`service`]); the one
+//! worker of the process that owns the store ([`daemon`]) runs it. Two cycles never overlap. Without work the daemon
+//! closes the store and goes idle.
 //!
 //! # What holds at all times
 //! - One process owns the store. Whoever else wants something asks it over the control socket.
@@ -24,9 +25,9 @@
 //! - Text from the bank is data: never parsed as a formula, never a format string, never in a log.
 //!
 //! # Layers, downward only
-//! `main > cli > {demo, daemon} > {config, control, extract, image, listing, notify, web, workbook, sync} > {store, rules,
-//! reconcile, transfers, figures, schedule, source, destination} > {remote, settings} > {files, model, printable, threads}`; beside
-//! them `{demo, tests} > simulator`. A test holds the tree to this.
+//! `main > cli > {demo, daemon} > web > commands > service > {config, control, export, notify, selection, sync} > {store,
+//! rules, reconcile, transfers, figures, schedule, source, destination} > {remote, settings} > {files, model, printable,
+//! threads}`; beside them `{demo, the hidden command simulate, tests} > simulator`. A test holds the tree to this.
 //!
 //! # Where to look
 //! In reading order:
@@ -67,13 +68,13 @@ pub mod config;
 
 pub mod control;
 
-pub mod listing;
+pub mod selection;
 
-pub mod extract;
+pub mod export;
 
-pub mod image;
+pub mod service;
 
-pub mod workbook;
+pub mod commands;
 
 pub mod web;
 

@@ -3,12 +3,12 @@
 
 use std::process::ExitCode;
 
-use bankfeed::cli;
+use bankfeed::{cli, commands};
 
 fn main() -> ExitCode {
     if let Err(error) = cli::begin() {
         cli::terminal::complain(&error);
-        return ExitCode::from(cli::FAILED);
+        return ExitCode::from(commands::FAILED);
     }
     // A second provider cannot have been installed this early; every TLS client relies on this one.
     let _ = rustls::crypto::ring::default_provider().install_default();

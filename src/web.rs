@@ -16,27 +16,25 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::Http;
-use crate::control::{Command, Output};
 use crate::remote::Shutdown;
-use crate::sync::Engine;
+use crate::service::StoreService;
 
 mod access;
 mod api;
 mod causes;
 mod chart;
-mod former;
+mod error;
 mod guesses;
 mod html;
+mod legacy_api;
 mod metrics;
 mod page;
 mod query;
-mod reading;
-mod refused;
 mod seats;
 mod sections;
 mod serve;
 mod sign_in;
-mod standing;
+mod stream;
 mod words;
 
 use access::Access;
@@ -49,27 +47,24 @@ const READERS: usize = 3;
 /// Long answers at once, which take as long as whoever reads them: they have turns of their own.
 const LONG_READERS: usize = 4;
 
-/// Carries a command out and returns its exit status; blocks.
-pub type Execute = Arc<dyn Fn(&Command, &mut dyn Output) -> io::Result<u8> + Send + Sync>;
-
 /// What every answer draws on.
 pub struct State {
-    engine: Arc<Engine>,
-    execute: Execute,
+    service: StoreService,
     access: Access,
     readers: Arc<Semaphore>,
-    long_readers: reading::Turns,
+    long_readers: stream::Turns,
     /// Held while a cycle that was asked for here waits or runs.
     cycle: Arc<Semaphore>,
 }
 
 impl State {
     /// Reads the tokens; where none is configured, the one in the data directory, making it if there is none.
-    pub fn new(http: &Http, engine: Arc<Engine>, execute: Execute) -> io::Result<Arc<State>> {
+    pub fn new(http: &Http, service: StoreService) -> io::Result<Arc<State>> {
+        let engine = &service.engine;
         let access = Access::new(&engine.config, http, engine.store.data_dir())?;
         let (readers, cycle) = (Arc::new(Semaphore::new(READERS)), Arc::new(Semaphore::new(1)));
-        let long_readers = reading::Turns::new(LONG_READERS);
-        Ok(Arc::new(State { engine, execute, access, readers, long_readers, cycle }))
+        let long_readers = stream::Turns::new(LONG_READERS);
+        Ok(Arc::new(State { service, access, readers, long_readers, cycle }))
     }
 }
 
@@ -82,8 +77,8 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/api/accounts", get(api::accounts))
         .route("/api/transactions", get(api::transactions))
         .route("/api/transactions.csv", get(api::csv))
-        .route("/all-transactions/", get(former::all_transactions))
-        .route("/all-transactions", get(former::all_transactions))
+        .route("/all-transactions/", get(legacy_api::all_transactions))
+        .route("/all-transactions", get(legacy_api::all_transactions))
         .route("/api/sync", post(api::sync))
         .route("/api/status", get(api::status))
         .route("/metrics", get(metrics::metrics))
@@ -144,13 +139,8 @@ pub struct Closed {
 
 impl Closed {
     /// Listens where `[http]` says, or goes on with a listener.
-    pub fn new(
-        http: &Http,
-        listener: Option<std::net::TcpListener>,
-        engine: Arc<Engine>,
-        execute: Execute,
-    ) -> io::Result<Closed> {
-        let state = State::new(http, engine, execute)?;
+    pub fn new(http: &Http, listener: Option<std::net::TcpListener>, service: StoreService) -> io::Result<Closed> {
+        let state = State::new(http, service)?;
         let bind = || {
             std::net::TcpListener::bind(http.listen).map_err(|error| {
                 io::Error::new(error.kind(), format!("http: cannot listen on {}: {error}; change listen", http.listen))

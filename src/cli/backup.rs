@@ -1,7 +1,6 @@
-//! `bankfeed backup FILE`: the whole store as one portable file.
+//! `bankfeed backup FILE` in the process that asks: the store arrives as lines of base64 and becomes a file.
 //!
-//! The owner of the store sends the file as lines of base64, because the control socket carries text; whoever asked
-//! decodes them into a file beside the one asked for, reads it back, and only then gives it its name.
+//! The bytes go to a file beside the one asked for. The file is read back before it gets its name.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -9,33 +8,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chrono::Utc;
 
+use super::call::call_owner;
 use super::terminal::{Terminal, complain};
-use super::{Done, FAILED, Failure};
-use crate::control::Output;
-use crate::daemon::Owner;
-use crate::store::backups::{self, Part};
+use crate::commands::{self, USAGE};
+use crate::config::Config;
+use crate::control::{Command, Output};
+use crate::store::backups::Part;
 use crate::sync::Step;
 
-/// Sends the store.
-pub(super) fn execute(owner: &Owner, output: &mut dyn Output) -> Done {
-    let store = &owner.engine.store;
-    let sent = backups::stream(store, Utc::now(), |bytes| output.data(&format!("{}\n", BASE64.encode(bytes))))?;
-    store.rest();
-    sent.map(|()| 0).map_err(Failure::Output)
+/// Has the store sent and puts it into the file.
+pub(super) fn run(config: &Config, file: &Path) -> io::Result<u8> {
+    let Some(mut receiver) = Receiver::create(file) else { return Ok(USAGE) };
+    let status = call_owner(config, &Command::Backup, &mut receiver)?;
+    if status == 0 { receiver.finish(file) } else { Ok(status) }
 }
 
-/// The file on its way, as an output.
+/// The file being received, as an output.
 #[derive(Clone)]
-pub(super) struct Receiver {
+struct Receiver {
     part: Arc<Mutex<Option<Part>>>,
     terminal: Terminal,
 }
 
 impl Receiver {
-    /// Begins the file; `None`: it cannot be written, and that was said.
-    pub(super) fn create(path: &Path) -> Option<Receiver> {
+    /// Begins the file; `None`: the file cannot be written, and the reason was printed.
+    fn create(path: &Path) -> Option<Receiver> {
         match Part::create(path) {
             Ok(part) => Some(Receiver { part: Arc::new(Mutex::new(Some(part))), terminal: Terminal::stdout() }),
             Err(error) => {
@@ -45,9 +43,9 @@ impl Receiver {
         }
     }
 
-    /// Checks the file, gives it its name and says what it holds.
-    pub(super) fn finish(mut self, path: &Path) -> io::Result<u8> {
-        let Some(part) = self.part().take() else { return Ok(FAILED) };
+    /// Checks the file, gives it its name and prints the number of transactions.
+    fn finish(mut self, path: &Path) -> io::Result<u8> {
+        let Some(part) = self.part().take() else { return Ok(commands::FAILED) };
         match part.finish() {
             Ok(contents) => {
                 let rows = contents.meta.rows;
@@ -56,7 +54,7 @@ impl Receiver {
             }
             Err(error) => {
                 complain(&error);
-                Ok(super::status_of(&error))
+                Ok(commands::status_of(&error))
             }
         }
     }

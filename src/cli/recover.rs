@@ -6,7 +6,7 @@ use std::path::Path;
 use chrono::Utc;
 
 use super::terminal::{Terminal, complain};
-use super::{STORE, status_of};
+use crate::commands::{STORE, status_of};
 use crate::config::Config;
 use crate::control::{self, Output};
 use crate::store;

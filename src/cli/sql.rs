@@ -1,20 +1,22 @@
 //! `bankfeed sql`: questions to the store in SQL, at once or at a prompt.
 //!
-//! The store's owner sends everything once; the questions are answered here, over a database in this process's memory.
-//! At a prompt they are about the moment it was opened.
+//! The process with the store sends a dump once; this process answers the questions from a database in its memory. At a
+//! prompt all answers are about the moment at which the prompt was opened.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::extract::{Builder, Receiver};
+use super::call::call_owner;
+use super::dump_receiver::DumpReceiver;
 use super::terminal::{Terminal, complain};
-use super::{USAGE, export, in_turn};
+use crate::commands::USAGE;
 use crate::config::Config;
-use crate::control::{Command, Output, Selection};
-use crate::extract::Line;
-use crate::image::{Answer, Cell, Image, Questions};
+use crate::control::{Command, Output};
+use crate::export::csv;
+use crate::export::sqlite::{AnswerWriter, Cell, Database, DatabaseBuilder};
 use crate::printable::is_printable;
+use crate::selection::Selection;
 
 /// Forms of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -48,20 +50,14 @@ Tables: accounts, transactions, deliveries. Their columns:  PRAGMA table_info(tr
 To leave: quit, or Ctrl-D.
 ";
 
-impl Builder for Image {
-    fn take(&mut self, line: &Line) -> io::Result<()> {
-        Image::take(self, line)
-    }
-}
-
 /// Answers the question, or those that are typed.
 pub(super) fn run(config: &Config, question: Option<&str>, format: Format) -> io::Result<u8> {
-    let mut receiver = Receiver::new(Image::in_memory()?);
-    let status = in_turn(config, &Command::Extract { selection: Selection::default() }, &mut receiver)?;
+    let mut receiver = DumpReceiver::new(DatabaseBuilder::in_memory()?);
+    let status = call_owner(config, &Command::Dump { selection: Selection::default() }, &mut receiver)?;
     if status != 0 {
         return Ok(status);
     }
-    let mut session = Session { questions: receiver.finish()?.ask()?, format, terminal: Terminal::stdout() };
+    let mut session = Session { database: receiver.finish()?.open()?, format, terminal: Terminal::stdout() };
     let status = match question {
         Some(question) => session.answer(question)?,
         None if io::stdin().is_terminal() => session.prompt()?,
@@ -72,7 +68,7 @@ pub(super) fn run(config: &Config, question: Option<&str>, format: Format) -> io
 }
 
 struct Session {
-    questions: Questions,
+    database: Database,
     format: Format,
     terminal: Terminal,
 }
@@ -83,7 +79,7 @@ impl Session {
     fn read_all(&mut self) -> io::Result<u8> {
         let mut text = String::new();
         io::stdin().take(LONGEST_INPUT).read_to_string(&mut text)?;
-        let one = !text.contains(';') && self.questions.understands(&text);
+        let one = !text.contains(';') && self.database.understands(&text);
         let questions = if one { vec![text] } else { split(&text) };
         let mut worst = 0;
         for question in &questions {
@@ -132,7 +128,7 @@ impl Session {
             chunk: String::new(),
             rows: 0,
         };
-        match self.questions.answer(question, &mut printer)? {
+        match self.database.answer(question, &mut printer)? {
             Ok(()) => printer.end().map(|()| 0),
             Err(why) => {
                 complain(&why);
@@ -153,11 +149,11 @@ struct Printer<'a> {
     rows: u64,
 }
 
-impl Answer for Printer<'_> {
+impl AnswerWriter for Printer<'_> {
     fn head(&mut self, names: &[String]) -> io::Result<()> {
         self.names = distinct(names);
         if self.format == Format::Csv {
-            self.chunk = export::csv_line(&self.names)?;
+            self.chunk = csv::line(&self.names)?;
         }
         Ok(())
     }
@@ -173,7 +169,7 @@ impl Answer for Printer<'_> {
                 }
                 self.table.push(cells);
             }
-            Format::Csv => self.chunk += &export::csv_line(&cells.iter().map(csv_cell).collect::<Vec<_>>())?,
+            Format::Csv => self.chunk += &csv::line(&cells.iter().map(csv_cell).collect::<Vec<_>>())?,
             Format::Json => {
                 self.chunk += if self.rows == 0 { "[\n" } else { ",\n" };
                 self.chunk += &serde_json::to_string(&Object { names: &self.names, cells: &cells })?;
@@ -224,7 +220,7 @@ impl Serialize for Object<'_> {
 
 fn csv_cell(cell: &Cell) -> String {
     match cell {
-        Cell::Text(text) => export::inert(text),
+        Cell::Text(text) => csv::inert(text),
         other => plain(other),
     }
 }

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::ExposeSecret;
 
 use super::init::ask::{Asker, Stop};
-use crate::control::{Hidden, Output};
+use crate::control::{HiddenText, Output};
 use crate::files::{self, OutputFile};
 use crate::printable::printable;
 use crate::sync::Step;
@@ -123,13 +123,13 @@ impl Output for Terminal {
         }
     }
 
-    fn ask(&mut self, question: &str) -> io::Result<Option<Hidden>> {
+    fn ask(&mut self, question: &str) -> io::Result<Option<HiddenText>> {
         self.bar.iter().for_each(ProgressBar::finish_and_clear);
         let good = |text: &str| {
             Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned).ok_or("it is empty".into())
         };
         match Asker::new().ask_secret(question, good) {
-            Ok(answer) => Ok(Some(Hidden(answer.expose_secret().to_owned()))),
+            Ok(answer) => Ok(Some(HiddenText(answer.expose_secret().to_owned()))),
             Err(Stop(why)) => {
                 complain(&why);
                 Ok(None)

@@ -1,5 +1,5 @@
-//! Commands on their way in. What a client wants is read without a thread of its own, and of too many who say nothing the
-//! one that has waited longest is sent away: whoever connects and is silent holds up neither a command nor a cycle.
+//! Incoming commands. A call is read without a thread of its own. Of too many silent clients the oldest is disconnected,
+//! so a client that connects and says nothing holds up neither a command nor a cycle.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,13 +9,13 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::control;
 
-/// Clients at once that have not said what they want.
+/// Clients at once that have not sent their call.
 const SILENT: usize = 32;
 
-/// Commands carried out at once; more wait for their turn. Each has a thread.
+/// Commands carried out at once, with a thread for each; more wait for their turn.
 const CARRIED_OUT: usize = 32;
 
-/// Whoever has come in.
+/// The clients that are connected.
 #[derive(Clone, Debug)]
 pub(super) struct Callers {
     silent: Arc<Mutex<VecDeque<Arc<Notify>>>>,
@@ -28,41 +28,41 @@ impl Default for Callers {
     }
 }
 
-/// A client that has said what it wants, and its turn.
+/// A client that has sent its call, and its turn.
 pub(super) struct Call {
-    /// The way to it.
+    /// The connection.
     pub stream: std::os::unix::net::UnixStream,
-    /// What it said.
+    /// The call.
     pub line: String,
     /// Held while the command is carried out.
     pub turn: OwnedSemaphorePermit,
 }
 
 impl Callers {
-    /// Waits for what a client wants, and for its turn. `None`: it went away, took too long, or had to make room.
+    /// Waits for a client's call and for its turn. `None`: the client went away, took too long, or had to make room.
     pub async fn hear(&self, mut stream: UnixStream) -> Option<Call> {
-        let place = self.wait();
+        let evicted = self.register();
         let heard = tokio::select! {
             heard = control::hear(&mut stream) => heard.ok(),
-            () = place.notified() => None,
+            () = evicted.notified() => None,
         };
-        self.silent().retain(|other| !Arc::ptr_eq(other, &place));
+        self.silent().retain(|other| !Arc::ptr_eq(other, &evicted));
         let line = heard.filter(|line| !line.is_empty())?;
         let turn = self.turns.clone().acquire_owned().await.ok()?;
         Some(Call { stream: stream.into_std().ok()?, line, turn })
     }
 
-    /// A place among the silent, rung when another one needs it.
-    fn wait(&self) -> Arc<Notify> {
+    /// Registers a silent client; the returned bell rings when the client has to make room.
+    fn register(&self) -> Arc<Notify> {
         let mut silent = self.silent();
         if silent.len() >= SILENT
             && let Some(oldest) = silent.pop_front()
         {
             oldest.notify_one();
         }
-        let place = Arc::new(Notify::new());
-        silent.push_back(place.clone());
-        place
+        let evicted = Arc::new(Notify::new());
+        silent.push_back(evicted.clone());
+        evicted
     }
 
     fn silent(&self) -> MutexGuard<'_, VecDeque<Arc<Notify>>> {

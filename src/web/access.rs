@@ -20,8 +20,8 @@ use ring::rand::SecureRandom;
 use ring::{hmac, rand};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::error::ApiError;
 use super::guesses::{Given, Guesses, PER_GUESS, Sender};
-use super::refused::Refused;
 use super::seats::Seat;
 use super::{Peer, State, sign_in};
 use crate::config::{Config, Http};
@@ -186,7 +186,7 @@ pub(super) async fn guard(
     }
     let posted = request.method() == Method::POST;
     if posted && is_foreign(request.headers()) {
-        return Refused::foreign().into_response();
+        return ApiError::foreign().into_response();
     }
     if path == "/sign-in" && posted {
         return next.run(request).await;
@@ -330,7 +330,7 @@ pub(super) async fn add_headers(request: Request<Body>, next: Next) -> Response 
 
 /// The answer to an address that guesses.
 fn too_many_guesses() -> Response {
-    let refused = Refused::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens; try again later");
+    let refused = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens; try again later");
     refused.for_now(PER_GUESS.as_secs()).into_response()
 }
 

@@ -14,13 +14,15 @@ use chrono::{NaiveDate, Utc};
 use serde_json::value::RawValue;
 
 use super::access::{Caller, is_on_purpose};
-use super::query::{self, Place, SELECTING};
-use super::reading::{self, json as as_json, say};
-use super::refused::Refused;
+use super::error::ApiError;
+use super::query::{self, Cursor, SELECTING};
+use super::stream::{self, json as as_json, say};
 use super::{State, sign_in};
-use crate::control::{Command, Format, Output, Selection};
-use crate::listing::{Json, Wanted};
+use crate::control::{Command, Output};
+use crate::export::Format;
+use crate::export::json::TransactionJson;
 use crate::model::Transaction;
+use crate::selection::{Selection, SelectionMatcher};
 use crate::store::{self, Store};
 use crate::sync::Request as Cycle;
 use crate::threads;
@@ -33,43 +35,43 @@ const LONGEST_PAGE: usize = 1000;
 const BUTTON_PATIENCE: Duration = Duration::from_secs(20);
 
 /// `GET /api/accounts`
-pub(super) async fn accounts(Of(state): Of<Arc<State>>) -> Result<Response, Refused> {
+pub(super) async fn accounts(Of(state): Of<Arc<State>>) -> Result<Response, ApiError> {
     spoken(&state, Command::Accounts { json: true }).await
 }
 
 /// `GET /api/status`
-pub(super) async fn status(Of(state): Of<Arc<State>>) -> Result<Response, Refused> {
+pub(super) async fn status(Of(state): Of<Arc<State>>) -> Result<Response, ApiError> {
     spoken(&state, Command::Status { json: true, exit_code: false }).await
 }
 
-async fn spoken(state: &Arc<State>, command: Command) -> Result<Response, Refused> {
-    reading::read(state, move |state| say(state, &command)).await.map(as_json)
+async fn spoken(state: &Arc<State>, command: Command) -> Result<Response, ApiError> {
+    stream::read(state, move |state| say(state, &command)).await.map(as_json)
 }
 
 /// `GET /api/transactions`: `{"transactions":[…],"next_cursor":…}`.
-pub(super) async fn transactions(Of(state): Of<Arc<State>>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
+pub(super) async fn transactions(Of(state): Of<Arc<State>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     let query = query.unwrap_or_default();
     let allowed: Vec<&str> = SELECTING.into_iter().chain(["cursor"]).collect();
-    let selection = query::selection(&query, &allowed, today(&state)).map_err(Refused::bad)?;
+    let selection = query::selection(&query, &allowed, today(&state)).map_err(ApiError::bad)?;
     let cursor = query::parameter(&query, "cursor").filter(|cursor| !cursor.is_empty());
-    let after = cursor.map(|cursor| Place::from_cursor(&cursor)).transpose().map_err(Refused::bad)?;
-    let look = move |state: &State| page_as_json(&state.engine.store, &selection, after);
-    reading::read(&state, look).await.map(as_json)
+    let after = cursor.map(|cursor| Cursor::from_cursor(&cursor)).transpose().map_err(ApiError::bad)?;
+    let look = move |state: &State| page_as_json(&state.service.engine.store, &selection, after);
+    stream::read(&state, look).await.map(as_json)
 }
 
-fn page_as_json(store: &Store, selection: &Selection, after: Option<Place>) -> Result<String, Refused> {
+fn page_as_json(store: &Store, selection: &Selection, after: Option<Cursor>) -> Result<String, ApiError> {
     let most = selection.limit.unwrap_or(PAGE).min(LONGEST_PAGE);
-    let wanted = Wanted::of(selection, &store.accounts()).map_err(Refused::bad)?;
-    let page = page(store, selection, &wanted, after, most).map_err(Refused::failed)?;
+    let matcher = SelectionMatcher::new(selection, &store.accounts()).map_err(ApiError::bad)?;
+    let page = page(store, selection, &matcher, after, most).map_err(ApiError::failed)?;
     let shown: HashSet<u64> = page.rows.iter().map(|(number, _)| *number).collect();
-    let history = store.history_of(|number| shown.contains(&number)).map_err(Refused::failed)?;
+    let history = store.history_of(|number| shown.contains(&number)).map_err(ApiError::failed)?;
     let objects = page.rows.iter().map(|(number, transaction)| {
         let history = history.get(number).map_or(&[][..], Vec::as_slice);
-        serde_json::value::to_raw_value(&Json { transaction, history })
+        serde_json::value::to_raw_value(&TransactionJson { transaction, history })
     });
     let objects: Result<Vec<Box<RawValue>>, _> = objects.collect();
-    let body = Listed { transactions: objects.map_err(Refused::failed)?, next_cursor: page.next };
-    let mut text = serde_json::to_string(&body).map_err(Refused::failed)?;
+    let body = Listed { transactions: objects.map_err(ApiError::failed)?, next_cursor: page.next };
+    let mut text = serde_json::to_string(&body).map_err(ApiError::failed)?;
     text.push('\n');
     Ok(text)
 }
@@ -91,19 +93,19 @@ pub(super) struct Page {
 pub(super) fn page(
     store: &Store,
     selection: &Selection,
-    wanted: &Wanted,
-    after: Option<Place>,
+    matcher: &SelectionMatcher,
+    after: Option<Cursor>,
     most: usize,
 ) -> Result<Page, store::Error> {
     let until = [selection.until, after.map(|place| place.date())].into_iter().flatten().min();
     let mut rows: Vec<(u64, Transaction)> = Vec::new();
     for found in store.chronological(selection.since, until).newest_first().with_transfers() {
         let (number, transaction) = found?;
-        if after.is_some_and(|after| Place::of(number, &transaction) >= after) || !wanted.fits(&transaction) {
+        if after.is_some_and(|after| Cursor::of(number, &transaction) >= after) || !matcher.matches(&transaction) {
             continue;
         }
         if rows.len() == most {
-            let next = rows.last().map(|(number, last)| Place::of(*number, last).to_cursor());
+            let next = rows.last().map(|(number, last)| Cursor::of(*number, last).to_cursor());
             return Ok(Page { rows, next });
         }
         rows.push((number, transaction));
@@ -113,17 +115,17 @@ pub(super) fn page(
 
 /// The owner's day.
 pub(super) fn today(state: &State) -> NaiveDate {
-    Utc::now().with_timezone(&state.engine.config.timezone).date_naive()
+    Utc::now().with_timezone(&state.service.engine.config.timezone).date_naive()
 }
 
 /// `GET /api/transactions.csv`: the same as `export --format csv`.
-pub(super) async fn csv(Of(state): Of<Arc<State>>, RawQuery(query): RawQuery) -> Result<Response, Refused> {
+pub(super) async fn csv(Of(state): Of<Arc<State>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     let allowed: Vec<&str> = SELECTING.into_iter().chain(["token"]).collect();
-    let selection = query::selection(&query.unwrap_or_default(), &allowed, today(&state)).map_err(Refused::bad)?;
-    Wanted::of(&selection, &state.engine.store.accounts()).map_err(Refused::bad)?;
+    let selection = query::selection(&query.unwrap_or_default(), &allowed, today(&state)).map_err(ApiError::bad)?;
+    SelectionMatcher::new(&selection, &state.service.engine.store.accounts()).map_err(ApiError::bad)?;
     let command = Command::Export { selection, format: Format::Csv, ending: None };
-    let write = move |state: &State, output: &mut dyn Output| reading::say_into(state, &command, output);
-    let mut answer = reading::stream(&state, "text/csv; charset=utf-8", write).await?;
+    let write = move |state: &State, output: &mut dyn Output| stream::say_into(state, &command, output);
+    let mut answer = stream::stream(&state, "text/csv; charset=utf-8", write).await?;
     let name = HeaderValue::from_static("attachment; filename=\"transactions.csv\"");
     answer.headers_mut().insert(header::CONTENT_DISPOSITION, name);
     Ok(answer)
@@ -135,19 +137,19 @@ pub(super) async fn sync(
     Of(state): Of<Arc<State>>,
     Extension(caller): Extension<Caller>,
     request: Request<Body>,
-) -> Result<Response, Refused> {
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let form = sign_in::read_form(body).await?;
     let by_button = form.contains_key("form_proof");
-    let by_hand = says_retry(parts.uri.query().unwrap_or_default(), &form).map_err(Refused::bad)?;
+    let by_hand = says_retry(parts.uri.query().unwrap_or_default(), &form).map_err(ApiError::bad)?;
     if !is_on_purpose(&caller, &parts.headers, form.get("form_proof").map(String::as_str)) {
-        return Err(Refused::foreign());
+        return Err(ApiError::foreign());
     }
     // Whoever asks twice gets one cycle. One on schedule is waited for: asking means "after now".
     let turn = match state.cycle.clone().try_acquire_owned() {
         Ok(turn) => turn,
         Err(_) if by_button => return Ok(back(&form)),
-        Err(_) => return Err(Refused::new(StatusCode::CONFLICT, "a cycle is running already")),
+        Err(_) => return Err(ApiError::new(StatusCode::CONFLICT, "a cycle is running already")),
     };
     let running = state.clone();
     // It goes on by itself if whoever asked goes away.
@@ -157,13 +159,13 @@ pub(super) async fn sync(
         drop(turn);
         report
     });
-    let cycle = cycle.map_err(|error| Refused::failed(error).for_now(5))?;
+    let cycle = cycle.map_err(|error| ApiError::failed(error).for_now(5))?;
     if by_button {
         // How it went stands on the page, and so does that it still runs.
         drop(tokio::time::timeout(BUTTON_PATIENCE, cycle).await);
         return Ok(back(&form));
     }
-    cycle.await.unwrap_or_else(|_| Err(Refused::failed("the cycle ended without a report"))).map(as_json)
+    cycle.await.unwrap_or_else(|_| Err(ApiError::failed("the cycle ended without a report"))).map(as_json)
 }
 
 /// Whether the caller says that the owner has acted.
@@ -186,11 +188,11 @@ fn back(form: &HashMap<String, String>) -> Response {
 }
 
 /// An address that is none.
-pub(super) async fn nowhere() -> Refused {
-    Refused::new(StatusCode::NOT_FOUND, "there is nothing at this address")
+pub(super) async fn nowhere() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "there is nothing at this address")
 }
 
 /// An address that is asked in another way.
-pub(super) async fn wrong_method() -> Refused {
-    Refused::new(StatusCode::METHOD_NOT_ALLOWED, "this address is asked with another method")
+pub(super) async fn wrong_method() -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this address is asked with another method")
 }

@@ -8,24 +8,24 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use chrono::DateTime;
 
-use super::refused::Refused;
-use super::standing::{self, Party, Standing};
-use super::{State, reading};
+use super::error::ApiError;
+use super::{State, stream};
+use crate::commands::status::{ServiceStatus, Status};
 use crate::sync::Report;
 
 /// Answers in the text format.
-pub(super) async fn metrics(Of(state): Of<Arc<State>>) -> Result<Response, Refused> {
+pub(super) async fn metrics(Of(state): Of<Arc<State>>) -> Result<Response, ApiError> {
     let look = |state: &State| {
-        let standing = standing::ask(state)?;
-        let store = &state.engine.store;
-        let last: Vec<Report> = store.runs(1).map_err(Refused::failed)?;
-        Ok(text(&standing, store.meta().runs, last.first()))
+        let status = Status::now(&state.service).map_err(ApiError::failed)?;
+        let store = &state.service.engine.store;
+        let last: Vec<Report> = store.runs(1).map_err(ApiError::failed)?;
+        Ok(text(&status, store.meta().runs, last.first()))
     };
-    let text = reading::read(&state, look).await?;
+    let text = stream::read(&state, look).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
-fn text(standing: &Standing, cycles: u64, last: Option<&Report>) -> String {
+fn text(status: &Status, cycles: u64, last: Option<&Report>) -> String {
     let mut text = String::new();
     let mut metric = |name: &str, kind: &str, help: &str, samples: &[(String, i64)]| {
         if samples.is_empty() {
@@ -38,28 +38,25 @@ fn text(standing: &Standing, cycles: u64, last: Option<&Report>) -> String {
         }
     };
     let alone = |value: u64| vec![(String::new(), i64::try_from(value).unwrap_or(i64::MAX))];
-    let (sources, destinations) = (&standing.sources, &standing.destinations);
-    let parties = || {
-        let sources = sources.iter().map(|party| (labels("source", party), party));
-        sources.chain(destinations.iter().map(|party| (labels("destination", party), party)))
-    };
-    metric("transactions", "gauge", "Transactions in the store.", &alone(standing.transactions));
-    metric("accounts", "gauge", "Accounts in the store.", &alone(standing.accounts.len() as u64));
-    let incomplete = standing.accounts.iter().filter(|account| !account.complete).count();
+    let services = || status.services().map(|service| (labels(&service), service));
+    metric("transactions", "gauge", "Transactions in the store.", &alone(status.transactions));
+    metric("accounts", "gauge", "Accounts in the store.", &alone(status.accounts.len() as u64));
+    let incomplete = status.accounts.iter().filter(|account| !account.complete).count();
     metric("accounts_incomplete", "gauge", "Accounts whose history has a gap.", &alone(incomplete as u64));
     let succeeded: Vec<_> =
-        parties().filter_map(|(labels, party)| Some((labels, seconds(party.last_success.as_deref()?)?))).collect();
+        services().filter_map(|(labels, service)| Some((labels, seconds(service.last_success?)?))).collect();
     metric("last_success_timestamp_seconds", "gauge", "When it last went through.", &succeeded);
-    let attention: Vec<_> = parties().map(|(labels, party)| (labels, i64::from(party.attention.is_some()))).collect();
+    let attention: Vec<_> =
+        services().map(|(labels, service)| (labels, i64::from(service.attention.is_some()))).collect();
     metric("attention", "gauge", "1 while only the owner can end what stands in the way.", &attention);
-    let failing: Vec<_> = parties().map(|(labels, party)| (labels, i64::from(party.error.is_some()))).collect();
+    let failing: Vec<_> = services().map(|(labels, service)| (labels, i64::from(service.error.is_some()))).collect();
     metric("failing", "gauge", "1 while the last try failed and will be repeated.", &failing);
-    let of_destinations = |count: fn(&Party) -> u64| -> Vec<_> {
-        let count = |party| i64::try_from(count(party)).unwrap_or(i64::MAX);
-        destinations.iter().map(|party| (labels("destination", party), count(party))).collect()
+    let of_destinations = |count: fn(&ServiceStatus<'_>) -> u64| -> Vec<_> {
+        let destinations = services().filter(|(_, service)| !service.is_source);
+        destinations.map(|(labels, service)| (labels, i64::try_from(count(&service)).unwrap_or(i64::MAX))).collect()
     };
-    metric("waiting", "gauge", "Changes not delivered yet.", &of_destinations(|party| party.waiting));
-    metric("rejected", "gauge", "Rows the service refuses.", &of_destinations(|party| party.rejected.len() as u64));
+    metric("waiting", "gauge", "Changes not delivered yet.", &of_destinations(|service| service.waiting));
+    metric("rejected", "gauge", "Rows the service refuses.", &of_destinations(|service| service.rejected));
     metric("cycles_total", "counter", "Cycles recorded.", &alone(cycles));
     if let Some(last) = last {
         let finished: Vec<_> = seconds(&last.finished).map(|at| (String::new(), at)).into_iter().collect();
@@ -67,14 +64,14 @@ fn text(standing: &Standing, cycles: u64, last: Option<&Report>) -> String {
         let status = alone(last.exit_status().into());
         metric("last_cycle_status", "gauge", "Its exit status: 0 done, 1 failed, 3 attention.", &status);
     }
-    let next: Vec<_> =
-        standing.next_run.as_deref().and_then(seconds).map(|at| (String::new(), at)).into_iter().collect();
+    let next: Vec<_> = status.next_run.as_deref().and_then(seconds).map(|at| (String::new(), at)).into_iter().collect();
     metric("next_run_timestamp_seconds", "gauge", "When the next scheduled cycle begins.", &next);
     text
 }
 
-fn labels(kind: &str, party: &Party) -> String {
-    let name = party.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+fn labels(service: &ServiceStatus<'_>) -> String {
+    let kind = if service.is_source { "source" } else { "destination" };
+    let name = service.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("{{kind=\"{kind}\",name=\"{name}\"}}")
 }
 

@@ -14,16 +14,15 @@ use url::form_urlencoded::Serializer;
 
 use super::access::Caller;
 use super::api::{self, Page};
-use super::query::{self, Place, SELECTING};
-use super::reading;
-use super::refused::Refused;
-use super::standing::{self, Standing};
+use super::error::ApiError;
+use super::query::{self, Cursor, SELECTING};
+use super::stream;
 use super::words::{Words, choose};
 use super::{State, sections, sign_in};
-use crate::control::Selection;
+use crate::commands::status::Status;
 use crate::figures::{Figures, Gather};
-use crate::listing::Wanted;
-use crate::store::{Attention, StoredAccount};
+use crate::selection::{Selection, SelectionMatcher};
+use crate::store::StoredAccount;
 use crate::sync::Report;
 
 /// Transactions and runs shown at once.
@@ -39,9 +38,8 @@ pub(super) struct View {
     pub asked: Asked,
     /// Proves that a form was made here; empty where a program looks.
     pub form_proof: String,
-    pub standing: Standing,
+    pub status: Status,
     pub accounts: Vec<StoredAccount>,
-    pub attentions: Vec<(bool, String, Attention)>,
     pub runs: Vec<Report>,
     pub is_running: bool,
     pub figures: Figures,
@@ -55,7 +53,7 @@ pub(super) struct Asked {
     pub currency: Option<String>,
     /// The language, where the address says one.
     pub language: Option<String>,
-    pub cursor: Option<Place>,
+    pub cursor: Option<Cursor>,
     /// A part of it meant nothing.
     pub misread: bool,
 }
@@ -63,7 +61,7 @@ pub(super) struct Asked {
 impl Asked {
     fn read(query: &str, today: NaiveDate) -> Asked {
         let parameter = |name| query::parameter(query, name).filter(|value: &String| !value.is_empty());
-        let cursor = parameter("cursor").map(|cursor| Place::from_cursor(&cursor));
+        let cursor = parameter("cursor").map(|cursor| Cursor::from_cursor(&cursor));
         let mut asked = Asked {
             currency: parameter("currency"),
             language: parameter("lang").filter(|language| language == "bg" || language == "en"),
@@ -97,10 +95,10 @@ impl Asked {
     }
 
     /// What of it there is; an account that there is not is left out.
-    fn wanted(&mut self, accounts: &[StoredAccount]) -> Wanted {
-        Wanted::of(&self.selection, accounts).unwrap_or_else(|_| {
+    fn matcher(&mut self, accounts: &[StoredAccount]) -> SelectionMatcher {
+        SelectionMatcher::new(&self.selection, accounts).unwrap_or_else(|_| {
             (self.selection.account, self.misread) = (None, true);
-            Wanted::of(&self.selection, accounts).unwrap_or_default()
+            SelectionMatcher::new(&self.selection, accounts).unwrap_or_default()
         })
     }
 
@@ -139,7 +137,7 @@ pub(super) async fn page(
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
-) -> Result<Response, Refused> {
+) -> Result<Response, ApiError> {
     let today = api::today(&state);
     let asked = Asked::read(&query.unwrap_or_default(), today);
     let words = choose(asked.language.as_deref(), &headers);
@@ -147,7 +145,7 @@ pub(super) async fn page(
         Caller::Session { form_proof } => form_proof,
         Caller::Token => String::new(),
     };
-    let looked = reading::read(&state, move |state| {
+    let looked = stream::read(&state, move |state| {
         let view = look(state, words, asked, form_proof)?;
         Ok((view.is_running, sections::page(&view)))
     });
@@ -156,42 +154,32 @@ pub(super) async fn page(
     Ok(sign_in::document(StatusCode::OK, words, head, &body))
 }
 
-fn look(state: &State, words: &'static Words, mut asked: Asked, form_proof: String) -> Result<View, Refused> {
-    let (store, config) = (&state.engine.store, &state.engine.config);
+fn look(state: &State, words: &'static Words, mut asked: Asked, form_proof: String) -> Result<View, ApiError> {
+    let store = &state.service.engine.store;
     let accounts = store.accounts();
-    let wanted = asked.wanted(&accounts);
+    let matcher = asked.matcher(&accounts);
     let mut gather = Gather::default();
     let selection = &asked.selection;
-    let of_accounts = wanted.in_any_words();
+    let of_accounts = matcher.of_accounts();
     for found in store.chronological(selection.since, selection.until).with_transfers() {
-        let (_, transaction) = found.map_err(Refused::failed)?;
-        if wanted.fits(&transaction) {
+        let (_, transaction) = found.map_err(ApiError::failed)?;
+        if matcher.matches(&transaction) {
             gather.add(&transaction);
         }
         // What is searched for changes no balance.
-        if of_accounts.fits(&transaction) {
+        if of_accounts.matches(&transaction) {
             gather.add_balance(&transaction);
         }
-    }
-    let mut attentions = Vec::new();
-    for source in &config.sources {
-        let known = store.source(&source.name).map_err(Refused::failed)?;
-        attentions.extend(known.attention.map(|attention| (true, source.name.clone(), attention)));
-    }
-    for destination in &config.destinations {
-        let known = store.destination(&destination.name, &destination.target()).map_err(Refused::failed)?;
-        attentions.extend(known.attention.map(|attention| (false, destination.name.clone(), attention)));
     }
     Ok(View {
         words,
         form_proof,
-        standing: standing::ask(state)?,
+        status: Status::now(&state.service).map_err(ApiError::failed)?,
         accounts,
-        attentions,
-        runs: store.runs(RUNS).map_err(Refused::failed)?,
+        runs: store.runs(RUNS).map_err(ApiError::failed)?,
         is_running: state.cycle.available_permits() == 0,
         figures: gather.finish(asked.currency.as_deref()),
-        rows: api::page(store, selection, &wanted, asked.cursor, ROWS).map_err(Refused::failed)?,
+        rows: api::page(store, selection, &matcher, asked.cursor, ROWS).map_err(ApiError::failed)?,
         asked,
     })
 }

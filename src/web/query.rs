@@ -5,9 +5,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, NaiveDate, Utc};
 use url::form_urlencoded;
 
-use crate::control::Selection;
-use crate::listing::day::{Edge, day};
 use crate::model::Transaction;
+use crate::selection::Selection;
+use crate::selection::day::{Edge, day};
 
 /// Longest text that is searched for.
 const LONGEST_SEARCH: usize = 200;
@@ -53,16 +53,16 @@ pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
 /// The place of a transaction in the order of time. A page goes on after a place and not after a count, so that rows
 /// added meanwhile shift nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct Cursor {
     date: NaiveDate,
     time: DateTime<Utc>,
     number: u64,
 }
 
-impl Place {
+impl Cursor {
     /// Where a transaction stands.
-    pub(super) fn of(number: u64, transaction: &Transaction) -> Place {
-        Place { date: transaction.row.date, time: transaction.row.time.to_utc(), number }
+    pub(super) fn of(number: u64, transaction: &Transaction) -> Cursor {
+        Cursor { date: transaction.row.date, time: transaction.row.time.to_utc(), number }
     }
 
     /// The day it is on.
@@ -77,13 +77,13 @@ impl Place {
     }
 
     /// Reads such text back.
-    pub(super) fn from_cursor(cursor: &str) -> Result<Place, String> {
+    pub(super) fn from_cursor(cursor: &str) -> Result<Cursor, String> {
         let place = || {
             let text = String::from_utf8(BASE64.decode(cursor).ok()?).ok()?;
             let parts: Vec<&str> = text.split(' ').collect();
             let [date, seconds, nanoseconds, number] = parts[..] else { return None };
             let time = DateTime::from_timestamp(seconds.parse().ok()?, nanoseconds.parse().ok()?)?;
-            Some(Place { date: date.parse().ok()?, time, number: number.parse().ok()? })
+            Some(Cursor { date: date.parse().ok()?, time, number: number.parse().ok()? })
         };
         place().ok_or_else(|| "cursor: not one that was given out here; leave it out to begin anew".into())
     }
@@ -120,10 +120,10 @@ mod tests {
     #[test]
     fn a_cursor_reads_back_and_nothing_else_is_one() {
         let time = DateTime::from_timestamp(1_700_000_000, 5).unwrap();
-        let place = Place { date: time.date_naive(), time, number: 7 };
-        assert_eq!(Place::from_cursor(&place.to_cursor()), Ok(place));
+        let place = Cursor { date: time.date_naive(), time, number: 7 };
+        assert_eq!(Cursor::from_cursor(&place.to_cursor()), Ok(place));
         for text in ["", "x", "MSAyIDM", "!!!", &"A".repeat(4000)] {
-            assert!(Place::from_cursor(text).is_err(), "{text}");
+            assert!(Cursor::from_cursor(text).is_err(), "{text}");
         }
     }
 }

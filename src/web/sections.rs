@@ -9,7 +9,8 @@ use rust_decimal::Decimal;
 use super::causes;
 use super::html::{E, count, date, moment, money};
 use super::page::View;
-use super::standing::Party;
+use super::words::Words;
+use crate::commands::status::{ServiceStatus, SourceStatus};
 use crate::model::{Direction, Transaction};
 use crate::remote::Cause;
 use crate::sync::{Outcome, Report};
@@ -25,7 +26,7 @@ pub(super) fn page(view: &View) -> String {
     html += &filters(view);
     html += &charts::charts(view);
     html += &transactions(view);
-    html += &parties(view);
+    html += &services(view);
     html += &runs(view);
     html + "</main>"
 }
@@ -58,31 +59,33 @@ fn proof(view: &View) -> String {
 fn notices(view: &View) -> String {
     let words = view.words;
     let mut html = String::new();
-    if !view.attentions.is_empty() {
+    let attentions: Vec<_> = view.status.services().filter_map(|service| Some((service.attention?, service))).collect();
+    if !attentions.is_empty() {
         let _ = write!(
             html,
             "<section class=\"attention\" aria-labelledby=\"attention\"><h2 id=\"attention\">{}</h2><ul>",
             words.attention
         );
-        for (is_source, name, attention) in &view.attentions {
-            let what = if *is_source { words.source } else { words.destination };
+        for (attention, service) in &attentions {
+            let what = kind(words, service);
             let _ = write!(
                 html,
                 "<li><strong>{what} <bdi>{}</bdi></strong>: {}</li>",
-                E(name),
-                causes::attention(words, *is_source, name, attention)
+                E(service.name),
+                causes::attention(words, service.is_source, service.name, attention)
             );
         }
         html += "</ul>";
         html += &try_again(view);
         html += "</section>";
     }
-    let failing: Vec<String> = parties_of(view)
-        .filter(|(_, party)| party.attention.is_none())
-        .filter_map(|(what, party)| {
-            let error = party.error.as_deref()?;
-            let told = causes::failure(words, &party.name, error, latest_cause(view, &party.name));
-            Some(format!("<li>{what} <bdi>{}</bdi>: {told}</li>", E(&party.name)))
+    let failing: Vec<String> = view
+        .status
+        .services()
+        .filter(|service| service.attention.is_none())
+        .filter_map(|service| {
+            let told = causes::failure(words, service.name, service.error?, latest_cause(view, service.name));
+            Some(format!("<li>{} <bdi>{}</bdi>: {told}</li>", kind(words, &service), E(service.name)))
         })
         .collect();
     if !failing.is_empty() {
@@ -99,7 +102,8 @@ fn notices(view: &View) -> String {
 /// The button that says that the owner has acted, where a source waits for that.
 fn try_again(view: &View) -> String {
     let waits = |cause: Cause| cause.blocks_schedule() && !cause.needs_new_config();
-    if !view.attentions.iter().any(|(is_source, _, attention)| *is_source && waits(attention.cause)) {
+    let is_waiting = |source: &SourceStatus| source.attention.as_ref().is_some_and(|attention| waits(attention.cause));
+    if !view.status.sources.iter().any(is_waiting) {
         return String::new();
     }
     let disabled = if view.is_running { " disabled" } else { "" };
@@ -114,9 +118,9 @@ fn try_again(view: &View) -> String {
 
 fn run_now(view: &View) -> String {
     let words = view.words;
-    let is_well = view.attentions.is_empty()
-        && parties_of(view)
-            .all(|(_, party)| party.error.is_none() && party.waiting == 0 && party.last_success.is_some());
+    let is_well = view.status.services().all(|service| {
+        service.attention.is_none() && service.error.is_none() && service.waiting == 0 && service.last_success.is_some()
+    });
     let state = if view.is_running {
         format!("<p role=\"status\" class=\"running\">{}</p>", words.running)
     } else if is_well {
@@ -125,7 +129,7 @@ fn run_now(view: &View) -> String {
         String::new()
     };
     let last = view.runs.first().map_or(words.never.to_owned(), |run| moment(&run.started, words.language));
-    let next = view.standing.next_run.as_deref().map_or(words.none.to_owned(), |time| moment(time, words.language));
+    let next = view.status.next_run.as_deref().map_or(words.none.to_owned(), |time| moment(time, words.language));
     let disabled = if view.is_running { " disabled" } else { "" };
     format!(
         "<section class=\"now\"><div>{state}<p class=\"quiet\">{}: {last} · {}: {next}</p></div>\
@@ -142,11 +146,11 @@ fn run_now(view: &View) -> String {
 fn accounts(view: &View) -> String {
     let words = view.words;
     let mut html = format!("<section aria-labelledby=\"accounts\"><h2 id=\"accounts\">{}</h2>", words.accounts);
-    if view.standing.accounts.is_empty() {
+    if view.status.accounts.is_empty() {
         return html + &format!("<p>{}</p></section>", words.no_accounts);
     }
     html += "<ul class=\"tiles\">";
-    for account in &view.standing.accounts {
+    for account in &view.status.accounts {
         let known = view.accounts.iter().find(|known| known.account.account == account.account);
         let name = known.map_or("", |known| known.account.name.as_str());
         let customer = known.map_or("", |known| known.account.customer.as_str());
@@ -308,31 +312,30 @@ fn latest_cause<'a>(view: &'a View, name: &str) -> Option<&'a str> {
     errors.find(|(failed, ..)| *failed == name).and_then(|(.., cause)| cause)
 }
 
-/// Sources and destinations with the word for each.
-fn parties_of(view: &View) -> impl Iterator<Item = (&'static str, &Party)> {
-    let words = view.words;
-    let sources = view.standing.sources.iter().map(|party| (words.source, party));
-    sources.chain(view.standing.destinations.iter().map(|party| (words.destination, party)))
+/// The word for a source or a destination.
+fn kind(words: &Words, service: &ServiceStatus<'_>) -> &'static str {
+    if service.is_source { words.source } else { words.destination }
 }
 
-fn parties(view: &View) -> String {
+fn services(view: &View) -> String {
     let words = view.words;
     let mut html = format!(
         "<section aria-labelledby=\"parties\"><h2 id=\"parties\">{}</h2><table aria-labelledby=\"parties\"><thead><tr><th scope=\"col\">{}</th><th scope=\"col\">{}</th><th scope=\"col\" class=\"number\">{}</th><th scope=\"col\" class=\"number\">{}</th></tr></thead><tbody>",
         words.destinations, words.name, words.last_success, words.waiting, words.refused
     );
-    for (what, party) in parties_of(view) {
-        let last = party.last_success.as_deref().map_or(words.never.to_owned(), |time| moment(time, words.language));
-        let numbers = if what == words.source {
+    for service in view.status.services() {
+        let what = kind(words, &service);
+        let last = service.last_success.map_or(words.never.to_owned(), |time| moment(time, words.language));
+        let numbers = if service.is_source {
             "<td class=\"number\">–</td><td class=\"number\">–</td>".to_owned()
         } else {
             let number = |number: u64| format!("<td class=\"number\">{}</td>", count(number, words.language));
-            number(party.waiting) + &number(party.rejected.len() as u64)
+            number(service.waiting) + &number(service.rejected)
         };
         let _ = write!(
             html,
             "<tr><th scope=\"row\"><span class=\"quiet\">{what}</span><br><bdi>{}</bdi></th><td>{}</td>{numbers}</tr>",
-            E(&party.name),
+            E(service.name),
             E(&last)
         );
     }

@@ -12,9 +12,9 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use url::form_urlencoded;
 
 use super::access::{self, Caller, no_cookie, session_cookie};
+use super::error::ApiError;
 use super::guesses::Given;
 use super::html::E;
-use super::refused::Refused;
 use super::words::{Words, choose};
 use super::{State, query};
 
@@ -38,7 +38,7 @@ enum Note {
 }
 
 /// `POST /sign-in`
-pub(super) async fn sign_in(Of(state): Of<Arc<State>>, request: Request) -> Result<Response, Refused> {
+pub(super) async fn sign_in(Of(state): Of<Arc<State>>, request: Request) -> Result<Response, ApiError> {
     let from = access::sender(&request);
     let (parts, body) = request.into_parts();
     let form = read_form(body).await?;
@@ -46,7 +46,7 @@ pub(super) async fn sign_in(Of(state): Of<Arc<State>>, request: Request) -> Resu
     let given = form.get("token").map(|token| token.trim()).unwrap_or_default();
     let note = match state.access.judge(given.as_bytes(), from).await {
         Given::Right => {
-            let secret = state.access.begin_session().map_err(Refused::failed)?;
+            let secret = state.access.begin_session().map_err(ApiError::failed)?;
             return Ok(enter(&secret, &parts.headers, form.get("lang").map(String::as_str)));
         }
         Given::Wrong => Note::Wrong,
@@ -89,22 +89,22 @@ pub(super) async fn sign_out(
     Of(state): Of<Arc<State>>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<Response, Refused> {
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let form = read_form(body).await?;
     if !access::is_on_purpose(&caller, &parts.headers, form.get("form_proof").map(String::as_str)) {
-        return Err(Refused::foreign());
+        return Err(ApiError::foreign());
     }
     state.access.end_session(&parts.headers);
     Ok(([(header::SET_COOKIE, no_cookie())], Redirect::to("/")).into_response())
 }
 
 /// The fields of a form; of a name given twice the first. A body that is no form has none.
-pub(super) async fn read_form(body: Body) -> Result<HashMap<String, String>, Refused> {
+pub(super) async fn read_form(body: Body) -> Result<HashMap<String, String>, ApiError> {
     let bytes = match tokio::time::timeout(FORM_PATIENCE, axum::body::to_bytes(body, MAX_FORM_BYTES)).await {
         Ok(Ok(bytes)) => bytes,
-        Ok(Err(_)) => return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off")),
-        Err(_) => return Err(Refused::new(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+        Ok(Err(_)) => return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off")),
+        Err(_) => return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
     };
     let mut form = HashMap::new();
     for (name, value) in form_urlencoded::parse(&bytes) {
@@ -150,7 +150,7 @@ pub(super) fn document(status: StatusCode, words: &Words, head: &str, body: &str
     const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect width='16' height='16' rx='3' fill='%23155e75'/%3E%3Cpath d='M3 12V8h2v4zm4 0V4h2v8zm4 0V6h2v6z' fill='%23fff'/%3E%3C/svg%3E";
     let nonce = match access::random_text() {
         Ok(nonce) => nonce,
-        Err(error) => return Refused::failed(error).into_response(),
+        Err(error) => return ApiError::failed(error).into_response(),
     };
     let text = format!(
         "<!DOCTYPE html>\n<html lang=\"{}\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
