@@ -1,9 +1,13 @@
-//! Google Sheets: one tab with a row per transaction.
+//! Google Sheets: a tab with a row per transaction.
 //!
-//! Delivered exactly once: each batch is one all-or-nothing request of guard, rows and ledger (`ledger`, `batch`), so a
+//! Delivered exactly once: each batch is one all-or-nothing request of guard, rows and ledger (`ledger`, `request`), so a
 //! batch sent again, or arriving minutes late, is refused whole. Positions are read at the start of each cycle and follow
-//! whatever the owner moved (`layout`); what is missing is created (`setup`). A steady cycle costs a token, one read, and
-//! one write per batch. It knows nothing of the store: what to send, and in which order, is the engine's affair.
+//! every move of the owner's (`metadata`, `layout`); missing tabs and columns are created (`setup`). A steady cycle costs a
+//! token, one read, and one write per batch. The engine decides which rows to send, and in which order; the store is
+//! unknown here.
+//!
+//! The files come in two halves. The pure half turns what was read into requests: the files of `tests::PURE`, which
+//! name no file of the other. The connected half sends requests through `client` and keeps `state`.
 
 use async_trait::async_trait;
 
@@ -22,6 +26,7 @@ mod connection;
 mod dashboard;
 mod drawing;
 mod enrich;
+mod entries;
 mod errors;
 mod formulas;
 mod header_row;
@@ -56,7 +61,7 @@ mod write;
 
 use client::Client;
 use connection::Limits;
-use errors::Names;
+use errors::MessageContext;
 use landing::Litter;
 use ledger::Guards;
 use settings::GoogleSheetsSettings;
@@ -69,7 +74,7 @@ const MOST_ITEMS: usize = 5_000;
 
 /// The connector.
 pub struct GoogleSheets {
-    names: Names,
+    names: MessageContext,
     guards: Guards,
     config: GoogleSheetsSettings,
     context: Context,
@@ -105,7 +110,8 @@ impl GoogleSheets {
         memory: &[u8],
     ) -> Result<GoogleSheets, Error> {
         let spreadsheet = config.spreadsheet.clone();
-        let names = Names { destination: name.to_owned(), spreadsheet: spreadsheet.clone(), account: String::new() };
+        let names =
+            MessageContext { destination: name.to_owned(), spreadsheet: spreadsheet.clone(), account: String::new() };
         // The id becomes part of a path, where the API crate escapes nothing.
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if spreadsheet.is_empty() || !spreadsheet.chars().all(plain) {
@@ -133,7 +139,7 @@ impl GoogleSheets {
     }
 }
 
-/// Whether these items write to rows that are there.
+/// True where these items write to rows that are there.
 fn is_by_position(items: &[Item]) -> bool {
     items.first().is_some_and(|item| item.what != What::New)
 }

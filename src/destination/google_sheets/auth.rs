@@ -15,24 +15,18 @@ use yup_oauth2::error::AuthErrorCode;
 use yup_oauth2::{CustomHyperClientBuilder, ServiceAccountAuthenticator, ServiceAccountKey};
 
 use super::connection::{Connector, Meter};
-use super::errors::{Names, Said, closed};
+use super::errors::{ApiError, MessageContext, closed};
 use super::key_text;
-use super::oauth::User;
+use super::oauth::{SCOPE, TOKEN_BYTES, User, is_loopback};
 use crate::remote::{Cause, Counter, Error};
-
-/// The one scope that is ever asked for.
-pub(super) const SCOPE: &str = "https://www.googleapis.com/auth/spreadsheets";
 
 /// The time before its end from which on a token counts as used up.
 const EARLY: Duration = Duration::from_secs(60);
 /// The time that the token endpoint may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Most that is read of the token endpoint's answer.
-pub(super) const TOKEN_BYTES: usize = 1 << 20;
-
 /// Reads the text of a key file. The error says what is wrong and shows no part of the file.
-pub(super) fn read_key(names: &Names, text: &str) -> Result<ServiceAccountKey, Error> {
+pub(super) fn read_key(names: &MessageContext, text: &str) -> Result<ServiceAccountKey, Error> {
     let wrong = |what: &str| {
         let remedy = "create a JSON key for the service account in the Google Cloud console and configure that file";
         Error::attention(Cause::Token, names.say(format!("`service_account` {what}: {remedy}")))
@@ -61,16 +55,6 @@ pub(super) fn read_key(names: &Names, text: &str) -> Result<ServiceAccountKey, E
     Ok(key)
 }
 
-/// Tells an address on this machine from others.
-pub(super) fn is_loopback(address: &url::Url) -> bool {
-    match address.host() {
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
 /// A token and when it ends.
 struct Held {
     token: String,
@@ -83,7 +67,7 @@ struct Inner {
     /// The owner, where no service account writes.
     user: Option<User>,
     held: tokio::sync::Mutex<Option<Held>>,
-    names: Names,
+    names: MessageContext,
     requests: Counter,
     meter: Meter,
 }
@@ -95,7 +79,7 @@ pub(super) struct Tokens(Arc<Inner>);
 impl Tokens {
     /// Makes ready to sign in with this key; nothing is sent.
     pub async fn new(
-        names: &Names,
+        names: &MessageContext,
         key: ServiceAccountKey,
         connector: Connector,
         meter: Meter,
@@ -115,7 +99,7 @@ impl Tokens {
     }
 
     /// Makes ready to use the owner's own sign-in.
-    pub fn of_user(names: &Names, user: User, requests: Counter) -> Tokens {
+    pub fn of_user(names: &MessageContext, user: User, requests: Counter) -> Tokens {
         let (held, names, meter) = (tokio::sync::Mutex::new(None), names.clone(), Meter::default());
         Tokens(Arc::new(Inner { authenticator: OnceLock::new(), user: Some(user), held, names, requests, meter }))
     }
@@ -186,7 +170,7 @@ impl GetToken for Tokens {
 }
 
 /// The error of a failed sign-in.
-fn refusal(names: &Names, error: &yup_oauth2::Error) -> Error {
+fn refusal(names: &MessageContext, error: &yup_oauth2::Error) -> Error {
     let yup_oauth2::Error::AuthError(refused) = error else {
         // Connections that fail, pages that are no JSON: nothing the owner has to do about the key.
         let what = match error {
@@ -195,7 +179,7 @@ fn refusal(names: &Names, error: &yup_oauth2::Error) -> Error {
         };
         return Error::unavailable(names.say(what));
     };
-    let words = Said::coded(refused.error_description.as_deref().unwrap_or_default(), refused.error.as_str());
+    let words = ApiError::coded(refused.error_description.as_deref().unwrap_or_default(), refused.error.as_str());
     let (said, account) = (words.quote(), &names.account);
     match &refused.error {
         // No new key would help against what an organisation has decided.
@@ -226,8 +210,12 @@ fn refusal(names: &Names, error: &yup_oauth2::Error) -> Error {
 mod tests {
     use super::*;
 
-    fn names() -> Names {
-        Names { destination: "household".into(), spreadsheet: "1AbC".into(), account: "bot@p.iam.example".into() }
+    fn names() -> MessageContext {
+        MessageContext {
+            destination: "household".into(),
+            spreadsheet: "1AbC".into(),
+            account: "bot@p.iam.example".into(),
+        }
     }
 
     #[test]

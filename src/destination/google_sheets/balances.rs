@@ -5,15 +5,15 @@
 //! formulas only when what they refer to has moved: Sheets itself carries references along, and a formula once accepted
 //! outlives a change of the spreadsheet's locale, while a new one would need other separators.
 
-use google_sheets4::api;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::cells::{VALUE_ONLY, push, runs, write_cell, write_string};
+use super::entries::{Entry, Location, create_metadata};
 use super::formulas::Formulas;
 use super::layout::{Format, Layout, letters};
-use super::requests::{Location, add_sheet, create_metadata, label_cells, number_format, width};
+use super::requests::{add_sheet, label_cells, number_format, width};
 use crate::destination::figures::{FIGURES, Figure, left_out, status_text, text, words};
 use crate::destination::{AccountSummary, Summary};
 use crate::model::{Field, Language};
@@ -58,7 +58,7 @@ fn is_false(flag: &bool) -> bool {
 
 /// Value of the other entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Part {
+struct PartNote {
     destination: String,
     /// Key of a column, or `header` or `status` on rows.
     part: String,
@@ -79,28 +79,17 @@ pub(super) struct Balances {
 }
 
 impl Balances {
-    /// Finds it among entries of developer metadata.
-    pub fn find(entries: &[api::DeveloperMetadata], destination: &str) -> Option<Balances> {
-        let of = |entry: &api::DeveloperMetadata, key: &str| {
-            let same = entry.metadata_key.as_deref() == Some(key);
-            same.then(|| entry.metadata_value.clone()).flatten()
-        };
+    /// Finds the tab among entries of developer metadata.
+    pub fn find(entries: &[Entry], destination: &str) -> Option<Balances> {
         let mut found = entries.iter().find_map(|entry| {
-            let state: TabState = serde_json::from_str(&of(entry, BALANCES_KEY)?).ok()?;
-            let location = entry.location.as_ref()?;
-            // Zeros are left out of answers.
-            let ours = state.destination == destination && location.sheet_id.unwrap_or(0) == state.sheet;
-            ours.then(|| Balances { entry: entry.metadata_id.unwrap_or(0), state, ..Balances::default() })
+            let state: TabState = entry.note(BALANCES_KEY)?;
+            let is_ours = state.destination == destination && entry.location == Location::Tab(state.sheet);
+            is_ours.then(|| Balances { entry: entry.id, state, ..Balances::default() })
         })?;
         for entry in entries {
-            let Some(part) = of(entry, PART_KEY).and_then(|value| serde_json::from_str::<Part>(&value).ok()) else {
-                continue;
-            };
-            let range = entry.location.as_ref().and_then(|location| location.dimension_range.as_ref());
-            let Some(range) = range.filter(|range| range.sheet_id.unwrap_or(0) == found.state.sheet) else { continue };
-            let at = range.start_index.unwrap_or(0).max(0) as u32;
+            let part: Option<PartNote> = entry.note(PART_KEY).filter(|part: &PartNote| part.destination == destination);
+            let (Some(part), Some(at)) = (part, entry.position_on(found.state.sheet)) else { continue };
             match part.part.as_str() {
-                _ if part.destination != destination => {}
                 "header" => found.header = Some(at),
                 "status" => found.status = Some(at),
                 key => found.columns.extend(Figure::by_key(key).map(|figure| (figure, at))),
@@ -128,7 +117,7 @@ impl Balances {
         let columns = FIGURES.iter().zip(0..).map(|((_, key, ..), at)| (*key, Location::Column(sheet, at)));
         let rows = [("status", Location::Row(sheet, 0)), ("header", Location::Row(sheet, 1))];
         for (part, location) in columns.chain(rows) {
-            let part = Part { destination: destination.to_owned(), part: part.to_owned() };
+            let part = PartNote { destination: destination.to_owned(), part: part.to_owned() };
             requests.push(create_metadata(PART_KEY, &part, None, location));
         }
         let columns = FIGURES.iter().zip(0..).map(|((figure, ..), at)| (*figure, at)).collect();
@@ -154,7 +143,7 @@ pub(super) fn told(summary: &Summary) -> String {
 }
 
 /// The tab about to be written.
-pub(super) struct Page<'a> {
+pub(super) struct BalancesPage<'a> {
     pub balances: &'a Balances,
     pub summary: &'a Summary,
     pub layout: &'a Layout,
@@ -163,7 +152,7 @@ pub(super) struct Page<'a> {
     pub warning: Option<String>,
 }
 
-impl Page<'_> {
+impl BalancesPage<'_> {
     /// The state of the tab once it is written.
     pub fn next_state(&self) -> TabState {
         let (balances, rows) = (self.balances, self.summary.accounts.len() as u32);

@@ -14,10 +14,10 @@ use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioExecutor;
 
-use super::auth::{self, SCOPE, Tokens};
+use super::auth::{self, Tokens};
 use super::connection::{Connector, Limits, Meter, connector};
-use super::errors::{Asked, Names, Said, refused};
-use super::oauth::User;
+use super::errors::{ApiError, Asked, MessageContext, refused};
+use super::oauth::{SCOPE, User};
 use crate::destination::google_sheets::settings::GoogleSheetsSettings;
 use crate::remote::pace::Pace;
 use crate::remote::{
@@ -49,8 +49,8 @@ impl From<Error> for Failure {
 pub(super) struct Client {
     hub: Sheets<Connector>,
     tokens: Tokens,
-    /// Names for messages.
-    pub names: Names,
+    /// MessageContext for messages.
+    pub names: MessageContext,
     context: Context,
     meter: Meter,
     reads: Pace,
@@ -62,7 +62,7 @@ pub(super) struct Client {
 impl Client {
     /// Reads the key and sets up the client; nothing is sent.
     pub async fn new(
-        mut names: Names,
+        mut names: MessageContext,
         config: &GoogleSheetsSettings,
         context: Context,
         limits: Limits,
@@ -247,7 +247,7 @@ impl Client {
         let exchanged = self.within(limit, asked, exchange).await?;
         let (status, wait, body) = exchanged.map_err(|error| self.too_large(asked).unwrap_or(error))?;
         if !(200..300).contains(&status) {
-            return Err(self.refusal(asked, status, wait, Said::parse(&body)).await);
+            return Err(self.refusal(asked, status, wait, ApiError::parse(&body)).await);
         }
         self.context.requests.note_answer();
         Ok(body)
@@ -303,7 +303,7 @@ impl Client {
             google_sheets4::Error::BadRequest(body) => {
                 let code = body["error"]["code"].as_u64().and_then(|code| u16::try_from(code).ok());
                 let status = watcher.status.or(code).unwrap_or(400);
-                self.refusal(asked, status, watcher.retry_after, Said::read(&body)).await
+                self.refusal(asked, status, watcher.retry_after, ApiError::read(&body)).await
             }
             google_sheets4::Error::Failure(answer) => {
                 self.refusal(asked, answer.status().as_u16(), watcher.retry_after, None).await
@@ -328,7 +328,7 @@ impl Client {
         })
     }
 
-    async fn refusal(&self, asked: Asked, status: u16, wait: Option<Duration>, said: Option<Said>) -> Failure {
+    async fn refusal(&self, asked: Asked, status: u16, wait: Option<Duration>, said: Option<ApiError>) -> Failure {
         // A token that was good for a while may have been taken back: a new one decides.
         if status == 401 && self.tokens.forget().await {
             return Error::unavailable(self.names.say("the sign-in has run out")).into();

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::errors::Names;
+use super::errors::MessageContext;
 use crate::remote::{Cause, Error, REPLY_BYTES};
 
 /// The connector of every connection.
@@ -91,7 +91,7 @@ pub(super) struct MeteredConnector {
 }
 
 /// Makes a connector, for TLS where `encrypted`.
-pub(super) fn connector(names: &Names, meter: &Meter, encrypted: bool) -> Result<Connector, Error> {
+pub(super) fn connector(names: &MessageContext, meter: &Meter, encrypted: bool) -> Result<Connector, Error> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_connect_timeout(Some(Duration::from_secs(10)));

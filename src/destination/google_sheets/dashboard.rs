@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 
 use super::balances::Balances;
 use super::drawing::Drawing;
-use super::formulas::{Formulas, whole_column};
+use super::entries::{Location, create_metadata};
+use super::formulas::{Sums, formula, whole_column};
 use super::layout::{Layout, letters};
-use super::left_out::{self, PARTS, Part, Table};
+use super::left_out::{self, LEFT_OUT_COLUMNS, LeftOutColumn, LeftOutTable};
 use super::metadata::{DASHBOARD_KEY, DashboardNote};
-use super::requests::{Location, add_sheet, create_metadata, width};
+use super::requests::{add_sheet, width};
 use crate::destination::LeftOut;
 use crate::destination::figures::Figure;
 use crate::model::{Field, Language};
@@ -41,38 +42,41 @@ const SLICER_AT: usize = 69;
 const PIVOT_AT: usize = 72;
 /// The column of the list of all categories, out of sight behind the charts.
 const HELPER: usize = 20;
-/// The first column of what is left out.
+/// The first column of the left-out amounts.
 const LEFT_OUT_AT: usize = HELPER + 3;
 /// Rows of the tab at least.
 const ROWS: u32 = 200;
 
+/// The table of left-out amounts on a dashboard.
+pub(super) fn left_out_table(sheet: i32, destination: &str) -> LeftOutTable {
+    LeftOutTable::new(sheet, destination, MONTHS_AT as u32, LEFT_OUT_AT as u32)
+}
+
 /// Everything a dashboard is made from.
-pub(super) struct Plan<'a> {
+pub(super) struct DashboardPlan<'a> {
     pub drawing: Drawing,
     pub title: &'a str,
     /// The title that was configured.
     pub wanted: &'a str,
     pub destination: &'a str,
     pub layout: &'a Layout,
-    pub formulas: &'a Formulas,
+    pub sums: Sums<'a>,
     /// The tab of balances and its title.
     pub balances: Option<(&'a Balances, String)>,
     pub language: Language,
     pub currency: String,
-    /// Accounts are kept in several currencies, whose amounts are never added.
-    pub is_mixed: bool,
     pub left_out: &'a [LeftOut],
     /// With pivot and slicer.
     pub whole: bool,
 }
 
-impl Plan<'_> {
+impl DashboardPlan<'_> {
     /// The requests of one all-or-nothing batch.
     pub fn requests(&self) -> Vec<Value> {
         let sheet = self.drawing.sheet;
-        let table = self.table();
+        let table = &self.sums.table;
         let rows = table.grid(self.left_out).max(ROWS);
-        let columns = (LEFT_OUT_AT + PARTS.len()) as u32;
+        let columns = (LEFT_OUT_AT + LEFT_OUT_COLUMNS.len()) as u32;
         let mut requests = vec![
             add_sheet(sheet, self.title, rows, columns, 0),
             self.drawing.cells(
@@ -95,7 +99,7 @@ impl Plan<'_> {
             ),
             width(sheet, 0, 1, 240),
         ];
-        self.leave_out(&table, rows, &mut requests);
+        self.leave_out(table, rows, &mut requests);
         self.months(&mut requests);
         self.categories(&mut requests);
         self.counterparties(&mut requests);
@@ -108,13 +112,9 @@ impl Plan<'_> {
         requests
     }
 
-    fn table(&self) -> Table {
-        Table::new(self.drawing.sheet, self.destination, MONTHS_AT as u32, LEFT_OUT_AT as u32)
-    }
-
     /// Adds the table of amounts that the sums leave out.
-    fn leave_out(&self, table: &Table, rows: u32, requests: &mut Vec<Value>) {
-        let headers = PARTS.map(|(_, _, en, bg)| text(if self.language == Language::En { en } else { bg }));
+    fn leave_out(&self, table: &LeftOutTable, rows: u32, requests: &mut Vec<Value>) {
+        let headers = LEFT_OUT_COLUMNS.map(|(_, _, en, bg)| text(if self.language == Language::En { en } else { bg }));
         let above = vec![text(left_out::title(self.language))];
         requests.push(self.drawing.cells(MONTHS_AT - 1, LEFT_OUT_AT, &[above, headers.to_vec()]));
         let mut cells = b"[".to_vec();
@@ -123,40 +123,21 @@ impl Plan<'_> {
         cells.push(b']');
         requests.extend(serde_json::from_slice::<Vec<Value>>(&cells).unwrap_or_default());
         let rows_below = (MONTHS_AT + 1, rows as usize);
-        let place = |part: Part| table.column(part).unwrap_or_default() as usize;
-        let (month, debit, credit) = (place(Part::Month), place(Part::Debit), place(Part::Credit));
+        let place = |part: LeftOutColumn| table.column(part).unwrap_or_default() as usize;
+        let (month, debit, credit) =
+            (place(LeftOutColumn::Month), place(LeftOutColumn::Debit), place(LeftOutColumn::Credit));
         requests.push(self.drawing.format(rows_below, (month, month + 1), "DATE", "yyyy-mm"));
         requests.push(self.drawing.format(rows_below, (debit, credit + 1), "NUMBER", "#,##0.00"));
         requests.extend(table.notes(self.left_out, rows));
     }
 
-    /// The whole column of a part of what is left out.
-    fn left(&self, part: Part) -> String {
-        let name = letters(self.table().column(part).unwrap_or_default());
-        format!("${name}:${name}")
-    }
-
-    /// The sum that is left out under conditions, in the chosen currency.
-    fn left_sum(&self, part: Part, conditions: &[&str]) -> String {
-        let (sum, currency) = (self.left(part), self.left(Part::Currency));
-        let mut arguments = vec![sum.as_str()];
-        arguments.extend(conditions);
-        if self.place(&Field::Currency).is_some() {
-            arguments.extend([currency.as_str(), "$B$1"]);
-        }
-        if arguments.len() == 1 {
-            return self.call("SUM", &arguments);
-        }
-        self.call("SUMIFS", &arguments)
-    }
-
     /// Debit, credit, fees and balance by month, and their charts.
     fn months(&self, requests: &mut Vec<Value>) {
-        let (Some(date), Some(amount)) = (self.column(&Field::Date), self.amounts()) else {
+        let (Some(date), Some(amount)) = (self.sums.column(&Field::Date), self.sums.amounts()) else {
             return;
         };
-        let month = self.left(Part::Month);
-        let kind = self.column(&Field::Type);
+        let month = self.sums.left(LeftOutColumn::Month);
+        let kind = self.sums.column(&Field::Type);
         let opening = self.opening();
         let mut headers = vec![self.label(["Month", "Месец"]), self.label(DEBIT), self.label(CREDIT)];
         headers.extend(kind.as_ref().map(|_| self.label(["Fees", "Такси"])));
@@ -166,29 +147,29 @@ impl Plan<'_> {
             let row = MONTHS_AT + 2 + at;
             let first_day = match at {
                 0 => {
-                    let first = self.call("DATE", &["YEAR(TODAY())", "MONTH(TODAY())", "1"]);
-                    self.call("EDATE", &[&first, &format!("-{}", MONTHS - 1)])
+                    let first = self.sums.call("DATE", &["YEAR(TODAY())", "MONTH(TODAY())", "1"]);
+                    self.sums.call("EDATE", &[&first, &format!("-{}", MONTHS - 1)])
                 }
-                _ => self.call("EDATE", &[&format!("A{}", row - 1), "1"]),
+                _ => self.sums.call("EDATE", &[&format!("A{}", row - 1), "1"]),
             };
-            let next = self.call("EDATE", &[&format!("$A{row}"), "1"]);
+            let next = self.sums.call("EDATE", &[&format!("$A{row}"), "1"]);
             let (from, until) = (format!("\">=\"&$A{row}"), format!("\"<\"&{next}"));
             let within = [date.as_str(), &from, &date, &until];
-            let sum = |more: &[&str]| self.sum(&amount, &[&within, more].concat());
+            let sum = |more: &[&str]| self.sums.sum(&amount, &[&within, more].concat());
             let month_within = [month.as_str(), &from, &month, &until];
-            let left = |part: Part, more: &[&str]| self.left_sum(part, &[&month_within, more].concat());
+            let left = |part: LeftOutColumn, more: &[&str]| self.sums.left_sum(part, &[&month_within, more].concat());
             let mut cells = vec![
                 formula(&first_day),
-                self.rounded(&format!("-{}-{}", sum(&[&amount, "\"<0\""]), left(Part::Debit, &[]))),
-                self.rounded(&format!("{}-{}", sum(&[&amount, "\">0\""]), left(Part::Credit, &[]))),
+                self.sums.rounded(&format!("-{}-{}", sum(&[&amount, "\"<0\""]), left(LeftOutColumn::Debit, &[]))),
+                self.sums.rounded(&format!("{}-{}", sum(&[&amount, "\">0\""]), left(LeftOutColumn::Credit, &[]))),
             ];
             if let Some(kind) = &kind {
                 let fee = "\"*\"&$D$1&\"*\"";
-                let (fees, kinds) = (sum(&[kind, fee, &amount, "\"<0\""]), self.left(Part::Type));
-                cells.push(self.rounded(&format!("-{fees}-{}", left(Part::Debit, &[&kinds, fee]))));
+                let (fees, kinds) = (sum(&[kind, fee, &amount, "\"<0\""]), self.sums.left(LeftOutColumn::Type));
+                cells.push(self.sums.rounded(&format!("-{fees}-{}", left(LeftOutColumn::Debit, &[&kinds, fee]))));
             }
             if let Some(opening) = &opening {
-                cells.push(formula(&format!("{opening}+{}", self.sum(&amount, &[&date, &until]))));
+                cells.push(formula(&format!("{opening}+{}", self.sums.sum(&amount, &[&date, &until]))));
             }
             rows.push(cells);
         }
@@ -224,39 +205,40 @@ impl Plan<'_> {
 
     /// Debit and credit by category: names by formula, so that new ones appear by themselves.
     fn categories(&self, requests: &mut Vec<Value>) {
-        let (Some(category), Some(amount)) = (self.column(&Field::Category), self.amounts()) else {
+        let (Some(category), Some(amount)) = (self.sums.column(&Field::Category), self.sums.amounts()) else {
             return;
         };
         let (helper, first) = (letters(HELPER as u32), CATEGORIES_AT + 3);
         let last = first + CATEGORIES - 1;
-        let named = self.call("FILTER", &[&category, &format!("{category}<>\"\""), &format!("ROW({category})>1")]);
-        let names = self.call("IFERROR", &[&format!("SORT(UNIQUE({named}))"), "\"\""]);
+        let named = self.sums.call("FILTER", &[&category, &format!("{category}<>\"\""), &format!("ROW({category})>1")]);
+        let names = self.sums.call("IFERROR", &[&format!("SORT(UNIQUE({named}))"), "\"\""]);
         let list = [vec![self.label(["All categories", "Всички категории"])], vec![formula(&names)]];
         requests.push(self.drawing.cells(MONTHS_AT, HELPER, &list));
-        let rest = |sign: &str, minus: &str, column: &str, part: Part| {
-            let (all, left) = (self.sum(&amount, &[&amount, sign]), self.left_sum(part, &[]));
-            self.rounded(&format!("{minus}{all}-{left}-SUM({column}{first}:{column}{last})"))
+        let rest = |sign: &str, minus: &str, column: &str, part: LeftOutColumn| {
+            let (all, left) = (self.sums.sum(&amount, &[&amount, sign]), self.sums.left_sum(part, &[]));
+            self.sums.rounded(&format!("{minus}{all}-{left}-SUM({column}{first}:{column}{last})"))
         };
         let mut rows = vec![
             vec![self.label(["Category", "Категория"]), self.label(DEBIT), self.label(CREDIT)],
             vec![
                 self.label(["(none or further ones)", "(без или други)"]),
-                rest("\"<0\"", "-", "B", Part::Debit),
-                rest("\">0\"", "", "C", Part::Credit),
+                rest("\"<0\"", "-", "B", LeftOutColumn::Debit),
+                rest("\">0\"", "", "C", LeftOutColumn::Credit),
             ],
         ];
         for at in 0..CATEGORIES {
             let row = first + at;
             // Behind an equals sign every name is only a name, one like `>5` too.
             let own = format!("\"=\"&$A{row}");
-            let sum = |sign: &str| self.sum(&amount, &[&category, &own, &amount, sign]);
-            let left = |part: Part| self.left_sum(part, &[&self.left(Part::Category), &own]);
-            let cents = |sum: String| self.call("ROUND", &[&sum, "2"]);
-            let filled = |sum: String| self.call("IF", &[&format!("$A{row}=\"\""), "\"\"", &sum]);
+            let sum = |sign: &str| self.sums.sum(&amount, &[&category, &own, &amount, sign]);
+            let left =
+                |part: LeftOutColumn| self.sums.left_sum(part, &[&self.sums.left(LeftOutColumn::Category), &own]);
+            let cents = |sum: String| self.sums.call("ROUND", &[&sum, "2"]);
+            let filled = |sum: String| self.sums.call("IF", &[&format!("$A{row}=\"\""), "\"\"", &sum]);
             rows.push(vec![
                 formula(&format!("{helper}{}&\"\"", MONTHS_AT + 2 + at)),
-                formula(&filled(cents(format!("-{}-{}", sum("\"<0\""), left(Part::Debit))))),
-                formula(&filled(cents(format!("{}-{}", sum("\">0\""), left(Part::Credit))))),
+                formula(&filled(cents(format!("-{}-{}", sum("\"<0\""), left(LeftOutColumn::Debit))))),
+                formula(&filled(cents(format!("{}-{}", sum("\">0\""), left(LeftOutColumn::Credit))))),
             ]);
         }
         requests.push(self.drawing.cells(CATEGORIES_AT, 0, &rows));
@@ -273,25 +255,26 @@ impl Plan<'_> {
 
     /// The counterparties that most money went to.
     fn counterparties(&self, requests: &mut Vec<Value>) {
-        let columns = [Field::Counterparty, Field::Amount, Field::Currency].map(|field| self.column(&field));
+        let columns = [Field::Counterparty, Field::Amount, Field::Currency].map(|field| self.sums.column(&field));
         let [Some(counterparty), Some(amount), Some(currency)] = &columns else {
             return;
         };
-        let table = self.call("HSTACK", &[counterparty, &format!("-{amount}"), currency]);
-        let out = self.call("FILTER", &[&table, &format!("ISNUMBER({amount})"), &format!("{amount}<0")]);
-        let [party, debit, unit] = [Part::Counterparty, Part::Debit, Part::Currency].map(|part| self.left(part));
-        let left = self.call("HSTACK", &[&party, &format!("-{debit}"), &unit]);
-        let left = self.call("FILTER", &[&left, &format!("ISNUMBER({debit})")]);
-        let all = self.call("VSTACK", &[&out, &left]);
+        let table = self.sums.call("HSTACK", &[counterparty, &format!("-{amount}"), currency]);
+        let out = self.sums.call("FILTER", &[&table, &format!("ISNUMBER({amount})"), &format!("{amount}<0")]);
+        let [party, debit, unit] = [LeftOutColumn::Counterparty, LeftOutColumn::Debit, LeftOutColumn::Currency]
+            .map(|part| self.sums.left(part));
+        let left = self.sums.call("HSTACK", &[&party, &format!("-{debit}"), &unit]);
+        let left = self.sums.call("FILTER", &[&left, &format!("ISNUMBER({debit})")]);
+        let all = self.sums.call("VSTACK", &[&out, &left]);
         let question = format!(
             "\"select Col1, sum(Col2) where Col1 <> '' and Col3 = '\"&$B$1&\"' group by Col1 label Col1 '{}', sum(Col2) '{}'\"",
             self.text(COUNTERPARTY),
             self.text(DEBIT)
         );
-        let sums = self.call("QUERY", &[&all, &question, "0"]);
+        let sums = self.sums.call("QUERY", &[&all, &question, "0"]);
         // Counterparties that got only transfers between own accounts are left with zero.
         let largest = format!("\"select Col1, Col2 where Col2 >= 0.005 order by Col2 desc limit {COUNTERPARTIES}\"");
-        let query = self.call("IFERROR", &[&self.call("QUERY", &[&sums, &largest, "1"]), "\"\""]);
+        let query = self.sums.call("IFERROR", &[&self.sums.call("QUERY", &[&sums, &largest, "1"]), "\"\""]);
         requests.push(self.drawing.cells(COUNTERPARTIES_AT, 0, &[vec![formula(&query)]]));
         requests.push(self.drawing.bold(COUNTERPARTIES_AT, 2));
         let bottom = COUNTERPARTIES_AT + 1 + COUNTERPARTIES;
@@ -306,7 +289,7 @@ impl Plan<'_> {
 
     /// Picks accounts, for the pivot below it.
     fn slicer(&self, requests: &mut Vec<Value>) {
-        let Some(account) = self.place(&Field::Account) else {
+        let Some(account) = self.sums.place(&Field::Account) else {
             return;
         };
         let spec = json!({
@@ -318,20 +301,20 @@ impl Plan<'_> {
 
     /// Money out by counterparty and month.
     fn pivot(&self, requests: &mut Vec<Value>) {
-        let places = [Field::Counterparty, Field::Date, Field::Amount].map(|field| self.place(&field));
+        let places = [Field::Counterparty, Field::Date, Field::Amount].map(|field| self.sums.place(&field));
         let [Some(counterparty), Some(date), Some(amount)] = places else {
             return;
         };
-        if self.amounts().is_none() {
+        if self.sums.amounts().is_none() {
             return;
         }
-        let transfer = self.place(&Field::Transfer);
+        let transfer = self.sums.place(&Field::Transfer);
         let only = |column: u32, kind: &str, value: &str| {
             let condition = json!({"type": kind, "values": [{"userEnteredValue": value}]});
             json!({"columnOffsetIndex": column, "filterCriteria": {"condition": condition}})
         };
         let mut filters = vec![only(amount, "NUMBER_LESS", "0")];
-        filters.extend(self.place(&Field::Currency).map(|currency| only(currency, "TEXT_EQ", &self.currency)));
+        filters.extend(self.sums.place(&Field::Currency).map(|currency| only(currency, "TEXT_EQ", &self.currency)));
         filters.extend(transfer.map(|transfer| {
             let condition = json!({"type": "BLANK"});
             json!({"columnOffsetIndex": transfer, "filterCriteria": {"condition": condition}})
@@ -363,16 +346,7 @@ impl Plan<'_> {
         let (balances, tab) = self.balances.as_ref()?;
         let column = |figure| balances.column(figure).map(|at| whole_column(tab, at));
         let (opening, currency) = (column(Figure::Opening)?, column(Figure::Currency)?);
-        Some(self.call("SUMIFS", &[&opening, &currency, "$B$1"]))
-    }
-
-    /// A sum of amounts under conditions, in the chosen currency.
-    fn sum(&self, amount: &str, conditions: &[&str]) -> String {
-        let currency = self.column(&Field::Currency);
-        let mut arguments = vec![amount];
-        arguments.extend(conditions);
-        arguments.extend(currency.iter().flat_map(|currency| [currency.as_str(), "$B$1"]));
-        self.call("SUMIFS", &arguments)
+        Some(self.sums.call("SUMIFS", &[&opening, &currency, "$B$1"]))
     }
 
     /// A text in the owner's language.
@@ -382,28 +356,6 @@ impl Plan<'_> {
 
     fn label(&self, words: [&'static str; 2]) -> Value {
         text(self.text(words))
-    }
-
-    fn call(&self, function: &str, arguments: &[&str]) -> String {
-        self.formulas.call(function, arguments)
-    }
-
-    fn place(&self, field: &Field) -> Option<u32> {
-        self.layout.places.iter().find(|place| place.field == *field).map(|place| place.index)
-    }
-
-    fn column(&self, field: &Field) -> Option<String> {
-        self.place(field).map(|at| self.formulas.column(at))
-    }
-
-    /// A formula rounded to the cent: cells are doubles, and a sum without its own parts must be zero.
-    fn rounded(&self, sum: &str) -> Value {
-        formula(&self.call("ROUND", &[sum, "2"]))
-    }
-
-    /// The column of the amounts; none where they are of several currencies and no column says of which.
-    fn amounts(&self) -> Option<String> {
-        self.column(&Field::Amount).filter(|_| !self.is_mixed || self.place(&Field::Currency).is_some())
     }
 
     /// The rows of the transactions, open below.
@@ -416,8 +368,4 @@ impl Plan<'_> {
 
 fn text(text: &str) -> Value {
     json!({"stringValue": text})
-}
-
-fn formula(formula: &str) -> Value {
-    json!({"formulaValue": format!("={formula}")})
 }

@@ -1,6 +1,6 @@
 //! Refusals of Google's, turned into errors named by the reaction they cause.
 //!
-//! Both shapes of an error body are read (with `details`, and the older one with `errors`). A message is one line, names
+//! Error bodies come in two shapes (with `details`, and the older one with `errors`). A message is one line, names
 //! the remedy and carries no address with a query. The way in which a request was sent is not known here.
 
 use std::time::Duration;
@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use crate::remote::{Cause, Error};
 
-/// Names an error text needs.
+/// MessageContext an error text needs.
 #[derive(Clone, Debug)]
-pub(super) struct Names {
+pub(super) struct MessageContext {
     /// The destination's name.
     pub destination: String,
     /// The spreadsheet's id.
@@ -20,7 +20,7 @@ pub(super) struct Names {
     pub account: String,
 }
 
-impl Names {
+impl MessageContext {
     /// The message with the destination in front.
     pub fn say(&self, what: impl std::fmt::Display) -> String {
         format!("google-sheets `{}`: {what}", self.destination)
@@ -29,7 +29,7 @@ impl Names {
 
 /// The content of an error body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct ApiError {
     /// The text for people.
     pub message: String,
     /// Reasons for programs, from `details`, `errors` and `status`.
@@ -47,32 +47,32 @@ enum Hint {
 /// Longest piece of Google's own text that is passed on.
 const LONGEST_QUOTE: usize = 200;
 
-impl Said {
+impl ApiError {
     /// A message with its code; either may be empty.
-    pub fn coded(message: &str, code: &str) -> Said {
+    pub fn coded(message: &str, code: &str) -> ApiError {
         let reasons = [code].into_iter().filter(|code| !code.is_empty()).map(str::to_owned).collect();
-        Said { message: if message.is_empty() { code } else { message }.to_owned(), reasons }
+        ApiError { message: if message.is_empty() { code } else { message }.to_owned(), reasons }
     }
 
     /// Reads an error body; `None` where it is not one.
-    pub fn read(body: &Value) -> Option<Said> {
+    pub fn read(body: &Value) -> Option<ApiError> {
         let body = body.as_array().and_then(|list| list.first()).unwrap_or(body);
         let error = body.get("error")?;
         if let Some(code) = error.as_str() {
             let message = body["error_description"].as_str().unwrap_or(code).to_owned();
-            return Some(Said { message, reasons: vec![code.to_owned()] });
+            return Some(ApiError { message, reasons: vec![code.to_owned()] });
         }
         let mut reasons: Vec<String> = error["status"].as_str().map(str::to_owned).into_iter().collect();
         for list in ["details", "errors"] {
             let entries = error[list].as_array().into_iter().flatten();
             reasons.extend(entries.filter_map(|entry| entry["reason"].as_str()).map(str::to_owned));
         }
-        Some(Said { message: error["message"].as_str().unwrap_or_default().to_owned(), reasons })
+        Some(ApiError { message: error["message"].as_str().unwrap_or_default().to_owned(), reasons })
     }
 
     /// Reads the bytes of a body.
-    pub fn parse(body: &[u8]) -> Option<Said> {
-        Said::read(&serde_json::from_slice(body).ok()?)
+    pub fn parse(body: &[u8]) -> Option<ApiError> {
+        ApiError::read(&serde_json::from_slice(body).ok()?)
     }
 
     fn because(&self, reason: &str) -> bool {
@@ -233,13 +233,13 @@ pub(super) enum Asked {
 
 /// The error that an answer with a status other than 2xx means.
 pub(super) fn refused(
-    names: &Names,
+    names: &MessageContext,
     asked: Asked,
     status: u16,
     retry_after: Option<Duration>,
-    said: Option<&Said>,
+    said: Option<&ApiError>,
 ) -> Error {
-    let nothing = Said::default();
+    let nothing = ApiError::default();
     let said = said.unwrap_or(&nothing);
     let quote = said.quote();
     match status {
@@ -267,7 +267,7 @@ fn after_colon(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(": {text}") }
 }
 
-fn bad_request(names: &Names, asked: Asked, said: &Said) -> Error {
+fn bad_request(names: &MessageContext, asked: Asked, said: &ApiError) -> Error {
     let quote = said.quote();
     if said.mentions("developer metadata") && said.is_of_a_limit() {
         return Error::attention(
@@ -302,7 +302,7 @@ fn bad_request(names: &Names, asked: Asked, said: &Said) -> Error {
 }
 
 /// The error of a place that is full or may not be written to, whatever the status it comes under.
-fn shut(names: &Names, said: &Said) -> Option<Error> {
+fn shut(names: &MessageContext, said: &ApiError) -> Option<Error> {
     let (quote, account) = (said.quote(), &names.account);
     if said.is_of_storage() {
         let remedy = "make room in the Google storage of the spreadsheet's owner, or buy more; rows wait until then";
@@ -328,7 +328,7 @@ fn shut(names: &Names, said: &Said) -> Option<Error> {
     })
 }
 
-fn forbidden(names: &Names, asked: Asked, retry_after: Option<Duration>, said: &Said) -> Error {
+fn forbidden(names: &MessageContext, asked: Asked, retry_after: Option<Duration>, said: &ApiError) -> Error {
     if ["rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"]
         .iter()
         .any(|reason| said.because(reason))
@@ -363,7 +363,7 @@ fn forbidden(names: &Names, asked: Asked, retry_after: Option<Duration>, said: &
 }
 
 /// The error of a refusal that no sharing and no new key ends, in Google's own words.
-pub(super) fn closed(names: &Names, what: &str, said: &Said) -> Error {
+pub(super) fn closed(names: &MessageContext, what: &str, said: &ApiError) -> Error {
     let quote = said.quote();
     if quote.is_empty() {
         let what = format!(
@@ -382,12 +382,16 @@ mod tests {
     use super::*;
     use crate::remote::Kind;
 
-    fn names() -> Names {
-        Names { destination: "household".into(), spreadsheet: "1AbC".into(), account: "bot@p.iam.example".into() }
+    fn names() -> MessageContext {
+        MessageContext {
+            destination: "household".into(),
+            spreadsheet: "1AbC".into(),
+            account: "bot@p.iam.example".into(),
+        }
     }
 
     fn refuse(status: u16, body: &str) -> Error {
-        refused(&names(), Asked::Write, status, None, Said::parse(body.as_bytes()).as_ref())
+        refused(&names(), Asked::Write, status, None, ApiError::parse(body.as_bytes()).as_ref())
     }
 
     #[test]
@@ -396,9 +400,10 @@ mod tests {
         let old = r#"{"error":{"code":403,"message":"slow","errors":[{"message":"slow","domain":"usageLimits","reason":"rateLimitExceeded"}]}}"#;
         assert_eq!(refuse(403, new).cause(), Some(Cause::Closed));
         assert_eq!(refuse(403, old).kind, Kind::Throttled { retry_after: None });
-        let token = Said::parse(br#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#).unwrap();
+        let token =
+            ApiError::parse(br#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#).unwrap();
         assert_eq!(token.quote(), "Invalid JWT Signature");
-        assert_eq!(Said::parse(b"<html>502</html>"), None);
+        assert_eq!(ApiError::parse(b"<html>502</html>"), None);
     }
 
     #[test]
@@ -524,7 +529,8 @@ mod tests {
 
     #[test]
     fn a_quote_has_no_address_and_an_end() {
-        let said = Said { message: format!("see https://a.example/?k=v\nnow {}", "я".repeat(500)), reasons: vec![] };
+        let said =
+            ApiError { message: format!("see https://a.example/?k=v\nnow {}", "я".repeat(500)), reasons: vec![] };
         assert!(said.quote().starts_with("see now я") && said.quote().chars().count() == LONGEST_QUOTE);
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Layout {
     pub id_entry: Option<i32>,
     /// The row from which on there is none of ours, where that is known.
     pub first_blank: Option<u64>,
-    /// This very cycle created the tab: no id is in the tab yet.
+    /// The tab was created in this very cycle: no id is in the tab yet.
     pub fresh: bool,
 }
 
@@ -104,8 +104,8 @@ impl Format {
     }
 }
 
-/// Whether a row is none of those above the data: titles, and the headers. What was written above the headers by mistake
-/// is known by its id; and where the owner has deleted the headers, so is a first row that is none.
+/// Tells rows of data from titles and headers above them. A row that was written above the headers by mistake is known by
+/// its id, and so is a first row of data where the owner has deleted the headers.
 pub(super) fn is_data(header: Option<u32>, row: u32, id: &str) -> bool {
     match header {
         Some(header) if row == header => false,

@@ -4,14 +4,13 @@
 //!
 //! Pure. Columns and header row are found by their notes, wherever the owner moves them.
 
-use google_sheets4::api;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::cells::{VALUE_ONLY, push, write_cell, write_string};
-use super::requests::{Location, create_metadata};
+use super::entries::{Entry, Location, create_metadata};
 use crate::destination::LeftOut;
 use crate::model::{Field, Language, Value};
 
@@ -23,7 +22,7 @@ const SPARE_ROWS: u32 = 50;
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum LeftOutColumn {
     Month,
     Currency,
     Type,
@@ -34,14 +33,14 @@ pub(super) enum Part {
 }
 
 /// Every column with its key, its English and its Bulgarian header, from left to right.
-pub(super) const PARTS: [(Part, &str, &str, &str); 7] = [
-    (Part::Month, "month", "Month", "Месец"),
-    (Part::Currency, "currency", "Currency", "Валута"),
-    (Part::Type, "type", "Type", "Вид"),
-    (Part::Category, "category", "Category", "Категория"),
-    (Part::Counterparty, "counterparty", "Counterparty", "Контрагент"),
-    (Part::Debit, "debit", "Debit", "Дебит"),
-    (Part::Credit, "credit", "Credit", "Кредит"),
+pub(super) const LEFT_OUT_COLUMNS: [(LeftOutColumn, &str, &str, &str); 7] = [
+    (LeftOutColumn::Month, "month", "Month", "Месец"),
+    (LeftOutColumn::Currency, "currency", "Currency", "Валута"),
+    (LeftOutColumn::Type, "type", "Type", "Вид"),
+    (LeftOutColumn::Category, "category", "Category", "Категория"),
+    (LeftOutColumn::Counterparty, "counterparty", "Counterparty", "Контрагент"),
+    (LeftOutColumn::Debit, "debit", "Debit", "Дебит"),
+    (LeftOutColumn::Credit, "credit", "Credit", "Кредит"),
 ];
 
 /// The title above the table.
@@ -54,7 +53,7 @@ pub(super) fn title(language: Language) -> &'static str {
 
 /// A note on a column or on the header row; the latter says what was written last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Note {
+struct LeftOutNote {
     destination: String,
     /// The tab it was made on: a duplicated tab copies the note, and is not ours.
     sheet: i32,
@@ -71,33 +70,25 @@ struct Note {
 
 /// The table as it is now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Table {
+pub(super) struct LeftOutTable {
     /// Id of the note on the header row.
     entry: i32,
-    note: Note,
+    note: LeftOutNote,
     header: u32,
-    columns: Vec<(Part, u32)>,
+    columns: Vec<(LeftOutColumn, u32)>,
 }
 
-impl Table {
-    /// Finds those of a destination among entries of developer metadata.
-    pub fn find(entries: &[api::DeveloperMetadata], destination: &str) -> Vec<Table> {
-        let (mut tables, mut columns): (Vec<Table>, Vec<(i32, Part, u32)>) = (Vec::new(), Vec::new());
-        for entry in entries.iter().filter(|entry| entry.metadata_key.as_deref() == Some(LEFT_OUT_KEY)) {
-            let note = entry.metadata_value.as_deref().and_then(|value| serde_json::from_str::<Note>(value).ok());
-            let range = entry.location.as_ref().and_then(|location| location.dimension_range.as_ref());
-            let (Some(note), Some(range)) = (note, range) else { continue };
-            // Zeros are left out of answers.
-            if note.destination != destination || range.sheet_id.unwrap_or(0) != note.sheet {
-                continue;
-            }
-            let at = range.start_index.unwrap_or(0).max(0) as u32;
-            match PARTS.iter().find(|(_, key, ..)| *key == note.part) {
+impl LeftOutTable {
+    /// Finds the tables of a destination among entries of developer metadata.
+    pub fn find(entries: &[Entry], destination: &str) -> Vec<LeftOutTable> {
+        let (mut tables, mut columns): (Vec<LeftOutTable>, Vec<(i32, LeftOutColumn, u32)>) = (Vec::new(), Vec::new());
+        for entry in entries {
+            let note = entry.note(LEFT_OUT_KEY).filter(|note: &LeftOutNote| note.destination == destination);
+            let Some(note) = note else { continue };
+            let Some(at) = entry.position_on(note.sheet) else { continue };
+            match LEFT_OUT_COLUMNS.iter().find(|(_, key, ..)| *key == note.part) {
                 Some((part, ..)) => columns.push((note.sheet, *part, at)),
-                None => {
-                    let entry = entry.metadata_id.unwrap_or(0);
-                    tables.push(Table { entry, note, header: at, columns: Vec::new() });
-                }
+                None => tables.push(LeftOutTable { entry: entry.id, note, header: at, columns: Vec::new() }),
             }
         }
         for table in &mut tables {
@@ -108,14 +99,14 @@ impl Table {
     }
 
     /// The table as it is made: from this column on, its header in this row.
-    pub fn new(sheet: i32, destination: &str, header: u32, first: u32) -> Table {
+    pub fn new(sheet: i32, destination: &str, header: u32, first: u32) -> LeftOutTable {
         let part = "header".to_owned();
-        let note = Note { destination: destination.to_owned(), sheet, part, ..Note::default() };
-        Table {
+        let note = LeftOutNote { destination: destination.to_owned(), sheet, part, ..LeftOutNote::default() };
+        LeftOutTable {
             entry: 0,
             note,
             header,
-            columns: PARTS.iter().zip(first..).map(|((part, ..), at)| (*part, at)).collect(),
+            columns: LEFT_OUT_COLUMNS.iter().zip(first..).map(|((part, ..), at)| (*part, at)).collect(),
         }
     }
 
@@ -125,17 +116,17 @@ impl Table {
     }
 
     /// The column of a part.
-    pub fn column(&self, part: Part) -> Option<u32> {
+    pub fn column(&self, part: LeftOutColumn) -> Option<u32> {
         self.columns.iter().find(|(known, _)| *known == part).map(|(_, at)| *at)
     }
 
     /// The requests that note where it stands, and what it says, on a tab of so many rows.
     pub fn notes(&self, left_out: &[LeftOut], grid: u32) -> Vec<Json> {
-        let header = Note { rows: rows(left_out), grid, print: print(left_out), ..self.note.clone() };
+        let header = LeftOutNote { rows: rows(left_out), grid, print: print(left_out), ..self.note.clone() };
         let sheet = self.note.sheet;
         let columns = self.columns.iter().filter_map(|(part, at)| {
-            let (_, key, ..) = PARTS.iter().find(|(known, ..)| known == part)?;
-            Some((Note { part: (*key).to_owned(), ..self.note.clone() }, Location::Column(sheet, *at)))
+            let (_, key, ..) = LEFT_OUT_COLUMNS.iter().find(|(known, ..)| known == part)?;
+            Some((LeftOutNote { part: (*key).to_owned(), ..self.note.clone() }, Location::Column(sheet, *at)))
         });
         let notes = columns.chain([(header, Location::Row(sheet, self.header))]);
         notes.map(|(note, location)| create_metadata(LEFT_OUT_KEY, &note, None, location)).collect()
@@ -157,7 +148,7 @@ impl Table {
             );
         }
         self.cells(&mut out, left_out);
-        let next = Note { rows: rows(left_out), grid, print: print(left_out), ..self.note.clone() };
+        let next = LeftOutNote { rows: rows(left_out), grid, print: print(left_out), ..self.note.clone() };
         push(
             &mut out,
             format_args!(
@@ -195,17 +186,17 @@ impl Table {
     }
 }
 
-fn value(part: Part, one: &LeftOut) -> Value<'_> {
+fn value(part: LeftOutColumn, one: &LeftOut) -> Value<'_> {
     let text = |text: &'_ str| Value::Text(text.to_owned().into());
     let money = |amount: Decimal| Value::Money(amount);
     match part {
-        Part::Month => one.month.map_or(Value::Empty, Value::Date),
-        Part::Currency => text(&one.currency),
-        Part::Type => text(&one.kind),
-        Part::Category => text(&one.category),
-        Part::Counterparty => text(&one.counterparty),
-        Part::Debit => money(one.debit),
-        Part::Credit => money(one.credit),
+        LeftOutColumn::Month => one.month.map_or(Value::Empty, Value::Date),
+        LeftOutColumn::Currency => text(&one.currency),
+        LeftOutColumn::Type => text(&one.kind),
+        LeftOutColumn::Category => text(&one.category),
+        LeftOutColumn::Counterparty => text(&one.counterparty),
+        LeftOutColumn::Debit => money(one.debit),
+        LeftOutColumn::Credit => money(one.credit),
     }
 }
 

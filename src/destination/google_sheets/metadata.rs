@@ -7,9 +7,10 @@ use google_sheets4::api;
 use serde::{Deserialize, Serialize};
 
 use super::balances::Balances;
+use super::entries::{Entry, Location};
 use super::layout::{Layout, Place};
 use super::ledger::{LEDGER_KEY, Ledger};
-use super::left_out::Table;
+use super::left_out::LeftOutTable;
 use super::rules_layout::RulesTabs;
 use crate::destination::policy::Column;
 use crate::model::Field;
@@ -38,7 +39,7 @@ pub(super) struct TabNote {
     pub title: String,
     /// Keys of the fields that have ever had a column here. The owner has deleted the columns that are missing.
     pub fields: Vec<String>,
-    /// The row with the headers was given its own entry. Where the entry is missing, the owner has deleted the row.
+    /// The row with the headers was given its own entry. The owner has deleted a row whose entry is missing.
     #[serde(default)]
     pub header: bool,
 }
@@ -64,18 +65,8 @@ pub(super) struct ColumnNote {
 pub(super) struct DashboardNote {
     /// The destination it belongs to.
     pub destination: String,
-    /// The configured title. Another title asks for another dashboard.
+    /// The configured title. A changed title asks for a further dashboard.
     pub title: String,
-}
-
-impl DashboardNote {
-    /// Finds the notes of a destination among entries of developer metadata.
-    pub fn find(entries: &[api::DeveloperMetadata], destination: &str) -> Vec<DashboardNote> {
-        let made = entries.iter().filter(|entry| entry.metadata_key.as_deref() == Some(DASHBOARD_KEY));
-        let made =
-            made.filter_map(|entry| serde_json::from_str::<DashboardNote>(entry.metadata_value.as_deref()?).ok());
-        made.filter(|made| made.destination == destination).collect()
-    }
 }
 
 /// A column found by its metadata.
@@ -111,68 +102,65 @@ pub(super) struct Metadata {
     /// Dashboards made so far.
     pub dashboards: Vec<DashboardNote>,
     /// The tables of amounts that the sums of dashboards leave out.
-    pub left_out: Vec<Table>,
+    pub left_out: Vec<LeftOutTable>,
     /// Tabs for rules made so far.
     pub rules: RulesTabs,
 }
 
 impl Metadata {
-    /// Sorts out what belongs to this destination in this spreadsheet.
+    /// Sorts the entries of this destination in this spreadsheet.
     pub fn sort(entries: Vec<api::DeveloperMetadata>, spreadsheet: &str, destination: &str, title: &str) -> Metadata {
-        let balances = Balances::find(&entries, destination);
-        let dashboards = DashboardNote::find(&entries, destination);
-        let left_out = Table::find(&entries, destination);
-        let rules = RulesTabs::find(&entries, destination);
-        let mut found = Metadata { balances, dashboards, left_out, rules, ..Metadata::default() };
-        for entry in entries {
-            let (Some(id), Some(key), Some(value)) = (entry.metadata_id, entry.metadata_key, entry.metadata_value)
-            else {
-                continue;
-            };
-            let location = entry.location.unwrap_or_default();
-            match key.as_str() {
-                LEDGER_KEY => found.take_ledger(id, &value, spreadsheet, destination),
-                TAB_KEY => found.take_tab(id, &value, &location, destination, title),
-                COLUMN_KEY => found.take_column(id, &value, &location, destination),
-                HEADER_KEY => found.take_header(&value, &location, destination),
-                _ => {}
-            }
+        let entries: Vec<Entry> = entries.into_iter().filter_map(Entry::read).collect();
+        let dashboards = entries.iter().filter_map(|entry| entry.note(DASHBOARD_KEY));
+        let mut found = Metadata {
+            balances: Balances::find(&entries, destination),
+            dashboards: dashboards.filter(|made: &DashboardNote| made.destination == destination).collect(),
+            left_out: LeftOutTable::find(&entries, destination),
+            rules: RulesTabs::find(&entries, destination),
+            ..Metadata::default()
+        };
+        for entry in &entries {
+            found.take_ledger(entry, spreadsheet, destination);
+            found.take_tab(entry, destination, title);
+            found.take_column(entry, destination);
+            found.take_header(entry, destination);
         }
         found
     }
 
-    fn take_ledger(&mut self, id: i32, value: &str, spreadsheet: &str, destination: &str) {
-        let Ok(ledger) = serde_json::from_str::<Ledger>(value) else { return };
-        if ledger.destination != destination {
-            return;
-        }
+    fn take_ledger(&mut self, entry: &Entry, spreadsheet: &str, destination: &str) {
+        let ledger = entry.note(LEDGER_KEY).filter(|ledger: &Ledger| ledger.destination == destination);
+        let Some(ledger) = ledger else { return };
         if ledger.spreadsheet != spreadsheet {
             if self.former.as_ref().is_none_or(|known| known.seq < ledger.seq) {
                 self.former = Some(ledger);
             }
         } else if self.ledger.as_ref().is_none_or(|(_, known)| known.seq < ledger.seq) {
-            self.ledger = Some((id, ledger));
+            self.ledger = Some((entry.id, ledger));
         }
     }
 
-    fn take_tab(
-        &mut self,
-        id: i32,
-        value: &str,
-        location: &api::DeveloperMetadataLocation,
-        destination: &str,
-        title: &str,
-    ) {
-        let Ok(note) = serde_json::from_str::<TabNote>(value) else { return };
-        if note.destination != destination {
-            return;
-        }
-        // Zeros are left out of answers.
-        let here = location.sheet_id.unwrap_or(0);
+    fn take_tab(&mut self, entry: &Entry, destination: &str, title: &str) {
+        let note = entry.note(TAB_KEY).filter(|note: &TabNote| note.destination == destination);
+        let (Some(note), Location::Tab(here)) = (note, entry.location) else { return };
         if here != note.sheet {
-            self.copies.push((id, here, note));
+            self.copies.push((entry.id, here, note));
         } else if self.tab.as_ref().is_none_or(|(_, known)| known.title != title && note.title == title) {
-            self.tab = Some((id, note));
+            self.tab = Some((entry.id, note));
+        }
+    }
+
+    fn take_column(&mut self, entry: &Entry, destination: &str) {
+        let note = entry.note(COLUMN_KEY).filter(|note: &ColumnNote| note.destination == destination);
+        if let (Some(note), Location::Column(sheet, index)) = (note, entry.location) {
+            self.columns.push(Bound { field: note.field, sheet, index, entry: entry.id });
+        }
+    }
+
+    fn take_header(&mut self, entry: &Entry, destination: &str) {
+        let note = entry.note(HEADER_KEY).filter(|note: &HeaderNote| note.destination == destination);
+        if let (Some(_), Location::Row(sheet, row)) = (note, entry.location) {
+            self.headers.push((sheet, row));
         }
     }
 
@@ -181,23 +169,6 @@ impl Metadata {
         let ours = self.tab.iter().filter(|(_, note)| note.sheet == sheet).map(|(entry, note)| (*entry, note));
         let copied = self.copies.iter().filter(|(_, here, _)| *here == sheet).map(|(entry, _, note)| (*entry, note));
         ours.chain(copied).next()
-    }
-
-    fn take_column(&mut self, id: i32, value: &str, location: &api::DeveloperMetadataLocation, destination: &str) {
-        let Ok(note) = serde_json::from_str::<ColumnNote>(value) else { return };
-        let Some(range) = &location.dimension_range else { return };
-        if note.destination == destination && range.dimension.as_deref() == Some("COLUMNS") {
-            let (sheet, index) = (range.sheet_id.unwrap_or(0), range.start_index.unwrap_or(0).max(0) as u32);
-            self.columns.push(Bound { field: note.field, sheet, index, entry: id });
-        }
-    }
-
-    fn take_header(&mut self, value: &str, location: &api::DeveloperMetadataLocation, destination: &str) {
-        let Ok(note) = serde_json::from_str::<HeaderNote>(value) else { return };
-        let Some(range) = &location.dimension_range else { return };
-        if note.destination == destination && range.dimension.as_deref() == Some("ROWS") {
-            self.headers.push((range.sheet_id.unwrap_or(0), range.start_index.unwrap_or(0).max(0) as u32));
-        }
     }
 
     /// The row with our headers on a tab; the topmost, should a copy of it carry the same note.

@@ -17,11 +17,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
-use super::auth::{SCOPE, TOKEN_BYTES, is_loopback};
-use super::errors::{Names, Said, closed};
+use super::errors::{ApiError, MessageContext, closed};
 use super::key_text;
 use crate::files::write_private;
 use crate::remote::{Cause, Client, Counter, Error, Response};
+
+/// The one scope that is ever asked for.
+pub(super) const SCOPE: &str = "https://www.googleapis.com/auth/spreadsheets";
+
+/// Most that is read of the token endpoint's answer.
+pub(super) const TOKEN_BYTES: usize = 1 << 20;
 
 /// The time that a request to Google's sign-in may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -119,13 +124,13 @@ pub(super) struct User {
 
 impl User {
     /// Prepares; nothing is read or sent.
-    pub fn new(names: &Names, client: &str, session: &Path) -> Result<User, Error> {
+    pub fn new(names: &MessageContext, client: &str, session: &Path) -> Result<User, Error> {
         let client = OAuthClient::read(client).map_err(|why| Error::attention(Cause::Token, names.say(why)))?;
         Ok(User { client, session: session.to_owned() })
     }
 
     /// A fresh access token, and how long it lasts.
-    pub async fn fetch(&self, names: &Names, requests: Counter) -> Result<(String, Duration), Error> {
+    pub async fn fetch(&self, names: &MessageContext, requests: Counter) -> Result<(String, Duration), Error> {
         let again = format!("run `bankfeed login {}`", names.destination);
         let ended = |why: &str| Error::attention(Cause::Token, names.say(format!("{why}: {again}")));
         let text = match std::fs::read_to_string(&self.session) {
@@ -164,13 +169,13 @@ impl User {
 }
 
 /// An OAuth error: its words and its code; both are empty where there is none.
-fn said(answer: &Response) -> (Said, String) {
+fn said(answer: &Response) -> (ApiError, String) {
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
-    (Said::coded(&text("error_description"), &text("error")), text("error"))
+    (ApiError::coded(&text("error_description"), &text("error")), text("error"))
 }
 
-fn refusal(names: &Names, answer: &Response, again: &str) -> Error {
+fn refusal(names: &MessageContext, answer: &Response, again: &str) -> Error {
     let (words, code) = said(answer);
     match (code.as_str(), answer.status) {
         // Signing in once more would not help against what an organisation has decided.
@@ -291,6 +296,16 @@ impl Login {
         // A browser that has hung up makes no difference.
         let _ = stream.write_all(page.as_bytes()).await;
         came
+    }
+}
+
+/// Tells an address on this machine from others.
+pub(super) fn is_loopback(address: &url::Url) -> bool {
+    match address.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
     }
 }
 

@@ -1,5 +1,5 @@
-//! Where new rows go: right below the last row of ours (or, newest first, below the headers), inside the table of Google's
-//! that holds the headers.
+//! The place of new rows: right below the last row of ours (or, newest first, below the headers), inside the table of
+//! Google's that holds the headers.
 //!
 //! Rows below that the owner has filled in advance are taken as they are: only our cells are written. Rows that hold
 //! something in our own columns are made room before, and a table ends where the rows end. Pure: what stands there is
@@ -23,14 +23,14 @@ pub(super) struct Table {
     pub bottom: Option<u32>,
     pub left: u32,
     pub right: u32,
-    /// Its columns that have a type.
+    /// Columns of the table that have a type.
     pub typed: BTreeSet<u32>,
 }
 
 /// A row as it was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SeenRow {
-    /// What the id column shows.
+    /// The id that the id column shows.
     pub id: Option<String>,
     /// The columns whose cells hold something.
     pub filled: BTreeSet<u32>,
@@ -48,7 +48,7 @@ pub(super) struct End {
     pub tables: Vec<Table>,
 }
 
-/// Where rows come to stand, and what has to be done for it before they are written.
+/// The place of rows, and the room that has to be made before they are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Spot {
     /// The first of them, once there is room.
@@ -63,13 +63,13 @@ pub(super) struct Spot {
     pub table: Option<(Table, u32)>,
     /// Columns with a type there.
     pub typed: BTreeSet<u32>,
-    /// What the owner has in the rows that are taken, by row counted from the first of them.
+    /// The owner's columns with contents in the rows that are taken, by row counted from the first of them.
     pub taken: BTreeMap<u32, BTreeSet<u32>>,
     /// Rows, counted likewise, that hold a row which is moved along: none of its cells stays.
     pub vacated: BTreeSet<u32>,
 }
 
-/// Whether the id column shows an id of ours, older forms of it as well.
+/// Tells an id of ours, older forms of ids as well, from other texts.
 pub(super) fn is_ours(id: &str) -> bool {
     is_id(id) || (!id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
 }
@@ -104,7 +104,7 @@ impl End {
         (self.first..self.bottom()).rev().find(is_last)
     }
 
-    /// Whether nothing stands below our rows and no table is there, so that appended rows land where they should.
+    /// True where neither contents below our rows nor a table keep appended rows from their place.
     pub fn is_plain(&self, layout: &Layout, moving: &HashSet<u32>) -> bool {
         let last = self.last(layout, moving).map_or(layout.top(), |last| last + 1);
         let is_empty = |row: u32| moving.contains(&row) || self.row(row).is_none_or(|seen| seen.filled.is_empty());
@@ -122,7 +122,7 @@ impl End {
         first.map_or_else(HashSet::new, |first| rows.into_iter().filter(|row| *row >= first).collect())
     }
 
-    /// What the id column shows in a row.
+    /// The id that the id column shows in a row.
     pub fn id(&self, row: u32) -> Option<&str> {
         self.row(row)?.id.as_deref()
     }
@@ -134,13 +134,13 @@ impl End {
         rows.into_iter().filter_map(|row| self.row(row)?.id.clone()).collect()
     }
 
-    /// The rows of ours that were seen: where, and their ids.
+    /// The rows of ours that were seen: positions and ids.
     pub fn before(&self, layout: &Layout) -> Vec<(u32, String)> {
         let rows = (self.first..self.bottom()).filter(|row| *row >= layout.top() && self.ours(*row));
         rows.filter_map(|row| Some((row, self.row(row)?.id.clone()?))).collect()
     }
 
-    /// Whether a row holds nothing but what is ours.
+    /// True where only our columns hold contents in a row.
     pub fn is_ours_alone(&self, layout: &Layout, row: u32) -> bool {
         let ours = |column: &u32| layout.places.iter().any(|place| place.index == *column);
         self.row(row).is_none_or(|seen| seen.filled.iter().all(ours))
@@ -150,7 +150,7 @@ impl End {
         self.row(row).and_then(|seen| seen.id.as_deref()).is_some_and(is_ours)
     }
 
-    /// Whether the cells of our columns that are the bank's hold something in a row.
+    /// True where a cell of a bank's column holds contents in a row.
     fn is_used(&self, layout: &Layout, row: u32, moving: &HashSet<u32>) -> bool {
         let bank = |place: &&Place| !place.field.belongs_to_owner();
         let mut bank = layout.places.iter().filter(bank);
@@ -158,7 +158,7 @@ impl End {
         seen.is_some_and(|seen| bank.any(|place| seen.filled.contains(&place.index)))
     }
 
-    /// Whether anything stands in a row's cells that are ours or the table's.
+    /// True where a row's cells that are ours or the table's hold contents.
     fn is_filled(&self, layout: &Layout, table: &Table, row: u32, moving: &HashSet<u32>) -> bool {
         let seen = self.row(row).filter(|_| !moving.contains(&row));
         seen.is_some_and(|seen| {
@@ -167,16 +167,16 @@ impl End {
         })
     }
 
-    /// Where `count` rows go below the last of ours. Rows that are being moved there count as empty.
+    /// The place of `count` rows below the last of ours. Rows that are being moved there count as empty.
     pub fn below(&self, layout: &Layout, count: u32, moving: &HashSet<u32>) -> Spot {
         let last = self.last(layout, moving);
-        // Where none of ours was seen, rows above what was looked at may be: nothing is written there.
+        // With no row of ours in sight, rows of ours may be above: new rows go below everything that was seen.
         let unseen = if self.first > layout.top() { self.bottom() } else { layout.top() };
         let first = last.map_or(unseen, |last| last + 1);
         let table = table_of(&self.tables, layout, first.saturating_sub(1));
         let limit = table.and_then(|table| table.bottom).unwrap_or(u32::MAX);
         let mut at = first;
-        // What the owner has added right below ours in the same columns stays there.
+        // Rows that the owner has added right below ours in the same columns stay there.
         while at < limit && self.is_used(layout, at, moving) {
             at += 1;
         }
@@ -249,7 +249,7 @@ impl End {
         (others.into_iter().filter_map(seen).collect(), vacated)
     }
 
-    /// Where `count` rows go right below the headers.
+    /// The place of `count` rows right below the headers.
     pub fn on_top(&self, layout: &Layout, count: u32) -> Spot {
         let at = layout.top();
         let mut spot = Spot { at, ..Spot::default() };

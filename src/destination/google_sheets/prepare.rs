@@ -208,7 +208,7 @@ impl GoogleSheets {
     }
 
     /// The number formats of the owner's cells among ours, as his first row has them: what is appended carries formats
-    /// along, and those of his cells must not be cleared by that. Where none of his columns is among ours nothing is read.
+    /// along, and those of his cells must not be cleared by that. The row is read only where a column of his is among ours.
     async fn owner_formats(&mut self, layout: &Layout) -> Result<OwnerFormats, Error> {
         if !layout.interleaved() || layout.fresh {
             return Ok(OwnerFormats::default());

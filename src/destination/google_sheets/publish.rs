@@ -5,11 +5,11 @@ use serde_json::{Value as Json, json};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::GoogleSheets;
-use super::balances::{Balances, Page, TabState};
+use super::balances::{Balances, BalancesPage, TabState};
 use super::client::Failure;
 use super::dashboard;
 use super::drawing::Drawing;
-use super::formulas::{Formulas, separator};
+use super::formulas::{Formulas, Sums, separator};
 use super::layout::Layout;
 use super::request::{GuardedRequest, ResponseDetail};
 use super::spreadsheet::{Spreadsheet, fullness};
@@ -50,7 +50,7 @@ impl GoogleSheets {
         };
         let language = self.config.rows.language;
         let warning = self.nearly_full().map(|cells| fullness(cells, language));
-        let page = Page { balances: &balances, summary: &summary, layout, language, warning };
+        let page = BalancesPage { balances: &balances, summary: &summary, layout, language, warning };
         let formulas = if page.needs_formulas() { Some(self.formulas(layout).await?) } else { None };
         let mut requests = self.beside.left_out_requests(&summary);
         requests.extend(page.requests(formulas.as_ref()));
@@ -281,17 +281,22 @@ impl GoogleSheets {
         // The tab of balances may have been made since the titles were read.
         let title = spreadsheet.free_title(wanted, &self.names.destination);
         let sheet = spreadsheet.free_id(&format!("{}\0dashboard\0{wanted}", self.guards.name(0)));
-        let plan = dashboard::Plan {
+        let sums = Sums {
+            layout: &layout,
+            formulas: &formulas,
+            table: dashboard::left_out_table(sheet, &self.names.destination),
+            is_mixed: self.beside.has_currencies(),
+        };
+        let plan = dashboard::DashboardPlan {
             drawing: Drawing { sheet },
             title: &title,
             wanted,
             destination: &self.names.destination,
             layout: &layout,
-            formulas: &formulas,
+            sums,
             balances,
             language: self.config.rows.language,
             currency: self.beside.main_currency(),
-            is_mixed: self.beside.has_currencies(),
             left_out: self.beside.summary.as_ref().map_or(&[], |summary| &summary.left_out),
             whole,
         };

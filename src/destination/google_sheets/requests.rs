@@ -1,20 +1,8 @@
 //! Requests of the API that the tabs of ours are made of, each from the few things that vary. Pure, without decisions.
 
-use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::layout::Format;
-
-/// The location of a metadata entry.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Location {
-    Spreadsheet,
-    Tab(i32),
-    /// Tab and position.
-    Column(i32, u32),
-    /// Tab and position.
-    Row(i32, u32),
-}
 
 /// Adds a tab with frozen rows at its top.
 pub(super) fn add_sheet(sheet: i32, title: &str, rows: u32, columns: u32, frozen: u32) -> Json {
@@ -41,32 +29,6 @@ pub(super) fn delete_named_range(id: &str) -> Json {
 /// Inserts empty columns.
 pub(super) fn insert_columns(sheet: i32, from: u32, to: u32) -> Json {
     json!({"insertDimension": {"inheritFromBefore": false, "range": dimension(sheet, "COLUMNS", from, to)}})
-}
-
-/// Creates an entry of developer metadata.
-pub(super) fn create_metadata(key: &str, note: &impl Serialize, id: Option<i32>, location: Location) -> Json {
-    let location = match location {
-        Location::Spreadsheet => json!({"spreadsheet": true}),
-        Location::Tab(sheet) => json!({"sheetId": sheet}),
-        Location::Column(sheet, at) => json!({"dimensionRange": dimension(sheet, "COLUMNS", at, at + 1)}),
-        Location::Row(sheet, at) => json!({"dimensionRange": dimension(sheet, "ROWS", at, at + 1)}),
-    };
-    // Visible to whatever service account the owner changes to.
-    let value = serde_json::to_string(note).unwrap_or_default();
-    let mut entry = json!({"metadataKey": key, "metadataValue": value, "visibility": "DOCUMENT", "location": location});
-    if let Some(id) = id {
-        entry["metadataId"] = id.into();
-    }
-    json!({"createDeveloperMetadata": {"developerMetadata": entry}})
-}
-
-/// Gives an entry of developer metadata another value.
-pub(super) fn update_metadata(entry: i32, note: &impl Serialize) -> Json {
-    let value = serde_json::to_string(note).unwrap_or_default();
-    json!({"updateDeveloperMetadata": {
-        "dataFilters": [{"developerMetadataLookup": {"metadataId": entry}}],
-        "developerMetadata": {"metadataValue": value}, "fields": "metadataValue",
-    }})
 }
 
 /// Writes bold texts into a row from a column on.
@@ -116,6 +78,6 @@ pub(super) fn append_dimension(sheet: i32, dimension: &str, length: u32) -> Json
 }
 
 /// A span of rows or columns.
-fn dimension(sheet: i32, dimension: &str, from: u32, to: u32) -> Json {
+pub(super) fn dimension(sheet: i32, dimension: &str, from: u32, to: u32) -> Json {
     json!({"dimension": dimension, "sheetId": sheet, "startIndex": from, "endIndex": to})
 }

@@ -24,7 +24,7 @@ const FEWEST_HEADERS: usize = 2;
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum RuleColumn {
     Counterparty,
     Description,
     Type,
@@ -41,25 +41,32 @@ pub(super) enum Part {
 }
 
 /// Every column with its headers, in the order in which they are made.
-pub(super) const PARTS: [(Part, &str, &str); 13] = [
-    (Part::Counterparty, "Counterparty", "Контрагент"),
-    (Part::Description, "Description", "Описание"),
-    (Part::Type, "Type", "Вид"),
-    (Part::Direction, "Direction", "Посока"),
-    (Part::Account, "Account", "Сметка"),
-    (Part::From, "Amount from", "Сума от"),
-    (Part::To, "Amount to", "Сума до"),
-    (Part::Category, "Set category", "Задай категория"),
-    (Part::Vendor, "Set vendor", "Задай търговец"),
-    (Part::Tags, "Set tags", "Задай етикети"),
-    (Part::Note, "Set note", "Задай бележка"),
-    (Part::Off, "Off", "Изключено"),
-    (Part::Status, "Status", "Състояние"),
+pub(super) const RULE_COLUMNS: [(RuleColumn, &str, &str); 13] = [
+    (RuleColumn::Counterparty, "Counterparty", "Контрагент"),
+    (RuleColumn::Description, "Description", "Описание"),
+    (RuleColumn::Type, "Type", "Вид"),
+    (RuleColumn::Direction, "Direction", "Посока"),
+    (RuleColumn::Account, "Account", "Сметка"),
+    (RuleColumn::From, "Amount from", "Сума от"),
+    (RuleColumn::To, "Amount to", "Сума до"),
+    (RuleColumn::Category, "Set category", "Задай категория"),
+    (RuleColumn::Vendor, "Set vendor", "Задай търговец"),
+    (RuleColumn::Tags, "Set tags", "Задай етикети"),
+    (RuleColumn::Note, "Set note", "Задай бележка"),
+    (RuleColumn::Off, "Off", "Изключено"),
+    (RuleColumn::Status, "Status", "Състояние"),
 ];
 
 /// Columns without which a rule would fit more than it says.
-const CONDITIONS: [Part; 7] =
-    [Part::Counterparty, Part::Description, Part::Type, Part::Direction, Part::Account, Part::From, Part::To];
+const CONDITIONS: [RuleColumn; 7] = [
+    RuleColumn::Counterparty,
+    RuleColumn::Description,
+    RuleColumn::Type,
+    RuleColumn::Direction,
+    RuleColumn::Account,
+    RuleColumn::From,
+    RuleColumn::To,
+];
 
 /// Everything that was found in the tab.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,7 +77,7 @@ pub(super) struct Lines {
 }
 
 /// The header of a column.
-pub(super) fn header(part: (Part, &'static str, &'static str), language: Language) -> &'static str {
+pub(super) fn header(part: (RuleColumn, &'static str, &'static str), language: Language) -> &'static str {
     if language == Language::En { part.1 } else { part.2 }
 }
 
@@ -78,7 +85,7 @@ impl Lines {
     /// Reads the cells of a tab, row by row.
     pub fn read(cells: &[Vec<Value>], title: &str, language: Language) -> Lines {
         let mut lines = Lines::default();
-        let known = |row: &Vec<Value>| PARTS.iter().filter(|part| column(row, part.0).is_some()).count();
+        let known = |row: &Vec<Value>| RULE_COLUMNS.iter().filter(|part| column(row, part.0).is_some()).count();
         let Some(top) = cells.iter().position(|row| known(row) >= FEWEST_HEADERS) else {
             if cells.iter().flatten().any(|cell| !text(cell).is_empty()) {
                 lines.own.notes.push(if language == Language::En {
@@ -90,7 +97,8 @@ impl Lines {
             return lines;
         };
         let header = &cells[top];
-        for part in PARTS.iter().filter(|part| CONDITIONS.contains(&part.0) && column(header, part.0).is_none()) {
+        for part in RULE_COLUMNS.iter().filter(|part| CONDITIONS.contains(&part.0) && column(header, part.0).is_none())
+        {
             let name = self::header(*part, language);
             lines.own.notes.push(if language == Language::En {
                 format!("tab `{title}`: there is no column `{name}`, so no rule looks at it")
@@ -103,9 +111,9 @@ impl Lines {
             let line = Line { header, row };
             let said = if at - top > MOST_LINES { Err(Problem::TooMany) } else { line.rule(at + 1) };
             statuses.push(match said {
-                Ok(Said::Nothing) => String::new(),
-                Ok(Said::Off) => if language == Language::En { "off" } else { "изключено" }.to_owned(),
-                Ok(Said::Rule(rule)) => {
+                Ok(Meaning::Nothing) => String::new(),
+                Ok(Meaning::Off) => if language == Language::En { "off" } else { "изключено" }.to_owned(),
+                Ok(Meaning::Rule(rule)) => {
                     lines.own.rules.push(rule);
                     if language == Language::En { "ok" } else { "добре" }.to_owned()
                 }
@@ -129,7 +137,7 @@ impl Lines {
                 format!("лист `{title}`: и още {more}, вижте колоната за състоянието")
             });
         }
-        if let Some(at) = column(header, Part::Status) {
+        if let Some(at) = column(header, RuleColumn::Status) {
             let is = |row: &Vec<Value>| row.get(at).map(text).unwrap_or_default();
             let same = cells[top + 1..].iter().map(is).eq(statuses.iter().cloned());
             lines.status = (!same).then(|| (at as u32, top as u32 + 1, statuses));
@@ -139,7 +147,7 @@ impl Lines {
 }
 
 /// The meaning of a line.
-enum Said {
+enum Meaning {
     Nothing,
     Off,
     Rule(Rule),
@@ -201,20 +209,20 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    fn cell(&self, part: Part) -> String {
+    fn cell(&self, part: RuleColumn) -> String {
         column(self.header, part).and_then(|at| self.row.get(at)).map(text).unwrap_or_default()
     }
 
-    fn rule(&self, line: usize) -> Result<Said, Problem> {
-        let ours = |part: &&(Part, &str, &str)| !matches!(part.0, Part::Status | Part::Off);
-        let cells = PARTS.iter().filter(ours).map(|part| self.cell(part.0));
+    fn rule(&self, line: usize) -> Result<Meaning, Problem> {
+        let ours = |part: &&(RuleColumn, &str, &str)| !matches!(part.0, RuleColumn::Status | RuleColumn::Off);
+        let cells = RULE_COLUMNS.iter().filter(ours).map(|part| self.cell(part.0));
         let filled: Vec<String> = cells.filter(|cell| !cell.is_empty()).collect();
         if filled.is_empty() {
-            return Ok(Said::Nothing);
+            return Ok(Meaning::Nothing);
         }
         // An unticked box is no mark.
-        if !["", "FALSE", "0"].contains(&self.cell(Part::Off).as_str()) {
-            return Ok(Said::Off);
+        if !["", "FALSE", "0"].contains(&self.cell(RuleColumn::Off).as_str()) {
+            return Ok(Meaning::Off);
         }
         const BROKEN: [&str; 8] = ["#REF!", "#N/A", "#VALUE!", "#NAME?", "#ERROR!", "#DIV/0!", "#NUM!", "#NULL!"];
         if let Some(broken) = filled.iter().find(|cell| BROKEN.contains(&cell.as_str())) {
@@ -225,21 +233,23 @@ impl Line<'_> {
             return Err(Problem::NoCondition);
         }
         let mut set = Enrichment::default();
-        for (field, part) in SET_BY_RULES.iter().zip([Part::Category, Part::Vendor, Part::Tags, Part::Note]) {
+        for (field, part) in
+            SET_BY_RULES.iter().zip([RuleColumn::Category, RuleColumn::Vendor, RuleColumn::Tags, RuleColumn::Note])
+        {
             put(&mut set, field, &self.cell(part));
         }
         if set == Enrichment::default() {
             return Err(Problem::SetsNothing);
         }
-        Ok(Said::Rule(Rule { line, when, set }))
+        Ok(Meaning::Rule(Rule { line, when, set }))
     }
 
     fn conditions(&self) -> Result<Vec<Condition>, Problem> {
         let mut when = Vec::new();
         let patterns = [
-            (Part::Counterparty, Field::Counterparty),
-            (Part::Description, Field::Description),
-            (Part::Type, Field::Type),
+            (RuleColumn::Counterparty, Field::Counterparty),
+            (RuleColumn::Description, Field::Description),
+            (RuleColumn::Type, Field::Type),
         ];
         for (part, field) in patterns {
             let cell = self.cell(part);
@@ -248,16 +258,16 @@ impl Line<'_> {
                 when.push(Condition { field, test: Test::Matches(pattern) });
             }
         }
-        if let Some(direction) = direction(&self.cell(Part::Direction))? {
+        if let Some(direction) = direction(&self.cell(RuleColumn::Direction))? {
             when.push(Condition { field: Field::Direction, test: Test::Is(direction.as_str().to_owned()) });
         }
-        let account = self.cell(Part::Account);
+        let account = self.cell(RuleColumn::Account);
         if !account.is_empty() {
             let compact: String = account.chars().filter(|c| !c.is_whitespace()).collect();
             let iban = compact.to_uppercase().parse::<iban::Iban>().map_err(|_| Problem::Account(account))?;
             when.push(Condition { field: Field::Account, test: Test::Is(iban.electronic_str().to_owned()) });
         }
-        let (min, max) = (amount(&self.cell(Part::From))?, amount(&self.cell(Part::To))?);
+        let (min, max) = (amount(&self.cell(RuleColumn::From))?, amount(&self.cell(RuleColumn::To))?);
         if let (Some(min), Some(max)) = (min, max)
             && min > max
         {
@@ -297,8 +307,8 @@ fn amount(cell: &str) -> Result<Option<Decimal>, Problem> {
 }
 
 /// The leftmost column with a header of this part.
-fn column(header: &[Value], part: Part) -> Option<usize> {
-    let (_, en, bg) = PARTS.iter().find(|known| known.0 == part)?;
+fn column(header: &[Value], part: RuleColumn) -> Option<usize> {
+    let (_, en, bg) = RULE_COLUMNS.iter().find(|known| known.0 == part)?;
     let same = |name: &str| name == en.to_lowercase() || name == bg.to_lowercase();
     header.iter().position(|cell| same(&text(cell).to_lowercase()))
 }

@@ -1,11 +1,11 @@
 //! The tab with the owner's rules: the metadata entries that find it again, and the requests that make it. Pure.
 
-use google_sheets4::api;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::requests::{Location, add_sheet, create_metadata, width};
-use super::rule_lines::{PARTS, Part, header};
+use super::entries::{Entry, Location, create_metadata};
+use super::requests::{add_sheet, width};
+use super::rule_lines::{RULE_COLUMNS, RuleColumn, header};
 use crate::model::Language;
 
 /// Key of the entries on the spreadsheet and on the tab.
@@ -18,10 +18,10 @@ const NEW_ROWS: u32 = 200;
 
 /// Value of all entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Note {
+pub(super) struct RulesNote {
     /// The destination it belongs to.
     pub destination: String,
-    /// The configured title. Another title asks for another tab.
+    /// The configured title. A changed title asks for a further tab.
     pub title: String,
     /// The tab it was made as: a duplicated tab copies the entry, and is not ours.
     pub sheet: i32,
@@ -31,7 +31,7 @@ pub(super) struct Note {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RulesTabs {
     /// The notes, with the id of the entry where a note stands on the tab itself.
-    tabs: Vec<(Note, Option<i32>)>,
+    tabs: Vec<(RulesNote, Option<i32>)>,
     /// Entries on columns for the status: the tab they are in, and their ids.
     columns: Vec<(i32, i32)>,
 }
@@ -49,24 +49,17 @@ pub(super) struct RulesTab {
 
 impl RulesTabs {
     /// Finds the tabs of a destination among entries of developer metadata.
-    pub fn find(entries: &[api::DeveloperMetadata], destination: &str) -> RulesTabs {
-        let ours = entries.iter().filter(|entry| entry.metadata_key.as_deref() == Some(RULES_KEY));
-        let notes = ours.filter_map(|entry| {
-            let note: Note = serde_json::from_str(entry.metadata_value.as_deref()?).ok()?;
-            let on_a_tab = entry.location.as_ref().filter(|location| location.spreadsheet != Some(true));
-            // Zeros are left out of answers.
-            let here = on_a_tab.is_some_and(|location| location.sheet_id.unwrap_or(0) == note.sheet);
-            Some((note, entry.metadata_id.filter(|_| here)))
+    pub fn find(entries: &[Entry], destination: &str) -> RulesTabs {
+        let notes = |key| {
+            let notes = entries.iter().filter_map(move |entry| Some((entry, entry.note::<RulesNote>(key)?)));
+            notes.filter(|(_, note)| note.destination == destination)
+        };
+        let tabs = notes(RULES_KEY).map(|(entry, note)| {
+            let is_here = entry.location == Location::Tab(note.sheet);
+            (note, is_here.then_some(entry.id))
         });
-        let statuses = entries.iter().filter(|entry| entry.metadata_key.as_deref() == Some(STATUS_KEY));
-        let columns = statuses.filter_map(|entry| {
-            let note: Note = serde_json::from_str(entry.metadata_value.as_deref()?).ok()?;
-            let range = entry.location.as_ref()?.dimension_range.as_ref()?;
-            let ours = note.destination == destination && range.sheet_id.unwrap_or(0) == note.sheet;
-            Some((note.sheet, entry.metadata_id?)).filter(|_| ours)
-        });
-        let tabs = notes.filter(|(note, _)| note.destination == destination).collect();
-        RulesTabs { tabs, columns: columns.collect() }
+        let columns = notes(STATUS_KEY).filter(|(entry, note)| entry.position_on(note.sheet).is_some());
+        RulesTabs { tabs: tabs.collect(), columns: columns.map(|(entry, note)| (note.sheet, entry.id)).collect() }
     }
 
     /// The tab that was made for this configured title.
@@ -84,10 +77,10 @@ impl RulesTabs {
 }
 
 /// The requests of one all-or-nothing batch that makes the tab.
-pub(super) fn creation(note: &Note, title: &str, language: Language) -> Vec<Value> {
-    let (sheet, count) = (note.sheet, PARTS.len() as u32);
+pub(super) fn creation(note: &RulesNote, title: &str, language: Language) -> Vec<Value> {
+    let (sheet, count) = (note.sheet, RULE_COLUMNS.len() as u32);
     let text = |text: &str| json!({"userEnteredValue": {"stringValue": text}});
-    let headers: Vec<Value> = PARTS
+    let headers: Vec<Value> = RULE_COLUMNS
         .iter()
         .map(|part| {
             let mut cell = text(header(*part, language));
@@ -95,7 +88,7 @@ pub(super) fn creation(note: &Note, title: &str, language: Language) -> Vec<Valu
             cell
         })
         .collect();
-    let example: Vec<Value> = PARTS.iter().map(|part| text(example(part.0, language))).collect();
+    let example: Vec<Value> = RULE_COLUMNS.iter().map(|part| text(example(part.0, language))).collect();
     let start = json!({"sheetId": sheet, "rowIndex": 0, "columnIndex": 0});
     let mut requests = vec![
         add_sheet(sheet, title, NEW_ROWS, count + 2, 1),
@@ -105,8 +98,8 @@ pub(super) fn creation(note: &Note, title: &str, language: Language) -> Vec<Valu
         }}),
     ];
     // Words typed there are text, also words that look like a number or a formula.
-    for (at, part) in PARTS.iter().enumerate() {
-        if !matches!(part.0, Part::From | Part::To | Part::Off) {
+    for (at, part) in RULE_COLUMNS.iter().enumerate() {
+        if !matches!(part.0, RuleColumn::From | RuleColumn::To | RuleColumn::Off) {
             requests.push(json!({"repeatCell": {
                 "range": {"sheetId": sheet, "startRowIndex": 1, "startColumnIndex": at, "endColumnIndex": at + 1},
                 "cell": {"userEnteredFormat": {"numberFormat": {"type": "TEXT"}}},
@@ -123,18 +116,18 @@ pub(super) fn creation(note: &Note, title: &str, language: Language) -> Vec<Valu
 }
 
 /// The request that puts an entry on a column, by which the status is written into it.
-pub(super) fn status_entry(note: &Note, column: u32) -> Value {
+pub(super) fn status_entry(note: &RulesNote, column: u32) -> Value {
     create_metadata(STATUS_KEY, note, None, Location::Column(note.sheet, column))
 }
 
 /// A line that shows how it is done and does nothing, being marked as off.
-fn example(part: Part, language: Language) -> &'static str {
+fn example(part: RuleColumn, language: Language) -> &'static str {
     let (english, bulgarian) = match part {
-        Part::Counterparty => ("lidl|kaufland|billa", "lidl|kaufland|billa"),
-        Part::Direction => ("debit", "дебит"),
-        Part::Category => ("Groceries", "Храна"),
-        Part::Off => ("x", "x"),
-        Part::Status => ("off", "изключено"),
+        RuleColumn::Counterparty => ("lidl|kaufland|billa", "lidl|kaufland|billa"),
+        RuleColumn::Direction => ("debit", "дебит"),
+        RuleColumn::Category => ("Groceries", "Храна"),
+        RuleColumn::Off => ("x", "x"),
+        RuleColumn::Status => ("off", "изключено"),
         _ => ("", ""),
     };
     if language == Language::En { english } else { bulgarian }

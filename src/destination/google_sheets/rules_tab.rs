@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::GoogleSheets;
 use super::client::Failure;
 use super::rule_lines::Lines;
-use super::rules_layout::{Note, creation, status_entry};
+use super::rules_layout::{RulesNote, creation, status_entry};
 use crate::destination::OwnRules;
 use crate::model::Language;
 use crate::remote::Error;
@@ -64,7 +64,7 @@ impl GoogleSheets {
     /// Puts an entry on the column for the status. Columns that the owner has moved meanwhile are noticed when the tab is
     /// read by that entry.
     async fn bind_status(&mut self, sheet: i32, column: u32, wanted: &str) -> Result<(), Failure> {
-        let note = Note { destination: self.names.destination.clone(), title: wanted.to_owned(), sheet };
+        let note = RulesNote { destination: self.names.destination.clone(), title: wanted.to_owned(), sheet };
         let old = self.beside.rules.status.map(|entry| {
             json!({"deleteDeveloperMetadata": {"dataFilter": {"developerMetadataLookup": {"metadataId": entry}}}})
         });
@@ -82,7 +82,7 @@ impl GoogleSheets {
             let spreadsheet = self.read_spreadsheet().await?;
             let title = spreadsheet.free_title(wanted, &self.names.destination);
             let sheet = spreadsheet.free_id(&format!("{}\0rules\0{wanted}", self.guards.name(0)));
-            let note = Note { destination: self.names.destination.clone(), title: wanted.to_owned(), sheet };
+            let note = RulesNote { destination: self.names.destination.clone(), title: wanted.to_owned(), sheet };
             let body = json!({ "requests": creation(&note, &title, self.config.rows.language) }).to_string();
             let error = match self.send_body(body.into()).await {
                 Ok(()) => return Ok(OwnRules::default()),

@@ -6,14 +6,15 @@
 
 use serde_json::Value as Json;
 
-use super::errors::Names;
+use super::entries::{Location, create_metadata, update_metadata};
+use super::errors::MessageContext;
 use super::header_row::{HeaderRow, Top};
 use super::layout::{Layout, Place};
 use super::ledger::{Guards, LEDGER_KEY, Ledger};
 use super::metadata::{Bound, COLUMN_KEY, ColumnNote, HEADER_KEY, HeaderNote, Metadata, TAB_KEY, TabNote};
 use super::requests::{
-    Location, add_named_range, add_sheet, append_dimension, basic_filter, create_metadata, delete_named_range,
-    freeze_header, insert_columns, label_cells, number_format, update_metadata,
+    add_named_range, add_sheet, append_dimension, basic_filter, delete_named_range, freeze_header, insert_columns,
+    label_cells, number_format,
 };
 use super::spreadsheet::{Spreadsheet, Tab};
 use crate::destination::policy::Column;
@@ -27,7 +28,7 @@ pub(super) const SPARE_COLUMNS: u32 = 4;
 
 /// Everything a plan is made from.
 pub(super) struct Wanted<'a> {
-    pub names: &'a Names,
+    pub names: &'a MessageContext,
     pub guards: &'a Guards,
     pub title: &'a str,
     pub columns: &'a [Column],
@@ -371,8 +372,8 @@ mod tests {
 
     use super::*;
 
-    fn names() -> Names {
-        Names { destination: "home".into(), spreadsheet: "1AbC".into(), account: "bot@p.example".into() }
+    fn names() -> MessageContext {
+        MessageContext { destination: "home".into(), spreadsheet: "1AbC".into(), account: "bot@p.example".into() }
     }
 
     fn column(field: Field, header: &str) -> Column {

@@ -10,7 +10,7 @@ use super::balances::{Balances, TabState, told};
 use super::landing::{Landing, Touched};
 use super::layout::Layout;
 use super::ledger::Ledger;
-use super::left_out::Table;
+use super::left_out::LeftOutTable;
 use super::metadata::Metadata;
 use super::placed::Ending;
 use super::request::GuardedRequest;
@@ -193,7 +193,7 @@ pub(super) struct TabsBeside {
     /// The dashboard was made before.
     pub dashboard_made: bool,
     /// The tables of amounts that the sums of dashboards leave out.
-    pub left_out: Vec<Table>,
+    pub left_out: Vec<LeftOutTable>,
     /// The tab with the owner's rules.
     pub rules: RulesTab,
 }

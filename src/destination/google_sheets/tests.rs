@@ -65,7 +65,7 @@ impl Bench {
         GoogleSheets::new("home", &self.config, context, &self.memory).unwrap()
     }
 
-    /// One cycle with a connector of its own.
+    /// A cycle with a connector of its own.
     async fn cycle(&mut self, items: &[Item]) -> Result<Vec<Verdict>, Error> {
         let mut sheets = self.sheets();
         let result = self.drive(&mut sheets, items).await;
@@ -209,7 +209,7 @@ async fn the_one_scope_is_that_for_spreadsheets() {
         let claims = form["assertion"].split('.').nth(1).unwrap().trim_end_matches('=').to_owned();
         let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).unwrap();
         let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
-        assert_eq!(claims["scope"], auth::SCOPE);
+        assert_eq!(claims["scope"], oauth::SCOPE);
     }
 }
 
@@ -318,12 +318,12 @@ async fn both_spellings_of_the_guards_refusal_are_understood() {
         let mut sheets = bench.sheets();
         let number = sheets.open().await.unwrap() + 1;
         let batch = sheets.prepare(number, &items).await.unwrap();
-        // The same batch again, from one that does not know that it was applied.
+        // A connector that does not know that the batch was applied sends it again.
         let mut again = bench.sheets();
         again.open().await.unwrap();
         assert_eq!(sheets.deliver(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Appended; 2]));
         assert_eq!(again.deliver(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Appended; 2]));
-        // Another batch of the same number.
+        // A batch with other rows has the same number.
         let mut other = bench.sheets();
         other.open().await.unwrap();
         let rival = other.prepare(number, &new(7..=7)).await.unwrap();
@@ -354,7 +354,7 @@ async fn no_row_is_refused_because_the_size_is_asked_for() {
     let asks = log.iter().filter(|one| one.target.contains(WRITE));
     let asks: Vec<bool> = asks.map(|one| one.body.contains("includeSpreadsheetInResponse")).collect();
     assert_eq!(asks, [true, false, false], "and it is not asked for again");
-    // Where a row is to blame, that is found out once.
+    // A row that is to blame is found out once.
     for _ in 0..4 {
         bench.google.server.fail_next(WRITE, Fault::Status(400, said.into()));
     }
@@ -628,7 +628,7 @@ async fn old_guards_go_and_an_owner_who_tidied_up_does_no_harm() {
         assert_eq!(sheets.deliver(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Appended]));
     }
     assert_eq!(bench.ids(), ids_of(1..=6));
-    // One removal was refused for the missing range and given up; the next went through.
+    // The removal that was refused for the missing range was given up; the next removal went through.
     let left = names(&bench);
     assert!(left.contains(&guards.name(5)) && left.contains(&guards.name(6)), "{left:?}");
     assert!(!left.contains(&guards.name(4)), "{left:?}");
@@ -756,7 +756,7 @@ async fn a_stop_ends_whatever_is_under_way() {
 async fn two_tabs_of_one_spreadsheet_do_not_mix() {
     let mut bench = Bench::new().await;
     bench.cycle(&new(1..=1)).await.unwrap();
-    // The same destination, now with another tab: its rows go there, its numbers go on.
+    // With another tab the rows of the same destination go there, and its numbers go on.
     bench.config.tab = "Other".into();
     bench.cycle(&new(2..=2)).await.unwrap();
     let other = Bench {
@@ -784,4 +784,42 @@ async fn two_tabs_of_one_spreadsheet_do_not_mix() {
     bench.google.server.clear_log();
     bench.cycle(&new(4..=4)).await.unwrap();
     assert_eq!(bench.asked(), STEADY);
+}
+
+/// The files that make no request.
+const PURE: [&str; 22] = [
+    "answer",
+    "balances",
+    "cells",
+    "dashboard",
+    "drawing",
+    "entries",
+    "errors",
+    "formulas",
+    "header_row",
+    "key_text",
+    "layout",
+    "ledger",
+    "left_out",
+    "metadata",
+    "placing",
+    "request",
+    "requests",
+    "row_batch",
+    "rule_lines",
+    "rules_layout",
+    "setup",
+    "spreadsheet",
+];
+
+#[test]
+fn the_pure_half_names_no_file_of_the_connected_half() {
+    for file in PURE {
+        let path = format!("{}/src/destination/google_sheets/{file}.rs", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        for line in text.lines().filter_map(|line| line.strip_prefix("use super::")) {
+            let named = line.split([':', ';']).next().unwrap();
+            assert!(PURE.contains(&named), "{file} names {named}");
+        }
+    }
 }

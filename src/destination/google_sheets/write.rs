@@ -16,25 +16,25 @@ use crate::destination::google_sheets::settings::Order;
 use crate::destination::{Batch, Item, Outcome, Settled, Verdict, What};
 use crate::remote::Error;
 
-/// How old found positions of rows may be when they are written to. Whatever is moved in between is noticed after it, so
-/// this only has to keep that rare.
+/// The age up to which positions of rows are written to. Rows that are moved in between are noticed after the write; a
+/// short age keeps them rare.
 const POSITIONS_GOOD: Duration = Duration::from_secs(2);
 
 /// The hash of a batch that only takes its number.
 const NOTHING: u64 = u64::from_be_bytes(*b"nothing.");
 
-/// What became of a batch.
+/// The fate of a batch.
 pub(super) enum Sent {
-    /// It was carried out, and this is where, if the answer says so.
+    /// The batch was carried out now. The ids are those of the answer.
     Now(Option<Landed>),
-    /// It had been carried out before.
+    /// The batch had been carried out before.
     Before,
     /// The number was taken.
     Refused(Outcome),
 }
 
 impl GoogleSheets {
-    /// The verdicts of a batch, also where another process cut it.
+    /// The verdicts of a batch, also of a batch that another process cut.
     pub(super) fn verdicts(&self, batch: &Batch, items: &[Item]) -> Vec<Verdict> {
         if let Some(prepared) = self.prepared.as_ref().filter(|prepared| prepared.is(batch.number, batch.hash)) {
             return prepared.verdicts.clone();
@@ -54,7 +54,7 @@ impl GoogleSheets {
         Changes::new(layout, &self.config.rows, items).presumed()
     }
 
-    /// The request to send now. Where rows may have moved since their positions were read, the positions are read again.
+    /// The request to send now. Positions of rows that may have moved since are read again.
     /// Number and hash stay, so whichever version arrives first is the only one. `None`: the batch was cut for columns
     /// that have moved since.
     pub(super) async fn present_request(
@@ -98,7 +98,7 @@ impl GoogleSheets {
         Ok(self.prepared.as_ref().and_then(|prepared| prepared.request.clone()).filter(|_| same))
     }
 
-    /// Whether columns are elsewhere than they were when the batch under way was cut.
+    /// True where columns are elsewhere than they were when the batch under way was cut.
     async fn columns_moved(&mut self) -> Result<bool, Error> {
         if self.known.is_older_than(POSITIONS_GOOD) {
             let found = self.find().await?;
@@ -203,7 +203,7 @@ impl GoogleSheets {
                 request.removals.clear();
                 continue;
             }
-            // The same words about the same number: the ledger has said that they do not mean the guard.
+            // With the same words about the same number the ledger has told already that the guard is not meant.
             let refused = (batch.number, message.clone());
             if self.refused.as_ref() == Some(&refused) {
                 return Err(failure.error);
@@ -240,7 +240,7 @@ impl GoogleSheets {
         let next = ledger.next(number, NOTHING, 0, now, &removed);
         let request = GuardedRequest::new(&self.guards, number, layout.sheet, entry, &next, &removed);
         let batch = Batch { number, taken: 0, hash: NOTHING, body: Vec::new() };
-        // Whatever comes of it, what was known of the ledger is old.
+        // The known ledger is old after any outcome.
         self.known.ledger = None;
         match self.send(&batch, request).await? {
             Sent::Refused(Outcome::Superseded { hash }) => Ok(taken_by(hash)),
@@ -252,7 +252,7 @@ impl GoogleSheets {
     }
 
     pub(super) async fn superseded_or_done(&mut self, batch: &Batch) -> Result<Outcome, Error> {
-        // Whatever the ledger says, this number is used up.
+        // The number is used up under any ledger.
         self.memory.floor = self.memory.floor.max(batch.number);
         let ledger = self.read_ledger().await?;
         Ok(match ledger.settle(batch.number, batch.hash) {

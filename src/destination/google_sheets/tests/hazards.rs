@@ -30,7 +30,7 @@ async fn live(order: Order, hazard: impl Fn(&mut Spreadsheet)) -> Bench {
     bench
 }
 
-/// Where a field's column is.
+/// The position of a field's column.
 fn column(bench: &Bench, field: &str) -> usize {
     let is = |value: &Option<String>| value.as_ref().is_some_and(|value| value.contains(&format!("\"{field}\"")));
     bench.google.read(&bench.id, |book| {
@@ -194,7 +194,7 @@ async fn a_grid_that_is_full() {
 
 #[tokio::test]
 async fn protected_ranges_elsewhere() {
-    // What is protected against us is the owner's own: a column beside ours, and a row of his far below.
+    // The ranges that are protected against us are the owner's own: a column beside ours, and a row of his far below.
     let protected = |book: &mut Spreadsheet| {
         book.set_cell(TAB, 900, 13, text("mine"));
         book.protect_columns(TAB, 13, 14);

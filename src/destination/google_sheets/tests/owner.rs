@@ -1,4 +1,4 @@
-//! What the owner has in the tab beside our cells: none of it is touched, and no row is lost or misplaced for it.
+//! Contents of the owner beside our cells: they stay untouched, and no row is lost or misplaced for them.
 
 use super::*;
 
@@ -24,7 +24,7 @@ async fn formulas_merges_colours_and_notes_stay_where_they_are() {
         bench.cycle(&new(1..=3)).await.unwrap();
         bench.edit(|book| {
             book.insert_column(TAB, 2);
-            // One formula fills the whole column: a value of ours in it would break it.
+            // A formula fills the whole column: a value of ours in it would break it.
             book.set_cell(TAB, 0, 2, CellValue::Formula("=ARRAYFORMULA(B1:B*2)".into()));
             book.insert_column(TAB, 5);
             book.set_cell(TAB, 0, 5, text("Mine"));
