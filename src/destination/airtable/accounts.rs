@@ -1,7 +1,8 @@
 //! The table of accounts: a row per account with the bank's balance, the sum of its rows and the difference.
 //!
-//! Asked for by name, written after the rows, by upsert on the account, one request per ten. It must never cost a row:
-//! where the token may not make the table, or little of the month's budget is left, it is left out until another day.
+//! The table exists if the configuration names it, and is written after the rows, by upsert on the account, one request
+//! per ten. It must never cost a row: if the token may not make the table, or little of the month's budget is left, it
+//! is left out until another day.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -17,7 +18,7 @@ use crate::destination::{AccountSummary, Summary};
 use crate::model::{Field, Language, Value, minus};
 use crate::remote::{Cause, Error, Kind};
 
-/// What is remembered of the table.
+/// The remembered table of accounts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Accounts {
     /// The name that was configured.
@@ -31,7 +32,7 @@ pub(super) struct Accounts {
 /// The field every line of which says how everything stands.
 const STATUS: (&str, &str, &str) = ("status", "Status", "Състояние");
 
-/// What a refusal of one try means.
+/// The consequence of a refused try.
 enum Try {
     /// The table cannot be had: left out.
     Without,
@@ -110,7 +111,7 @@ impl Airtable {
     }
 }
 
-/// What is done about a refusal.
+/// Decides the consequence of a refusal.
 fn judge(refusal: Refusal) -> Try {
     match (refusal.reaction, &refusal.error.kind) {
         (_, Kind::Attention(Cause::NotPermitted | Cause::NotFound)) => Try::Without,
@@ -136,7 +137,7 @@ fn columns(language: Language) -> Vec<(&'static str, Column)> {
     figures.chain([status]).collect()
 }
 
-/// The fields of a table that show figures. What the owner took away or made another kind stays out.
+/// The fields of a table that show figures. Fields that the owner took away or gave another type stay out.
 fn bind(columns: &[(&'static str, Column)], table: &Table) -> Vec<(String, String, Shape)> {
     let bound = columns.iter().filter_map(|(key, column)| {
         let same = |name: &str| name.trim().to_lowercase() == column.header.to_lowercase();

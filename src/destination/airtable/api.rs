@@ -1,7 +1,7 @@
 //! The requests: each is paced, counted against the month's budget, sent once, and its answer read whole.
 //!
-//! It knows addresses and wire shapes, and nothing of transactions. It never tries again: an upsert, a listing or a
-//! schema read may be repeated, and whoever repeats them is told by the kind of the error.
+//! The client knows addresses and wire shapes, and no transactions. It never tries again: an upsert, a listing or a
+//! schema read may be repeated by the caller, and the kind of the error tells when.
 
 use chrono::{DateTime, Utc};
 use reqwest::Method;
@@ -62,7 +62,7 @@ pub(super) struct Record {
 #[derive(Deserialize)]
 pub(super) struct Listing {
     pub records: Vec<Record>,
-    /// Where the next page begins; none after the last.
+    /// The beginning of the next page; `None` after the last.
     pub offset: Option<String>,
 }
 
@@ -85,7 +85,7 @@ struct Tables {
     tables: Vec<Table>,
 }
 
-/// What the service tells about the token.
+/// The service's answer about the token.
 #[derive(Debug, Deserialize)]
 pub(super) struct WhoAmI {
     /// Told for some kinds of token only.
@@ -125,12 +125,12 @@ impl Api {
         self.call(Purpose::CreateLayout, Method::POST, url, Some(to_bytes(definition)?)).await
     }
 
-    /// Who the token belongs to and what it may do.
+    /// The owner and the scopes of the token.
     pub(super) async fn whoami(&mut self) -> Result<WhoAmI, Refusal> {
         self.call(Purpose::Token, Method::GET, self.url(&["meta", "whoami"]), None).await
     }
 
-    /// What the token's user may do in the base (`read`, `comment`, `edit`, `create`), where the service tells.
+    /// The rights of the token's user in the base (`read`, `comment`, `edit`, `create`), if the service tells them.
     pub(super) async fn permission(&mut self) -> Result<Option<String>, Refusal> {
         let bases: Bases = self.call(Purpose::Bases, Method::GET, self.url(&["meta", "bases"]), None).await?;
         let base = bases.bases.into_iter().find(|base| base.id == self.wording.base);
@@ -271,7 +271,8 @@ impl Api {
         serde_json::from_slice(&answer.body).map_err(|error| self.unreadable(&error).into())
     }
 
-    /// Whether so many requests can go to something that rows do not depend on: not into the last fifth of the budget.
+    /// True if so many requests can be spent on a thing that rows do not depend on: the last fifth of the budget is
+    /// kept for rows.
     pub(super) fn can_spare(&mut self, requests: u32) -> bool {
         let sent = u64::from(self.sent_this_month());
         self.monthly_requests.is_none_or(|limit| (sent + u64::from(requests)) * 5 <= u64::from(limit) * 4)

@@ -39,8 +39,8 @@ impl Airtable {
         }
     }
 
-    /// Reads the layout once more after the service refused what was sent by it. Whether it has changed; `false` also
-    /// where it had been read in this cycle already.
+    /// Reads the layout once more after the service refused a request made by it. Returns true if the layout has
+    /// changed, and false also if it had been read in this cycle already.
     pub(super) async fn refresh(&mut self) -> Result<bool, Error> {
         if self.fresh {
             return Ok(false);
@@ -187,7 +187,8 @@ impl Airtable {
         Ok(binding)
     }
 
-    /// Whether a table that is not there may be made: not one that was there before, and not by id.
+    /// Checks that a missing table may be made: a table that was there before is not made again, and no table is made
+    /// by id.
     pub(super) fn may_make_table(&self, known: Option<&Layout>) -> Result<(), Error> {
         let (service, table, base) = (self.service(), &self.api.wording.table, &self.api.wording.base);
         let is_id =
@@ -252,8 +253,8 @@ impl Airtable {
         Ok(any)
     }
 
-    /// What the token may do, as far as the service tells: both questions are optional, and a refusal of them means
-    /// nothing.
+    /// The notes about the token's rights, as far as the service tells them: the two questions are optional, and a
+    /// refusal of them proves nothing.
     async fn inspect_token(&mut self, creates: bool) -> Result<Vec<String>, Error> {
         let scopes = optional(self.api.whoami().await)?.and_then(|answer| answer.scopes);
         let permission = optional(self.api.permission().await)?.flatten();
@@ -292,10 +293,9 @@ impl Airtable {
         }])
     }
 
-    /// Whether a row would be given out, by asking for one: that a table is listed proves nothing about its rows. Where
-    /// the table is still to be made, any other of the base will do. Nothing like it exists for writing: in which order
-    /// the service looks at a token and at what it is asked to write is not known, so that a write that cannot apply
-    /// would prove nothing.
+    /// Proves that rows may be read by asking for one: a listed table proves nothing about its rows. If the table is
+    /// still to be made, any other of the base will do. Writing has no such proof: the service's order of checking the
+    /// token and the content of a write is not known, so that a write that cannot apply would prove nothing.
     async fn inspect_reading(&mut self, tables: &[Table], known: Option<&Layout>) -> Result<(), Error> {
         let own = find_table(tables, &self.api.wording.table, known.map(|layout| layout.table.as_str()));
         let Some(table) = own.or(tables.first()) else { return Ok(()) };

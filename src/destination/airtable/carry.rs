@@ -1,8 +1,8 @@
 //! Carries a plan out in the fewest requests: one upsert for new rows; for corrections, ticks and deletions one listing
 //! that finds the rows still there, then one write of each kind.
 //!
-//! Airtable takes a batch whole or not at all. Where it refuses one for the sake of a row, the batch is halved until the
-//! row stands alone; the others land, and that one is set aside with the service's own words.
+//! Airtable takes a batch whole or not at all. A batch refused because of a row is halved until the row stands alone;
+//! the others land, and that one is set aside with the service's own words.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ use super::fill::Filling;
 use super::layout::{Bound, Layout};
 use super::plan::{Deed, Step};
 
-/// How many rows refused alone for the sake of a cell, where none is taken, make the field the reason.
+/// Number of rows refused alone because of a cell, with none accepted, after which the field is to blame.
 const UNFIT: u32 = 3;
 
 /// A row on its way, with its place among the steps.
@@ -264,8 +264,8 @@ impl Airtable {
         }
     }
 
-    /// After "cannot update more than one record": finds the ids the base holds more than once, writes the bank's cells
-    /// over the oldest of their rows, and tells the owner. What is not doubled goes back to be sent.
+    /// Handles "cannot update more than one record": finds the ids the base holds more than once, writes the bank's
+    /// cells over the oldest of their rows, and tells the owner. The other rows go back to be sent.
     async fn sort_doubles(
         &mut self,
         layout: &Layout,
@@ -341,7 +341,7 @@ fn refused_choice(said: &str) -> Option<&str> {
     Some(bare).filter(|choice| !choice.is_empty())
 }
 
-/// Whether a cell asks for this choice.
+/// True if a cell asks for this choice.
 fn offers(cell: &RawValue, choice: &str) -> bool {
     match serde_json::from_str(cell.get()) {
         Ok(Json::String(text)) => text.trim() == choice.trim(),

@@ -1,8 +1,8 @@
-//! What a value becomes in a cell: which types of Airtable field can show which field of a transaction, which type is
-//! made where none is there, and the JSON that goes out.
+//! The form of a value in a cell: the types of Airtable field that can show a field of a transaction, the type of a
+//! field that is made, and the JSON that goes out.
 //!
-//! Pure. Money leaves as a JSON number spelled by the decimal itself, so that 20.34 is 20.34 on the wire; what
-//! Airtable makes of it (a double) is beyond us.
+//! Pure. Money leaves as a JSON number spelled by the decimal itself, so that 20.34 is 20.34 on the wire; Airtable
+//! turns it into a double, which the connector cannot prevent.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(super) const MOST_CHARACTERS: usize = 100_000;
 /// Cells of one row by field id. Raw JSON, because a number that went through a double might not come back as it was.
 pub(super) type Cells = BTreeMap<String, Box<RawValue>>;
 
-/// How a cell is written; what matters of an Airtable field's type.
+/// The form of a cell, decided by the Airtable field's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Shape {
     /// A string, whatever the value is.
@@ -45,7 +45,7 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    /// How `field` is written into an Airtable field of type `kind`; `None` where it cannot be.
+    /// The form of `field` in an Airtable field of type `kind`; `None` if the type cannot hold it.
     pub(super) fn of(field: &Field, kind: &str) -> Option<Shape> {
         use Shape::*;
         let shape = match kind {
@@ -75,7 +75,7 @@ impl Shape {
         suits.then_some(shape)
     }
 
-    /// Whether Airtable must be asked to turn strings into choices.
+    /// True if Airtable must be asked to turn strings into choices.
     pub(super) fn needs_typecast(self) -> bool {
         matches!(self, Shape::Choice | Shape::Choices)
     }
@@ -104,7 +104,7 @@ impl Shape {
     }
 }
 
-/// What kind of value a field has.
+/// The kind of value in a field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Nature {
     Id,
@@ -180,7 +180,7 @@ pub(super) fn expected(field: &Field, bound: &Bound, transaction: &Transaction) 
 
 /// A raw cell as it would be read back.
 pub(super) fn read(cell: &RawValue) -> Cell {
-    // It is JSON already, so this cannot fail.
+    // The cell is JSON already, so reading it cannot fail.
     Cell::from_json(&serde_json::from_str(cell.get()).unwrap_or_default())
 }
 

@@ -1,7 +1,7 @@
-//! Reads what Airtable says when it does not do what it was asked, in any of its five envelopes, and names the reaction.
+//! Reads Airtable's refusals, in any of their five envelopes, and names the reaction.
 //!
-//! Pure: from status, headers and body to a [`Refusal`]. Whatever is quoted from the service is cut short, made one
-//! line and freed of the token before it reaches a message; HTML from something in between is never quoted.
+//! Pure: from status, headers and body to a [`Refusal`]. Text quoted from the service is cut short, made one line and
+//! freed of the token before it reaches a message; HTML from a proxy is never quoted.
 
 use std::time::Duration;
 
@@ -15,16 +15,17 @@ const PENALTY: Duration = Duration::from_secs(30);
 /// Longest stretch of the service's own words in a message, in characters.
 const QUOTE_LIMIT: usize = 240;
 
-/// What the connector itself can do about a refusal before it becomes an error for the engine.
+/// The connector's own remedy for a refusal, before the refusal becomes an error for the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reaction {
-    /// Nothing: hand the error on.
+    /// No remedy: hand the error on.
     Final,
     /// A name or id is unknown: read the layout once more, then hand the error on.
     Stale,
     /// A cell does not suit its field: read the layout once more, then find the row that is to blame.
     Value,
-    /// The same of a choice that a select does not have and that may not be made; the words name no field.
+    /// A select lacks the choice in a cell, and the choice may not be made; the words name no field. The remedy is that
+    /// of [`Reaction::Value`].
     Choice,
     /// The base holds the id of a row more than once: find out which.
     Doubled,
@@ -39,9 +40,9 @@ pub(super) enum Reaction {
 /// A request that was not answered with what was asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
-    /// What to try first.
+    /// The remedy to try first.
     pub reaction: Reaction,
-    /// What it is where that does not help.
+    /// The error if the remedy does not help.
     pub error: Error,
     /// The service's own words, fit for a verdict.
     pub said: String,
@@ -61,10 +62,10 @@ impl From<Refusal> for Error {
     }
 }
 
-/// What a request was for; decides which permission a refusal asks the owner for.
+/// The purpose of a request; decides which permission a refusal asks the owner for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Whose token it is; optional.
+    /// Asking for the token's owner; optional.
     Token,
     /// The bases the token may see; optional.
     Bases,
@@ -345,8 +346,8 @@ fn is_quota(kind: &str, message: &str) -> bool {
     kind == "PUBLIC_API_BILLING_LIMIT_EXCEEDED" || message.to_lowercase().contains("api billing plan limit exceeded")
 }
 
-/// Nobody has published what a base at its cap of records answers; any type or text that speaks of such a limit counts,
-/// because setting ten rows aside one by one would be the wrong end of it.
+/// True for the refusal of a full base. Its real text is not published; any type or text that speaks of such a limit
+/// counts, because the alternative would set ten good rows aside one by one.
 fn is_full(kind: &str, message: &str) -> bool {
     const KNOWN: [&str; 5] = [
         "INVALID_RECORDS",
@@ -377,7 +378,7 @@ fn is_read_only(message: &str) -> bool {
     ["read-only", "read only", "locked", "archived", "synced table"].iter().any(|word| message.contains(word))
 }
 
-/// Somebody above the owner has decided it, or the provider has.
+/// True if an authority above the owner, or the provider, has decided the refusal.
 fn is_decided_above(kind: &str, message: &str) -> bool {
     let text = format!("{} {}", kind.to_lowercase(), message.to_lowercase());
     ["organi", "administrator", "admin ", "policy", "suspend", "billing", "deactivated"]

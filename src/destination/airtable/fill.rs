@@ -1,7 +1,7 @@
-//! What a change of the owner's rules does to rows that are there: one listing that shows which cells of the owner's
-//! columns are still empty, then one write of those. A row without such a cell gets no request.
+//! The effect of the owner's changed rules on existing rows: one listing that shows which cells of the owner's columns
+//! are still empty, then one write of those. A row without such a cell gets no request.
 //!
-//! Repeated after a lost answer it finds the cells filled and leaves them.
+//! A repetition after a lost answer finds the cells filled and leaves them.
 
 use std::collections::HashMap;
 

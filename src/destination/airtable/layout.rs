@@ -20,7 +20,7 @@ pub(super) struct Table {
     pub fields: Vec<TableField>,
 }
 
-/// A field of a table as the service lists it. Its options are of no interest here, and absent in old replies.
+/// A field of a table as the service lists it. The field's options are not needed, and absent in old replies.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct TableField {
     pub id: String,
@@ -29,7 +29,7 @@ pub(super) struct TableField {
     pub kind: String,
 }
 
-/// What is remembered of the base.
+/// The remembered layout of the base.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Layout {
     /// The base and table as configured when this was bound: another configuration makes it void.
@@ -37,11 +37,11 @@ pub(super) struct Layout {
     pub asked: String,
     /// `tbl…`
     pub table: String,
-    /// One entry per configured column, in the same order.
+    /// An entry per configured column, in the same order.
     pub columns: Vec<Bound>,
     /// The tick field for rows the bank took back, once there is one.
     pub vanished: Option<Bound>,
-    /// Something about it is known to be wrong: read again before the next delivery.
+    /// The layout is known to be wrong in a part: it is read again before the next delivery.
     pub stale: bool,
 }
 
@@ -52,11 +52,11 @@ pub(super) struct Bound {
     pub key: String,
     /// `fld…`
     pub id: String,
-    /// Its name when last read; formulas know no ids.
+    /// The field's name when last read; formulas know no ids.
     pub name: String,
-    /// How its cells are written.
+    /// The form of its cells.
     pub shape: Shape,
-    /// Its type when last read, in the service's word.
+    /// The field's type when last read, in the service's word.
     #[serde(default)]
     pub kind: String,
     /// The owner has deleted it. Should he restore it, it comes back under the same id.
@@ -67,11 +67,11 @@ pub(super) struct Bound {
 /// Columns matched to the fields of a table.
 #[derive(Debug)]
 pub(super) struct Binding {
-    /// One entry per column; `None`: no such field yet.
+    /// An entry per column; `None` if its field does not exist yet.
     pub columns: Vec<Option<Bound>>,
     /// The field of the id was bound once and is gone: it is needed, and made again.
     pub id_lost: bool,
-    /// What stands in the way, in the owner's words; empty if nothing does.
+    /// The obstacles in the owner's words; empty without one.
     pub unsuitable: Vec<String>,
 }
 
@@ -87,7 +87,7 @@ impl Layout {
         self.columns.iter().find(|bound| bound.key == Field::Id.key())
     }
 
-    /// Whether it was bound under this configuration.
+    /// True if the layout was bound under this configuration.
     pub(super) fn speaks_of(&self, base: &str, asked: &str) -> bool {
         self.base == base && self.asked == asked
     }
@@ -148,7 +148,7 @@ impl Binding {
         let Some(field) = field else {
             let is_id = column.field == Field::Id;
             self.id_lost |= is_id && before.is_some();
-            // What the owner has deleted stays away.
+            // A field that the owner has deleted stays away.
             self.columns.push(before.filter(|_| !is_id).map(|before| Bound { gone: true, ..before.clone() }));
             return;
         };
@@ -201,10 +201,10 @@ pub(super) fn oddness(bound: &Bound) -> Option<String> {
     Some(format!("field `{}` is of type {} and {shows}: make it number or currency", bound.name, bound.kind))
 }
 
-/// How many records the plans allow in a base, by the smallest plan.
+/// Records that the plans allow in a base, by the smallest plan.
 const PLANS: [(u64, &str); 3] = [(1_000, "Free"), (50_000, "Team"), (125_000, "Business")];
 
-/// What to say of a table that comes near what a plan allows. Beyond it, the base is on a larger one.
+/// The note about a table that comes near a plan's limit. A fuller base is on a larger plan.
 pub(super) fn fullness(records: u64) -> Option<String> {
     let near = |(most, _): &&(u64, &str)| (most / 10 * 9..=*most).contains(&records);
     PLANS.iter().find(near).map(|(most, plan)| {

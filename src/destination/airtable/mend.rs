@@ -1,7 +1,8 @@
-//! Putting rows back and setting wrong ones right: one listing that finds what is there, then the least that is needed.
+//! Putting rows back and setting wrong ones right: one listing that finds the existing rows, then the least that is
+//! needed.
 //!
-//! Both rest on a look made for this very request, so repeating them after a lost answer finds the work done. Deleting
-//! surplus rows never touches the oldest one of an id.
+//! The two operations rest on a look made for this very request, so repeating them after a lost answer finds the work
+//! done. Deleting surplus rows never touches the oldest one of an id.
 
 use std::collections::HashMap;
 
@@ -115,13 +116,14 @@ fn names(id: &str) -> impl Iterator<Item = String> {
     std::iter::once(id.to_owned()).chain(aliases(id))
 }
 
-/// The oldest record under an older form of this id. Each serves once: a bare number might be claimed by two accounts.
+/// The oldest record under an older form of this id. A record serves once: two accounts might claim the same bare
+/// number.
 fn take_alias(found: &mut HashMap<String, Vec<Record>>, id: &str) -> Option<Record> {
     let alias = aliases(id).into_iter().find(|alias| found.get(alias).is_some_and(|records| !records.is_empty()))?;
     found.get_mut(&alias).map(|records| records.remove(0))
 }
 
-/// Those of the cells that the record does not show.
+/// The cells whose values the record does not show.
 fn differing(layout: &Layout, cells: &Cells, record: &Record) -> Cells {
     let field = |id: &String| {
         let bound = layout.columns.iter().find(|bound| &bound.id == id)?;

@@ -1,4 +1,4 @@
-//! What is to be done about each item: a pure function of items, configuration and layout, carried out elsewhere.
+//! The plan for each item: a pure function of items, configuration and layout, carried out elsewhere.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,14 +13,14 @@ use super::layout::Layout;
 pub(super) struct Step {
     /// The transaction's id.
     pub id: String,
-    /// What to do.
+    /// The operation.
     pub deed: Deed,
 }
 
-/// What to do about an item.
+/// The operation on the row of an item.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Deed {
-    /// Nothing; no request is needed to know that.
+    /// No operation; no request is needed to know that.
     Nothing,
     /// Set it aside for this reason.
     Refuse(String),
@@ -28,28 +28,28 @@ pub(super) enum Deed {
     Upsert {
         /// Cells that are not empty.
         cells: Cells,
-        /// Whether the row is to be ticked as vanished.
+        /// `Some(true)` ticks the row as vanished, `Some(false)` unticks it, `None` leaves the tick alone.
         tick: Option<bool>,
     },
     /// Write over the row if the owner still has it.
     Amend {
         /// Cells of the bank's.
         cells: Cells,
-        /// Whether the row is to be ticked as vanished.
+        /// `Some(true)` ticks the row as vanished, `Some(false)` unticks it, `None` leaves the tick alone.
         tick: Option<bool>,
     },
     /// Write cells of the owner's columns if the owner still has the row.
     Fill {
         /// Only where nothing is.
         empty: Cells,
-        /// Whatever is there.
+        /// Cells that replace any contents.
         over: Cells,
     },
     /// Write it as a row of its own unless it is there.
     PutBack {
         /// Cells that are not empty.
         cells: Cells,
-        /// Whether the row is to be ticked as vanished.
+        /// `Some(true)` ticks the row as vanished, `Some(false)` unticks it, `None` leaves the tick alone.
         tick: Option<bool>,
     },
     /// Make the row what it should be, and the only one of its id.
@@ -61,20 +61,20 @@ pub(super) enum Deed {
     Remove,
 }
 
-/// How many items from the front make one batch: as many as fit, up to the second appearance of an id. Two states of
-/// one transaction in a batch would race each other, and twice the same key in one upsert is nowhere defined.
+/// Number of items from the front that make one batch: as many as fit, up to the second appearance of an id. Two states
+/// of one transaction in a batch would race each other, and the same key twice in one upsert is not defined.
 pub(super) fn cut(items: &[Item], limit: usize) -> usize {
     let id = |item: &Item| item.transaction.row.id.clone();
     let mut seen = std::collections::HashSet::new();
     items.iter().take(limit).take_while(|item| seen.insert(id(item))).count()
 }
 
-/// Whether `steps` need no request at all.
+/// True if `steps` need no request.
 pub(super) fn is_idle(steps: &[Step]) -> bool {
     steps.iter().all(|step| matches!(step.deed, Deed::Nothing | Deed::Refuse(_)))
 }
 
-/// What is to be done about each of `items`.
+/// The steps for `items`.
 pub(super) fn plan(items: &[Item], rows: &Rows, layout: &Layout) -> Vec<Step> {
     let columns = &rows.columns;
     items
@@ -132,7 +132,7 @@ fn deed(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
             Deed::Amend { cells, tick: Some(false) }
         }
         (What::Reappeared, Vanished::Delete) => upsert(None),
-        // What it says may have changed while it was away.
+        // The bank's data may have changed while the row was away.
         (What::Reappeared, _) => correction(item, columns, rows, layout),
         (What::Vanished, Vanished::Ignore) => Deed::Nothing,
     }

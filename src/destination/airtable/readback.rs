@@ -1,6 +1,7 @@
-//! Listing the whole table, a hundred records a request: for a read-back, and for adoption of what is there already.
+//! Listing the whole table, a hundred records a request: for a read-back, and for the adoption of existing rows.
 //!
-//! Nothing is written and nothing is made. A listing whose place has expired begins again, and whoever listens is told.
+//! A listing neither writes rows nor makes fields. A listing whose place has expired begins again, and its reader is
+//! told.
 
 use crate::destination::readback::{Cell, FoundRow, Reader, Shown, id_text};
 use crate::model::Field;
@@ -12,18 +13,18 @@ use super::cells;
 use super::errors::Reaction;
 use super::layout::{Bound, Layout, find_table};
 
-/// How often a listing may begin again.
+/// Number of times that a listing may begin again.
 const BEGINNINGS: u32 = 3;
 
 /// Most pages of a listing: twice what the largest base holds.
 const PAGES: usize = 10_000;
 
-/// Where a listing stands.
+/// The progress of a listing.
 #[derive(Default)]
 struct Cursor {
-    /// Where the next page begins; none at the beginning.
+    /// The beginning of the next page; `None` at the start.
     offset: Option<String>,
-    /// How often it has begun.
+    /// Number of times that the listing has begun.
     beginnings: u32,
     /// Pages since it began.
     pages: usize,
@@ -32,7 +33,7 @@ struct Cursor {
 
 /// A page of a listing.
 struct Page {
-    /// It is the first one: what was listed before is void.
+    /// True for the first page: earlier pages are void.
     begins: bool,
     records: Vec<Record>,
 }
@@ -66,7 +67,7 @@ impl Airtable {
         Ok(())
     }
 
-    /// What the id field holds, of every record.
+    /// The id field's content of every record.
     pub(super) async fn listed_ids(&mut self, layout: &Layout) -> Result<Vec<String>, Error> {
         let Some(column) = layout.id_column() else {
             return Err(Error::malformed(format!("{}: no column shows the id", self.service())));
@@ -139,8 +140,8 @@ impl Airtable {
         Ok(Some(View { table: table.id.clone(), id, columns }))
     }
 
-    /// The next page of the whole table. One whose answer was lost is asked for again; only an expired place makes the
-    /// listing begin anew. `None`: there is no more.
+    /// The next page of the whole table; `None` after the last. A page whose answer was lost is asked for again; only
+    /// an expired place makes the listing begin anew.
     async fn next_page(&mut self, table: &str, fields: &[&str], cursor: &mut Cursor) -> Result<Option<Page>, Error> {
         if cursor.done {
             return Ok(None);

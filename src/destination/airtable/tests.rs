@@ -88,7 +88,8 @@ impl World {
         connector.with_clock(self.clock)
     }
 
-    /// One cycle: a new connector from what the last one left, batch after batch, a lost answer settled and sent again.
+    /// Runs a cycle: a new connector with the state of the last one, batch after batch, a lost answer settled and sent
+    /// again.
     async fn deliver(&mut self, items: &[Item]) -> Result<Vec<Verdict>, Error> {
         let mut connector = self.connector();
         let result = cycle(&mut connector, items).await;
@@ -96,7 +97,7 @@ impl World {
         result
     }
 
-    /// What the service was asked, without bodies.
+    /// The requests that the service got, without bodies.
     fn asked(&self) -> Vec<String> {
         let short = |target: &str| target.split('?').next().unwrap().replace(&self.base, "BASE");
         self.service.server.log().iter().map(|entry| format!("{} {}", entry.method, short(&entry.target))).collect()
@@ -236,7 +237,8 @@ async fn a_first_fill_makes_the_table_and_a_later_cycle_reads_nothing() {
     assert_eq!(world.asked(), [read, make, &write, &write, &write]);
     world.assert_ids(25);
 
-    // The same rows again, as after a store restored from an old backup: three requests, no row more.
+    // A second delivery of the same rows, as after a store restored from an old backup, takes three requests and adds
+    // no row.
     world.service.server.clear_log();
     assert_eq!(world.deliver(&items).await.unwrap(), vec![Verdict::Updated; 25]);
     assert_eq!(world.asked(), [&*write, &write, &write]);

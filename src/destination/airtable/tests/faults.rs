@@ -1,4 +1,4 @@
-//! What goes wrong on the way: lost answers, refusals, limits.
+//! Faults on the way: lost answers, refusals, limits.
 
 use super::*;
 
@@ -69,7 +69,7 @@ async fn one_bad_row_is_set_aside_and_the_nine_others_land() {
     // The last of ten is to blame: refused with all, with its half, and so on until it is alone.
     let bad = || Fault::Status(422, VALUE.into());
     world.service.server.fail("PATCH", 0, 1, bad());
-    // Each later refusal follows one half that passes.
+    // Every later refusal follows one half that passes.
     for _ in 0..4 {
         world.service.server.fail("PATCH", 1, 1, bad());
     }
@@ -82,7 +82,7 @@ async fn one_bad_row_is_set_aside_and_the_nine_others_land() {
     assert!(!world.service.server.faults_left());
 }
 
-/// Whether the rows or the place are to blame, other rows decide, and those the engine has.
+/// Other rows, which only the engine has, decide if the rows or the place are to blame.
 #[tokio::test]
 async fn a_refusal_for_an_unknown_reason_is_handed_on_as_it_is() {
     let mut world = World::filled(1).await;

@@ -1,4 +1,4 @@
-//! What the owner does to the base, and what the bank takes back or corrects.
+//! The owner's actions in the base, and the bank's corrections and withdrawals.
 
 use super::*;
 
@@ -210,7 +210,7 @@ async fn a_correction_does_not_bring_back_a_row_the_owner_deleted() {
     let verdicts = world.deliver(&items).await.unwrap();
     assert_eq!(verdicts, [Verdict::Updated, Verdict::Deleted, Verdict::Updated]);
     assert_eq!((world.record(1), world.cell(2, "Balance")), (None, Json::Null));
-    // One listing, one look at the layout before a row counts as deleted for good, one update.
+    // The requests are one listing, one look at the layout before a row counts as deleted for good, one update.
     assert_eq!(world.service.server.requests(), 3);
 }
 
@@ -241,7 +241,7 @@ async fn a_correction_no_column_shows_or_nobody_wants_costs_nothing() {
 async fn vanished_rows_are_ticked_and_unticked() {
     let mut world = World::filled(3).await;
     delete(&world, 2);
-    // Nothing has been ticked yet, so there is nothing to take back.
+    // No row has been ticked yet, so there is no tick to remove.
     assert_eq!(world.deliver(&[item(What::Reappeared, transaction(0))]).await.unwrap(), [Verdict::Unchanged]);
     assert_eq!(world.service.server.requests(), 0);
     world.service.server.fail_next("/fields", Fault::Drop);
