@@ -1,7 +1,7 @@
 //! Keeps the limits of Airtable: requests per second of a base and of a user, and requests per month of a plan.
 //!
 //! The first two are shared with every destination of the process; [`Spending`] counts requests by calendar month (UTC,
-//! as Airtable's quota does) and is kept in the connector's memory. It sends nothing; time comes as an argument.
+//! as Airtable's quota does) and is kept in the connector's memory. No request is sent here; time comes as an argument.
 
 use std::time::Duration;
 
@@ -47,8 +47,8 @@ impl Limits {
         self.base.wait(shutdown).await
     }
 
-    /// The base has asked for patience: no destination sends it anything for so long. Where it is longer than anybody waits
-    /// in one cycle, each is told so by the service and leaves off.
+    /// Holds back the requests of every destination in the base for `pause`, because the service has asked for it. A
+    /// pause longer than the patience of a cycle is not kept here: the service tells each destination, which then ends.
     pub(super) fn hold(&self, pause: Duration) {
         if pause <= self.patience {
             self.base.hold(pause);
@@ -75,12 +75,12 @@ struct UsedUp {
     monthly_requests: Option<u32>,
 }
 
-/// Whether another request may be sent.
+/// The permission to send another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Allowance {
-    /// It may, and has been counted.
+    /// The request may be sent, and has been counted.
     Granted,
-    /// It may, and has been counted; four fifths are gone, for the first time this month.
+    /// The request may be sent, and has been counted; four fifths are gone, for the first time this month.
     RunningLow,
     /// `monthly_requests` is reached.
     Spent,
