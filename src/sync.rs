@@ -1,7 +1,7 @@
-//! The cycle: pull every source into the store, then bring every destination up to date, and say what happened.
+//! The cycle: pull every source into the store, then bring every destination up to date, and report the results.
 //!
-//! It knows the traits and the store, no service and no HTTP. A failing service is data in the [`Report`]; only the
-//! store's own failure ends a cycle.
+//! The cycle knows the traits and the store, no service and no HTTP. A failing service is data in the [`Report`]; only
+//! the store's own failure ends a cycle.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ pub struct Engine {
     pub shutdown: Shutdown,
 }
 
-/// What a cycle is asked to do.
+/// The parameters of a cycle.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// Only these sources; `None`: all.
@@ -56,7 +56,7 @@ pub struct Request {
     pub by_hand: bool,
 }
 
-/// How one source or destination fared.
+/// The result for one source or destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -71,12 +71,12 @@ pub enum Outcome {
     Skipped,
 }
 
-/// What a pull did.
+/// The result of a pull.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceReport {
     /// Name of the source.
     pub name: String,
-    /// How it fared.
+    /// The outcome of the pull.
     pub outcome: Outcome,
     /// Why not, if so.
     pub error: Option<String>,
@@ -100,12 +100,12 @@ pub struct SourceReport {
     pub notes: Vec<String>,
 }
 
-/// What a delivery did.
+/// The result of a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DestinationReport {
     /// Name of the destination.
     pub name: String,
-    /// How it fared.
+    /// The outcome of the delivery.
     pub outcome: Outcome,
     /// Why not, if so.
     pub error: Option<String>,
@@ -122,25 +122,25 @@ pub struct DestinationReport {
     pub waiting: u64,
     /// HTTP requests sent.
     pub requests: u64,
-    /// What the owner should know of the place.
+    /// Remarks on the place for the owner.
     #[serde(default)]
     pub notes: Vec<String>,
 }
 
-/// What a cycle did. The shape of `sync --json`.
+/// The result of a cycle, in the shape of `sync --json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// When it began, RFC 3339 in the owner's zone.
     pub started: String,
     /// When it ended.
     pub finished: String,
-    /// Nothing was written.
+    /// True for a dry run, which writes nothing.
     pub dry_run: bool,
-    /// One entry per source.
+    /// An entry per source.
     pub sources: Vec<SourceReport>,
-    /// One entry per destination.
+    /// An entry per destination.
     pub destinations: Vec<DestinationReport>,
-    /// What the owner must do about this machine, whatever became of the services.
+    /// The owner's task on this machine, apart from the services' results.
     #[serde(default)]
     pub problem: Option<String>,
 }
@@ -155,7 +155,7 @@ impl Report {
             .filter_map(|(name, error, cause)| Some((name.as_str(), error.as_deref()?, cause.as_deref())))
     }
 
-    /// The same without what services say, which has no length of its own.
+    /// The report without the texts of services, whose length has no limit.
     fn without_texts(&self) -> Report {
         let mut report = self.clone();
         for source in &mut report.sources {
@@ -183,15 +183,15 @@ impl Report {
 /// A step worth showing while a cycle runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// What is going on, e.g. `household: delivering`.
+    /// The current work, e.g. `household: delivering`.
     pub label: String,
-    /// How far.
+    /// Units done.
     pub done: u64,
-    /// Of how much; 0: unknown.
+    /// Units in all; 0: unknown.
     pub total: u64,
 }
 
-/// Whoever watches a cycle.
+/// A listener to the steps of a cycle.
 pub type Watcher = Arc<dyn Fn(Step) + Send + Sync>;
 
 impl Engine {
@@ -237,7 +237,7 @@ impl Engine {
             report.sources.push(pulled);
         }
         let full = full.or(self.store.room().err().filter(|error| *error == store::Error::Full));
-        // All at once, so that a slow or broken one delays nobody.
+        // The destinations are delivered to at once, so that a slow or broken one delays no other.
         let deliveries = self.config.destinations.iter().map(|destination| async {
             let name = destination.name.clone();
             if !selected(request.destinations.as_deref(), &destination.name) {

@@ -1,4 +1,4 @@
-//! What a destination shows of accounts, in the owner's language: the columns of the proof, and its plain words.
+//! A destination's view of accounts, in the owner's language: the columns of the proof, and its plain words.
 //!
 //! Pure, and shared by the connectors, so that the same figures stand everywhere under the same names.
 
@@ -45,7 +45,7 @@ pub(super) const FIGURES: [(Figure, &str, &str, &str); 15] = [
 ];
 
 impl Figure {
-    /// What stands in this column; nothing where it is a sum or difference, which formulas or the caller make.
+    /// The value of this column; empty for a sum or difference, which formulas or the caller make.
     pub fn value<'a>(self, language: Language, summary: &Summary, account: &'a AccountSummary) -> Value<'a> {
         let money = |amount: Option<rust_decimal::Decimal>| amount.map_or(Value::Empty, Value::Money);
         match self {
@@ -82,7 +82,7 @@ pub(super) fn text(text: String) -> Value<'static> {
     Value::Text(text.into())
 }
 
-/// How everything stands, in one plain line.
+/// The state of everything, in one plain line.
 pub(super) fn status_text(language: Language, summary: &Summary) -> String {
     let words = words(language);
     let mut parts: Vec<String> = Vec::new();
@@ -107,7 +107,7 @@ pub(super) fn status_text(language: Language, summary: &Summary) -> String {
     format!("{}. {} {}.", parts.join(". "), words.as_of, summary.at.format("%Y-%m-%d %H:%M"))
 }
 
-/// What is worth knowing about an account beside its figures.
+/// The remark on an account beside its figures.
 pub(super) fn remark(language: Language, account: &AccountSummary) -> String {
     let words = words(language);
     let counted = [(account.deleted, words.deleted), (account.rejected, words.rejected)];

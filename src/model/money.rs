@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 /// The smallest amount with sixteen digits before the point: 10^15.
 const BEYOND: Decimal = Decimal::from_parts(0xA4C6_8000, 0x0003_8D7E, 0, false, 0);
 
-/// Whether an amount has at most fifteen digits before the point.
+/// True if an amount has at most fifteen digits before the point.
 pub fn is_in_bounds(amount: Decimal) -> bool {
     amount.abs() < BEYOND
 }
@@ -28,7 +28,7 @@ pub fn total(amounts: impl IntoIterator<Item = Decimal>) -> Decimal {
     amounts.into_iter().fold(Decimal::ZERO, plus)
 }
 
-/// Whether two amounts are the same but for `slack`.
+/// True if two amounts differ by at most `slack`.
 pub fn is_near(one: Decimal, other: Decimal, slack: Decimal) -> bool {
     one.checked_sub(other).is_some_and(|difference| difference.abs() <= slack)
 }

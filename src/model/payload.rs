@@ -48,7 +48,7 @@ pub fn mended(text: &str) -> Cow<'_, str> {
     Cow::Owned(mended)
 }
 
-/// How long the escape at the beginning is, and whether it stands for a character.
+/// The length of the escape at the beginning, with true if it stands for a character.
 fn escape(text: &[u8]) -> (usize, bool) {
     match text.get(1) {
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => (2, true),

@@ -31,7 +31,7 @@ pub struct Meta {
     /// Batches applied so far.
     #[serde(default)]
     pub generation: u64,
-    /// What all records come to.
+    /// The sums over all records.
     #[serde(default)]
     pub sums: Sums,
     /// Fingerprint of the rules that every row has been looked at with.
@@ -43,9 +43,9 @@ pub struct Meta {
 /// should be makes them differ from what is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sums {
-    /// Of all records but the counters themselves.
+    /// The sum over all records but the counters themselves.
     all: u64,
-    /// Of accounts, sources and destinations: few enough to be read at every start.
+    /// The sum over accounts, sources and destinations: few enough to be read at every start.
     states: u64,
 }
 
@@ -64,7 +64,7 @@ impl Sums {
         self.states = self.states.wrapping_sub(if is_state(key) { hash } else { 0 });
     }
 
-    /// Whether accounts, sources and destinations agree.
+    /// True if accounts, sources and destinations agree.
     pub fn agree_on_states(&self, other: &Sums) -> bool {
         self.states == other.states
     }
@@ -98,7 +98,7 @@ pub struct StoredAccount {
     pub number: u16,
     /// Name of the source it came from.
     pub source: String,
-    /// What ids of its transactions begin with; not stored with each of them.
+    /// The common beginning of its transactions' ids; not stored with each of them.
     pub id_prefix: String,
     /// As the bank describes it.
     pub account: Account,
@@ -114,14 +114,15 @@ pub struct StoredAccount {
     /// Why the last fetch may not have given every row; `None`: it has. The next fetch answers it anew.
     #[serde(default)]
     pub doubt: Option<String>,
-    /// Breaks of the chain, as `problem` words them, that were still there after the whole history was fetched for their
-    /// sake: no reason to fetch it all again before [`StoredAccount::again`]. Another break is one.
+    /// Breaks of the chain, as `problem` words them, that were still there after the whole history was fetched for
+    /// their sake. A known break is no reason to fetch the history again before [`StoredAccount::again`]; another break
+    /// is one.
     #[serde(default)]
     pub unmendable: Vec<String>,
     /// The day from which on the whole history is fetched once more for a break that was still there the last time.
     #[serde(default)]
     pub again: Option<NaiveDate>,
-    /// How many days were waited for that day.
+    /// Days of waiting before that day.
     #[serde(default)]
     pub waited: u32,
     /// Currencies it had before, with the day of the change.
@@ -130,7 +131,7 @@ pub struct StoredAccount {
 }
 
 impl StoredAccount {
-    /// Whether fetching the whole history again may close a gap.
+    /// True if fetching the whole history again may close a gap.
     pub fn wants_mending(&self, today: NaiveDate) -> bool {
         let is_due = self.again.is_none_or(|day| day <= today);
         self.problem.as_ref().is_some_and(|problem| is_due || !self.unmendable.contains(problem))
@@ -139,7 +140,7 @@ impl StoredAccount {
     /// Notes what a pull has found of the chain, of the whole history or of its latest part.
     pub fn note_problem(&mut self, found: Option<String>, everything: bool, today: NaiveDate) {
         if !everything {
-            // What a small window shows to be whole says nothing about a break outside of it.
+            // A small window without a break proves nothing about a break outside of it.
             self.problem = found.or(self.problem.take());
             return;
         }
@@ -171,10 +172,10 @@ impl StoredAccount {
     }
 }
 
-/// Something only the owner can end.
+/// A task that only the owner can do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attention {
-    /// What kind.
+    /// The cause of the task.
     pub cause: Cause,
     /// The sentence for the owner.
     pub message: String,
@@ -185,17 +186,17 @@ pub struct Attention {
     pub config: String,
 }
 
-/// What is remembered of a source.
+/// The state of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SourceState {
     /// Last pull that went through.
     pub last_success: Option<DateTime<Utc>>,
-    /// What the owner must do.
+    /// The owner's task, if there is one.
     pub attention: Option<Attention>,
     /// Why the last pull failed.
     pub error: Option<String>,
-    /// What was sent and not answered.
+    /// The attempts that the bank has not answered.
     #[serde(flatten)]
     pub unsettled: Unsettled,
 }
@@ -212,7 +213,7 @@ pub struct PendingBatch {
     /// Ids of its rows that are rejected or suppressed so far; once the batch has arrived the rows are there.
     #[serde(default)]
     pub returning: Vec<String>,
-    /// Its rows, where the batch writes to rows at the positions at which they were found.
+    /// The rows of a batch that writes at the positions at which they were found.
     #[serde(default)]
     pub by_position: Option<UnverifiedBatch>,
 }
@@ -249,7 +250,7 @@ pub struct TabRules {
     pub text: String,
     /// Tells one set of them from another; 0 where there are none.
     pub fingerprint: u64,
-    /// What is wrong with others, in sentences.
+    /// Mistakes in the other rules, in sentences.
     pub notes: Vec<String>,
 }
 
@@ -296,10 +297,10 @@ pub struct DestinationState {
     connector: String,
 }
 
-/// Something that somebody was told of and that lasts.
+/// A lasting cause that a notifier was told of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
-    /// What it is about, e.g. `source fibank`.
+    /// The subject of the cause, e.g. `source fibank`.
     pub subject: String,
     /// The sentence.
     pub text: String,
@@ -307,13 +308,13 @@ pub struct Told {
     pub since: DateTime<Utc>,
     /// When it was told last.
     pub last: DateTime<Utc>,
-    /// How often it was told.
+    /// Number of times that the cause was told.
     pub times: u32,
-    /// Whether the owner must act.
+    /// True if the owner must act.
     pub attention: bool,
 }
 
-/// What is remembered of a notifier.
+/// The state of a notifier.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NotifierState {
@@ -321,7 +322,7 @@ pub struct NotifierState {
     pub target: u64,
     /// Last change up to which new transactions were told of.
     pub seq: u64,
-    /// What was told and lasts, by cause.
+    /// The told causes that last, by key.
     pub told: BTreeMap<String, Told>,
     /// When something was last told.
     pub last_success: Option<DateTime<Utc>>,
@@ -407,7 +408,7 @@ mod tests {
         }
         assert_eq!(long, [0, 1, 3, 7, 15, 31, 63, 95]);
         assert!(!known.is_complete());
-        // Another break is another matter.
+        // Another break wants a fetch of its own.
         known.note_problem(Some("another".into()), false, first);
         assert!(known.wants_mending(first));
         known.note_problem(None, true, first);

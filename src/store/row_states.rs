@@ -1,8 +1,9 @@
-//! The fate of single rows at one destination: only rows that need more than the watermark says have an entry.
+//! The fate of single rows at one destination: only rows whose fate the watermark does not tell have an entry.
 //!
-//! A row that is absent has exactly one reason for it. The three repairs stand beside that reason and beside each other,
-//! because they really do coincide: a refused row is tried again, and a row that is to be compared may be deleted in place
-//! of another before its turn comes. Each repair is crossed off by itself, after the destination's answer.
+//! A row that is absent has exactly one reason for it. The three repairs stand beside that reason and beside each
+//! other, because they really do coincide: a refused row is tried again, and a row that is to be compared may be
+//! deleted in place of another before its turn comes. Every repair is crossed off by itself, after the destination's
+//! answer.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +28,7 @@ pub enum Absence {
     },
 }
 
-/// What is special about one row.
+/// The fate of one row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RowState {
@@ -94,7 +95,7 @@ impl From<StoredRows> for RowStates {
 }
 
 impl RowStates {
-    /// What is special about a row, if anything.
+    /// The fate of a row, if it has one of its own.
     pub fn get(&self, id: &str) -> Option<&RowState> {
         self.rows.get(id)
     }
@@ -103,37 +104,37 @@ impl RowStates {
         self.get(id)?.absent.as_ref()
     }
 
-    /// Whether the row is known not to be there, for whichever reason.
+    /// True if the row is known to be absent, for any reason.
     pub fn is_absent(&self, id: &str) -> bool {
         self.absence(id).is_some()
     }
 
-    /// Whether the service refuses the row.
+    /// True if the service refuses the row.
     pub fn is_rejected(&self, id: &str) -> bool {
         matches!(self.absence(id), Some(Absence::Rejected(_)))
     }
 
-    /// Whether the bank took the row back before its first delivery.
+    /// True if the bank took the row back before its first delivery.
     pub fn is_suppressed(&self, id: &str) -> bool {
         matches!(self.absence(id), Some(Absence::Suppressed))
     }
 
-    /// Whether the owner deleted the row.
+    /// True if the owner deleted the row.
     pub fn is_deleted(&self, id: &str) -> bool {
         matches!(self.absence(id), Some(Absence::Deleted { .. }))
     }
 
-    /// Whether a read-back found the owner's deletion of the row.
+    /// True if a read-back found the owner's deletion of the row.
     pub fn is_deletion_noticed(&self, id: &str) -> bool {
         matches!(self.absence(id), Some(Absence::Deleted { noticed: true }))
     }
 
-    /// Whether the row was delivered and would be let through no more.
+    /// True if the row was delivered and the filter would not let it through any more.
     pub fn is_outside_filter(&self, id: &str) -> bool {
         self.get(id).is_some_and(|row| row.outside_filter)
     }
 
-    /// Whether the row is to be put back.
+    /// True if the row is to be put back.
     pub fn is_to_restore(&self, id: &str) -> bool {
         self.get(id).is_some_and(|row| row.restore)
     }
@@ -166,7 +167,7 @@ impl RowStates {
         self.ids(|row| row.rewrite)
     }
 
-    /// Whether any row waits for a repair of any kind.
+    /// True if any row waits for a repair of any kind.
     pub fn is_any_to_repair(&self) -> bool {
         self.rows.values().any(|row| row.restore || row.repair || row.rewrite)
     }
@@ -192,7 +193,8 @@ impl RowStates {
         row.absent = Some(Absence::Deleted { noticed });
     }
 
-    /// The destination has answered for the row: it is refused and suppressed no more. Whether it was refused.
+    /// Notes the destination's answer for the row: it is neither refused nor suppressed any more. Returns true if it
+    /// was refused.
     pub fn answered(&mut self, id: &str) -> bool {
         let was_refused = self.is_rejected(id);
         if was_refused || self.is_suppressed(id) {
@@ -261,7 +263,8 @@ impl RowStates {
         }
     }
 
-    /// Whether refused rows are due for another try. A day further ahead than any wait was noted while the clock was wrong.
+    /// True if refused rows are due for another try. A day further ahead than any wait was noted while the clock was
+    /// wrong.
     pub fn is_retry_due(&self, today: NaiveDate) -> bool {
         let furthest = today.checked_add_days(Days::new(LONGEST_WAIT.into())).unwrap_or(NaiveDate::MAX);
         self.retry_on.is_some_and(|day| day <= today || furthest < day)

@@ -1,5 +1,5 @@
-//! What a dashboard's formulas cannot see: transfers between own accounts, and rows the bank took back that still stand
-//! there. Drawn up for destinations that show such sums.
+//! The parts that a dashboard's formulas cannot see: transfers between own accounts, and rows the bank took back that
+//! still stand there. Drawn up for destinations that show such sums.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
-//! How things stand, drawn up for destinations that show more than rows: balances, completeness, what the owner must do.
+//! The summary for destinations that show more than rows: balances, completeness, the owner's tasks.
 //!
-//! Facts only, from the store; words and formulas are the destination's affair. When it is due is decided here, too: with
-//! rows always, else when an attention begins or ends, else once a day.
+//! The summary holds facts only, from the store; words and formulas are the destination's affair. Its time is decided
+//! here, too: with rows always, else when an attention begins or ends, else once a day.
 
 use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
 use rust_decimal::Decimal;
@@ -26,21 +26,21 @@ struct Segment {
 }
 
 impl Engine {
-    /// Whether a destination without anything new is to be told how things stand.
+    /// True if a destination without new rows is due for a summary.
     pub(super) fn summary_due(
         &self,
         config: &config::Destination,
         state: &DestinationState,
         now: DateTime<Utc>,
     ) -> Result<bool, store::Error> {
-        // Where nothing is known of any account, there is nothing to show yet.
+        // Without a known account there is no summary to show yet.
         if !config.shown().balances || self.accounts_for(config).is_empty() {
             return Ok(false);
         }
         Ok(state.published != Some(self.published(now)?))
     }
 
-    /// What will be remembered once the destination has been told.
+    /// The mark to remember once the destination has its summary.
     pub(super) fn published(&self, now: DateTime<Utc>) -> Result<Published, store::Error> {
         // A chain that breaks is told with the rows that break it, or the next day: it is no attention.
         let print = xxh3_64(self.attention()?.join("\0").as_bytes());
@@ -48,7 +48,7 @@ impl Engine {
         Ok(Published { day, attention: print })
     }
 
-    /// How things stand, as far as it concerns this destination.
+    /// The summary for this destination.
     pub(super) fn summary(
         &self,
         config: &config::Destination,
@@ -79,7 +79,7 @@ impl Engine {
         })
     }
 
-    /// What the owner must do about sources.
+    /// The owner's tasks about sources.
     fn attention(&self) -> Result<Vec<String>, store::Error> {
         let mut attention = Vec::new();
         for source in &self.config.sources {
@@ -96,7 +96,7 @@ impl Engine {
         self.store.accounts().into_iter().filter(wanted).collect()
     }
 
-    /// One entry, or several where the account's currency changed.
+    /// An entry for the account, or one per currency if its currency changed.
     fn account_summaries(
         &self,
         config: &config::Destination,
@@ -128,7 +128,7 @@ impl Engine {
         };
         let mut segments = self.segments(stored.number, outline)?;
         if segments.first().is_none_or(|newest| newest.currency != account.currency) {
-            // Nothing was booked in the present currency yet: it begins where the bank stands now.
+            // An account without entries in its present currency begins at the bank's present balance.
             let day = NaiveDate::MAX;
             let (currency, balance) = (account.currency.clone(), account.balance);
             segments.insert(0, Segment { currency, opening: balance, closing: balance, first: day, last: day });
@@ -217,7 +217,7 @@ impl Engine {
         Ok(amounts)
     }
 
-    /// What the rows of each account add up to, for a service that cannot add up itself.
+    /// Adds the sums of each account's rows, for a service that cannot add up itself.
     fn add_sums(
         &self,
         config: &config::Destination,
@@ -241,7 +241,7 @@ impl Engine {
     }
 }
 
-/// Whether a row that was offered can be there.
+/// True if a row that was offered can be there.
 pub(super) fn stands(state: &DestinationState, id: &String) -> bool {
     !state.rows.is_absent(id)
 }

@@ -1,4 +1,4 @@
-//! What a cycle does for the store itself: proves it whole before anything is sent, stops in good order on a full disk,
+//! A cycle's work for the store itself: proves it whole before the first request, stops in good order on a full disk,
 //! and keeps a backup afterwards.
 
 use chrono::{DateTime, Utc};
@@ -13,7 +13,7 @@ const PROVEN_AT_ONCE: usize = 4096;
 
 /// A report that can say: the owner must act first.
 pub(super) trait Stopped {
-    /// Nothing could be done with it, for this reason.
+    /// The report of a service that was stopped for this reason.
     fn stopped(name: &str, outcome: Outcome, why: String) -> Self;
 }
 
@@ -56,8 +56,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Keeps a backup if one is due. What hinders it is returned as a sentence for the owner; only damage ends the
-    /// cycle.
+    /// Keeps a backup if one is due. An obstacle is returned as a sentence for the owner; only damage ends the cycle.
     pub(super) async fn keep_backup(&self, now: DateTime<Utc>) -> Result<Option<String>, store::Error> {
         match self.apart(move |store| backups::keep_if_due(store, now)).await {
             Ok(_) => Ok(None),

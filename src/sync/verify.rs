@@ -1,8 +1,8 @@
-//! Reading a destination back: what the store has delivered against what is found there.
+//! Reading a destination back: the store's deliveries compared with the rows found there.
 //!
-//! [`Findings`] listens to a read-back row by row and keeps of each only what it needs; the verdict is a pure matter of
-//! store and rows. What becomes of the verdict (remembered, or mended) is decided beside the delivery, with which it
-//! shares everything that keeps a write from applying twice.
+//! [`Findings`] listens to a read-back row by row and keeps only the needed part of each; the verdict is a pure matter
+//! of store and rows. The consequences of the verdict (remembered, or mended) are decided beside the delivery, with
+//! which it shares every safeguard against applying a write twice.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -16,7 +16,7 @@ use crate::model::{Transaction, id_hash};
 use crate::source::aliases;
 use crate::store::{self, DestinationState, Numbers, Store};
 
-/// What a read-back is asked to do.
+/// The parameters of a read-back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verification {
     /// Only these destinations; `None`: all.
@@ -25,12 +25,12 @@ pub struct Verification {
     pub repair: bool,
 }
 
-/// What a read-back found. The shape of `verify --json`.
+/// The result of a read-back, in the shape of `verify --json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
     /// Name of the destination.
     pub destination: String,
-    /// How it fared.
+    /// The outcome of the read-back.
     pub outcome: Outcome,
     /// Why not, if so.
     pub error: Option<String>,
@@ -50,7 +50,7 @@ pub struct Verified {
     pub notes: Vec<String>,
     /// HTTP requests sent.
     pub requests: u64,
-    /// Nothing was ever delivered there.
+    /// True if no row was ever delivered there.
     #[serde(skip)]
     pub is_untouched: bool,
     /// Found and not mended.
@@ -65,14 +65,14 @@ pub struct Different {
     pub id: String,
     /// Key of the field.
     pub column: String,
-    /// What the cell should hold; null: nothing.
+    /// The expected value of the cell; null for an empty cell.
     pub expected: Option<String>,
-    /// What it holds.
+    /// The value found in the cell.
     pub found: Option<String>,
 }
 
 impl Verified {
-    /// Nothing is missing, doubled or different.
+    /// True if no row is missing, doubled or different.
     pub fn is_clean(&self) -> bool {
         self.missing.is_empty() && self.doubled.is_empty() && self.different.is_empty()
     }
@@ -91,7 +91,7 @@ pub fn exit_status(verified: &[Verified]) -> u8 {
 impl Engine {
     /// Reads destinations back, one after the other.
     pub async fn verify(&self, request: &Verification, watcher: &Watcher) -> Result<Vec<Verified>, store::Error> {
-        // What a store that lost something takes for surplus may be all there is.
+        // A store that lost rows could take the last copies of them for surplus, so it is proven first.
         self.make_ready().await?;
         let mut verified = Vec::new();
         for config in &self.config.destinations {
@@ -105,7 +105,7 @@ impl Engine {
     }
 }
 
-/// What rows may look like: as last delivered, or as they are about to be.
+/// The allowed versions of rows: as last delivered, or as they are about to be.
 pub(super) struct Versions(HashMap<u64, Vec<Transaction>>);
 
 impl Versions {
@@ -115,7 +115,7 @@ impl Versions {
         config: &config::Destination,
         state: &DestinationState,
     ) -> Result<Versions, store::Error> {
-        // Where corrections are not written, a row may be as old as it likes.
+        // Without corrections a row may be of any age.
         let since = if config.rows().updates == Updates::Ignore { 0 } else { state.watermark };
         Ok(Versions(store.replaced_after(since)?))
     }
@@ -152,7 +152,7 @@ pub(super) struct Findings<'a> {
     failed: Option<store::Error>,
 }
 
-/// What was found.
+/// The verdict on a destination.
 #[derive(Default)]
 pub(super) struct Verdict {
     pub missing: Vec<String>,
@@ -191,7 +191,7 @@ impl<'a> Findings<'a> {
 
     fn take(&mut self, hash: u64, number: u64, found: &FoundRow) -> Result<(), store::Error> {
         let first = match self.seen.get_mut(&hash) {
-            // The same row, listed twice.
+            // A row that was listed twice.
             Some(seen) if seen.place == found.place => return Ok(()),
             Some(seen) => {
                 seen.doubled = true;
@@ -242,7 +242,7 @@ impl<'a> Findings<'a> {
         alike.remove(at)
     }
 
-    /// Whether a delivered row ought to be there.
+    /// True if a delivered row ought to be there.
     fn is_wanted(&self, transaction: &Transaction) -> bool {
         let id = transaction.row.id.as_str();
         let taken_away = transaction.vanished && self.config.rows().vanished == Vanished::Delete;
@@ -304,7 +304,7 @@ impl<'a> Findings<'a> {
     }
 }
 
-/// What rows can be told apart by without comparing each with each.
+/// A key that tells most rows apart without comparing every pair.
 fn numbers_in(cells: &[Cell]) -> String {
     let number = |cell: &Cell| if let Cell::Number(number) = cell { format!("{number:.2} ") } else { String::new() };
     cells.iter().map(number).collect()

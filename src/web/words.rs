@@ -137,7 +137,7 @@ fn preferred(accepted: &str) -> &'static Words {
         };
         Some((weight, words))
     });
-    // Where two weigh the same the first one counts.
+    // The first of two languages with the same weight counts.
     weighed.reduce(|best, next| if next.0 > best.0 { next } else { best }).map_or(&ENGLISH, |(_, words)| words)
 }
 

@@ -1,9 +1,9 @@
-//! Columns that rules fill and that were asked for after rows had been delivered: on request, what rules have given those
-//! rows long ago is brought to them, where their cells are still empty.
+//! Columns for rules that were asked for after rows had been delivered: on request, the rules' earlier values are
+//! brought to those rows, in cells that are still empty.
 //!
-//! It goes the way of every delivery: each batch is noted before it is sent and settled after a lost answer. Which columns
-//! are still to be filled the destination itself remembers, until all rows were offered; cut off, it is done again from
-//! the beginning, and finds the cells it has filled no longer empty.
+//! The values go the way of every delivery: each batch is noted before it is sent and settled after a lost answer. The
+//! destination itself remembers the columns that are still to be filled, until all rows were offered; a backfill that
+//! is cut off begins anew, and finds the cells it has filled no longer empty.
 
 use super::{Delivery, Stop};
 use crate::config;

@@ -1,4 +1,4 @@
-//! What a destination is offered: what the entries of the change log after its watermark mean for it.
+//! The plan for a destination: the meaning of the change log's entries after its watermark.
 
 use std::collections::HashSet;
 
@@ -17,9 +17,9 @@ const CHANGES_PER_LOOK: usize = 1000;
 /// Up to how many waiting changes are counted one by one; beyond, the log's own numbers are close enough.
 const COUNTED_EXACTLY: u64 = 2000;
 
-/// What a change means for a destination.
+/// The meaning of a change for a destination.
 enum Offer {
-    /// Nothing to do.
+    /// No work.
     Nothing,
     /// To be delivered.
     Item(Box<Item>),
@@ -27,7 +27,7 @@ enum Offer {
     Suppress(String),
 }
 
-/// What the next entries of the change log come to.
+/// The plan for the next entries of the change log.
 #[derive(Default)]
 pub(super) struct Plan {
     pub items: Vec<Item>,
@@ -44,7 +44,7 @@ impl Plan {
 }
 
 impl Engine {
-    /// How many changes a destination has not been given yet.
+    /// Number of changes that a destination has not been given yet.
     pub fn waiting(&self, config: &config::Destination, state: &DestinationState) -> Result<u64, store::Error> {
         let behind = self.store.meta().last_seq.saturating_sub(state.watermark);
         if behind > COUNTED_EXACTLY {
@@ -57,7 +57,7 @@ impl Engine {
         Ok(waiting)
     }
 
-    /// What a change means for a destination. `existing` are the hashes of ids that were found there.
+    /// Decides the meaning of a change for a destination. `existing` are the hashes of ids that were found there.
     fn offer(
         &self,
         config: &config::Destination,
@@ -69,7 +69,7 @@ impl Engine {
             && change.number > state.watermark
             && existing.is_empty()
         {
-            // Its first delivery is still ahead and will carry the present version.
+            // The first delivery of the row is still ahead and will carry the present version.
             return Ok(Offer::Nothing);
         }
         let transaction =
@@ -104,7 +104,7 @@ impl Engine {
             What::Changed | What::Reappeared if not_there && transaction.vanished => return Ok(Offer::Nothing),
             What::Changed | What::Reappeared if not_there => (What::New, None),
             What::Reappeared if !offered_before => return Ok(Offer::Nothing),
-            // Whatever is delivered instead carries what the rules say now.
+            // The delivery of the row itself carries the present values of the rules.
             What::Enriched if not_there => return Ok(Offer::Nothing),
             What::Enriched => {
                 let differs = |field: &Field| {
@@ -139,7 +139,7 @@ impl Delivery<'_> {
         self.decided = false;
     }
 
-    /// The next items after the watermark, at most `most`. What is there already is passed over.
+    /// The next items after the watermark, at most `most`. Existing rows are passed over.
     pub(super) fn plan(&mut self, most: usize) -> Result<Plan, store::Error> {
         self.plan_from(Plan { examined: self.state.watermark, ..Plan::default() }, most)
     }
@@ -153,7 +153,7 @@ impl Delivery<'_> {
             }
             for change in changes {
                 look.examined = change.seq;
-                // Of several corrections of one row the first carries both the present version and the oldest before.
+                // The first of several corrections of a row carries the present version and the oldest one before.
                 let repeated = match change.what {
                     What::Changed => !changed.insert(change.number),
                     What::Enriched => !enriched.insert(change.number),

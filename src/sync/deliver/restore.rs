@@ -13,14 +13,14 @@ use crate::store;
 use crate::sync::verify::Verified;
 use crate::sync::{DestinationReport, Engine, Watcher, outcome_of};
 
-/// What became of a wish to have rows back.
+/// The result of a request to have rows back.
 #[derive(Debug)]
 pub enum Restored {
     /// The store has no transactions with these ids; nothing was done.
     Unknown(Vec<String>),
     /// The delivery that put them back, or tried to.
     Done {
-        /// How it fared.
+        /// The report of the delivery.
         report: DestinationReport,
         /// Rows that are back.
         put_back: Vec<String>,
@@ -32,9 +32,9 @@ pub enum Restored {
 /// Why a row is not put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
-    /// It is there.
+    /// The row is there.
     There,
-    /// It has never been delivered; the next delivery brings it.
+    /// The row has never been delivered; the next delivery brings it.
     Waiting,
     /// The configuration leaves it out.
     LeftOut,
@@ -114,7 +114,7 @@ impl Delivery<'_> {
         })
     }
 
-    /// Which of these rows are not there; or how the look failed.
+    /// The absent ones of these rows, or the report of a failed look.
     async fn look_for(&mut self, ids: &[String]) -> Result<Result<Vec<String>, DestinationReport>, store::Error> {
         let context = Context::new(self.engine.shutdown.clone(), self.engine.backoff.clone());
         let mut verified = Verified::default();
