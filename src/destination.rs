@@ -32,7 +32,7 @@ pub const KINDS: &[Kind] = &[google_sheets::settings::KIND, airtable::settings::
 /// Kinds that later versions will know.
 pub const PLANNED: &[&str] = &["odoo"];
 
-/// What happened to a transaction.
+/// The kind of change to a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What {
     /// First seen; never offered to this destination before.
@@ -57,12 +57,12 @@ pub enum What {
     Astray,
 }
 
-/// One change to deliver.
+/// A change to deliver.
 #[derive(Clone, Debug)]
 pub struct Item {
     /// Position in the change log.
     pub seq: u64,
-    /// What happened.
+    /// The kind of change.
     pub what: What,
     /// The transaction as it is now.
     pub transaction: Transaction,
@@ -75,7 +75,7 @@ pub struct Item {
 pub struct Batch {
     /// Number of the batch at this destination: one more than the last one its ledger holds.
     pub number: u64,
-    /// How many items from the front of the offered slice it covers (at least one).
+    /// Number of items from the front of the offered slice that the batch covers (at least one).
     pub taken: usize,
     /// Hash of its content, so that a batch of the same number can be told from it.
     pub hash: u64,
@@ -83,7 +83,7 @@ pub struct Batch {
     pub body: Vec<u8>,
 }
 
-/// What became of one item.
+/// The result for one item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Written as a new row.
@@ -121,12 +121,12 @@ pub struct Astray {
     pub unsure: bool,
 }
 
-/// Whether a batch whose answer was lost has been applied.
+/// The fate of a batch whose answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
     /// It has been applied.
     Applied,
-    /// It has not been applied (and may be sent again: it cannot apply twice).
+    /// The batch has not been applied (and may be sent again: it cannot apply twice).
     NotApplied,
     /// A batch of the same number with another hash has been applied.
     Superseded {
@@ -154,13 +154,13 @@ pub struct Summary {
     pub at: DateTime<FixedOffset>,
     /// When the next scheduled cycle runs.
     pub next_run: Option<DateTime<FixedOffset>>,
-    /// What the owner must do, in sentences.
+    /// The owner's tasks, in sentences.
     pub attention: Vec<String>,
-    /// What failed and will be tried again by itself.
+    /// Failures that will be tried again by themselves.
     pub trouble: Vec<String>,
     /// The accounts this destination gets rows of. An account that changed its currency comes once per currency.
     pub accounts: Vec<AccountSummary>,
-    /// What sums over the rows have to leave out, for destinations that show some.
+    /// Rows that sums have to leave out, for destinations that show sums.
     pub left_out: Vec<LeftOut>,
 }
 
@@ -168,7 +168,7 @@ pub struct Summary {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct LeftOut {
-    /// Its first day.
+    /// The first day of the month.
     pub month: Option<chrono::NaiveDate>,
     pub currency: String,
     pub kind: String,
@@ -178,7 +178,7 @@ pub struct LeftOut {
     pub credit: Decimal,
 }
 
-/// How one account stands.
+/// The summary of one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccountSummary {
     /// IBAN.
@@ -197,7 +197,7 @@ pub struct AccountSummary {
     pub opening: Option<Decimal>,
     /// Sum of rows that the bank took back and that are still shown here.
     pub taken_back: Decimal,
-    /// What the rows that were delivered add up to, where the destination has no formulas of its own.
+    /// The sum of the delivered rows, for a destination without formulas of its own.
     pub sum: Option<Decimal>,
     /// Why the rows here are not all of the account's.
     pub partial: Option<Partial>,
@@ -218,9 +218,9 @@ pub struct AccountSummary {
 /// The rules that an owner keeps in a destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnRules {
-    /// Those that can be used, in their order.
+    /// The usable rules, in their order.
     pub rules: Vec<Rule>,
-    /// What is wrong with others, in sentences.
+    /// Mistakes in the other rules, in sentences.
     pub notes: Vec<String>,
 }
 
@@ -235,7 +235,7 @@ pub enum Partial {
     Some,
 }
 
-/// What the owner is told once the column with the ids was deleted and is there again.
+/// The message to the owner after the column with the ids was deleted and made again.
 const ID_MADE_AGAIN: &str = "the column with the transaction ids was deleted and has been made again, because rows are found by it; \
      rows written before have no id now and get no corrections: bring the deleted one back (undo, or the history of versions), \
      or leave them as they are";
@@ -243,7 +243,7 @@ const ID_MADE_AGAIN: &str = "the column with the transaction ids was deleted and
 /// A place rows are copied to.
 #[async_trait]
 pub trait Destination: Send {
-    /// Proves credentials and layout and writes nothing. Each string is a line of good news for the owner.
+    /// Proves credentials and layout without writing. Every string is a line of good news for the owner.
     async fn check(&mut self) -> Result<Vec<String>, Error>;
 
     /// Makes ready for a cycle that has something to deliver: reads the layout and creates what is missing. Called once
@@ -263,7 +263,7 @@ pub trait Destination: Send {
     /// The most items worth offering to [`Destination::prepare`] at once.
     fn batch_limit(&self) -> usize;
 
-    /// Cuts a batch from the front of `items` (never empty). It may read from the service, and writes nothing.
+    /// Cuts a batch from the front of `items` (never empty). Preparing may read from the service, and never writes.
     async fn prepare(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error>;
 
     /// Sends a batch; `items` are the ones it covers. A transient error means: outcome unknown. A refusal means that nothing

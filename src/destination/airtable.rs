@@ -49,7 +49,7 @@ mod tests;
 /// Records in one request, by Airtable's own limit.
 const BATCH_LIMIT: usize = 10;
 
-/// How long Airtable may think about a request.
+/// Longest time that Airtable may take for a request.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The connector.
@@ -57,7 +57,7 @@ pub struct Airtable {
     api: Api,
     rows: Rows,
     backoff: Backoff,
-    /// What is known of the base; survives in the memory.
+    /// The known layout of the base; survives in the memory.
     layout: Option<Layout>,
     /// The layout has been read in this cycle: reading it again would bring nothing new.
     fresh: bool,
@@ -65,9 +65,9 @@ pub struct Airtable {
     made: bool,
     /// Name of the table of accounts, where one is asked for.
     accounts_table: Option<String>,
-    /// What is known of it.
+    /// The known table of accounts.
     accounts: Option<Accounts>,
-    /// How things stand, until it is written.
+    /// The summary, until it is written.
     summary: Option<Summary>,
     /// The id's field was deleted and made again, which the owner has not been told yet.
     id_made_again: bool,
@@ -77,7 +77,7 @@ pub struct Airtable {
     records: Option<u64>,
 }
 
-/// What is handed to the next construction.
+/// The state for the next construction of the connector.
 #[derive(Default, Serialize, Deserialize)]
 struct Memory {
     layout: Option<Layout>,
@@ -201,7 +201,8 @@ impl Destination for Airtable {
             serde_json::from_slice(&batch.body)
                 .map_err(|error| Error::malformed(format!("{}: cannot read a batch: {error}", self.service())))?
         };
-        // A layout that turns out to have changed makes the plan void. It is read at most once in a cycle, so this ends.
+        // A layout that turns out to have changed makes the plan void. The layout is read at most once in a cycle, so
+        // the loop ends.
         loop {
             if let Some(verdicts) = self.carry_out(&steps).await? {
                 return Ok(Outcome::Done(verdicts));
@@ -269,7 +270,7 @@ impl Destination for Airtable {
     }
 }
 
-/// What was remembered; what cannot be read is as good as nothing, for the service knows it all but the budget.
+/// The remembered state; unreadable text counts as none, because the service knows everything but the budget.
 fn recall(service: &str, memory: &[u8]) -> Memory {
     if memory.is_empty() {
         return Memory::default();

@@ -1,8 +1,8 @@
-//! What a destination shows when it is read back, in a form that needs no knowledge of the service: typed cells, and
-//! what each should hold. Pure.
+//! The cells that a destination shows when it is read back, in a form that needs no knowledge of the service: typed
+//! cells, with the expected value of each. Pure.
 //!
-//! Only cells that the bank owns are spoken of: the owner's (category, vendor, tags, note) are nobody's business once
-//! they have been written.
+//! Only the bank's cells are compared: the owner's (category, vendor, tags, note) are his alone once they have been
+//! written.
 
 use chrono::{DateTime, Duration, NaiveDate};
 use rust_decimal::Decimal;
@@ -13,7 +13,7 @@ use crate::model::{Field, Transaction, money_text};
 /// A cell as a service gives it back.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
-    /// Nothing in it.
+    /// An empty cell.
     Empty,
     /// Text.
     Text(String),
@@ -26,25 +26,25 @@ pub enum Cell {
 /// A row as it was found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FoundRow {
-    /// What its id cell holds; empty: nothing.
+    /// The content of the id cell; empty for an empty cell.
     pub id: String,
-    /// Where it is, in the service's own way. Of two rows with one id the lesser place is the one that stays.
+    /// The row's place, in the service's own form. The lesser place of two rows with one id is the one that stays.
     pub place: String,
-    /// Its cells, in the order of [`Shown::fields`].
+    /// The cells of the row, in the order of [`Shown::fields`].
     pub cells: Vec<Cell>,
 }
 
 impl FoundRow {
-    /// Nothing of ours is in it.
+    /// True if the row holds none of our cells.
     pub fn is_blank(&self) -> bool {
         self.id.is_empty() && self.cells.iter().all(|cell| *cell == Cell::Empty)
     }
 }
 
-/// What the cell of a field should hold.
+/// The expected value of a field's cell.
 pub type Expect = Box<dyn Fn(usize, &Transaction) -> Cell + Send + Sync>;
 
-/// Which fields the cells of a found row show, and what they should hold.
+/// The fields that the cells of a found row show, and their expected values.
 pub struct Shown {
     /// Bank-owned fields without the id.
     pub fields: Vec<Field>,
@@ -66,7 +66,7 @@ impl Shown {
         Shown { fields, expect }
     }
 
-    /// What the cell at this position should hold.
+    /// The expected value of the cell at this position.
     pub fn expected(&self, at: usize, transaction: &Transaction) -> Cell {
         (self.expect)(at, transaction)
     }
@@ -95,7 +95,7 @@ impl Cell {
     }
 }
 
-/// Whether this is an id of ours rather than, say, a header.
+/// True for an id of ours rather than, say, a header.
 pub fn is_id(text: &str) -> bool {
     text.is_ascii() && !text.contains(' ') && text.matches(':').count() >= 2
 }
@@ -114,7 +114,8 @@ pub fn id_text(value: &serde_json::Value) -> Option<String> {
     }
 }
 
-/// Whether a cell holds what it should: money to the cent, times to the second, dates to the day, text to the letter.
+/// True if a cell holds the expected value: money to the cent, times to the second, dates to the day, text to the
+/// letter.
 pub fn agrees(field: &Field, expected: &Cell, found: &Cell) -> bool {
     match (expected, found) {
         // A day has 86,400 seconds.
@@ -139,8 +140,8 @@ pub fn agrees(field: &Field, expected: &Cell, found: &Cell) -> bool {
     }
 }
 
-/// Whether an instant is of the expected day in one of the world's zones: a field for instants has a zone of its own, and
-/// a day that was made an instant is midnight there.
+/// True if an instant is of the expected day in one of the world's zones: a field for instants has a zone of its own,
+/// and a day that was made an instant is midnight there.
 fn same_day(expected: &str, found: &str) -> bool {
     let day = expected.get(..10).and_then(|day| day.parse::<NaiveDate>().ok()).and_then(|day| day.and_hms_opt(0, 0, 0));
     let instant = DateTime::parse_from_rfc3339(found).ok().map(|instant| instant.naive_utc());

@@ -30,13 +30,13 @@ mod transfers;
 use plan::Plan;
 pub use restore::{Left, Restored};
 
-/// How often in one delivery another writer may be first before it is put off to the next cycle.
+/// Number of times in one delivery that another writer may be first, before the delivery is put off to the next cycle.
 const SUPERSEDED_AT_MOST: u32 = 8;
 
-/// How long a destination may at least leave a run without a good answer, however near the next run is.
+/// The least silence that a destination is allowed, however near the next run is.
 const SHORTEST_SILENCE: Duration = Duration::from_secs(5);
 
-/// How long before the next run everything is over.
+/// Time between the end of a delivery and the next run.
 const BEFORE_NEXT_RUN: TimeDelta = TimeDelta::seconds(2);
 
 /// Why a delivery stops: the service's failure is data, the store's is not.
@@ -57,7 +57,7 @@ impl From<store::Error> for Stop {
     }
 }
 
-/// One destination being brought up to date.
+/// The work of bringing one destination up to date.
 struct Delivery<'a> {
     engine: &'a Engine,
     config: &'a config::Destination,
@@ -67,13 +67,13 @@ struct Delivery<'a> {
     watcher: &'a Watcher,
     /// Hashes of ids that are there without this store having delivered them.
     existing: HashSet<u64>,
-    /// What was read of the change log and not delivered yet.
+    /// Changes that were read from the log and not delivered yet.
     ahead: Option<Plan>,
     /// The last batch found rows deleted or refused.
     decided: bool,
     /// The existing ids of an older form, with the transaction that each belongs to.
     claimed: HashMap<u64, u64>,
-    /// How often another writer was first.
+    /// Number of times that another writer was first.
     superseded: u32,
     /// Rows that the latest rewrite has hit or missed once more.
     rewrite_again: HashSet<String>,
@@ -95,7 +95,7 @@ impl Engine {
         delivery.record_result(result)
     }
 
-    /// What a cycle would deliver: what waits, and what a dry pull has seen.
+    /// A cycle's delivery in a dry run: the waiting changes, and the rows of a dry pull.
     pub(super) fn preview(
         &self,
         config: &config::Destination,
@@ -121,8 +121,8 @@ struct Patient {
 }
 
 impl Patient {
-    /// Lets work there go on for as long as something is answered. What was under way is given up then, as if its answer
-    /// were lost.
+    /// Lets `work` go on for as long as the service answers. After too long a silence the request under way is given
+    /// up, as if its answer were lost.
     async fn with<T>(&self, work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
         tokio::select! {
             done = work => done,
@@ -137,7 +137,7 @@ impl Patient {
 }
 
 impl<'a> Delivery<'a> {
-    /// How long the destination may hold up this run.
+    /// The time that the destination may hold up this run.
     fn patient(&self, requests: &Counter) -> Patient {
         let config = &self.engine.config;
         let now = Utc::now().with_timezone(&config.timezone);
@@ -287,7 +287,7 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    /// Of what was found there, what no row of the store is known by. It may become one later.
+    /// Keeps the found ids that belong to no row of the store, because a row may come to light later.
     fn keep_foreign_ids(&mut self) -> Result<(), store::Error> {
         let mut strangers = std::mem::take(&mut self.existing);
         strangers.retain(|hash| !self.claimed.contains_key(hash));
@@ -334,7 +334,8 @@ impl Delivery<'_> {
         self.inventory(destination).await
     }
 
-    /// After another writer was first. One that always is must not keep this cycle going for ever.
+    /// Reads the ledger again after another writer was first. A writer that always is must not keep this cycle going
+    /// for ever.
     async fn read_ledger_again(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
         self.superseded += 1;
         if self.superseded >= SUPERSEDED_AT_MOST {

@@ -16,14 +16,14 @@ use crate::destination::policy::{self, Updates, Vanished};
 use crate::destination::{Item, Verdict, What};
 use crate::model::Field;
 
-/// What an item asks for, before the row is looked up.
+/// The operation of an item, before the row is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Intent {
     /// Nothing.
     Leave,
-    /// It cannot be written.
+    /// The row cannot be written.
     Refuse(String),
-    /// These columns get new values.
+    /// New values for these columns.
     Write(Vec<Place>),
     /// The row is struck through.
     Strike,
@@ -46,7 +46,7 @@ pub(super) struct Changes<'a> {
 pub(super) struct Work {
     /// Requests joined by commas; empty: nothing to send.
     pub requests: Vec<u8>,
-    /// One per item covered.
+    /// A verdict per item covered.
     pub verdicts: Vec<Verdict>,
     /// Hash of what the items ask for; where rows are does not enter it.
     pub hash: u64,
@@ -78,12 +78,12 @@ impl<'a> Changes<'a> {
         Changes { layout, items: &items[..count], intents }
     }
 
-    /// Whether any row has to be found.
+    /// True if any row has to be found.
     pub fn need_rows(&self) -> bool {
         self.intents.iter().any(|intent| !matches!(intent, Intent::Leave | Intent::Refuse(_)))
     }
 
-    /// Whether a row may have to be written as a new one.
+    /// True if a row may have to be written as a new one.
     pub fn may_append(&self, rows: &HashMap<&str, u32>) -> bool {
         let absent = |item: &Item| !rows.contains_key(item.transaction.row.id.as_str());
         let pairs = self.items.iter().zip(&self.intents);

@@ -1,8 +1,8 @@
-//! What a change of the owner's rules does to rows that are there: it fills cells of the owner's columns that are still
-//! empty. A cell that holds anything is left alone, be it a word of the owner's or a formula that shows nothing; only
-//! where the rules have replaced what they once gave, which the owner was asked about, it is written over.
+//! The effect of the owner's changed rules on existing rows: empty cells of the owner's columns are filled. A cell with
+//! any content is left alone, a word of the owner's or a formula that shows an empty text alike; it is written over
+//! only if the rules have replaced their earlier value, which the owner was asked about.
 //!
-//! Everything rests on a look made for this batch alone. Rows are found by their ids, as always.
+//! The decisions rest on a look made for this batch alone. Rows are found by their ids, as always.
 
 use std::collections::HashMap;
 
@@ -81,13 +81,13 @@ impl GoogleSheets {
     }
 }
 
-/// Whether rules give this field something now, and something else than before.
+/// True if the rules give this field a value now, and another one than before.
 fn differs(item: &Item, field: &Field) -> bool {
     let now = field.value(&item.transaction);
     now != Value::Empty && item.previous.as_ref().is_some_and(|previous| field.value(previous) != now)
 }
 
-/// Whether the row had nothing of it before.
+/// True if the field was empty before.
 fn was_empty(item: &Item, field: &Field) -> bool {
     item.previous.as_ref().is_none_or(|previous| field.value(previous) == Value::Empty)
 }
@@ -121,7 +121,7 @@ fn work(layout: &Layout, items: &[Item], rows: &HashMap<&str, u32>, seen: &Seen)
     Work { requests: out, verdicts, hash: hash.digest(), touches, restored: Vec::new() }
 }
 
-/// What the item asks for, wherever its row is and whatever is in it.
+/// Adds the item's request to the batch's hash, apart from its row's place and contents.
 fn note(hash: &mut Xxh3, item: &Item, asked: &[Place]) {
     hash.update(b"enrich\0");
     hash.update(item.transaction.row.id.as_bytes());

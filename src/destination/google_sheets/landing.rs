@@ -24,15 +24,15 @@ use crate::remote::Error;
 /// A row that a batch writes to.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Touch {
-    /// Where it is expected before anything of the batch is carried out.
+    /// The row's expected position before the batch is carried out.
     pub row: u32,
     /// The id there, once it is carried out; empty: none.
     pub id: String,
-    /// What is written.
+    /// The written cells.
     pub cells: Vec<(Field, Cell)>,
-    /// It is struck through, or no longer.
+    /// The row is marked as taken back, or unmarked.
     pub struck: bool,
-    /// It is deleted.
+    /// The row is deleted.
     pub deleted: bool,
 }
 
@@ -48,9 +48,9 @@ impl Touch {
 /// A row without an id that was written to.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Litter {
-    /// Where it was.
+    /// The position of the row.
     pub row: u32,
-    /// What was written.
+    /// The written cells.
     pub cells: Vec<(Field, Cell)>,
     /// When.
     pub at: Instant,
@@ -63,14 +63,14 @@ pub(super) struct Fresh {
     pub order: Order,
     /// The first row that was looked at.
     pub first: u32,
-    /// They were written by position, to rows from this one on.
+    /// The rows were written by position, to `at` and below.
     pub by_position: bool,
     pub at: u32,
     /// Rows of the owner's between them and the last of ours.
     pub skipped: u32,
-    /// They were there before.
+    /// The rows were there before.
     pub moved: bool,
-    /// Its answer is to say where they landed.
+    /// The answer to the batch is to tell the rows' landing.
     pub watched: bool,
     /// Rows of the grid afterwards, if nobody else adds or deletes some.
     pub grid: u32,
@@ -79,7 +79,7 @@ pub(super) struct Fresh {
 }
 
 impl Fresh {
-    /// Whether rows landed elsewhere than they belong, or that may be.
+    /// True if rows landed in a wrong place, or may have.
     fn is_amiss(&self, layout: &Layout, landed: &Landed) -> bool {
         let rows: Vec<u32> = self.rows(landed);
         let Some(top) = rows.iter().min().copied() else { return self.by_position };
@@ -90,7 +90,7 @@ impl Fresh {
         !is_below || self.is_outside(layout, landed, &rows) || self.is_shifted(landed)
     }
 
-    /// Those that are there more than once.
+    /// The rows that are there more than once.
     fn doubled(&self, landed: &Landed) -> Vec<String> {
         let count = |id: &String| landed.ids.iter().flatten().filter(|found| *found == id).count();
         self.ids.iter().filter(|id| count(id) > 1).cloned().collect()
@@ -103,7 +103,7 @@ impl Fresh {
         rows.map(|(row, _)| row).collect()
     }
 
-    /// Whether rows were moved in that instant while a table was given an end.
+    /// True if rows were moved in that instant while a table was given an end.
     fn is_shifted(&self, landed: &Landed) -> bool {
         let is_elsewhere = |(row, id): &(u32, String)| landed.at(*row) != Some(id.as_str());
         let is_resized = self.by_position && landed.grid.is_some_and(|grid| grid != self.grid);
@@ -131,7 +131,7 @@ impl Fresh {
         in_order && is_header(header) && !is_header(top + count)
     }
 
-    /// Whether a table ends above them; or whether that is to be found out.
+    /// True if a table ends above the rows, or may end there.
     fn is_outside(&self, layout: &Layout, landed: &Landed, rows: &[u32]) -> bool {
         let Some(tables) = landed.tables.as_ref().filter(|tables| !tables.is_empty()) else { return false };
         if !self.by_position {
@@ -174,7 +174,7 @@ pub(super) fn written_over(before: &[(u32, String)], written: Range<u32>, landed
     lost.filter(is_hit).map(|(_, (_, id))| id.clone()).collect()
 }
 
-/// What a batch expects of the sheet.
+/// The batch's expectations of the sheet.
 #[derive(Default)]
 pub(super) struct Landing {
     pub touches: Vec<Touch>,
@@ -238,7 +238,7 @@ impl Landing {
         let deleted = self.touches.iter().filter(|touch| touch.deleted).map(|touch| touch.row);
         let deleted: BTreeSet<u32> = deleted.collect();
         let mut strays = Strays::default();
-        // What is written to a row that then goes leaves no trace.
+        // A row that the batch writes to and then deletes shows no trace of the write.
         for (at, touch) in self.touches.iter().enumerate().filter(|(_, touch)| !deleted.contains(&touch.row)) {
             let row = touch.row - deleted.range(..touch.row).count() as u32;
             let found = landed.at(row);
@@ -273,7 +273,7 @@ impl Landing {
                 strays.rows.entry((*id).to_owned()).or_default().deleted = true;
             }
         }
-        // Others that are absent went in their place, or the owner has deleted them in that instant.
+        // Other absent rows went in place of the wanted ones, or the owner has deleted them in that instant.
         let mut absent: Vec<&str> = Vec::new();
         for id in self.before.iter().flatten() {
             if count(&there, id) == 0 && !wanted.contains_key(id.as_str()) && !absent.contains(&id.as_str()) {
@@ -288,9 +288,9 @@ impl Landing {
         strays.gone = absent.into_iter().map(str::to_owned).collect();
     }
 
-    /// Which of the absent rows may have stood where rows were deleted, where all others kept their order: each between
-    /// rows that are neighbours now. Of two that stood side by side either may have been the owner's doing, and rather a
-    /// row too many is there than one too few. `None`: they did not keep it.
+    /// The absent rows that may have stood where rows were deleted, if all others kept their order: each between rows
+    /// that are neighbours now. Of two that stood side by side either may have been the owner's doing, and a row too
+    /// many is better than one too few. `None`: the others did not keep their order.
     fn between<'a>(&self, landed: &Landed, deleted: &BTreeSet<u32>, absent: &[&'a str]) -> Option<Vec<&'a str>> {
         let mut places: HashMap<&str, usize> = HashMap::new();
         for (at, id) in self.before.iter().enumerate() {
@@ -319,7 +319,7 @@ impl Landing {
 }
 
 impl GoogleSheets {
-    /// Where a batch that writes by position has landed: as its answer says, or, where that does not, by another look.
+    /// Finds the landing of a batch that writes by position: from its answer, or, without one, by another look.
     pub(super) async fn look_where_it_landed(&mut self, number: u64, hash: u64, landed: Option<Landed>) {
         let prepared = self.prepared.as_mut().filter(|prepared| prepared.is(number, hash));
         let landing = prepared.filter(|prepared| landed.is_some() || !prepared.resent);
@@ -351,7 +351,7 @@ impl GoogleSheets {
                     self.judge(fresh, &landed);
                 }
             }
-            // It was applied, whatever becomes of this.
+            // The batch was applied, with any result of this look.
             Err(_) => {
                 self.astray.unsure = true;
                 self.memory.ending.unsure |= landing.fresh.is_some();
@@ -380,7 +380,7 @@ impl GoogleSheets {
             self.mark_misplaced(fresh.doubled(landed));
             return;
         }
-        // Of a whole column without its tables it is not known whether rows are inside of one.
+        // A whole column without its tables does not tell if rows are inside of one.
         let is_unseen = fresh.by_position && landed.tables.is_none();
         if is_unseen || fresh.is_amiss(&layout, landed) {
             self.memory.ending.careful = true;

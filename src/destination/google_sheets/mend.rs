@@ -95,20 +95,20 @@ fn work(layout: &Layout, shown: &Shown, items: &[Item], mut rows: Rows) -> Work 
     Work { requests: out, verdicts, hash: hash.digest(), touches, restored: Vec::new() }
 }
 
-/// The topmost row under an older form of this id. Each row serves once: a bare number might be claimed by two accounts.
+/// The topmost row under an older form of this id. A row serves once: two accounts might claim the same bare number.
 fn take_alias(rows: &mut Rows, id: &str) -> Option<(u32, Vec<Cell>)> {
     let alias = aliases(id).into_iter().find(|alias| rows.get(alias).is_some_and(|found| !found.is_empty()))?;
     rows.get_mut(&alias).map(|found| found.remove(0))
 }
 
-/// The topmost row that has lost its id and is otherwise just as this one should be. Each serves once.
+/// The topmost row that has lost its id and is otherwise just as this one should be. A row serves once.
 fn take_nameless(rows: &mut Rows, shown: &Shown, transaction: &Transaction) -> Option<(u32, Vec<Cell>)> {
     let nameless = rows.get_mut("")?;
     let at = nameless.iter().position(|(_, cells)| shown.differences(transaction, cells).is_empty())?;
     Some(nameless.remove(at))
 }
 
-/// What the item asks for, wherever its row is and whatever is in it.
+/// Adds the item's request to the batch's hash, apart from its row's place and contents.
 fn note(hash: &mut Xxh3, layout: &Layout, item: &Item) {
     hash.update(b"mend\0");
     hash.update(item.transaction.row.id.as_bytes());

@@ -1,9 +1,9 @@
-//! New rows written by position, where appending would not bring them to their place: into rows that the owner has filled
+//! New rows written by position, if appending would not bring them to their place: into rows that the owner has filled
 //! in advance, or into a table of Google's.
 //!
-//! That appended rows landed right is seen in the answer to their batch. Where they did not, or a table is there, the end
-//! of our rows is looked at before each further batch until nothing stands in the way any more, and rows that landed
-//! elsewhere are moved to their place in the same cycle.
+//! The answer to a batch shows if its appended rows landed right. If they did not, or a table is there, the end of our
+//! rows is looked at before each further batch until the way is free again, and misplaced rows are moved to their place
+//! in the same cycle.
 
 use std::collections::{HashMap, HashSet};
 
@@ -24,10 +24,10 @@ use crate::destination::{Item, Verdict, What};
 use crate::model::Transaction;
 use crate::remote::Error;
 
-/// How many rows above the last of ours are looked at along with it.
+/// Number of rows above the last of ours that are looked at along with it.
 const MARGIN: u64 = 5;
 
-/// What the owner is known to have at the end of our rows, between cycles.
+/// The owner's known content at the end of our rows, between cycles.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ending {
     /// The row after the last of ours, when that was seen last.
@@ -51,7 +51,7 @@ pub(super) struct Ending {
 }
 
 impl GoogleSheets {
-    /// Whether the end of our rows is looked at before new ones are written.
+    /// True if the end of our rows is looked at before new ones are written.
     pub(super) fn is_careful(&self) -> bool {
         let ending = &self.memory.ending;
         let is_unknown = self.config.order == Order::OldestFirst && ending.tail.is_none();
@@ -64,7 +64,7 @@ impl GoogleSheets {
         let tail = self.memory.ending.tail.map(|tail| tail.saturating_sub(MARGIN) as u32);
         if let Some(first) = tail {
             let first = first.max(layout.header.unwrap_or_default());
-            // Where rows were deleted it may lie outside of the grid by now.
+            // The end may lie outside of the grid by now, if rows were deleted.
             let seen = self.end(layout.sheet, (first, None), id).await;
             match seen {
                 Ok(end) if first <= layout.top() || end.last(layout, &HashSet::new()).is_some() => return Ok(end),
@@ -79,7 +79,7 @@ impl GoogleSheets {
         Ok(self.end(layout.sheet, (first, None), id).await?)
     }
 
-    /// What stands at the place where new rows go.
+    /// The end of the sheet's rows at which new rows go.
     async fn look_at_place(&mut self, layout: &Layout) -> Result<End, Error> {
         let end = match self.config.order {
             Order::OldestFirst => self.look_at_end(layout).await?,
@@ -120,7 +120,7 @@ impl GoogleSheets {
             Order::OldestFirst => {
                 let astray = if self.memory.ending.unsure { end.behind_a_gap(layout) } else { HashSet::new() };
                 if !astray.is_empty() {
-                    // They go to their place together, and in their order.
+                    // The misplaced rows and the new ones go to their place together, and in their order.
                     self.mark_misplaced(end.ids(&astray));
                     self.mark_misplaced(fresh.ids.clone());
                 }
@@ -191,7 +191,7 @@ impl GoogleSheets {
             hash.update(b"place\0");
             hash.update(id.as_bytes());
             let is_there = rows.contains_key(id.as_str());
-            // One that is gone by now was deleted by the owner, which a read-back finds.
+            // A row that is gone by now was deleted by the owner, which a read-back finds.
             verdicts.push(Verdict::Unchanged);
             moved.extend(is_there.then_some(&item.transaction));
         }
@@ -268,7 +268,7 @@ fn last_of_ours(column: &[Vec<Json>]) -> Option<u32> {
     column.iter().rposition(ours).map(|last| last as u32)
 }
 
-/// All rows with the ids of these items.
+/// The rows with the ids of these items.
 fn all_rows<'a>(column: &[Vec<Json>], items: &[&'a Item]) -> HashMap<&'a str, Vec<u32>> {
     let wanted: HashSet<&str> = items.iter().map(|item| item.transaction.row.id.as_str()).collect();
     let mut rows: HashMap<&str, Vec<u32>> = HashMap::new();
@@ -293,7 +293,7 @@ fn remove(out: &mut Vec<u8>, layout: &Layout, end: &End, spot: &Spot, (from, cou
     for row in from {
         let now = shifted(row);
         if written.contains(&now) {
-            // One of the rows goes where another was.
+            // The place of this row is taken by another of the moved rows.
             continue;
         }
         if end.is_ours_alone(layout, row) {

@@ -68,7 +68,7 @@ impl SavedState {
     }
 }
 
-/// Whether Google answers a write with a part of the spreadsheet.
+/// Google's support for an answer to a write with a part of the spreadsheet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Support {
     /// No write that asks for the part was refused.

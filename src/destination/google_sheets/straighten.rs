@@ -21,7 +21,7 @@ use crate::destination::{Item, Verdict, What};
 use crate::model::Field;
 use crate::remote::Error;
 
-/// How long the place of a row without an id is believed.
+/// Time for which the position of a row without an id is believed.
 const PLACES_GOOD: Duration = Duration::from_secs(60);
 
 impl GoogleSheets {
@@ -46,7 +46,7 @@ impl GoogleSheets {
             let emptied = places.into_iter().map(|place| (place.field, Cell::Empty)).collect();
             touches.push(Touch { row, id: String::new(), cells: emptied, struck: true, deleted: false });
             self.litter.push(Litter { row, cells, at });
-            // One row without an id is like another: whether it was this one is seen by its neighbours.
+            // Rows without an id cannot be told apart, so the neighbours show if this is the right one.
             let id = |row: u32| column.get(row as usize).and_then(|cells| cells.first()).and_then(id_text);
             let above = (1..row).rev().find_map(|row| Some((row, id(row)?)));
             let witness = |(row, id)| Touch { row, id, cells: Vec::new(), struck: false, deleted: false };
@@ -129,7 +129,7 @@ fn find_litter(
 ) -> Option<u32> {
     let value = |column: &[Vec<Json>], row: u32| column.get(row as usize).and_then(|cells| cells.first().cloned());
     let holds = |row: u32| {
-        // It may have been hit more than once.
+        // The row may have been hit more than once.
         let holds = |(field, _): &(Field, Cell)| {
             let found = beside.get(field).and_then(|column| value(column, row)).unwrap_or_default();
             let found = Cell::from_json(&found);

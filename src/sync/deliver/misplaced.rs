@@ -1,9 +1,10 @@
-//! Writes that went astray: rows that the owner moved in the very instant in which a batch was written by position.
+//! Misplaced writes: rows that the owner moved in the very instant in which a batch was written by position.
 //!
-//! A destination tells what a batch hit and what it missed; those rows are offered once more, in batches that are watched
-//! in the same way. What is to be offered is stored together with the watermark that passes the batch. Where a batch is
-//! known to have been applied and its answer is not known, nothing tells where it landed: then the place is read back, and
-//! whatever says what the batch wrote elsewhere, or still says what it was to replace, counts as hit or missed.
+//! A destination reports the rows that a batch hit and missed; those rows are offered once more, in batches that are
+//! watched in the same way. The rows to offer are stored together with the watermark that passes the batch. If a batch
+//! is known to have been applied and its answer is lost, its landing place is unknown: then the destination is read
+//! back, and a row with the batch's values in a wrong place, or with the values to be replaced still in place, counts
+//! as hit or missed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -18,7 +19,7 @@ use crate::remote::Error;
 use crate::store::{self, DestinationState, Numbers, Store, UnverifiedBatch};
 use crate::sync::verify::Versions;
 
-/// How often in one delivery rows are written once more before the rest is put off to the next cycle.
+/// Number of times in one delivery that rows are written once more, before the rest is put off to the next cycle.
 const TRIES: u32 = 4;
 
 impl Delivery<'_> {
@@ -134,7 +135,7 @@ impl Delivered {
     fn of(&self, number: u64, present: Transaction) -> Transaction {
         let standing = self.standing.get(&number).and_then(|versions| versions.first()).unwrap_or(&present).clone();
         let words = self.words.of(number, present).into_iter().next().unwrap_or_else(|| standing.clone());
-        // Where corrections are not written the bank's words are old ones, but not what rules gave.
+        // A destination without corrections keeps the bank's old data, but has the present values of the rules.
         Transaction { vanished: standing.vanished, enrichment: standing.enrichment, ..words }
     }
 }
@@ -165,9 +166,9 @@ struct Suspects<'a> {
     /// The rows that those batches wrote to.
     written: HashMap<String, Transaction>,
     shown: Option<Shown>,
-    /// Some of them are struck through, or no longer.
+    /// True if the batches mark rows as taken back, or unmark them.
     strikes: bool,
-    /// What those rows say, by column.
+    /// The values of those rows, by column.
     said: Vec<Vec<(String, Cell)>>,
     seen: HashSet<u64>,
     found: Found,
@@ -260,8 +261,8 @@ impl<'a> Suspects<'a> {
         Ok(())
     }
 
-    /// Where a row that was to be deleted is still there another may have gone in its place. An absent one is known not to
-    /// be the owner's deletion only where no more are absent than that.
+    /// A row that was to be deleted and is still there may have cost another row its place. An absent row is known not
+    /// to be the owner's deletion only if no more rows are absent than were missed.
     fn conclude(mut self) -> Result<Found, store::Error> {
         if let Some(error) = self.failed {
             return Err(error);

@@ -1,9 +1,9 @@
-//! What a read-back leads to: absent rows are remembered, or put back; wrong ones are set right; and rows the owner once
-//! deleted return when asked for.
+//! The consequences of a read-back: absent rows are remembered, or put back; wrong ones are set right; and rows the
+//! owner once deleted return on request.
 //!
-//! All of it goes through the delivery's own way: what is to be done is in the store before the first request leaves,
-//! every batch is noted before it is sent and settled after a lost answer, and what is to be done is crossed off only
-//! after the answer. So a repair that is cut off goes on at the next delivery, and none of it happens twice.
+//! Repairs go the delivery's own way: the planned work is in the store before the first request leaves, every batch is
+//! noted before it is sent and settled after a lost answer, and work is crossed off only after the answer. Therefore a
+//! repair that is cut off goes on at the next delivery, and no part of it happens twice.
 
 use std::collections::HashSet;
 
@@ -29,7 +29,7 @@ impl Engine {
         let mut verified = Verified { destination: config.name.clone(), ..Verified::default() };
         let mut delivery = Delivery::new(self, config, watcher)?;
         if delivery.state.watermark == 0 && delivery.state.pending.is_empty() {
-            // Nothing was ever delivered, so nothing can be wrong.
+            // A destination without any delivery cannot have wrong rows.
             verified.is_untouched = true;
             verified.notes.push("nothing has been delivered there yet".into());
             return Ok(verified);
@@ -94,7 +94,8 @@ impl Delivery<'_> {
         }
         let deleted = &verified.missing[..deleted];
         if found.emptied && deleted.len() > 1 {
-            // Nobody deletes rows one by one until none is left; more likely the tab or table was emptied or replaced.
+            // An owner does not delete rows one by one until the last; more likely the tab or table was emptied or
+            // replaced.
             let note = "not one delivered row is there, so their absence is not remembered as deletion of each";
             verified.notes.push(format!("{note}: `bankfeed verify {} --repair` puts them back", self.config.name));
             return Ok(());
@@ -157,14 +158,14 @@ impl Delivery<'_> {
             }
             let mut items = Vec::with_capacity(ids.len());
             for (_, transaction) in self.known(&ids, numbers)? {
-                // What the bank took back does not stay where such rows are deleted.
+                // Rows that the bank took back do not return to a destination that deletes such rows.
                 if !transaction.vanished || policy != Vanished::Delete {
                     items.push(item(What::PutBack, transaction));
                 }
             }
             let refused: Vec<String> = ids.iter().filter(|id| self.state.rows.is_rejected(id)).cloned().collect();
             self.send_all(destination, &items).await?;
-            // Where it was a correction that was refused, the row was there all the time, and still says the old words.
+            // If the refused change was a correction, the row was there all the time, and still has the old values.
             let taken: Vec<String> = refused.into_iter().filter(|id| !self.state.rows.is_rejected(id)).collect();
             self.state.rows.ask_to_repair(taken);
             if policy == Vanished::Mark {
@@ -236,7 +237,7 @@ impl Delivery<'_> {
                 return Err(Error::stopped().into());
             }
             match self.send(destination, left).await? {
-                // Another batch took the number: the same is planned anew.
+                // Another batch took the number: the same items are planned anew.
                 0 => self.read_ledger_again(destination).await?,
                 taken => left = &left[taken..],
             }

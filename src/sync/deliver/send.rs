@@ -5,19 +5,19 @@ use crate::destination::{self, Batch, Destination, Item, Settled, Verdict, What}
 use crate::remote::{Cause, Error, Kind};
 use crate::store::{self, PendingBatch, UnverifiedBatch};
 
-/// How many rows in a row are refused alone before the place is taken to be the reason, where it has taken none.
+/// Number of rows refused alone, one after the other, after which a place without accepted rows is to blame.
 const SUSPECTS: usize = 3;
 
-/// The same where it has taken rows beside refused ones.
+/// Number of rows refused alone after which a place with accepted rows is to blame.
 const SUSPECTS_AMONG_GOOD: usize = 10;
 
 impl Delivery<'_> {
-    /// Cuts a batch, sends it and stays with it until its outcome is known. Returns how many items it covered; 0: another
-    /// batch took the number.
+    /// Cuts a batch, sends it and stays with it until its outcome is known. Returns the number of items covered; 0:
+    /// another batch took the number.
     ///
-    /// Where a batch is refused whole and the words do not say for whose sake, the rows at the front are tried alone. They
-    /// are refused for good only once another row is accepted; where none is, the place is in the way, and all of them
-    /// wait for it.
+    /// If a batch is refused whole and the words do not name the row to blame, the rows at the front are tried alone.
+    /// They are refused for good only once another row is accepted; if no row is, the place is in the way, and all of
+    /// them wait for it.
     pub(super) async fn send(&mut self, destination: &mut dyn Destination, items: &[Item]) -> Result<usize, Stop> {
         let (mut offered, mut refused) = (items, Vec::new());
         loop {
@@ -55,8 +55,8 @@ impl Delivery<'_> {
         }
     }
 
-    /// How many rows to try after so many were refused together: half of them, where it is known that the place takes
-    /// rows, or the words speak of the rows; else one.
+    /// Number of rows to try after `together` rows were refused together: half of them, if the place is known to accept
+    /// rows or the words speak of the rows; else one.
     fn smaller(&self, error: &Error, together: usize, alone: usize) -> Result<usize, Error> {
         if error.kind == Kind::Rejected || alone == 0 && self.contrast == Some(true) {
             return Ok(together / 2);
@@ -67,7 +67,7 @@ impl Delivery<'_> {
         if alone > 0 || before == Some(&shut.message) { Err(shut) } else { Ok(1) }
     }
 
-    /// How many rows refused alone, one after the other, make the place and not the rows the reason.
+    /// Number of rows refused alone, one after the other, after which the place and not the rows is to blame.
     fn suspects(&self) -> usize {
         if self.contrast == Some(true) { SUSPECTS_AMONG_GOOD } else { SUSPECTS }
     }
@@ -130,7 +130,7 @@ impl Delivery<'_> {
                 Err(error) => error,
             };
             unclear |= error.is_transient();
-            // Whatever is refused was not applied, be it for the row's sake or the place's.
+            // A refused batch was not applied, be it for the row's sake or the place's.
             if (error.is_refusal() || error.cause().is_some()) && !unclear {
                 self.state.pending.retain(|old| old.hash != batch.hash);
             }
@@ -286,7 +286,7 @@ fn shut(error: &Error, rows: usize) -> Error {
     Error::attention(Cause::Closed, what)
 }
 
-/// What an item has become, where only the ledger says that its batch was applied.
+/// The verdict on an item, if only the ledger tells that its batch was applied.
 fn applied(item: &Item) -> Verdict {
     match item.what {
         What::New | What::PutBack => Verdict::Appended,

@@ -1,5 +1,5 @@
-//! One test for each thing an owner may have in the tab: with it and without it our rows are the same, in the same order,
-//! and it stays as he left it.
+//! A test for every thing an owner may have in the tab: with it and without it our rows are the same, in the same
+//! order, and it stays as he left it.
 
 use super::*;
 use crate::simulator::google::{Location, Sheet, Spreadsheet};

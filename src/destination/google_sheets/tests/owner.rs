@@ -158,7 +158,7 @@ async fn many_rows_get_their_formats_whatever_the_owner_did_to_the_rows_they_lan
     let mut bench = Bench::new().await;
     bench.cycle(&new(1..=3)).await.unwrap();
     bench.edit(|book| {
-        // Another date for the whole column, money as text, a colour, and rows added by hand.
+        // The whole column gets another date format, money as text, a colour, and rows added by hand.
         book.trim(TAB);
         book.add_rows(TAB, 40);
         book.format_column(TAB, 0, "DATE", "dd.mm.yyyy");
