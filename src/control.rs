@@ -1,8 +1,8 @@
-//! The control socket: how a command reaches the process that owns the store. Both ends.
+//! The control socket: the way of a command to the process that owns the store, with both ends of the connection.
 //!
-//! A call is one line of JSON, the answer a stream of frames, one a line, the last of which is the exit status. The
-//! same code answers a call whether it comes over the socket or from the command line of the owning process itself: it
-//! writes to an [`Output`].
+//! A call is one line of JSON. The answer is a stream of frames, one a line, and the last frame is the exit status. The
+//! code that answers writes to an [`Output`], so the same code answers a call over the socket and a call of the command
+//! line in the owning process itself.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -21,53 +21,53 @@ use crate::sync::{Request, Step, Verification};
 /// Longest call accepted: `rules test` carries all rules of a configuration.
 const MAX_CALL_BYTES: u64 = 2 * 1024 * 1024;
 
-/// How long a client may take to say what it wants.
+/// Longest time for a client to send its call.
 const CALL_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a client may take to read what it is told.
+/// Longest time for a client to read a frame.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a person may take to answer: a code from the bank is stale by then.
+/// Longest time for a person to answer: after it a code from the bank is stale.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// Longest answer of a person.
 const MAX_ANSWER_BYTES: u64 = 16 * 1024;
 
-/// What the owner of the store can be asked to do.
+/// The commands that the process with the store carries out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
-    /// One cycle now.
+    /// Runs one cycle.
     Sync {
-        /// What it covers.
+        /// Sources and destinations of the cycle.
         request: Request,
-        /// The report as JSON.
+        /// The answer is JSON.
         json: bool,
     },
-    /// Proves sources and destinations live.
+    /// Proves sources and destinations live, writing nothing.
     Check,
-    /// The same, and a test notice to each notifier.
+    /// Proves sources and destinations, and sends a test notice to each notifier.
     CheckNotify,
-    /// What the sources really answer, values replaced.
+    /// Records the answers of the sources with all values replaced.
     Trace {
         /// A person sits at a terminal.
         at_terminal: bool,
     },
-    /// Signs in to a bank, asking whoever calls for the code that the bank asks for.
+    /// Signs in to a bank. The caller is asked for the code that the bank sends.
     SignIn {
         /// Name of the source.
         name: String,
         /// A person sits at a terminal.
         at_terminal: bool,
     },
-    /// Keeps a sign-in where the connector looks for it.
+    /// Keeps a session in the file that the connector reads.
     KeepLogin {
         /// Name of the source or destination.
         name: String,
         /// The session.
         session: HiddenText,
     },
-    /// How everything stands.
+    /// Shows the status of accounts, sources, destinations and notifiers.
     Status {
         /// As JSON.
         json: bool,
@@ -75,44 +75,44 @@ pub enum Command {
         #[serde(default)]
         exit_code: bool,
     },
-    /// Accounts in the store.
+    /// Lists the accounts in the store.
     Accounts {
         /// As JSON.
         json: bool,
     },
-    /// Transactions in the store.
+    /// Lists transactions in the store.
     Transactions {
-        /// Which.
+        /// The selected transactions.
         selection: Selection,
         /// As JSON.
         json: bool,
     },
-    /// What rules make of the transactions in the store.
+    /// Shows the effect of rules on the transactions in the store.
     RulesTest {
-        /// The rules, which the owner of the store may not have read yet.
+        /// The rules of the file, which the daemon may not have read yet.
         rules: Vec<Rule>,
         /// As JSON.
         json: bool,
     },
-    /// What applying the rules would write over; writes nothing.
+    /// Counts the values that applying the rules would overwrite; writes nothing.
     RulesPreview {
-        /// Fingerprint of the rules meant.
+        /// Fingerprint of the rules of the file.
         fingerprint: u64,
     },
     /// Applies the rules to transactions in the store and to rows delivered already.
     RulesApply {
-        /// Fingerprint of the rules meant.
+        /// Fingerprint of the rules of the file.
         fingerprint: u64,
-        /// Also where rules gave something else before.
+        /// Values that rules gave before are overwritten.
         overwrite: bool,
     },
-    /// Everything, for other tools.
+    /// Exports transactions for other tools.
     Export {
-        /// Which.
+        /// The selected transactions.
         selection: Selection,
-        /// In which form.
+        /// The form of the export.
         format: Format,
-        /// Said at the end, after how many transactions they are; `None`: nothing is said.
+        /// Words for the end, after the number of transactions; `None`: the number is not printed.
         #[serde(default)]
         ending: Option<String>,
     },
@@ -120,12 +120,12 @@ pub enum Command {
     /// on the wire is the one that running daemons know.
     #[serde(rename = "extract")]
     Dump {
-        /// Which transactions.
+        /// The selected transactions.
         selection: Selection,
     },
-    /// Reads destinations back.
+    /// Reads destinations back and compares them with the store.
     Verify {
-        /// Which, and whether to mend.
+        /// The destinations, and whether differences are repaired.
         request: Verification,
         /// As JSON.
         json: bool,
@@ -137,17 +137,17 @@ pub enum Command {
         /// Ids of the transactions.
         ids: Vec<String>,
     },
-    /// The whole store as one file, in lines of base64.
+    /// Sends the whole store as one file, in lines of base64.
     Backup,
-    /// The daemon takes this text for its configuration.
+    /// Has the daemon take this text for its configuration.
     Reload {
-        /// What stands in the file, which the daemon itself may not be able to read.
+        /// The text of the file, which the daemon itself may not be able to read.
         text: HiddenText,
     },
 }
 
 impl Command {
-    /// Whether the answer is lines for people; else it is data for programs, to the letter.
+    /// True if the answer is text for people, false if the answer is data for programs.
     pub fn is_text(&self) -> bool {
         match self {
             Command::Sync { json, .. }
@@ -162,7 +162,7 @@ impl Command {
     }
 }
 
-/// A text that is handed on and never shown.
+/// A text that is passed on and never shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct HiddenText(pub String);
@@ -173,7 +173,7 @@ impl std::fmt::Debug for HiddenText {
     }
 }
 
-/// One line of an answer.
+/// A line of the answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Frame {
@@ -185,15 +185,15 @@ enum Frame {
     Exit(u8),
 }
 
-/// Where a command says what it has to say.
+/// The receiver of a command's output.
 pub trait Output: Send {
     /// Data: stdout.
     fn data(&mut self, text: &str) -> io::Result<()>;
     /// Talk: stderr.
     fn talk(&mut self, text: &str) -> io::Result<()>;
-    /// Progress: a bar, where somebody watches.
+    /// Progress: a bar on a terminal.
     fn step(&mut self, step: Step) -> io::Result<()>;
-    /// A question whose answer is not shown; `None`: nobody answers.
+    /// A question whose answer is not shown; `None`: no person answers.
     fn ask(&mut self, _question: &str) -> io::Result<Option<HiddenText>> {
         Ok(None)
     }
@@ -215,7 +215,7 @@ fn with_short_path<T>(data_dir: &Path, act: impl FnOnce(&Path) -> io::Result<T>)
     act(&PathBuf::from(format!("/proc/self/fd/{}/control.sock", dir.as_raw_fd())))
 }
 
-/// Connects to the owner of the store; `None`: there is none.
+/// Connects to the owner of the store; `None`: no process owns it.
 pub fn connect(data_dir: &Path) -> io::Result<Option<UnixStream>> {
     match with_short_path(data_dir, |path| UnixStream::connect(path)) {
         Ok(stream) => Ok(Some(stream)),
@@ -224,8 +224,9 @@ pub fn connect(data_dir: &Path) -> io::Result<Option<UnixStream>> {
     }
 }
 
-/// Asks the owner and passes on what it says. Returns the exit status; `None`: it went away before it said anything,
-/// as a `sync` does that ends while another command waits for its turn. The command may then be tried anew.
+/// Sends a command to the owner of the store and passes its answer on. Returns the exit status; `None`: the owner went
+/// away before its first word, as a `sync` does that ends while another command waits. The command may then be tried
+/// again.
 pub fn call(stream: UnixStream, command: &Command, output: &mut dyn Output) -> io::Result<Option<u8>> {
     let mut line = serde_json::to_string(command)?;
     line.push('\n');
@@ -261,11 +262,11 @@ pub fn call(stream: UnixStream, command: &Command, output: &mut dyn Output) -> i
     }
 }
 
-/// The owner's end: commands come in here. The file of that name goes when this is dropped, under the lock of the data
-/// directory, so that it is never another owner's.
+/// The owner's end. The socket file is removed when this value is dropped, under the lock of the data directory, so that
+/// the file of another owner is never removed.
 #[derive(Debug)]
 pub struct Socket {
-    /// Where they come in.
+    /// The listener for calls.
     pub listener: UnixListener,
     /// The lock of the data directory.
     pub lock: File,
@@ -273,7 +274,7 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// One that this process has made before.
+    /// The socket again after the re-execution of this process.
     pub fn again(listener: UnixListener, lock: File, data_dir: PathBuf) -> Socket {
         Socket { listener, lock, data_dir }
     }
@@ -294,17 +295,18 @@ fn remove(data_dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the owner's end. Only one process gets here, because it holds the lock; a socket left by a dead one is replaced.
+/// Makes the owner's end. The caller holds the lock, so only one process does this; the socket file of a dead process is
+/// replaced.
 pub fn listen(data_dir: &Path, lock: File) -> io::Result<Socket> {
     remove(data_dir)?;
     let listener = with_short_path(data_dir, |path| UnixListener::bind(path))?;
     let socket = Socket { listener, lock, data_dir: data_dir.to_owned() };
-    // The directory is private already; this says so for the socket itself.
+    // The directory is private already; the socket file is private as well.
     std::fs::set_permissions(socket_path(data_dir), std::fs::Permissions::from_mode(0o600))?;
     Ok(socket)
 }
 
-/// Reads what a client wants: a line, which has to come soon.
+/// Reads a client's call, which has to come soon.
 pub async fn hear(stream: &mut tokio::net::UnixStream) -> io::Result<String> {
     use tokio::io::{AsyncBufReadExt, AsyncReadExt};
     let mut line = String::new();
@@ -322,7 +324,7 @@ pub fn answer(stream: UnixStream, execute: impl FnOnce(Command, &mut dyn Output)
     carry_out(stream, &line, execute)
 }
 
-/// Answers what a client has said with `execute`, which returns the exit status.
+/// Answers a call that was read already with `execute`, which returns the exit status.
 pub fn carry_out(
     stream: UnixStream,
     line: &str,
@@ -341,7 +343,7 @@ pub fn carry_out(
     wire.send(&Frame::Exit(status))
 }
 
-/// Tells a command why it cannot be carried out now.
+/// Answers a call with the reason why it cannot be carried out now.
 pub fn refuse(stream: &UnixStream, why: &str) -> io::Result<()> {
     stream.set_nonblocking(true)?;
     let mut wire = Wire(stream);
@@ -375,7 +377,7 @@ impl Output for Wire<'_> {
         self.0.set_read_timeout(Some(ANSWER_PATIENCE))?;
         let mut line = String::new();
         match BufReader::new(self.0.take(MAX_ANSWER_BYTES)).read_line(&mut line) {
-            // Whoever was asked has gone away.
+            // The caller has gone away.
             Ok(0) => Err(io::ErrorKind::BrokenPipe.into()),
             Ok(_) => serde_json::from_str(&line).map_err(io::Error::other),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(None),

@@ -48,7 +48,7 @@ const QUEUE: usize = 8;
 /// Pause after the system refused to accept a command (no file descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long a request in flight may take to end after the stop signal.
+/// Longest time for a request in flight to end after the stop signal.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The work of a process that owns the store for one command; runs on a thread that may block.
@@ -93,12 +93,12 @@ pub fn open_page(service: &StoreService, listener: Option<TcpListener>) -> io::R
 }
 
 /// The page, not yet open, where the configuration asks for one.
-fn make_page(service: &StoreService, listener: Option<TcpListener>) -> io::Result<Option<web::Closed>> {
+fn make_page(service: &StoreService, listener: Option<TcpListener>) -> io::Result<Option<web::ReadyPage>> {
     let Some(http) = &service.engine.config.http else { return Ok(None) };
-    web::Closed::new(http, listener, service.clone()).map(Some)
+    web::ReadyPage::new(http, listener, service.clone()).map(Some)
 }
 
-fn show_page(service: &StoreService, page: web::Closed) -> io::Result<web::Page> {
+fn show_page(service: &StoreService, page: web::ReadyPage) -> io::Result<web::Page> {
     let activity = service.activity.clone();
     page.open(move || activity.begin())
 }

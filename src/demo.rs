@@ -1,5 +1,5 @@
-//! `bankfeed demo`: the whole main job with no account anywhere. A simulated bank, Google and Airtable on loopback, a
-//! temporary store, a configuration file like anybody's, and the real program in between.
+//! `bankfeed demo`: the main job without any account. A simulated bank, Google and Airtable on loopback, a temporary store
+//! and an ordinary configuration file, with the real program in between.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,7 +23,7 @@ use crate::store::Store;
 use crate::sync::Request;
 use crate::web;
 
-/// Where the page is, if nothing else is there.
+/// Port of the page, if the port is free.
 const PAGE_PORT: u16 = 8350;
 
 const TAB: &str = "Transactions";
@@ -71,7 +71,7 @@ pub async fn run(keep_running: bool, mut output: impl Output + 'static) -> io::R
 
 impl World {
     async fn config(&self, dir: &Path) -> String {
-        // Another demo, or the real daemon, may be there already.
+        // The real daemon or a second demo may use the port already.
         let is_free = tokio::net::TcpListener::bind(("127.0.0.1", PAGE_PORT)).await.is_ok();
         let port = if is_free { PAGE_PORT } else { 0 };
         let (username, password) = self.bank.edit(|bank| (bank.username.clone(), bank.password.clone()));
@@ -117,7 +117,7 @@ listen = "127.0.0.1:{port}"
         )
     }
 
-    /// What the bank holds, by transaction id.
+    /// The amounts at the bank by transaction id.
     fn booked(&self) -> BTreeMap<String, Decimal> {
         let booked = self.bank.edit(|bank| bank.transactions());
         booked.into_iter().map(|(iban, entry, _)| (format!("fibank:{iban}:{}", entry.number), entry.amount)).collect()
@@ -132,7 +132,7 @@ listen = "127.0.0.1:{port}"
     }
 }
 
-/// Three cycles, with what each one changed.
+/// Runs three cycles and prints the changes of each.
 fn show(service: &StoreService, world: &World, output: &mut dyn Output) -> io::Result<u8> {
     output.data("A simulated bank, Google and Airtable run on this machine; nothing leaves it. The program in between is the real one.\n")?;
     let booked = world.booked().len();
@@ -205,7 +205,7 @@ fn book(world: &World) -> io::Result<()> {
     })
 }
 
-/// Whether sheet and bank hold the same ids once each, and the sum of the amounts in each currency.
+/// True if sheet and bank hold the same ids once each; and the sum of the amounts in each currency.
 fn compare(world: &World) -> (bool, String) {
     let sheet = world.sheet();
     let column = |header: &str| sheet.first()?.iter().position(|cell| *cell == CellValue::Text(header.into()));
@@ -269,7 +269,7 @@ fn show_cell(cell: &CellValue, is_date: bool) -> String {
     }
 }
 
-/// Leaves everything running until the program is stopped, the page too.
+/// Keeps everything running, the page too, until the program is stopped.
 fn stay(service: &StoreService, world: &World, config: &Path, output: &mut dyn Output) -> io::Result<()> {
     let page = daemon::open_page(service, None)?;
     let address = page.as_ref().map_or(String::new(), |page| page.address.to_string());
@@ -288,7 +288,7 @@ fn stay(service: &StoreService, world: &World, config: &Path, output: &mut dyn O
     Ok(())
 }
 
-/// A directory that goes when the demo ends.
+/// A directory that is removed when the demo ends.
 struct TemporaryDir(std::path::PathBuf);
 
 impl TemporaryDir {

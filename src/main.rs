@@ -1,5 +1,4 @@
-//! The bankfeed binary: sees to it that signals wait and that files are private, picks the one TLS provider, and hands
-//! over to the library.
+//! The bankfeed binary: blocks signals, makes new files private, picks the one TLS provider, and calls the library.
 
 use std::process::ExitCode;
 

@@ -12,15 +12,15 @@ pub mod day;
 /// The transactions that a command or the page asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
-    /// Booked on or after.
+    /// First day of booking.
     pub since: Option<NaiveDate>,
-    /// Booked on or before.
+    /// Last day of booking.
     pub until: Option<NaiveDate>,
-    /// Of this account (IBAN or name).
+    /// Account: IBAN or name.
     pub account: Option<String>,
-    /// With this text in any field, upper or lower case.
+    /// Text in any field, upper or lower case.
     pub search: Option<String>,
-    /// The latest so many.
+    /// Number of transactions, the latest ones.
     pub limit: Option<usize>,
 }
 
@@ -63,7 +63,7 @@ impl SelectionMatcher {
         self.accounts.as_ref().is_none_or(is_its) && self.search.as_ref().is_none_or(|text| contains(transaction, text))
     }
 
-    /// This matcher without the text.
+    /// The matcher without its text.
     pub fn of_accounts(&self) -> SelectionMatcher {
         SelectionMatcher { search: None, ..self.clone() }
     }

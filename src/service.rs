@@ -22,10 +22,10 @@ pub mod wall_clock;
 use activity::Activity;
 use timetable::SharedTimetable;
 
-/// How long a command that sends another configuration waits for the end of a running cycle.
+/// Longest time that a command with another configuration waits for the end of a running cycle.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(20);
 
-/// One thing for the worker to do, with the channel for its result.
+/// A request to the worker, with the channel for its result.
 pub enum WorkerRequest {
     /// A cycle.
     Cycle(Request, Watcher, oneshot::Sender<Result<Report, store::Error>>),
@@ -41,7 +41,7 @@ pub enum WorkerRequest {
     Restore(Box<config::Destination>, Vec<String>, Watcher, oneshot::Sender<Result<Restored, store::Error>>),
     /// Notices that are due between two runs.
     Remind(oneshot::Sender<()>),
-    /// All later requests are done by this engine.
+    /// A new engine for all later requests.
     Renew(Arc<Engine>, oneshot::Sender<()>),
 }
 

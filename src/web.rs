@@ -1,8 +1,8 @@
-//! The network face (design section 6): the page, the API, health and metrics over HTTP, where `[http]` asks for them.
+//! The page, the API, health and metrics over HTTP, where `[http]` asks for them (design section 6).
 //!
-//! It promises: nothing but `/healthz` and the sign-in form is said without a token; no answer, address or log line holds
-//! a secret; reading is bounded in memory, time and number; and what the API says is what the commands say, because the
-//! commands' own code says it. It runs no cycle: it asks for one like everybody else. It knows no service.
+//! Promises: without a token a client gets only `/healthz` and the sign-in form; no answer, address or log line holds a
+//! secret; reading is bounded in memory, time and number; the API answers like the commands, because the commands' own
+//! code answers. The page asks for a cycle like any command and names no bank and no destination service.
 
 use std::io;
 use std::net::SocketAddr;
@@ -41,24 +41,24 @@ use access::Access;
 pub use access::TOKEN_FILE;
 pub use serve::Peer;
 
-/// Answers that read the store at once; more wait their turn.
+/// Answers that read the store at once; more wait for their turn.
 const READERS: usize = 3;
 
-/// Long answers at once, which take as long as whoever reads them: they have turns of their own.
+/// Long answers at once. A long answer lasts as long as its client reads, so long answers have turns of their own.
 const LONG_READERS: usize = 4;
 
-/// What every answer draws on.
+/// The state that every answer uses.
 pub struct State {
     service: StoreService,
     access: Access,
     readers: Arc<Semaphore>,
     long_readers: stream::Turns,
-    /// Held while a cycle that was asked for here waits or runs.
+    /// Held while a cycle that the page or the API asked for waits or runs.
     cycle: Arc<Semaphore>,
 }
 
 impl State {
-    /// Reads the tokens; where none is configured, the one in the data directory, making it if there is none.
+    /// Reads the tokens. Without a configured token the one in the data directory counts; it is made if missing.
     pub fn new(http: &Http, service: StoreService) -> io::Result<Arc<State>> {
         let engine = &service.engine;
         let access = Access::new(&engine.config, http, engine.store.data_dir())?;
@@ -68,7 +68,7 @@ impl State {
     }
 }
 
-/// Every address there is. One that is not here is told apart from one that is only after the token was right.
+/// The routes of every address. A client without the right token cannot tell an address that exists from one that does not.
 pub fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/", get(page::page))
@@ -90,33 +90,33 @@ pub fn router(state: Arc<State>) -> Router {
         .with_state(state)
 }
 
-/// The open page: where it is, until it is dropped.
+/// The open page; it closes when this value is dropped.
 pub struct Page {
-    /// The address it listens on.
+    /// The address that the page listens on.
     pub address: SocketAddr,
     listener: std::net::TcpListener,
     state: Arc<State>,
-    /// Tells connections that they end with the answer they are at.
+    /// Tells connections to end after their present answer.
     over: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<()>,
 }
 
 impl Page {
-    /// Whether somebody is signed in, or an address that guesses is still remembered.
+    /// True while a browser is signed in or a wrong token still counts.
     pub fn is_in_use(&self) -> bool {
         self.state.access.remembers()
     }
 
-    /// The same listener once more, for whoever answers next.
+    /// A clone of the listener, for the page under another configuration.
     pub fn listener(&self) -> io::Result<std::net::TcpListener> {
         self.listener.try_clone()
     }
 
-    /// Lets nobody in any more. Whoever comes waits at the listener, which is returned once everything else is closed.
+    /// Accepts no more connections. New clients wait at the listener, which is returned once everything else is closed.
     pub fn close(mut self) -> impl Future<Output = io::Result<std::net::TcpListener>> {
         self.serving.abort();
         async move {
-            // It ends because it was told to.
+            // The task ends because it was aborted.
             drop((&mut self.serving).await);
             self.listener.try_clone()
         }
@@ -130,16 +130,16 @@ impl Drop for Page {
     }
 }
 
-/// A page that can be opened: its tokens are read, and its address is its own.
-pub struct Closed {
+/// A page that is ready to open: its tokens are read and its address is bound.
+pub struct ReadyPage {
     address: SocketAddr,
     listener: std::net::TcpListener,
     state: Arc<State>,
 }
 
-impl Closed {
-    /// Listens where `[http]` says, or goes on with a listener.
-    pub fn new(http: &Http, listener: Option<std::net::TcpListener>, service: StoreService) -> io::Result<Closed> {
+impl ReadyPage {
+    /// Listens on the address of `[http]`, or goes on with a listener.
+    pub fn new(http: &Http, listener: Option<std::net::TcpListener>, service: StoreService) -> io::Result<ReadyPage> {
         let state = State::new(http, service)?;
         let bind = || {
             std::net::TcpListener::bind(http.listen).map_err(|error| {
@@ -150,19 +150,19 @@ impl Closed {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         rustix::net::sockopt::set_socket_send_buffer_size(&listener, serve::IN_FLIGHT)?;
-        Ok(Closed { address, listener, state })
+        Ok(ReadyPage { address, listener, state })
     }
 
-    /// Answers from now on. `begin` is held on to for as long as a connection lasts.
+    /// Begins to answer. A connection holds a value of `begin` for as long as it lasts.
     pub fn open<B: Send + 'static>(self, begin: impl Fn() -> B + Send + 'static) -> io::Result<Page> {
-        let Closed { address, listener, state } = self;
+        let ReadyPage { address, listener, state } = self;
         let (over, closing) = Shutdown::new();
         let serving = serve::serve(TcpListener::from_std(listener.try_clone()?)?, state.clone(), closing, begin);
         Ok(Page { address, listener, state, over, serving: tokio::spawn(serving) })
     }
 }
 
-/// Where the token stands that was made up for want of a configured one.
+/// The file of the token that counts without a configured one.
 pub fn token_file(data_dir: &Path) -> std::path::PathBuf {
     data_dir.join(TOKEN_FILE)
 }

@@ -99,9 +99,9 @@ fn own(config: Config, command: Command, mut output: impl Output + 'static) -> i
 
 /// The process that has the store.
 pub(super) enum Opened {
-    /// This process.
+    /// The present process.
     Ours(Box<Store>),
-    /// Another process, at the end of this connection.
+    /// A process at the other end of this connection.
     Theirs(std::os::unix::net::UnixStream),
 }
 

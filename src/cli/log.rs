@@ -1,7 +1,7 @@
-//! Lines of the log: for the journal with a priority and nothing it adds itself, for eyes with the time of day.
+//! Lines of the log: with a priority for systemd's journal, with the time of day for people.
 //!
-//! A message is one line, whatever is in it: a line break would begin an entry of its own, and a control character from
-//! a bank could steer a terminal.
+//! Every message becomes one line: a line break would begin an entry of its own, and a control character from a bank
+//! could steer a terminal.
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -18,7 +18,7 @@ use tracing_subscriber::registry::LookupSpan;
 /// The owner's time zone, known once the configuration is read.
 static ZONE: OnceLock<chrono_tz::Tz> = OnceLock::new();
 
-/// Lines from now on carry the time of this zone. The first zone stays.
+/// Sets the time zone of the lines. The first zone stays.
 pub(super) fn use_zone(zone: chrono_tz::Tz) {
     let _ = ZONE.set(zone);
 }
@@ -28,11 +28,11 @@ pub(super) fn start(is_daemon: bool) {
     let level = if is_daemon { Level::INFO } else { Level::WARN };
     let lines = Lines { journal: is_journal(), colour: colour() };
     let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).event_format(lines);
-    // Only a second logger in one process fails here, and that is no reason to stop.
+    // The only failure is a second logger in one process, which is no reason to stop.
     drop(builder.try_init());
 }
 
-/// Whether stderr is the very stream that systemd has connected to the journal: it may have been sent elsewhere since.
+/// True if stderr is still the stream that systemd has connected to the journal, not redirected since.
 fn is_journal() -> bool {
     let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
     let Ok(stat) = rustix::fs::fstat(io::stderr().as_fd()) else { return false };

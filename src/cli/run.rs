@@ -67,7 +67,7 @@ fn go_on(mut config: Config, mut idle: Option<IdleDaemon>, signals: &Signals) ->
         let ended = runtime.block_on(daemon::run(config, store, signals, idle.take(), reload))?;
         runtime.shutdown_background();
         let Ended::Idle(ended, present) = ended else { return Ok(0) };
-        // Where a re-execution is forbidden, the daemon is idle as it is.
+        // A system that forbids the re-execution leaves the daemon idle as it is.
         let error = ended.reexec();
         tracing::debug!("the daemon cannot start anew for its rest: {error}");
         (config, idle) = ((*present).clone(), Some(*ended));
@@ -101,7 +101,7 @@ fn open(
         let may_pass = matches!(error, store::Error::Full | store::Error::Io(_));
         let Some(idle) = idle.filter(|_| may_pass) else {
             let status = refuse(&error, config);
-            // Another process will release the store, and systemd starts the service again when there may be space: the
+            // The other process will release the store, and systemd starts the service again when there may be space: the
             // owner need not know.
             if !matches!(error, store::Error::InUse(_) | store::Error::Full) {
                 let why = explain(&error, config);

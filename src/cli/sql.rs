@@ -29,19 +29,19 @@ pub(super) enum Format {
     Json,
 }
 
-/// Questions longer than this come from no person.
+/// Longest question, longer than any that a person types.
 const LONGEST_INPUT: u64 = 1024 * 1024;
 
-/// Letters of a text that a table shows.
+/// Letters of a text in a table.
 const WIDEST: usize = 60;
 
-/// What a table may take in memory: its widths are known only once its last row is.
+/// Memory for a table, which is held whole, because its last row decides about the widths.
 const TABLE_MIB: usize = 64;
 
-/// What a cell takes beside its text.
+/// Memory of a cell without its text.
 const CELL_BYTES: usize = 32;
 
-/// Printed at once.
+/// Bytes printed at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 const WELCOME: &str = "\
@@ -50,7 +50,7 @@ Tables: accounts, transactions, deliveries. Their columns:  PRAGMA table_info(tr
 To leave: quit, or Ctrl-D.
 ";
 
-/// Answers the question, or those that are typed.
+/// Answers the question, or the questions that are typed.
 pub(super) fn run(config: &Config, question: Option<&str>, format: Format) -> io::Result<u8> {
     let mut receiver = DumpReceiver::new(DatabaseBuilder::in_memory()?);
     let status = call_owner(config, &Command::Dump { selection: Selection::default() }, &mut receiver)?;
@@ -74,8 +74,8 @@ struct Session {
 }
 
 impl Session {
-    /// Questions from a pipe: ended by semicolons, or one question, or one on each line. All are answered; the status is
-    /// the worst.
+    /// Answers questions from a pipe: separated by semicolons, or one question, or one on each line. Returns the worst
+    /// status.
     fn read_all(&mut self) -> io::Result<u8> {
         let mut text = String::new();
         io::stdin().take(LONGEST_INPUT).read_to_string(&mut text)?;
@@ -88,7 +88,7 @@ impl Session {
         Ok(worst)
     }
 
-    /// Questions from a keyboard. A mistake is told and ends nothing.
+    /// Answers questions from a keyboard. A wrong question does not end the prompt.
     fn prompt(&mut self) -> io::Result<u8> {
         io::stderr().write_all(WELCOME.as_bytes())?;
         let (mut stdin, mut question) = (io::stdin().lock(), String::new());
@@ -138,7 +138,7 @@ impl Session {
     }
 }
 
-/// Prints an answer while it comes; a table once its widths are known.
+/// Prints an answer row by row, a table at the end.
 struct Printer<'a> {
     format: Format,
     terminal: &'a mut Terminal,
@@ -198,7 +198,7 @@ impl Printer<'_> {
     }
 }
 
-/// A row as JSON. What stands for money is text there, as everywhere.
+/// A row as JSON. Amounts are text, as in all JSON of the program.
 struct Object<'a> {
     names: &'a [String],
     cells: &'a [Cell],
@@ -240,7 +240,7 @@ fn plain(cell: &Cell) -> String {
     }
 }
 
-/// Columns of the same name would hide each other in an object.
+/// Numbers columns of the same name, which would hide each other in an object.
 fn distinct(names: &[String]) -> Vec<String> {
     let mut distinct: Vec<String> = Vec::with_capacity(names.len());
     for name in names {
@@ -278,7 +278,7 @@ fn table(names: &[String], rows: &[Vec<Cell>]) -> String {
     [line(&head), line(&rule)].into_iter().chain(body.iter().map(|row| line(row))).collect()
 }
 
-/// On one line, without anything that could steer a terminal.
+/// Text on one line, without characters that could steer a terminal.
 fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(WIDEST).map(|c| if is_printable(c) { c } else { ' ' }).collect();
     if text.chars().nth(WIDEST).is_some() {
@@ -287,8 +287,8 @@ fn shown(text: &str) -> String {
     shown
 }
 
-/// Questions ended by semicolons, as far as those stand neither in quotes nor in a comment; without any, one on each
-/// line.
+/// Splits text into questions at semicolons that are neither in quotes nor in a comment; without semicolons at line
+/// breaks.
 fn split(text: &str) -> Vec<String> {
     let mut questions = Vec::new();
     let (mut question, mut quote, mut comment) = (String::new(), None, false);

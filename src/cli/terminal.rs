@@ -1,4 +1,4 @@
-//! This process's own output: data to stdout or a file, talk and progress bars to stderr.
+//! The output of the process itself: data to stdout or a file, talk and progress bars to stderr.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
@@ -13,13 +13,13 @@ use crate::files::{self, OutputFile};
 use crate::printable::printable;
 use crate::sync::Step;
 
-/// One line of trouble for stderr. Where stderr is closed nobody wants to know.
+/// Prints a line of trouble to stderr. A closed stderr does not matter.
 pub fn complain(what: &dyn std::fmt::Display) {
     let _ = writeln!(io::stderr(), "bankfeed: {}", printable(&what.to_string()));
 }
 
-/// Whether a person runs this command: one who can type, and who reads what is said. A timer has neither; a pipe behind
-/// the command (`bankfeed sync --json | jq`) takes only the data away.
+/// True if a person runs this command: stdin is a terminal, and stderr or stdout is one. A timer has no terminal; a pipe
+/// behind the command (`bankfeed sync --json | jq`) takes stdout only.
 pub fn is_attended() -> bool {
     io::stdin().is_terminal() && (io::stderr().is_terminal() || io::stdout().is_terminal())
 }
@@ -34,7 +34,7 @@ impl SharedFile {
         Ok(SharedFile(Arc::new(Mutex::new(Some(OutputFile::create(path)?)))))
     }
 
-    /// Gives the file its name, where all went well; else what was there before stays.
+    /// Gives a whole file its name; otherwise the former file stays.
     pub fn end(&self, is_whole: bool) -> io::Result<()> {
         let file = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         file.filter(|_| is_whole).map_or(Ok(()), OutputFile::finish)
@@ -59,7 +59,7 @@ impl Write for SharedFile {
 pub struct Terminal {
     data: Arc<Mutex<BufWriter<Box<dyn Write + Send>>>>,
     bar: Option<ProgressBar>,
-    /// Whether people read the data as they are.
+    /// True if people read the data.
     is_read: bool,
 }
 
@@ -69,12 +69,12 @@ impl Terminal {
         Terminal { is_read: io::stdout().is_terminal(), ..Terminal::new(Box::new(io::stdout())) }
     }
 
-    /// Data go to stdout and are lines for people, wherever stdout leads.
+    /// Data goes to stdout as lines for people, even if stdout is no terminal.
     pub fn lines() -> Terminal {
         Terminal { is_read: true, ..Terminal::stdout() }
     }
 
-    /// Data goes to this file, which its owner finishes.
+    /// Data goes to this file, which the caller finishes.
     pub fn file(file: &SharedFile) -> Terminal {
         Terminal::new(Box::new(file.clone()))
     }
@@ -92,11 +92,6 @@ impl Terminal {
             bar
         });
         Terminal { data: Arc::new(Mutex::new(BufWriter::new(data))), bar, is_read: false }
-    }
-
-    /// The same output for another thread.
-    pub fn share(&self) -> Terminal {
-        self.clone()
     }
 
     /// Writes out what is buffered and takes the bar away.

@@ -51,7 +51,7 @@ struct TestedRule {
 struct Unmatched {
     transactions: u64,
     ids: Vec<String>,
-    /// How often each counterparty is among them, the most frequent first.
+    /// Number of transactions by counterparty, the most frequent first.
     counterparties: Vec<(String, u64)>,
 }
 

@@ -69,7 +69,7 @@ struct Active {
     page: Option<web::Page>,
     timer: JoinHandle<()>,
     watchdog: JoinHandle<()>,
-    /// How long the daemon stays active without work.
+    /// The time that the daemon stays active without work.
     patience: Duration,
     socket: Socket,
 }

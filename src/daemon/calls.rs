@@ -1,5 +1,5 @@
-//! Incoming commands. A call is read without a thread of its own. Of too many silent clients the oldest is disconnected,
-//! so a client that connects and says nothing holds up neither a command nor a cycle.
+//! Incoming commands. A call is read without a thread of its own. The oldest of too many silent clients is
+//! disconnected, so a silent client holds up neither a command nor a cycle.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

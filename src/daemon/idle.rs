@@ -21,7 +21,7 @@ use crate::threads;
 const SHORTEST: Duration = Duration::from_millis(1_700);
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
-/// How long the daemon stays active without work after this idle time, or after the start. Opening the store writes some
+/// The time that the daemon stays active without work after this idle time, or after the start. Opening the store writes some
 /// megabytes, so the time doubles with each wake-up until a monitor that asks again and again finds the daemon active;
 /// a run resets it.
 pub fn patience(saved: Option<&SavedState>) -> Duration {

@@ -61,7 +61,7 @@ pub struct SavedState {
     pub told: Told,
     /// The next run and the next notice.
     pub timetable: Timetable,
-    /// How long the daemon stays active without work.
+    /// The time that the daemon stays active without work.
     pub patience: Duration,
 }
 

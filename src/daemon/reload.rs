@@ -1,4 +1,4 @@
-//! Another configuration while the daemon runs. The daemon proves it first: its text, its secrets, the address of its
+//! The reload: another configuration while the daemon runs. The daemon proves it first: its text, its secrets, the address of its
 //! page. A good configuration counts once the request at hand has ended; a bad one changes nothing.
 
 use std::future::Future;
@@ -20,7 +20,7 @@ pub struct NewConfig {
     /// The service under the new configuration.
     pub service: StoreService,
     /// The page under the new configuration.
-    pub page: Option<web::Closed>,
+    pub page: Option<web::ReadyPage>,
     /// The channel of the command that waits for the result.
     pub reply: Option<mpsc::Sender<Result<(), String>>>,
     /// Ends when the worker uses the new configuration.
@@ -110,7 +110,7 @@ async fn prepare_page(
     service: &StoreService,
     present: &StoreService,
     page: &mut Option<web::Page>,
-) -> io::Result<Option<web::Closed>> {
+) -> io::Result<Option<web::ReadyPage>> {
     let address = |service: &StoreService| service.engine.config.http.as_ref().map(|http| http.listen);
     let kept = page.as_ref().filter(|_| address(service) == address(present));
     let made = make_page(service, kept.map(web::Page::listener).transpose()?);

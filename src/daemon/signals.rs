@@ -1,8 +1,8 @@
-//! What other processes say by signals, as values that are read one after the other.
+//! Signals of other processes, read as values one after the other.
 //!
-//! Signals wait from the first line of the program until it is known who reads them, so that none meets a moment in
-//! which it would end the process: neither before the daemon is ready nor between the two programs of a rest, for what
-//! waits outlives the start of a program. Signals that the daemon has no use for wait for ever.
+//! Signals are blocked from the first line of the program until their reader is known. A signal therefore cannot end the
+//! process before the daemon is ready, nor in its re-execution, because a pending signal outlives the start of a program.
+//! Signals that the daemon has no use for stay pending for ever.
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
@@ -12,50 +12,50 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Signals that say that the process itself is broken.
+/// Signals of a fault in the process itself.
 const FAULTS: [Signal; 7] =
     [Signal::SIGABRT, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGSEGV, Signal::SIGSYS, Signal::SIGTRAP];
 
-/// Signals that have a meaning here.
+/// Signals that the program reads.
 const READ: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
 
-/// What somebody wants of the process.
+/// The wish that a signal expresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// It ends.
+    /// The process is to end.
     Stop,
-    /// It reads its configuration again.
+    /// The process is to read its configuration again.
     Reload,
 }
 
-/// Lets every signal wait. For the first thread, before there are others: these have it from the one that starts them.
+/// Blocks every signal. For the first thread before it starts others, which inherit the mask.
 pub fn hold() -> io::Result<()> {
     let mut held = SigSet::all();
     FAULTS.into_iter().for_each(|signal| held.remove(signal));
-    // A person at a terminal may want to halt the program for a while.
+    // A person at a terminal may want to suspend the program.
     if io::stderr().is_terminal() {
         held.remove(Signal::SIGTSTP);
     }
     Ok(held.thread_block()?)
 }
 
-/// Signals do again what they do to any program.
+/// Unblocks every signal.
 pub fn release() -> io::Result<()> {
     Ok(SigSet::all().thread_unblock()?)
 }
 
-/// The signals that have a meaning, to be read instead of suffered.
+/// The signals that the program reads.
 pub struct Signals(SignalFd);
 
 impl Signals {
-    /// From now on they are read. For the first thread, before there are others.
+    /// Begins to read signals. For the first thread before it starts others.
     pub fn take() -> io::Result<Signals> {
         let read: SigSet = READ.into_iter().collect();
         read.thread_block()?;
         Ok(Signals(SignalFd::with_flags(&read, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?))
     }
 
-    /// The next thing that is wanted. None is lost where this is given up early.
+    /// The next signal. A cancelled call loses no signal.
     #[expect(
         deprecated,
         reason = "the safe way is deprecated for types that lie about their descriptor; this does not"
@@ -71,7 +71,7 @@ impl Signals {
         }
     }
 
-    /// Returns when the process is to end; for a program that has nothing to reload.
+    /// Returns when the process is to end; for a command, which has no configuration to reload.
     pub async fn stop(&self) {
         if let Err(error) = self.next().await {
             tracing::error!("signals cannot be read: {error}");
@@ -79,7 +79,7 @@ impl Signals {
         }
     }
 
-    /// They do again what they do to any program.
+    /// Ends the reading and unblocks the signals.
     pub fn give_back(self) -> io::Result<()> {
         let read: SigSet = READ.into_iter().collect();
         Ok(read.thread_unblock()?)

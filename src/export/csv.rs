@@ -1,8 +1,8 @@
 //! CSV for spreadsheets.
 //!
 //! Spreadsheets take text that begins with `=`, `+`, `-`, `@`, a tab or a return for a formula. Such text gets one
-//! apostrophe in front, and so does text that begins with an apostrophe itself: without one leading apostrophe the text
-//! is the bank's again, letter by letter. Numbers and dates stay as they are.
+//! apostrophe in front, as does text that begins with an apostrophe itself. A reader that removes one leading apostrophe
+//! gets the bank's text back letter by letter. Numbers and dates stay as they are.
 
 use std::io;
 

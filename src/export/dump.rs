@@ -1,7 +1,7 @@
 //! The dump: the store as lines of JSON. The process that asked builds an SQLite database or an Excel workbook from it,
 //! so the process with the store only reads and sends, however long the building takes.
 //!
-//! Both ends are of the same release; the lines of another release are refused. Decimals are text all the way.
+//! The two ends are of the same release; the lines of another release are refused. Decimals are text all the way.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use super::json::plain;
 use crate::model::{Field, Transaction, money_text};
 use crate::store::StoredAccount;
 
-/// One line of a dump.
+/// A line of a dump.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Line {
     /// The names of the fields of a transaction, in their order; the first line of a dump.

@@ -1,11 +1,11 @@
-//! The store as an SQLite database: three tables, made of lines as they come, in memory or as a file. Nothing else in
-//! the program says `rusqlite`.
+//! The store as an SQLite database: three tables, made of lines as they come, in memory or as a file. No other
+//! module names `rusqlite`.
 //!
-//! Amounts are REAL: SQLite adds them with the rounding error made up for, and [`number`] prints fifteen digits, so a
-//! sum is exact to the cent up to ten trillion. Text that is missing is NULL. `LIKE`, `lower` and `upper` know all
-//! letters, where SQLite alone knows the Latin ones only.
+//! Amounts are REAL: SQLite compensates the rounding error when it adds, and [`number`] prints fifteen digits, so a sum is
+//! exact to the cent up to ten trillion. Missing text is NULL. `LIKE`, `lower` and `upper` know all letters; those of
+//! SQLite know Latin letters only.
 //!
-//! A database that can be questioned can not be written, and opens no file: only reading is authorised.
+//! A database that is open for questions cannot be written and opens no file: only reading is authorised.
 
 use std::io;
 use std::path::Path;
@@ -22,7 +22,7 @@ mod limits;
 
 use limits::{Budget, Watch};
 
-/// Decimals that a number is printed with at most: what a subtraction leaves behind further right is none.
+/// Most decimals of a printed number: digits further right are rounding errors of a subtraction.
 const MOST_DECIMALS: usize = 8;
 
 /// Digits that a REAL is good for.
@@ -68,7 +68,7 @@ impl DatabaseBuilder {
     }
 
     fn over(db: Connection) -> io::Result<DatabaseBuilder> {
-        // Nothing here has to survive a crash: whoever asked would ask again.
+        // The database need not survive a crash: the user would ask again.
         db.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN").map_err(failed)?;
         let column = |field: Field| {
             let kind = if is_amount(&field) { "REAL" } else { "TEXT" };
@@ -117,14 +117,14 @@ impl DatabaseBuilder {
         Ok(())
     }
 
-    /// Ends filling a file.
+    /// Ends the filling of a file.
     pub fn close(self) -> io::Result<()> {
         self.db.flush_prepared_statement_cache();
         self.db.execute_batch("CREATE INDEX by_date ON transactions (date); COMMIT").map_err(failed)?;
         self.db.close().map_err(|(_, error)| failed(error))
     }
 
-    /// Ends filling, and opens for questions.
+    /// Ends the filling and opens the database for questions.
     pub fn open(mut self) -> io::Result<Database> {
         self.db.execute_batch("COMMIT; PRAGMA query_only = ON; PRAGMA temp_store = MEMORY").map_err(failed)?;
         let watch = limits::set(&mut self.db).map_err(failed)?;
@@ -159,25 +159,25 @@ impl Builder for DatabaseBuilder {
 pub trait AnswerWriter {
     /// The names of the columns.
     fn head(&mut self, names: &[String]) -> io::Result<()>;
-    /// A row. The inner error is why there must be no more of them, in one line.
+    /// A row. The inner error is the reason, in one line, why the answer must end.
     fn row(&mut self, cells: Vec<Cell>) -> io::Result<Result<(), String>>;
 }
 
-/// A database that answers.
+/// A database that is open for questions.
 pub struct Database {
     db: Connection,
     watch: Watch,
 }
 
 impl Database {
-    /// Answers a question. The inner error is what is wrong with the question, in one line.
+    /// Answers a question. The inner error is the mistake in the question, in one line.
     pub fn answer(&self, question: &str, to: &mut dyn AnswerWriter) -> io::Result<Result<(), String>> {
         let mut budget = Budget::new(&self.watch);
         let mut statement = match budget.work(|| self.db.prepare(question)) {
             Ok(statement) => statement,
             Err(error) => return Ok(Err(explain(&error))),
         };
-        // Belt and braces: the authorizer has let nothing else through.
+        // A second guard: the authorizer admits no such statement.
         if statement.column_count() == 0 || !statement.readonly() {
             return Ok(Err(ONLY_QUESTIONS.into()));
         }
@@ -203,7 +203,7 @@ impl Database {
         }
     }
 
-    /// Whether this is a question as it stands.
+    /// True if the whole text is one question.
     pub fn understands(&self, question: &str) -> bool {
         self.db.prepare(question).is_ok()
     }
@@ -215,7 +215,7 @@ fn cells(row: &rusqlite::Row<'_>, count: usize) -> Vec<Cell> {
     (0..count).map(|at| row.get_ref(at).map_or(Cell::Nothing, cell)).collect()
 }
 
-/// What a value takes in memory.
+/// Memory of a value.
 fn cell_bytes(value: ValueRef<'_>) -> usize {
     match value {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
@@ -233,12 +233,12 @@ fn cell(value: ValueRef<'_>) -> Cell {
     }
 }
 
-/// A number as money is written: at least two decimals, as many as are needed, none that a double does not know.
+/// A number as amounts are written: at least two decimals, and no digit beyond the precision of a double.
 pub fn number(real: f64) -> String {
     if !real.is_finite() || real.abs() >= 1e15 {
         return format!("{real:e}");
     }
-    // Counted, for a logarithm rounds up just below a power of ten.
+    // The digits are counted, because a logarithm rounds up just below a power of ten.
     let whole_digits = format!("{:.0}", real.abs().trunc()).len();
     let decimals = DIGITS.saturating_sub(whole_digits).min(MOST_DECIMALS);
     let text = format!("{real:.decimals$}");
@@ -255,7 +255,7 @@ fn is_amount(field: &Field) -> bool {
     matches!(field, Field::Amount | Field::Debit | Field::Credit | Field::AmountEur | Field::Balance)
 }
 
-/// What is wrong with a question.
+/// The mistake in a question, in one line.
 fn explain(error: &rusqlite::Error) -> String {
     if let Some(limit) = limits::explain(error) {
         return limit;
@@ -308,7 +308,7 @@ fn context_text(context: &rusqlite::functions::Context<'_>, at: usize) -> Option
     }
 }
 
-/// One wildcard of a pattern.
+/// A part of a pattern.
 #[derive(Clone, Copy, PartialEq)]
 enum Mark {
     Any,
@@ -316,11 +316,11 @@ enum Mark {
     Letter(char),
 }
 
-/// Letters compared between two looks at the clock.
+/// Letters compared between two checks of the time.
 const COMPARED_AT_ONCE: u32 = 1 << 20;
 
-/// Whether a text fits a pattern of `%` and `_`, in time that is at worst the product of their lengths. `None`: that time
-/// is over.
+/// True if a text fits a pattern of `%` and `_`. The time is at worst the product of their lengths; `None`: the time of
+/// the question is over.
 fn like(pattern: &str, text: &str, escape: Option<char>, is_over: impl Fn() -> bool) -> Option<bool> {
     let mut marks = Vec::new();
     let mut letters = pattern.chars();
@@ -347,7 +347,7 @@ fn like(pattern: &str, text: &str, escape: Option<char>, is_over: impl Fn() -> b
             Some(Mark::One) => (at, mark) = (at + 1, mark + 1),
             Some(Mark::Letter(letter)) if *letter == text[at] => (at, mark) = (at + 1, mark + 1),
             _ => {
-                // The last `%` takes one letter more.
+                // The last `%` takes in one more letter.
                 let Some((from, any)) = back else { return Some(false) };
                 back = Some((from + 1, any));
                 (at, mark) = (from + 1, any + 1);

@@ -1,9 +1,9 @@
 //! The store as an Excel workbook: a sheet of transactions, one of accounts, one of charts, and one of the figures the
-//! charts show, every one of them a formula over the transactions. Nothing else in the program says `rust_xlsxwriter`.
+//! charts show, all formulas over the transactions. No other module names `rust_xlsxwriter`.
 //!
-//! Cells are typed: dates are dates, amounts are numbers, and text is text whatever it begins with. Transactions go to a
-//! temporary file as they come, so a large store needs little memory. Each formula carries its result, for programs
-//! that calculate nothing.
+//! Cells are typed: dates are dates, amounts are numbers, and text is never a formula. Transactions go to a temporary file
+//! as they come, so a large store needs little memory. Formulas carry their results, for programs that do not
+//! calculate.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,11 +18,11 @@ use rust_xlsxwriter::{Format, Workbook, Worksheet, XlsxError};
 use super::dump::{Account, Builder, Line, Row};
 use crate::model::{Field, Language, is_in_bounds};
 
-mod cut;
-mod figures;
+mod charts;
+mod truncate;
 
-use cut::{Cuts, fitting};
-use figures::Figures;
+use charts::{ChartFigures, Ranges};
+use truncate::{Truncations, fitting};
 
 /// Rows of a sheet, the header among them.
 const MOST_ROWS: u32 = 1_048_576;
@@ -40,15 +40,15 @@ pub struct WorkbookBuilder {
     workbook: Workbook,
     transactions: Worksheet,
     formats: Formats,
-    /// Which field stands in which column, by the place of the field in a line.
+    /// The field of each column, with its position in a line of the dump.
     columns: Vec<(usize, Field)>,
     rows: u32,
     accounts: Vec<Account>,
-    figures: Figures,
-    cuts: Cuts,
+    figures: ChartFigures,
+    truncations: Truncations,
 }
 
-/// How cells look.
+/// The formats of cells.
 struct Formats {
     head: Format,
     date: Format,
@@ -57,7 +57,7 @@ struct Formats {
 }
 
 impl WorkbookBuilder {
-    /// An empty one.
+    /// An empty workbook.
     pub fn new() -> io::Result<WorkbookBuilder> {
         let mut workbook = Workbook::new();
         let transactions = workbook.new_worksheet_with_constant_memory().map_err(failed)?;
@@ -73,9 +73,17 @@ impl WorkbookBuilder {
         let ordered = usual.iter().cloned().chain(rest);
         let columns =
             ordered.filter_map(|field| Some((all.iter().position(|known| *known == field)?, field))).collect();
-        let (figures, cuts) = (Figures::default(), Cuts::default());
-        let mut book =
-            WorkbookBuilder { workbook, transactions, formats, columns, rows: 0, accounts: Vec::new(), figures, cuts };
+        let (figures, truncations) = (ChartFigures::default(), Truncations::default());
+        let mut book = WorkbookBuilder {
+            workbook,
+            transactions,
+            formats,
+            columns,
+            rows: 0,
+            accounts: Vec::new(),
+            figures,
+            truncations,
+        };
         book.begin().map_err(failed)?;
         Ok(book)
     }
@@ -126,7 +134,7 @@ impl WorkbookBuilder {
                 Typed::Text(text) => {
                     let fitting = fitting(text);
                     if matches!(fitting, Cow::Owned(_)) {
-                        self.cuts.add(id(row));
+                        self.truncations.add(id(row));
                     }
                     sheet.write_string(at_row, at, fitting)?
                 }
@@ -138,9 +146,9 @@ impl WorkbookBuilder {
         Ok(())
     }
 
-    /// What did not fit into it, or into its sums; `None`: they hold everything.
+    /// A note on texts that were truncated and amounts that are in no sum; `None`: the workbook holds everything.
     pub fn note(&self) -> Option<String> {
-        let notes: Vec<String> = [self.cuts.note(), self.figures.note()].into_iter().flatten().collect();
+        let notes: Vec<String> = [self.truncations.note(), self.figures.note()].into_iter().flatten().collect();
         (!notes.is_empty()).then(|| notes.join("\n"))
     }
 
@@ -158,7 +166,7 @@ impl WorkbookBuilder {
             letters(at)
         };
         let range = |letter: String| format!("{TRANSACTIONS}!${letter}$2:${letter}${}", last + 1);
-        let ranges = figures::Ranges {
+        let ranges = Ranges {
             date: range(place(Field::Date)),
             amount: range(place(Field::Amount)),
             currency: range(place(Field::Currency)),
@@ -230,7 +238,7 @@ fn typed<'a>(field: &Field, text: &'a str) -> Typed<'a> {
             money(text).map(Typed::Money)
         }
         Field::Date | Field::ValueDate => text.parse().ok().map(|day| Typed::Date(serial(day))),
-        // A sheet knows no zones: the bank's own clock.
+        // A sheet has no time zones, so the time is that of the bank's clock.
         Field::Time => DateTime::parse_from_rfc3339(text).ok().map(|time| Typed::Time(instant(time.naive_local()))),
         _ => None,
     };
@@ -242,7 +250,7 @@ fn id(row: &Row) -> &str {
     at.and_then(|at| row.fields.get(at)?.as_deref()).unwrap_or_default()
 }
 
-/// An amount as a number. One that no sum can hold stays text: its digits would be lost, and every sum with them.
+/// An amount as a number; `None`: the amount has more digits than a number holds and stays text.
 fn money(text: &str) -> Option<f64> {
     text.parse::<Decimal>().ok().filter(|amount| is_in_bounds(*amount))?.to_f64()
 }

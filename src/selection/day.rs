@@ -1,21 +1,21 @@
-//! The days that people write: `2026-01-31`, `31.01.2026`, a month, a year, `yesterday`, `30d`. Pure; today is an argument.
+//! Days as people write them: `2026-01-31`, `31.01.2026`, a month, a year, `yesterday`, `30d`. Pure; today is an argument.
 
 use chrono::{Datelike, Days, Months, NaiveDate};
 
-/// Which day of a longer span is meant.
+/// The edge of a month or year that is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edge {
-    /// The first: for the beginning of a selection.
+    /// The first day, for the beginning of a selection.
     First,
-    /// The last: for its end.
+    /// The last day, for the end of a selection.
     Last,
 }
 
-/// What can be written, for messages and help.
+/// The forms of a day, for messages and help.
 pub const FORMS: &str =
     "2026-01-31, 2026-01 (a month), 2026 (a year), today, yesterday, or 30d (so many days ago; also w, m, y)";
 
-/// The day that is meant; `Err`: what may be written instead.
+/// Reads a day; `Err`: the forms that can be read.
 pub fn day(text: &str, edge: Edge, today: NaiveDate) -> Result<NaiveDate, String> {
     let word = text.trim().to_lowercase();
     let found = match word.as_str() {
@@ -26,7 +26,7 @@ pub fn day(text: &str, edge: Edge, today: NaiveDate) -> Result<NaiveDate, String
     found.filter(|day| (1..=9999).contains(&day.year())).ok_or_else(|| format!("expected a day such as {FORMS}"))
 }
 
-/// A whole date.
+/// Reads a whole date.
 fn whole(word: &str) -> Option<NaiveDate> {
     if let [year, month, day] = numbers(word, '-')?[..] {
         return NaiveDate::from_ymd_opt(year.try_into().ok()?, month, day);
@@ -34,7 +34,7 @@ fn whole(word: &str) -> Option<NaiveDate> {
     None
 }
 
-/// A date as it is written in Bulgaria, a month or a year.
+/// Reads a date as written in Bulgaria, a month or a year.
 fn span(word: &str, edge: Edge) -> Option<NaiveDate> {
     let (year, month) = match (numbers(word, '.').as_deref(), numbers(word, '-').as_deref()) {
         (Some([day, month, year]), _) => return NaiveDate::from_ymd_opt((*year).try_into().ok()?, *month, *day),
@@ -49,7 +49,7 @@ fn span(word: &str, edge: Edge) -> Option<NaiveDate> {
     }
 }
 
-/// So many days, weeks, months or years ago.
+/// Reads a number of days, weeks, months or years ago.
 fn ago(word: &str, today: NaiveDate) -> Option<NaiveDate> {
     let (last, unit) = word.char_indices().next_back()?;
     let count: u32 = word[..last].trim_end().parse().ok().filter(|_| word.starts_with(|c: char| c.is_ascii_digit()))?;

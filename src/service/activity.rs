@@ -23,7 +23,7 @@ struct Running {
     since: Instant,
 }
 
-/// One running thing: it ends when the guard is dropped.
+/// A running thing, which ends when the guard is dropped.
 #[derive(Debug)]
 pub struct ActivityGuard(Activity);
 

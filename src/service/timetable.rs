@@ -21,7 +21,7 @@ pub struct Timetable {
     pub notice: Option<DateTime<Utc>>,
     /// The time up to which all due notices were given.
     pub looked: Option<DateTime<Utc>>,
-    /// How far the wall clock was ahead of the machine's own time; a different value now means that the clock was set.
+    /// Milliseconds by which the wall clock was ahead of the machine's own time; another value means that the clock was set.
     pub offset: Option<i64>,
 }
 
@@ -105,7 +105,7 @@ mod tests {
         load_with(Path::new(&path), &[("HOME", "/nowhere")].into_iter().collect()).unwrap()
     }
 
-    /// What a daemon that started at the first time promises at the second, by clocks so many hours ahead.
+    /// The next run at the second time of a daemon that started at the first, with clocks so many hours ahead.
     fn promised(started: (&str, i64), now: (&str, i64)) -> (bool, DateTime<Utc>) {
         let (config, hour) = (config("0"), 3_600_000);
         let mut timetable = Timetable::default();
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(promised(("05:59:50", 3), ("02:59:55", 0)), (true, utc("03:00:00")), "set back by three hours");
         assert_eq!(promised(("19:00:00", 16), ("03:00:01", 0)), (true, utc("18:00:00")), "set back by sixteen");
         assert_eq!(promised(("01:00:00", 0), ("02:00:00", 1)), (true, utc("03:00:00")), "set ahead, nothing was due");
-        // What a clock leaps over is due.
+        // A run that the clock leaps over is due.
         assert_eq!(promised(("01:00:00", 0), ("05:00:00", 4)), (true, utc("03:00:00")));
         assert_eq!(promised(("01:00:00", 0), ("01:00:01", 0)), (false, utc("03:00:00")));
     }

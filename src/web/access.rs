@@ -1,6 +1,6 @@
-//! Who may see what: tokens, sessions of the page, foreign sites kept out, and the headers that every answer has.
+//! Access: tokens, sessions of the page, requests of foreign sites, and the headers that every answer has.
 //!
-//! Tokens are never kept: only their keyed hashes are, and a comparison takes the same time whatever was given.
+//! Only keyed hashes of tokens are kept, and a comparison takes the same time for each token.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,23 +21,23 @@ use ring::{hmac, rand};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::error::ApiError;
-use super::guesses::{Given, Guesses, PER_GUESS, Sender};
+use super::guesses::{Guesses, PER_GUESS, Sender, TokenCheck};
 use super::seats::Seat;
 use super::{Peer, State, sign_in};
 use crate::config::{Config, Http};
 use crate::files;
 use crate::settings::Secret;
 
-/// Name of the file with the token that was made up for want of a configured one.
+/// Name of the file with the token that counts without a configured one.
 pub const TOKEN_FILE: &str = "http-token";
 
 /// Name of the cookie that holds a session.
 const COOKIE: &str = "bankfeed_session";
 
-/// A token with fewer characters is warned of.
+/// Tokens with fewer characters cause a warning.
 const SHORTEST_TOKEN: usize = 16;
 
-/// How long a sign-in lasts.
+/// Lifetime of a sign-in.
 const SESSION: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// Sessions at once; one more ends the oldest.
@@ -49,10 +49,10 @@ const CSV: &str = "/api/transactions.csv";
 /// Addresses with long answers.
 const LONG: [&str; 3] = [CSV, "/all-transactions", "/all-transactions/"];
 
-/// The answer's body where a token is missing or wrong: always the same.
+/// The body of the answer to a missing or wrong token.
 const UNAUTHORIZED: &str = "{\"error\":\"unauthorized: send the token as `Authorization: Bearer …`\"}\n";
 
-/// What a request proved to be.
+/// The sender of a request that was let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Caller {
     /// A program with the token.
@@ -72,7 +72,7 @@ pub(super) struct Access {
     sessions: Mutex<HashMap<Vec<u8>, Session>>,
 }
 
-/// A token as far as it is kept, and what was taken for it.
+/// The hash of a token, and the wrong tokens that were sent.
 struct Token {
     hash: hmac::Tag,
     guesses: Guesses,
@@ -84,14 +84,14 @@ struct Session {
 }
 
 impl Access {
-    /// Reads the tokens and forgets all of them but their hashes.
+    /// Reads the tokens and keeps their hashes.
     pub(super) fn new(config: &Config, http: &Http, data_dir: &Path) -> io::Result<Access> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())
             .map_err(|_| io::Error::other("the system gives no random numbers"))?;
         let reveal = |name: &'static str, secret: &Secret| {
             let unread = |error| io::Error::other(config.http_error(name, format!(": {error}; then restart")));
             let token = secret.reveal().map_err(unread)?;
-            // A plain one was warned of when the configuration was read.
+            // The reading of the configuration has warned of a plain token.
             if token.expose_secret().len() < SHORTEST_TOKEN && !matches!(secret, Secret::Plain(_)) {
                 let short = format!(" is short and could be guessed; use at least {SHORTEST_TOKEN} characters");
                 tracing::warn!("{}", config.http_error(name, short));
@@ -110,17 +110,17 @@ impl Access {
         Ok(Access { token: kept(&token), import_token: import.as_ref().map(kept), key, sessions: Mutex::default() })
     }
 
-    /// What a token comes to that somebody sent for the page and the API. The comparison always takes the same time.
-    pub(super) async fn judge(&self, given: &[u8], from: Sender) -> Given {
+    /// Checks a token for the page and the API. The comparison takes the same time for each token.
+    pub(super) async fn judge(&self, given: &[u8], from: Sender) -> TokenCheck {
         self.compare(given, &self.token, from).await
     }
 
-    async fn compare(&self, given: &[u8], expected: &Token, from: Sender) -> Given {
+    async fn compare(&self, given: &[u8], expected: &Token, from: Sender) -> TokenCheck {
         let is_right = || hmac::verify(&self.key, given, expected.hash.as_ref()).is_ok();
         expected.guesses.judge(from, is_right).await
     }
 
-    /// Whether a session lasts or a guess still counts.
+    /// True while a session lasts or a wrong token still counts.
     pub(super) fn remembers(&self) -> bool {
         lock(&self.sessions).values().any(|session| session.began.elapsed() < SESSION)
             || self.import_token.iter().chain([&self.token]).any(|token| token.guesses.are_remembered())
@@ -148,7 +148,7 @@ impl Access {
     }
 
     fn session(&self, headers: &HeaderMap) -> Option<Caller> {
-        // Another program on the same host may have set a cookie of the same name: any that fits will do.
+        // Other programs on the same host may have set cookies of this name, so each cookie is looked up.
         cookies(headers).find_map(|secret| {
             let sessions = lock(&self.sessions);
             let session = sessions.get(&self.session_hash(secret))?;
@@ -157,24 +157,24 @@ impl Access {
         })
     }
 
-    /// Looked up by hash, so that the time a look-up takes says nothing of the secret.
+    /// Sessions are looked up by hash, so that the time of a look-up tells nothing about the secret.
     fn session_hash(&self, secret: &str) -> Vec<u8> {
         hmac::sign(&self.key, secret.as_bytes()).as_ref().to_vec()
     }
 }
 
-/// The header that gives a session to a browser. Over https the browser never sends it over anything less.
+/// The header that gives a session to a browser. After a sign-in over https the browser sends the cookie over https only.
 pub(super) fn session_cookie(secret: &str, over_https: bool) -> String {
     let secure = if over_https { "; Secure" } else { "" };
     format!("{COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}", SESSION.as_secs())
 }
 
-/// The header that takes it away.
+/// The header that ends the session in the browser.
 pub(super) fn no_cookie() -> String {
     format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")
 }
 
-/// Lets a request in, or answers it.
+/// Lets a request in, or answers it with a refusal.
 pub(super) async fn guard(
     extract::State(state): extract::State<Arc<State>>,
     mut request: Request,
@@ -215,7 +215,7 @@ pub(super) async fn guard(
     }
 }
 
-/// What a request brings to prove who sends it.
+/// The proof that a request carries.
 enum Claim {
     Token(Vec<u8>),
     ImportToken(String),
@@ -238,7 +238,7 @@ fn claim(access: &Access, request: &Request) -> Claim {
     if let Some(caller) = access.session(request.headers()) {
         return Claim::Session(caller);
     }
-    // Spreadsheets' import functions can send no header; what they may read is the CSV and nothing else.
+    // The import functions of spreadsheets send no header. Their token is in the address and opens the CSV only.
     if access.import_token.is_some()
         && request.uri().path() == CSV
         && let Some(given) = token_in(request.uri().query().unwrap_or_default())
@@ -256,9 +256,9 @@ async fn recognise(access: &Access, claim: Claim, from: Sender) -> Recognised {
         (Claim::ImportToken(_), None) | (Claim::Nothing, _) => return Recognised::Nobody,
     };
     match given {
-        Given::Right => Recognised::Caller(Caller::Token),
-        Given::Wrong => Recognised::Nobody,
-        Given::TooOften => Recognised::TooManyGuesses,
+        TokenCheck::Right => Recognised::Caller(Caller::Token),
+        TokenCheck::Wrong => Recognised::Nobody,
+        TokenCheck::TooOften => Recognised::TooManyGuesses,
     }
 }
 
@@ -266,14 +266,14 @@ fn token_in(query: &str) -> Option<String> {
     url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "token").map(|(_, token)| token.into_owned())
 }
 
-/// Who sent a request; in process there is nobody but this machine.
+/// The sender of a request; a request without a connection is from this machine.
 pub(super) fn sender(request: &Request) -> Sender {
     let address = request.extensions().get::<Peer>().map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.0);
     let headers = request.headers();
     Sender { address, is_foreign: is_foreign(headers) || is_referred(headers) }
 }
 
-/// Whether a page of another site refers to this one, as browsers say that do not say whose request it is.
+/// True if a page of another site links here, for browsers that send `Referer` and no `Sec-Fetch-Site`.
 fn is_referred(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let (Some(referer), Some(host)) = (text(header::REFERER), text(header::HOST)) else { return false };
@@ -281,10 +281,10 @@ fn is_referred(headers: &HeaderMap) -> bool {
     !headers.contains_key("sec-fetch-site") && !authority.eq_ignore_ascii_case(host)
 }
 
-/// Whether a browser says that another site made it send this.
+/// True if the browser says that another site caused the request.
 fn is_foreign(headers: &HeaderMap) -> bool {
     let foreign_fetch = headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
-    // `null` is what browsers send for this page too, because it asks for no referrer; it proves nothing either way.
+    // Browsers send `null` for this page too, because the page asks for no referrer; `null` proves nothing.
     let origin = headers.get(header::ORIGIN).filter(|origin| *origin != "null");
     foreign_fetch || origin.is_some_and(|_| !is_own_origin(headers))
 }
@@ -295,8 +295,8 @@ fn is_own_origin(headers: &HeaderMap) -> bool {
     origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
 }
 
-/// Whether a POST of this caller was made on purpose: by a program with the token, by this page's form, or by a request
-/// that the browser itself calls its own.
+/// True if a POST of this caller was made on purpose: by a program with the token, by this page's form, or by a request
+/// that the browser marks as same-origin.
 pub(super) fn is_on_purpose(caller: &Caller, headers: &HeaderMap, proof: Option<&str>) -> bool {
     match caller {
         Caller::Token => true,
@@ -307,7 +307,7 @@ pub(super) fn is_on_purpose(caller: &Caller, headers: &HeaderMap, proof: Option<
     }
 }
 
-/// The headers of every answer. Those that an answer brought with it stay.
+/// Adds the headers of every answer. A header that the answer has already stays.
 pub(super) async fn add_headers(request: Request<Body>, next: Next) -> Response {
     const HEADERS: [(HeaderName, &str); 7] = [
         (
@@ -328,13 +328,13 @@ pub(super) async fn add_headers(request: Request<Body>, next: Next) -> Response 
     answer
 }
 
-/// The answer to an address that guesses.
+/// The answer to an address that has sent too many wrong tokens.
 fn too_many_guesses() -> Response {
     let refused = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens; try again later");
     refused.for_now(PER_GUESS.as_secs()).into_response()
 }
 
-/// Random text that fits anywhere.
+/// Random text for tokens, sessions and nonces.
 pub(super) fn random_text() -> io::Result<String> {
     let mut bytes = [0_u8; 24];
     rand::SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random numbers"))?;

@@ -1,5 +1,5 @@
-//! The API: what the commands say, over HTTP. Accounts, status and CSV are the commands' own output; transactions come in
-//! pages, newest first.
+//! The API: the answers of the commands over HTTP. Accounts, status and CSV are the commands' own output; transactions come
+//! in pages, newest first.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -27,11 +27,11 @@ use crate::store::{self, Store};
 use crate::sync::Request as Cycle;
 use crate::threads;
 
-/// Transactions in a page where nothing is said, and at most.
+/// Transactions in a page: the default and the maximum.
 const PAGE: usize = 100;
 const LONGEST_PAGE: usize = 1000;
 
-/// How long the page's button waits for a cycle before it shows the page again.
+/// Longest time that the page's button waits for a cycle before the page is shown again.
 const BUTTON_PATIENCE: Duration = Duration::from_secs(20);
 
 /// `GET /api/accounts`
@@ -70,33 +70,33 @@ fn page_as_json(store: &Store, selection: &Selection, after: Option<Cursor>) -> 
         serde_json::value::to_raw_value(&TransactionJson { transaction, history })
     });
     let objects: Result<Vec<Box<RawValue>>, _> = objects.collect();
-    let body = Listed { transactions: objects.map_err(ApiError::failed)?, next_cursor: page.next };
+    let body = TransactionsBody { transactions: objects.map_err(ApiError::failed)?, next_cursor: page.next };
     let mut text = serde_json::to_string(&body).map_err(ApiError::failed)?;
     text.push('\n');
     Ok(text)
 }
 
 #[derive(serde::Serialize)]
-struct Listed {
+struct TransactionsBody {
     transactions: Vec<Box<RawValue>>,
-    /// Where the next page begins; null: there is none.
+    /// The cursor of the next page; null: this page is the last.
     next_cursor: Option<String>,
 }
 
-/// Transactions, newest first, and where the next ones begin.
-pub(super) struct Page {
+/// A page of transactions, newest first, and the cursor of the next page.
+pub(super) struct TransactionPage {
     pub rows: Vec<(u64, Transaction)>,
     pub next: Option<String>,
 }
 
-/// The `most` newest selected transactions that stand before `after`.
+/// The `most` newest selected transactions behind the cursor `after`.
 pub(super) fn page(
     store: &Store,
     selection: &Selection,
     matcher: &SelectionMatcher,
     after: Option<Cursor>,
     most: usize,
-) -> Result<Page, store::Error> {
+) -> Result<TransactionPage, store::Error> {
     let until = [selection.until, after.map(|place| place.date())].into_iter().flatten().min();
     let mut rows: Vec<(u64, Transaction)> = Vec::new();
     for found in store.chronological(selection.since, until).newest_first().with_transfers() {
@@ -106,11 +106,11 @@ pub(super) fn page(
         }
         if rows.len() == most {
             let next = rows.last().map(|(number, last)| Cursor::of(*number, last).to_cursor());
-            return Ok(Page { rows, next });
+            return Ok(TransactionPage { rows, next });
         }
         rows.push((number, transaction));
     }
-    Ok(Page { rows, next: None })
+    Ok(TransactionPage { rows, next: None })
 }
 
 /// The owner's day.
@@ -118,7 +118,7 @@ pub(super) fn today(state: &State) -> NaiveDate {
     Utc::now().with_timezone(&state.service.engine.config.timezone).date_naive()
 }
 
-/// `GET /api/transactions.csv`: the same as `export --format csv`.
+/// `GET /api/transactions.csv`: the output of `export --format csv`.
 pub(super) async fn csv(Of(state): Of<Arc<State>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     let allowed: Vec<&str> = SELECTING.into_iter().chain(["token"]).collect();
     let selection = query::selection(&query.unwrap_or_default(), &allowed, today(&state)).map_err(ApiError::bad)?;
@@ -131,8 +131,8 @@ pub(super) async fn csv(Of(state): Of<Arc<State>>, RawQuery(query): RawQuery) ->
     Ok(answer)
 }
 
-/// `POST /api/sync`: a cycle now. A program gets the report; the page's button leads back to the page. `retry=true`, in the
-/// address or the body, says that the owner has acted; without it a source in attention is left alone.
+/// `POST /api/sync`: runs a cycle. A program gets the report; the page's button leads back to the page. `retry=true`, in the
+/// address or the body, says that the owner has acted; without it a source that needs the owner is left alone.
 pub(super) async fn sync(
     Of(state): Of<Arc<State>>,
     Extension(caller): Extension<Caller>,
@@ -145,14 +145,15 @@ pub(super) async fn sync(
     if !is_on_purpose(&caller, &parts.headers, form.get("form_proof").map(String::as_str)) {
         return Err(ApiError::foreign());
     }
-    // Whoever asks twice gets one cycle. One on schedule is waited for: asking means "after now".
+    // Two requests at once get one cycle. A request waits for a scheduled cycle, because the caller wants a cycle that begins
+    // after the request.
     let turn = match state.cycle.clone().try_acquire_owned() {
         Ok(turn) => turn,
         Err(_) if by_button => return Ok(back(&form)),
         Err(_) => return Err(ApiError::new(StatusCode::CONFLICT, "a cycle is running already")),
     };
     let running = state.clone();
-    // It goes on by itself if whoever asked goes away.
+    // The cycle goes on if the caller goes away.
     let cycle = threads::run("cycle", move || {
         let request = Cycle { by_hand, ..Cycle::default() };
         let report = say(&running, &Command::Sync { request, json: true });
@@ -161,14 +162,14 @@ pub(super) async fn sync(
     });
     let cycle = cycle.map_err(|error| ApiError::failed(error).for_now(5))?;
     if by_button {
-        // How it went stands on the page, and so does that it still runs.
+        // The page shows the result of the cycle, or that the cycle still runs.
         drop(tokio::time::timeout(BUTTON_PATIENCE, cycle).await);
         return Ok(back(&form));
     }
     cycle.await.unwrap_or_else(|_| Err(ApiError::failed("the cycle ended without a report"))).map(as_json)
 }
 
-/// Whether the caller says that the owner has acted.
+/// True if the caller says that the owner has acted.
 fn says_retry(query: &str, form: &HashMap<String, String>) -> Result<bool, String> {
     let said = query::parameter(query, "retry").or_else(|| form.get("retry").cloned());
     match said.as_deref() {
@@ -187,12 +188,12 @@ fn back(form: &HashMap<String, String>) -> Response {
     }
 }
 
-/// An address that is none.
+/// The answer at an address that does not exist.
 pub(super) async fn nowhere() -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "there is nothing at this address")
 }
 
-/// An address that is asked in another way.
+/// The answer to a method that an address does not know.
 pub(super) async fn wrong_method() -> ApiError {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this address is asked with another method")
 }

@@ -98,7 +98,7 @@ fn quoted(message: &str) -> Option<&str> {
     is_bulgarian.then(|| quote.trim_end_matches(')'))
 }
 
-/// What happened, in Bulgarian.
+/// The cause in Bulgarian.
 fn happened(is_source: bool, cause: Cause) -> &'static str {
     match cause {
         Cause::PasswordRefused => "Банката отказа потребителското име или паролата.",

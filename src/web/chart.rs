@@ -1,5 +1,5 @@
-//! Charts as SVG, drawn here: columns, lines, and bars beside names. Each has a title and a description for those who
-//! hear it, and a value on everything for those who point at it. Colours come from the page's style, by class.
+//! Charts as SVG: columns, lines, and bars beside names. A chart has a title and a description for screen readers, and
+//! every mark has a value for the pointer. Colours come from the page's style, by class.
 
 use std::fmt::Write;
 
@@ -24,7 +24,7 @@ const POINTS: usize = 240;
 /// Kinds of line that can be told apart.
 pub(super) const STYLES: usize = 6;
 
-/// What a chart is called.
+/// The names of a chart.
 pub(super) struct Caption<'a> {
     /// Unique in the page.
     pub id: &'a str,
@@ -143,7 +143,7 @@ fn months(first: NaiveDate, last: NaiveDate, x: impl Fn(NaiveDate) -> f64) -> St
     text
 }
 
-/// One bar, as wide as its share of the largest. It stands beside its number, so it says nothing to those who hear.
+/// A bar, as wide as its share of the largest. The number is beside the bar, so screen readers skip it.
 pub(super) fn bar(class: &str, value: Decimal, largest: Decimal) -> String {
     let share = if largest.is_zero() { 0.0 } else { pixels(value) / pixels(largest) * 100.0 };
     format!(

@@ -1,9 +1,9 @@
-//! An error as every address says it: a status and one line of JSON, lower case, that names the thing and the remedy.
+//! The error of every address: a status and one line of JSON, lower case, that names the thing and the remedy.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-/// Why there is no answer.
+/// The error instead of an answer.
 #[derive(Debug)]
 pub(super) struct ApiError {
     status: StatusCode,
@@ -16,23 +16,23 @@ impl ApiError {
         ApiError { status, why: why.into(), retry_after_s: None }
     }
 
-    /// The same, with the time after which another try makes sense.
+    /// Adds the time after which another try makes sense.
     pub(super) fn for_now(self, seconds: u64) -> ApiError {
         ApiError { retry_after_s: Some(seconds), ..self }
     }
 
-    /// What was asked for makes no sense.
+    /// An error for a request that makes no sense.
     pub(super) fn bad(why: impl Into<String>) -> ApiError {
         ApiError::new(StatusCode::BAD_REQUEST, why)
     }
 
-    /// Something here failed; the log has it too.
+    /// An error for a failure on this side, which is logged.
     pub(super) fn failed(error: impl std::fmt::Display) -> ApiError {
         tracing::error!("{error}");
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }
 
-    /// Another site sent it.
+    /// An error for a request that another site caused.
     pub(super) fn foreign() -> ApiError {
         ApiError::new(StatusCode::FORBIDDEN, "the request comes from another site")
     }

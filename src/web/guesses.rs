@@ -1,8 +1,8 @@
-//! Wrong tokens: counted by address, and compared one after the other where they have become many.
+//! Wrong tokens: they are counted by address. Tokens from an address with too many are compared one after the other.
 //!
-//! A right token always passes, whatever was guessed before it and from wherever: whoever shares an address with
-//! somebody who guesses (a proxy, a browser that a foreign page makes guess) is not locked out. What bounds the guessing
-//! is the pace of the comparisons, which a right token may have to wait for by a moment, and the length of the token.
+//! A right token always passes, so a person who shares an address with an attacker (a proxy, a browser that a foreign
+//! page makes guess) is not locked out. The pace of the comparisons and the length of the token bound the guessing; a
+//! right token may have to wait for a moment.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,76 +12,76 @@ use std::time::{Duration, Instant};
 use super::access::lock;
 use super::serve::network;
 
-/// Wrong tokens an address may send at once; after that one every [`PER_GUESS`].
+/// Wrong tokens that an address may send at once; afterwards one every [`PER_GUESS`].
 pub(super) const GUESSES: u32 = 20;
 pub(super) const PER_GUESS: Duration = Duration::from_secs(3);
 
-/// Addresses whose wrong tokens are counted; one more forgets the one that has been quiet longest.
+/// Addresses whose wrong tokens are counted. A further address takes the place of the one that was quiet longest.
 const GUESSERS: usize = 256;
 
-/// One comparison takes so long where an address has guessed too often, or where nobody can be counted.
+/// Duration of a comparison for an address with too many wrong tokens, and for a sender that cannot be counted.
 const PER_COMPARISON: Duration = Duration::from_millis(10);
 
-/// What a token that somebody sent comes to.
+/// The result of checking a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Given {
-    /// It is the one.
+pub(super) enum TokenCheck {
+    /// The token is right.
     Right,
-    /// It is not.
+    /// The token is wrong.
     Wrong,
-    /// It is not, and neither were too many others.
+    /// The token is wrong, and so were too many before it.
     TooOften,
 }
 
-/// Who sent it.
+/// The sender of a token.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sender {
-    /// From where.
+    /// The address of the connection.
     pub address: IpAddr,
-    /// A browser says that another site made it: that is no guess of whoever sits there.
+    /// True if the browser says that another site caused the request: the user of the browser has guessed nothing.
     pub is_foreign: bool,
 }
 
-/// What was guessed for one token.
+/// The wrong tokens that were sent instead of one right token.
 #[derive(Default)]
 pub(super) struct Guesses {
-    counted: Mutex<Counted>,
+    counted: Mutex<GuessCounts>,
     lane: tokio::sync::Mutex<()>,
 }
 
 impl Guesses {
-    /// Judges a token that somebody sent; `is_right` compares it.
-    pub async fn judge(&self, from: Sender, is_right: impl FnOnce() -> bool) -> Given {
+    /// Checks a token; `is_right` compares it.
+    pub async fn judge(&self, from: Sender, is_right: impl FnOnce() -> bool) -> TokenCheck {
         let is_over = lock(&self.counted).level(from.address, Instant::now()) >= GUESSES;
         if is_over || from.is_foreign {
             let _turn = self.lane.lock().await;
             tokio::time::sleep(PER_COMPARISON).await;
         }
         if is_right() {
-            return Given::Right;
+            return TokenCheck::Right;
         }
         if from.is_foreign {
-            return Given::Wrong;
+            return TokenCheck::Wrong;
         }
         lock(&self.counted).add(from.address, Instant::now())
     }
 
-    /// Whether a guess still counts.
+    /// True while a wrong token still counts.
     pub fn are_remembered(&self) -> bool {
         let (counted, now) = (lock(&self.counted), Instant::now());
         counted.0.keys().any(|address| counted.level(*address, now) > 0)
     }
 }
 
-/// Wrong tokens by address, each a bucket that drains one guess every [`PER_GUESS`].
+/// Wrong tokens by address: a leaky bucket that drains one token every [`PER_GUESS`].
 #[derive(Default)]
-struct Counted(HashMap<IpAddr, (u32, Instant)>);
+struct GuessCounts(HashMap<IpAddr, (u32, Instant)>);
 
-impl Counted {
-    fn add(&mut self, address: IpAddr, now: Instant) -> Given {
+impl GuessCounts {
+    fn add(&mut self, address: IpAddr, now: Instant) -> TokenCheck {
         let level = self.level(address, now) + 1;
         if level > GUESSES {
-            return Given::TooOften;
+            return TokenCheck::TooOften;
         }
         if self.0.len() >= GUESSERS
             && let Some(quiet) = self.0.iter().min_by_key(|(_, (_, last))| *last).map(|(address, _)| *address)
@@ -89,7 +89,7 @@ impl Counted {
             self.0.remove(&quiet);
         }
         self.0.insert(network(address), (level, now));
-        Given::Wrong
+        TokenCheck::Wrong
     }
 
     fn level(&self, address: IpAddr, now: Instant) -> u32 {
@@ -105,26 +105,26 @@ mod tests {
 
     #[test]
     fn guessing_is_counted_and_forgotten() {
-        let mut counted = Counted::default();
+        let mut counted = GuessCounts::default();
         let (start, address) = (Instant::now(), IpAddr::from([192, 0, 2, 7]));
         for _ in 0..GUESSES {
-            assert_eq!(counted.add(address, start), Given::Wrong);
+            assert_eq!(counted.add(address, start), TokenCheck::Wrong);
         }
-        assert_eq!(counted.add(address, start), Given::TooOften);
-        assert_eq!(counted.add(IpAddr::from([192, 0, 2, 8]), start), Given::Wrong, "others are not punished");
-        assert_eq!(counted.add(address, start + PER_GUESS), Given::Wrong);
-        assert_eq!(counted.add(address, start + PER_GUESS), Given::TooOften);
+        assert_eq!(counted.add(address, start), TokenCheck::TooOften);
+        assert_eq!(counted.add(IpAddr::from([192, 0, 2, 8]), start), TokenCheck::Wrong, "others are not punished");
+        assert_eq!(counted.add(address, start + PER_GUESS), TokenCheck::Wrong);
+        assert_eq!(counted.add(address, start + PER_GUESS), TokenCheck::TooOften);
         assert_eq!(counted.level(address, start + PER_GUESS * 100), 0);
     }
 
     #[test]
     fn neighbours_in_one_network_of_ipv6_count_as_one_and_the_table_is_bounded() {
-        let mut counted = Counted::default();
+        let mut counted = GuessCounts::default();
         let now = Instant::now();
         for host in 0..GUESSES {
             counted.add(IpAddr::from(std::net::Ipv6Addr::from_bits((0x2001_0db8 << 96) | u128::from(host))), now);
         }
-        assert_eq!(counted.add("2001:db8::ffff".parse().unwrap(), now), Given::TooOften);
+        assert_eq!(counted.add("2001:db8::ffff".parse().unwrap(), now), TokenCheck::TooOften);
         for host in 0..2_000_u32 {
             counted.add(IpAddr::from(std::net::Ipv4Addr::from_bits(host)), now);
         }
@@ -136,16 +136,16 @@ mod tests {
         let guesses = Guesses::default();
         let from = |is_foreign| Sender { address: IpAddr::from([192, 0, 2, 7]), is_foreign };
         for _ in 0..3 * GUESSES {
-            assert_eq!(guesses.judge(from(true), || false).await, Given::Wrong);
+            assert_eq!(guesses.judge(from(true), || false).await, TokenCheck::Wrong);
         }
         assert!(!guesses.are_remembered());
         for _ in 0..GUESSES {
-            assert_eq!(guesses.judge(from(false), || false).await, Given::Wrong);
+            assert_eq!(guesses.judge(from(false), || false).await, TokenCheck::Wrong);
         }
         for _ in 0..3 {
-            assert_eq!(guesses.judge(from(false), || false).await, Given::TooOften);
-            assert_eq!(guesses.judge(from(false), || true).await, Given::Right);
-            assert_eq!(guesses.judge(from(true), || true).await, Given::Right);
+            assert_eq!(guesses.judge(from(false), || false).await, TokenCheck::TooOften);
+            assert_eq!(guesses.judge(from(false), || true).await, TokenCheck::Right);
+            assert_eq!(guesses.judge(from(true), || true).await, TokenCheck::Right);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Text on its way into a page: escaped, with numbers and dates as people of either language write them.
+//! Text for a page: escaped, with numbers and dates as people of either language write them.
 
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -19,7 +19,7 @@ impl Display for E<'_> {
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\'' => f.write_str("&#39;")?,
-                // Nothing a page could show, and not allowed in one.
+                // Control characters are invisible and not allowed in HTML.
                 c if c.is_control() => f.write_char(' ')?,
                 c => f.write_char(c)?,
             }
@@ -28,7 +28,7 @@ impl Display for E<'_> {
     }
 }
 
-/// An amount as people write it, whatever its currency.
+/// An amount of any currency as people write it.
 pub(super) fn money(amount: Decimal, language: Language) -> String {
     let text = money_text(amount.abs());
     let (whole, cents) = text.split_once('.').unwrap_or((&text, "00"));

@@ -1,4 +1,4 @@
-//! `GET /all-transactions/`: the answer of the connector of 2022, so that whoever built on it can switch.
+//! `GET /all-transactions/`: the answer of the connector of 2022, for programs that were built on it.
 //!
 //! `{"result":[…]}`, oldest first, every object with that connector's names and its ways: amounts as text without a
 //! sign, times in UTC, yes and no as booleans. Beside them stand the bank's own names with the bank's own values, the
@@ -55,7 +55,7 @@ fn write(state: &State, output: &mut dyn Output) -> io::Result<()> {
     output.data("]}\n")
 }
 
-/// A transaction as that connector showed it. What a bank of another kind does not say is taken from the row.
+/// A transaction as that connector showed it. Values that another bank does not send are taken from the row.
 fn object(transaction: &Transaction) -> Map<String, Value> {
     let row = &transaction.row;
     let raw = match payload::read(&row.raw) {

@@ -1,7 +1,7 @@
-//! `GET /`: one page with everything, made on the server, without a script and without anything from elsewhere.
+//! `GET /`: one page with everything, made on the server, without scripts and without anything from other sites.
 //!
-//! This file decides what is on it; how a part looks is `sections`. Every form and link is an address, so that back,
-//! bookmarks and keyboards work as everywhere.
+//! This file gathers the data of the page; `sections` makes the HTML. Every form and link is an address, so the back
+//! button, bookmarks and keyboards work as on any page.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use chrono::{Datelike, Months, NaiveDate};
 use url::form_urlencoded::Serializer;
 
 use super::access::Caller;
-use super::api::{self, Page};
+use super::api::{self, TransactionPage};
 use super::error::ApiError;
 use super::query::{self, Cursor, SELECTING};
 use super::stream;
@@ -29,47 +29,47 @@ use crate::sync::Report;
 const ROWS: usize = 50;
 const RUNS: usize = 12;
 
-/// Months shown where nothing is asked.
+/// Months shown by default.
 const USUAL_MONTHS: u32 = 12;
 
-/// Everything that is on the page.
+/// The data of the page.
 pub(super) struct View {
     pub words: &'static Words,
-    pub asked: Asked,
-    /// Proves that a form was made here; empty where a program looks.
+    pub asked: PageQuery,
+    /// Proves that a form was made by this page; empty for a program.
     pub form_proof: String,
     pub status: Status,
     pub accounts: Vec<StoredAccount>,
     pub runs: Vec<Report>,
     pub is_running: bool,
     pub figures: Figures,
-    pub rows: Page,
+    pub rows: TransactionPage,
 }
 
-/// What the address asks for.
+/// The query of the page's address.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Asked {
+pub(super) struct PageQuery {
     pub selection: Selection,
     pub currency: Option<String>,
-    /// The language, where the address says one.
+    /// The language, if the address names one.
     pub language: Option<String>,
     pub cursor: Option<Cursor>,
-    /// A part of it meant nothing.
+    /// True if a part of the query makes no sense.
     pub misread: bool,
 }
 
-impl Asked {
-    fn read(query: &str, today: NaiveDate) -> Asked {
+impl PageQuery {
+    fn read(query: &str, today: NaiveDate) -> PageQuery {
         let parameter = |name| query::parameter(query, name).filter(|value: &String| !value.is_empty());
         let cursor = parameter("cursor").map(|cursor| Cursor::from_cursor(&cursor));
-        let mut asked = Asked {
+        let mut asked = PageQuery {
             currency: parameter("currency"),
             language: parameter("lang").filter(|language| language == "bg" || language == "en"),
             misread: matches!(cursor, Some(Err(_))),
             cursor: cursor.and_then(Result::ok),
-            ..Asked::default()
+            ..PageQuery::default()
         };
-        // One by one, so that one slip does not take the other filters away.
+        // The parameters are read one by one, so that a mistake in one leaves the other filters.
         for name in SELECTING.into_iter().filter(|name| *name != "limit") {
             let Some(value) = query::parameter(query, name) else { continue };
             let alone = Serializer::new(String::new()).append_pair(name, &value).finish();
@@ -86,7 +86,7 @@ impl Asked {
         if asked.selection.contradiction().is_some() {
             (asked.selection.until, asked.misread) = (None, true);
         }
-        // An empty date asks for the whole history; no word about it for the usual months.
+        // An empty date asks for the whole history, a missing one for the usual months.
         if query::parameter(query, "since").is_none() {
             let first = today.with_day(1).and_then(|first| first.checked_sub_months(Months::new(USUAL_MONTHS - 1)));
             asked.selection.since = first;
@@ -94,7 +94,7 @@ impl Asked {
         asked
     }
 
-    /// What of it there is; an account that there is not is left out.
+    /// The matcher of the selection; an unknown account is left out.
     fn matcher(&mut self, accounts: &[StoredAccount]) -> SelectionMatcher {
         SelectionMatcher::new(&self.selection, accounts).unwrap_or_else(|_| {
             (self.selection.account, self.misread) = (None, true);
@@ -102,7 +102,7 @@ impl Asked {
         })
     }
 
-    /// The address of the same page with something else asked: `None` leaves a parameter out.
+    /// The address of this page with these parameters changed; `None` leaves a parameter out.
     pub(super) fn address(&self, changes: &[(&str, Option<&str>)]) -> String {
         let Selection { since, until, account, search, .. } = &self.selection;
         let date = |date: &Option<NaiveDate>| date.map(|date| date.to_string());
@@ -139,7 +139,7 @@ pub(super) async fn page(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let today = api::today(&state);
-    let asked = Asked::read(&query.unwrap_or_default(), today);
+    let asked = PageQuery::read(&query.unwrap_or_default(), today);
     let words = choose(asked.language.as_deref(), &headers);
     let form_proof = match caller {
         Caller::Session { form_proof } => form_proof,
@@ -154,7 +154,7 @@ pub(super) async fn page(
     Ok(sign_in::document(StatusCode::OK, words, head, &body))
 }
 
-fn look(state: &State, words: &'static Words, mut asked: Asked, form_proof: String) -> Result<View, ApiError> {
+fn look(state: &State, words: &'static Words, mut asked: PageQuery, form_proof: String) -> Result<View, ApiError> {
     let store = &state.service.engine.store;
     let accounts = store.accounts();
     let matcher = asked.matcher(&accounts);
@@ -166,7 +166,7 @@ fn look(state: &State, words: &'static Words, mut asked: Asked, form_proof: Stri
         if matcher.matches(&transaction) {
             gather.add(&transaction);
         }
-        // What is searched for changes no balance.
+        // The searched text does not limit the balances.
         if of_accounts.matches(&transaction) {
             gather.add_balance(&transaction);
         }
@@ -191,18 +191,18 @@ mod tests {
     #[test]
     fn the_usual_months_are_shown_unless_something_else_is_asked() {
         let today: NaiveDate = "2026-11-22".parse().unwrap();
-        let since = |query: &str| Asked::read(query, today).selection.since.map(|date| date.to_string());
+        let since = |query: &str| PageQuery::read(query, today).selection.since.map(|date| date.to_string());
         assert_eq!(since("").as_deref(), Some("2025-12-01"));
         assert_eq!(since("since="), None);
         assert_eq!(since("since=2024-02-03&until=").as_deref(), Some("2024-02-03"));
-        let slip = Asked::read("since=2024-99-03&search=хляб&limit=x", today);
+        let slip = PageQuery::read("since=2024-99-03&search=хляб&limit=x", today);
         assert!(slip.misread && slip.selection.search.as_deref() == Some("хляб"));
     }
 
     #[test]
     fn an_address_keeps_what_is_asked_and_changes_what_is_said() {
         let today: NaiveDate = "2026-11-22".parse().unwrap();
-        let asked = Asked::read("since=&search=%22%3E&lang=bg", today);
+        let asked = PageQuery::read("since=&search=%22%3E&lang=bg", today);
         assert_eq!(asked.address(&[("lang", Some("en"))]), "/?since=&search=%22%3E&lang=en");
         assert_eq!(asked.address(&[("search", None), ("cursor", Some("x"))]), "/?since=&lang=bg&cursor=x");
     }

@@ -1,4 +1,4 @@
-//! What an address asks for: the selection of the commands, and the place in a list where the next page begins.
+//! The query of an address: a selection like that of the commands, and the cursor of the next page.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -9,19 +9,19 @@ use crate::model::Transaction;
 use crate::selection::Selection;
 use crate::selection::day::{Edge, day};
 
-/// Longest text that is searched for.
+/// Longest text to search for.
 const LONGEST_SEARCH: usize = 200;
 
 /// Parameters that select transactions.
 pub(super) const SELECTING: [&str; 5] = ["since", "until", "account", "search", "limit"];
 
-/// The selection an address asks for. A parameter that is not `allowed`, or says nothing sensible, is named in the error.
+/// The selection of an address. The error names a parameter that is not `allowed` or that makes no sense.
 pub(super) fn selection(query: &str, allowed: &[&str], today: NaiveDate) -> Result<Selection, String> {
     let date = |key: &str, text: &str, edge: Edge| day(text, edge, today).map_err(|why| format!("{key}: {why}"));
     let mut selection = Selection::default();
     for (key, value) in form_urlencoded::parse(query.as_bytes()) {
         if !allowed.contains(&key.as_ref()) {
-            // The stranger is not repeated: it may be a token in the wrong place.
+            // The error does not repeat the unknown parameter, which may be a token in the wrong place.
             return Err(format!("unknown parameter; there are: {}", allowed.join(", ")));
         }
         if value.is_empty() {
@@ -50,8 +50,8 @@ pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
     form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-/// The place of a transaction in the order of time. A page goes on after a place and not after a count, so that rows
-/// added meanwhile shift nothing.
+/// The position of a transaction in the order of time. A page goes on after a position and not after a count, so that
+/// rows added meanwhile shift nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cursor {
     date: NaiveDate,
@@ -60,32 +60,32 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// Where a transaction stands.
+    /// The position of a transaction.
     pub(super) fn of(number: u64, transaction: &Transaction) -> Cursor {
         Cursor { date: transaction.row.date, time: transaction.row.time.to_utc(), number }
     }
 
-    /// The day it is on.
+    /// The day of the transaction.
     pub(super) fn date(&self) -> NaiveDate {
         self.date
     }
 
-    /// As text that means nothing to anybody else.
+    /// The cursor as opaque text.
     pub(super) fn to_cursor(self) -> String {
         let nanoseconds = self.time.timestamp_subsec_nanos();
         BASE64.encode(format!("{} {} {nanoseconds} {}", self.date, self.time.timestamp(), self.number))
     }
 
-    /// Reads such text back.
+    /// Reads the text of a cursor.
     pub(super) fn from_cursor(cursor: &str) -> Result<Cursor, String> {
-        let place = || {
+        let read = || {
             let text = String::from_utf8(BASE64.decode(cursor).ok()?).ok()?;
             let parts: Vec<&str> = text.split(' ').collect();
             let [date, seconds, nanoseconds, number] = parts[..] else { return None };
             let time = DateTime::from_timestamp(seconds.parse().ok()?, nanoseconds.parse().ok()?)?;
             Some(Cursor { date: date.parse().ok()?, time, number: number.parse().ok()? })
         };
-        place().ok_or_else(|| "cursor: not one that was given out here; leave it out to begin anew".into())
+        read().ok_or_else(|| "cursor: not one that was given out here; leave it out to begin anew".into())
     }
 }
 

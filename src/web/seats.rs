@@ -1,5 +1,5 @@
-//! Who is connected: so many in all, a share of that for each address, and room for one more at the cost of whoever has
-//! been idle longest. An address is the one that the connection comes from, whatever a header says.
+//! The seats for connections: a number of seats in all and a share of them for each address. A new connection may take the
+//! seat of the one that has been idle longest. The address is that of the connection; headers do not count.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -17,27 +17,27 @@ pub(super) const SHARE: usize = 24;
 #[derive(Default)]
 pub(super) struct Seats(Mutex<Vec<Arc<Seat>>>);
 
-/// One of them.
+/// The seat of one connection.
 pub(super) struct Seat {
     network: IpAddr,
-    standing: Mutex<(Standing, Instant)>,
+    state: Mutex<(SeatState, Instant)>,
     leave: Notify,
 }
 
-/// What is done for a connection; what stands first goes first.
+/// The state of a connection; the states that come first lose their seats first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Standing {
-    /// Nothing: it has asked nothing, or proved nothing, or has its answer.
+enum SeatState {
+    /// The client has not sent a request, has proved nothing, or has its answer.
     Idle,
-    /// It takes a long answer, as slowly as it likes.
+    /// The client takes a long answer at its own pace.
     Reading,
-    /// An answer is made.
+    /// An answer is being made.
     Served,
 }
 
 impl Seats {
-    /// A seat for somebody from there; `None`: everybody else of that address is being served.
-    pub fn take(self: &Arc<Seats>, network: IpAddr) -> Option<Taken> {
+    /// Takes a seat for a connection from this network; `None`: all seats of the network are being served.
+    pub fn take(self: &Arc<Seats>, network: IpAddr) -> Option<SeatGuard> {
         let mut seats = lock(&self.0);
         let of = |network: IpAddr| seats.iter().filter(|seat| seat.network == network).count();
         let full = match of(network) {
@@ -47,36 +47,36 @@ impl Seats {
         };
         if let Some(full) = full {
             let seated = seats.iter().enumerate().filter(|(_, seat)| seat.network == full);
-            let standing = seated.map(|(at, seat)| (*lock(&seat.standing), at));
-            let (_, at) = standing.filter(|((standing, _), _)| *standing != Standing::Served).min()?;
+            let states = seated.map(|(at, seat)| (*lock(&seat.state), at));
+            let (_, at) = states.filter(|((state, _), _)| *state != SeatState::Served).min()?;
             seats.swap_remove(at).leave.notify_one();
         }
-        let standing = Mutex::new((Standing::Idle, Instant::now()));
-        let seat = Arc::new(Seat { network, standing, leave: Notify::new() });
+        let state = Mutex::new((SeatState::Idle, Instant::now()));
+        let seat = Arc::new(Seat { network, state, leave: Notify::new() });
         seats.push(seat.clone());
-        Some(Taken { seats: self.clone(), seat })
+        Some(SeatGuard { seats: self.clone(), seat })
     }
 }
 
 impl Seat {
-    /// Returns when somebody else needs the place.
+    /// Returns when another connection needs the seat.
     pub async fn is_needed(&self) {
         self.leave.notified().await;
     }
 
-    /// Whoever sits there has proved who they are and gets an answer, until what is returned is dropped.
+    /// Marks the seat as served until the returned value is dropped; the client has proved its identity.
     pub fn serve(self: &Arc<Seat>) -> Serving {
-        self.now(Standing::Served);
+        self.now(SeatState::Served);
         Serving(self.clone())
     }
 
-    /// What comes now is long, and whoever sits there takes it in their own time.
+    /// Marks the seat as reading: the client takes a long answer.
     pub fn read(&self) {
-        self.now(Standing::Reading);
+        self.now(SeatState::Reading);
     }
 
-    fn now(&self, standing: Standing) {
-        *lock(&self.standing) = (standing, Instant::now());
+    fn now(&self, state: SeatState) {
+        *lock(&self.state) = (state, Instant::now());
     }
 }
 
@@ -85,20 +85,20 @@ pub(super) struct Serving(Arc<Seat>);
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        let is_served = lock(&self.0.standing).0 == Standing::Served;
+        let is_served = lock(&self.0.state).0 == SeatState::Served;
         if is_served {
-            self.0.now(Standing::Idle);
+            self.0.now(SeatState::Idle);
         }
     }
 }
 
-/// A seat until it is dropped.
-pub(super) struct Taken {
+/// A seat that is given back when the value is dropped.
+pub(super) struct SeatGuard {
     seats: Arc<Seats>,
     pub seat: Arc<Seat>,
 }
 
-impl Drop for Taken {
+impl Drop for SeatGuard {
     fn drop(&mut self) {
         lock(&self.seats.0).retain(|seat| !Arc::ptr_eq(seat, &self.seat));
     }
@@ -108,14 +108,14 @@ impl Drop for Taken {
 mod tests {
     use super::*;
 
-    fn is_sent_away(taken: &Taken) -> bool {
+    fn is_sent_away(taken: &SeatGuard) -> bool {
         !lock(&taken.seats.0).iter().any(|seat| Arc::ptr_eq(seat, &taken.seat))
     }
 
     #[test]
     fn an_address_beyond_its_share_loses_its_oldest_idle_connection() {
         let (seats, here) = (Arc::new(Seats::default()), IpAddr::from([192, 0, 2, 1]));
-        let mut taken: Vec<Taken> = (0..SHARE).map(|_| seats.take(here).unwrap()).collect();
+        let mut taken: Vec<SeatGuard> = (0..SHARE).map(|_| seats.take(here).unwrap()).collect();
         let serving = taken[0].seat.serve();
         taken[1].seat.read();
         taken.push(seats.take(here).unwrap());
@@ -134,8 +134,8 @@ mod tests {
     fn a_full_house_makes_room_at_the_cost_of_who_has_most() {
         let seats = Arc::new(Seats::default());
         let address = |last: usize| IpAddr::from([192, 0, 2, last as u8]);
-        let many: Vec<Taken> = (0..SHARE).map(|_| seats.take(address(1)).unwrap()).collect();
-        let others: Vec<Taken> = (SHARE..SEATS).map(|at| seats.take(address(at + 2)).unwrap()).collect();
+        let many: Vec<SeatGuard> = (0..SHARE).map(|_| seats.take(address(1)).unwrap()).collect();
+        let others: Vec<SeatGuard> = (SHARE..SEATS).map(|at| seats.take(address(at + 2)).unwrap()).collect();
         let late = seats.take(address(255)).unwrap();
         assert!(is_sent_away(&many[0]) && !is_sent_away(&late) && !others.iter().any(is_sent_away));
         drop((many, others, late));

@@ -55,7 +55,7 @@ fn proof(view: &View) -> String {
     format!("<input type=\"hidden\" name=\"form_proof\" value=\"{}\">", E(&view.form_proof))
 }
 
-/// What needs the owner, and the button.
+/// The troubles that need the owner, and the button.
 fn notices(view: &View) -> String {
     let words = view.words;
     let mut html = String::new();

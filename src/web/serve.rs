@@ -1,5 +1,5 @@
-//! Connections: a seat for each, so long for a request's head, so large a head, so long for taking an answer. What is
-//! inside is the router's affair.
+//! Connections, with limits: a seat for each, the time and the size of a request's head, the time to take an answer. The
+//! router handles the requests.
 
 use std::io;
 use std::net::IpAddr;
@@ -21,27 +21,27 @@ use super::seats::{Seat, Seats};
 use super::{State, router};
 use crate::remote::Shutdown;
 
-/// How long the head of a request may take, and how long a connection may idle between two.
+/// Longest time for the head of a request, and longest pause between two requests.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long whoever asked may take no byte of an answer.
+/// Longest time in which a client takes no byte of an answer.
 const STALL: Duration = Duration::from_secs(30);
 
-/// Bytes of an answer that the system keeps for whoever asked: few, so that a slow one is seen to take some.
+/// Bytes of an answer that the system buffers: few, so that the progress of a slow client is seen.
 pub(super) const IN_FLIGHT: usize = 128 * 1024;
 
 /// Largest head of a request.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// How long nothing is accepted after the system refused to (no file descriptors left).
+/// Pause after the system refused to accept a connection (no file descriptors left).
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Who is at the other end of a connection; a part of every request.
+/// The address of the other end of a connection; every request carries it.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-/// Accepts connections for ever; `begin` gives what each of them holds until it ends, which it does with the answer it is
-/// at once the page is closing.
+/// Accepts connections for ever. Every connection holds a value of `begin` until it ends; once the page is closing, a
+/// connection ends after its present answer.
 pub(super) async fn serve<B: Send + 'static>(
     listener: TcpListener,
     state: Arc<State>,
@@ -60,7 +60,7 @@ pub(super) async fn serve<B: Send + 'static>(
                 continue;
             }
         };
-        // Whoever finds no seat sees the connection closed: everybody else of that address is being served.
+        // A client without a seat sees the connection closed: all seats of its address are being served.
         let Some(taken) = seats.take(network(peer.ip())) else { continue };
         let router = routes.get_or_init(|| router(state.clone())).clone();
         let (held, closing) = (begin(), closing.clone());
@@ -86,7 +86,7 @@ async fn converse(stream: TcpStream, peer: Peer, seat: Arc<Seat>, router: Router
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(Impatient { stream, stalled: None }), service);
+        .serve_connection(TokioIo::new(StallGuard { stream, stalled: None }), service);
     let mut conversation = std::pin::pin!(conversation);
     let ended = tokio::select! {
         ended = conversation.as_mut() => ended,
@@ -100,7 +100,7 @@ async fn converse(stream: TcpStream, peer: Peer, seat: Arc<Seat>, router: Router
     }
 }
 
-/// Who has one address of IPv6 usually has 2^64 of them.
+/// The network of an address: a host with one address of IPv6 usually has 2^64 of them.
 pub(super) fn network(peer: IpAddr) -> IpAddr {
     match peer {
         IpAddr::V6(address) => match address.to_ipv4_mapped() {
@@ -111,14 +111,14 @@ pub(super) fn network(peer: IpAddr) -> IpAddr {
     }
 }
 
-/// A connection that ends when its other end takes nothing for too long; else it could be held for ever.
-struct Impatient {
+/// A connection that ends when the client takes no byte for too long, so that no client holds it for ever.
+struct StallGuard {
     stream: TcpStream,
-    /// Runs while the other end takes nothing.
+    /// Runs while the client takes no bytes.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Impatient {
+impl StallGuard {
     fn watch<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.stalled = None;
@@ -129,13 +129,13 @@ impl Impatient {
     }
 }
 
-impl AsyncRead for Impatient {
+impl AsyncRead for StallGuard {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_read(context, into)
     }
 }
 
-impl AsyncWrite for Impatient {
+impl AsyncWrite for StallGuard {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_write(context, bytes);

@@ -1,4 +1,4 @@
-//! The way in and out of the page: the same token, sent as a form, for a cookie that lasts half a day.
+//! Sign-in and sign-out of the page: the token, sent as a form, for a cookie that lasts half a day.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,27 +13,27 @@ use url::form_urlencoded;
 
 use super::access::{self, Caller, no_cookie, session_cookie};
 use super::error::ApiError;
-use super::guesses::Given;
+use super::guesses::TokenCheck;
 use super::html::E;
 use super::words::{Words, choose};
 use super::{State, query};
 
-/// Largest form; all of them are small.
+/// Largest form; all forms of the page are small.
 const MAX_FORM_BYTES: usize = 16 * 1024;
 
-/// How long a form may take to arrive.
+/// Longest time for a form to arrive.
 const FORM_PATIENCE: Duration = Duration::from_secs(10);
 
 const STYLE: &str = include_str!("style.css");
 
-/// What the sign-in form says beside its field.
+/// The note of the sign-in form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Note {
-    /// Nothing.
+    /// No note.
     None,
     /// The token was wrong.
     Wrong,
-    /// Too many were.
+    /// Too many tokens were wrong.
     TooOften,
 }
 
@@ -45,12 +45,12 @@ pub(super) async fn sign_in(Of(state): Of<Arc<State>>, request: Request) -> Resu
     let words = choose(form.get("lang").map(String::as_str), &parts.headers);
     let given = form.get("token").map(|token| token.trim()).unwrap_or_default();
     let note = match state.access.judge(given.as_bytes(), from).await {
-        Given::Right => {
+        TokenCheck::Right => {
             let secret = state.access.begin_session().map_err(ApiError::failed)?;
             return Ok(enter(&secret, &parts.headers, form.get("lang").map(String::as_str)));
         }
-        Given::Wrong => Note::Wrong,
-        Given::TooOften => Note::TooOften,
+        TokenCheck::Wrong => Note::Wrong,
+        TokenCheck::TooOften => Note::TooOften,
     };
     Ok(show(words, note))
 }
@@ -64,14 +64,14 @@ fn enter(secret: &str, headers: &HeaderMap, language: Option<&str>) -> Response 
     ([(header::SET_COOKIE, session_cookie(secret, is_over_https(headers)))], Redirect::to(to)).into_response()
 }
 
-/// Whether the browser's own connection is encrypted. The browser says so itself, unless it hides where its form came
-/// from; then whoever passed the form on does. A browser without encryption would throw a cookie for it away.
+/// True if the browser's own connection is encrypted. The browser's `Origin` says so, or, where the browser hides its
+/// origin, the headers of the proxy. A browser without encryption would discard a cookie marked as secure.
 fn is_over_https(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     if let Some(origin) = text("origin").filter(|origin| *origin != "null") {
         return is_https(origin.split("://").next());
     }
-    // The first is the one nearest to the browser.
+    // The first value is of the proxy nearest to the browser.
     let first = |value: Option<&str>| value.and_then(|value| value.split(',').next()).map(str::to_owned);
     let forwarded = first(text("forwarded")).unwrap_or_default();
     let proto = forwarded.split(';').filter_map(|pair| pair.trim().split_once('='));
@@ -99,7 +99,7 @@ pub(super) async fn sign_out(
     Ok(([(header::SET_COOKIE, no_cookie())], Redirect::to("/")).into_response())
 }
 
-/// The fields of a form; of a name given twice the first. A body that is no form has none.
+/// The fields of a form; the first value of a name counts. A body that is no form has no fields.
 pub(super) async fn read_form(body: Body) -> Result<HashMap<String, String>, ApiError> {
     let bytes = match tokio::time::timeout(FORM_PATIENCE, axum::body::to_bytes(body, MAX_FORM_BYTES)).await {
         Ok(Ok(bytes)) => bytes,
@@ -113,7 +113,7 @@ pub(super) async fn read_form(body: Body) -> Result<HashMap<String, String>, Api
     Ok(form)
 }
 
-/// The form for whoever opens the page without a session.
+/// The sign-in form for a request without a session.
 pub(super) fn form(request: &Request) -> Response {
     let language = query::parameter(request.uri().query().unwrap_or_default(), "lang");
     show(choose(language.as_deref(), request.headers()), Note::None)
@@ -145,7 +145,7 @@ fn show(words: &Words, note: Note) -> Response {
     document(status, words, "", &body)
 }
 
-/// A whole page. Its style is the only thing inside it that a browser may apply.
+/// A whole page. The content security policy admits the page's own style and no script.
 pub(super) fn document(status: StatusCode, words: &Words, head: &str, body: &str) -> Response {
     const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect width='16' height='16' rx='3' fill='%23155e75'/%3E%3Cpath d='M3 12V8h2v4zm4 0V4h2v8zm4 0V6h2v6z' fill='%23fff'/%3E%3C/svg%3E";
     let nonce = match access::random_text() {

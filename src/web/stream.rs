@@ -1,5 +1,5 @@
-//! Reading the store for an answer: on threads that may block, a few at once, and never more of it in memory than a
-//! piece. Also how a command's output becomes an answer.
+//! Reading the store for an answer: a few readers at once, on threads that may block, with a piece of the answer in memory.
+//! The output of a command becomes an answer here as well.
 
 use std::io;
 use std::sync::Arc;
@@ -19,24 +19,24 @@ use crate::control::{Command, Output};
 use crate::sync::Step;
 use crate::threads;
 
-/// How long an answer waits for its turn to read.
+/// Longest wait of an answer for its turn to read.
 const TURN: Duration = Duration::from_secs(20);
 
-/// A long answer goes out in pieces of this size; so many may wait to be taken.
+/// Size of the pieces of a long answer, and the number of pieces that may wait for the client.
 const PIECE_BYTES: usize = 32 * 1024;
 const PIECES: usize = 4;
 
-/// How long the writer of a long answer sleeps while as many wait.
+/// Pause of the writer while that many pieces wait.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// While somebody waits for a turn at a long answer, whoever takes less than so many bytes in this time loses theirs.
+/// While others wait for a turn, a client that takes less than so many bytes in this time loses its turn.
 const SLOW: Duration = Duration::from_secs(3);
 const SLOW_BYTES: usize = 192 * 1024;
 
-/// Turns at long answers.
+/// The turns at long answers.
 pub(super) struct Turns {
     turns: Arc<Semaphore>,
-    /// Who waits for one.
+    /// The number of requests that wait for a turn.
     waiting: Arc<AtomicUsize>,
 }
 
@@ -46,7 +46,7 @@ impl Turns {
     }
 }
 
-/// Somebody waits until this is dropped.
+/// Counts one waiting request until the value is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -62,14 +62,14 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A turn to read the store, or the answer that there is none.
+/// A turn to read the store, or the error that all turns are taken.
 async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
     let turn = tokio::time::timeout(TURN, turns.clone().acquire_owned()).await;
     let busy = || ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too many are reading; try again soon").for_now(5);
     turn.ok().and_then(Result::ok).ok_or_else(busy)
 }
 
-/// Reads with `look` on a thread that may block.
+/// Calls `look` on a thread that may block.
 pub(super) async fn read<T: Send + 'static>(
     state: &Arc<State>,
     look: impl FnOnce(&State) -> Result<T, ApiError> + Send + 'static,
@@ -87,9 +87,9 @@ pub(super) async fn read<T: Send + 'static>(
         .unwrap_or_else(|_| Err(ApiError::failed("reading the store failed")))
 }
 
-/// What a command says as JSON.
+/// The JSON that a command prints.
 pub(super) fn say(state: &State, command: &Command) -> Result<String, ApiError> {
-    let mut said = Said::default();
+    let mut said = CommandText::default();
     match commands::execute(&state.service, command, &mut said) {
         Ok(_) if !said.data.is_empty() => Ok(said.data),
         Ok(_) => Err(ApiError::failed(said.talk.trim().trim_start_matches("bankfeed: "))),
@@ -97,12 +97,12 @@ pub(super) fn say(state: &State, command: &Command) -> Result<String, ApiError> 
     }
 }
 
-/// JSON that is text already.
+/// An answer of JSON text.
 pub(super) fn json(text: String) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
-/// An answer that `write` makes while it goes out.
+/// An answer that is sent while `write` makes it.
 pub(super) async fn stream(
     state: &Arc<State>,
     content_type: &'static str,
@@ -117,7 +117,7 @@ pub(super) async fn stream(
     let whole = Arc::new(AtomicBool::new(false));
     let is_whole = whole.clone();
     let begun = threads::run("reader", move || {
-        let mut pieces = Pieces { sender, piece: Vec::new(), waiting, watched: None };
+        let mut pieces = PieceWriter { sender, piece: Vec::new(), waiting, watched: None };
         let done = write(&reading, &mut pieces).and_then(|()| pieces.send());
         match done {
             Ok(()) => whole.store(true, Ordering::Release),
@@ -131,8 +131,8 @@ pub(super) async fn stream(
     Ok(([(header::CONTENT_TYPE, content_type)], Body::from_stream(pieces)).into_response())
 }
 
-/// The next piece of a long answer. Whoever reads must not take half of it for the whole: without the writer's word that
-/// it is, the connection breaks off.
+/// The next piece of a long answer. Unless the writer has marked the answer as whole, the connection breaks off at the end,
+/// so that a client cannot take half an answer for the whole.
 async fn rest_of(
     receiver: Option<mpsc::Receiver<Bytes>>,
     is_whole: Arc<AtomicBool>,
@@ -153,14 +153,14 @@ pub(super) fn say_into(state: &State, command: &Command, output: &mut dyn Output
     }
 }
 
-/// A short command's output.
+/// The output of a command with a short answer.
 #[derive(Default)]
-struct Said {
+struct CommandText {
     data: String,
     talk: String,
 }
 
-impl Output for Said {
+impl Output for CommandText {
     fn data(&mut self, text: &str) -> io::Result<()> {
         self.data.push_str(text);
         Ok(())
@@ -174,24 +174,24 @@ impl Output for Said {
     }
 }
 
-/// A long answer on its way out.
-struct Pieces {
+/// The output of a command with a long answer.
+struct PieceWriter {
     sender: mpsc::Sender<Bytes>,
     piece: Vec<u8>,
-    /// Who waits for a turn like this one.
+    /// The number of requests that wait for a turn.
     waiting: Arc<AtomicUsize>,
-    /// Since when somebody waits, and how much was taken in that time.
+    /// The time since others wait, and the bytes that the client has taken since.
     watched: Option<(Instant, usize)>,
 }
 
-impl Pieces {
+impl PieceWriter {
     fn send(&mut self) -> io::Result<()> {
         let mut piece = Bytes::from(std::mem::take(&mut self.piece));
         if piece.is_empty() {
             return Ok(());
         }
         self.watched.iter_mut().for_each(|(_, taken)| *taken += piece.len());
-        // A reader that takes nothing ends with its connection (see `serve`).
+        // The connection of a client that takes no bytes ends (see `serve`).
         loop {
             match self.sender.try_send(piece) {
                 Ok(()) => return Ok(()),
@@ -205,7 +205,7 @@ impl Pieces {
         }
     }
 
-    /// Whether others wait while too little is taken of this answer.
+    /// True if others wait and the client takes too few bytes.
     fn is_too_slow(&mut self) -> bool {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             self.watched = None;
@@ -220,13 +220,13 @@ impl Pieces {
     }
 }
 
-impl Output for Pieces {
+impl Output for PieceWriter {
     fn data(&mut self, text: &str) -> io::Result<()> {
         self.piece.extend_from_slice(text.as_bytes());
         if self.piece.len() >= PIECE_BYTES { self.send() } else { Ok(()) }
     }
     fn talk(&mut self, text: &str) -> io::Result<()> {
-        // What a command says beside its data ends in its exit status; here it would be lost, so it is logged.
+        // The answer has no room for talk, so it is logged.
         tracing::warn!("{}", text.trim());
         Ok(())
     }

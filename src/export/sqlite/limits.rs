@@ -1,5 +1,4 @@
-//! How long a question may take and how large it may become: whoever asks gets an error that names the limit, and the
-//! machine keeps its memory.
+//! Limits of a question in time and memory. A question beyond a limit gets an error that names the limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,25 +10,25 @@ use rusqlite::{Connection, Error, ErrorCode};
 
 use super::cell_bytes;
 
-/// How long a question may be worked at; the time that its answer takes to be read does not count.
+/// Longest time of work on a question; the time to read the answer does not count.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Memory that a question may take beside the rows of the store.
+/// Memory of a question without the rows of the store.
 const MEMORY_MIB: u64 = 256;
 
 /// The largest value, and the largest row of an answer.
 const VALUE_MIB: usize = 16;
 
-/// Steps of the database's machine between two looks at the clock.
+/// Steps of SQLite's virtual machine between two checks of the time.
 const STEPS: i32 = 10_000;
 
 const MIB: usize = 1024 * 1024;
 
-/// The time that is left to a question.
+/// The end of the present work on a question.
 #[derive(Clone)]
 pub(super) struct Watch {
     began: Instant,
-    /// When it ends, in milliseconds after `began`.
+    /// The end in milliseconds after `began`.
     until_ms: Arc<AtomicU64>,
 }
 
@@ -38,19 +37,19 @@ impl Watch {
         Watch { began: Instant::now(), until_ms: Arc::new(AtomicU64::new(u64::MAX)) }
     }
 
-    /// A question begins that may be worked at for so long.
+    /// Begins work that may take so long.
     pub(super) fn begin(&self, left: Duration) {
         let until = self.began.elapsed() + left;
         self.until_ms.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Whether its time is over.
+    /// True if the time is over.
     pub(super) fn is_over(&self) -> bool {
         self.began.elapsed().as_millis() > u128::from(self.until_ms.load(Ordering::Relaxed))
     }
 }
 
-/// What is left of the time for one question.
+/// The rest of the time for one question.
 pub(super) struct Budget<'a> {
     watch: &'a Watch,
     left: Duration,
@@ -61,7 +60,7 @@ impl<'a> Budget<'a> {
         Budget { watch, left: LONGEST }
     }
 
-    /// Does one piece of the work.
+    /// Does a piece of the work and subtracts its time.
     pub(super) fn work<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let began = Instant::now();
         self.watch.begin(self.left);
@@ -71,16 +70,16 @@ impl<'a> Budget<'a> {
     }
 }
 
-/// Sets the limits of a database that has all its rows. Later nobody can change them.
+/// Sets the limits of a database that has all its rows. A question cannot change them.
 pub(super) fn set(db: &mut Connection) -> rusqlite::Result<Watch> {
     let number = |pragma: &str| db.query_row(&format!("PRAGMA {pragma}"), (), |row| row.get::<_, i64>(0));
     let own = u64::try_from(number("page_count")?.saturating_mul(number("page_size")?)).unwrap_or_default();
-    // What a page takes beside its bytes is well below a quarter of them.
+    // The overhead of a page is well below a quarter of its bytes.
     let limit = own + own / 4 + MEMORY_MIB * MIB as u64;
     number(&format!("hard_heap_limit = {limit}"))?;
     db.set_limit(Limit::SQLITE_LIMIT_LENGTH, (VALUE_MIB * MIB) as i32)?;
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
-    // The database's own one promises memory that it takes much later, when it is too late for an error.
+    // SQLite's own `zeroblob` allocates its memory much later, when it is too late for an error.
     db.create_scalar_function("zeroblob", 1, flags, |context| {
         let bytes = context.get::<Option<i64>>(0)?.unwrap_or_default().max(0);
         match usize::try_from(bytes) {
@@ -94,12 +93,12 @@ pub(super) fn set(db: &mut Connection) -> rusqlite::Result<Watch> {
     Ok(watch)
 }
 
-/// An error of a function of ours.
+/// The error of a function defined here.
 pub(super) fn refused(why: String) -> Error {
     Error::UserFunctionError(why.into())
 }
 
-/// That the time of a question is over.
+/// The error of a question whose time is over.
 pub(super) fn too_long() -> String {
     format!("the question takes longer than {} s, the limit; ask for less at a time", LONGEST.as_secs())
 }
@@ -108,7 +107,7 @@ fn too_big() -> String {
     format!("a value of the answer is larger than {VALUE_MIB} MiB, the limit; ask for less at a time")
 }
 
-/// Whether a row of an answer is not too large to be held.
+/// Refuses a row of an answer that is too large to be held.
 pub(super) fn check_row(row: &rusqlite::Row<'_>, columns: usize) -> Result<(), String> {
     let mut bytes = 0;
     for at in 0..columns {
@@ -122,7 +121,7 @@ pub(super) fn check_row(row: &rusqlite::Row<'_>, columns: usize) -> Result<(), S
     Ok(())
 }
 
-/// What a limit has to say, where it was one.
+/// The limit that caused an error; `None`: the cause is no limit.
 pub(super) fn explain(error: &Error) -> Option<String> {
     match error.sqlite_error_code()? {
         ErrorCode::OperationInterrupted => Some(too_long()),

@@ -1,4 +1,4 @@
-//! The charts with their sums and footnotes. Each chart says the same thing a second time in words or as a table.
+//! The charts with their sums and footnotes. Words or a table repeat the values of every chart.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use crate::web::chart::{self, Caption, Group};
 use crate::web::html::{E, count, sum};
 use crate::web::page::View;
 
-/// All of them.
+/// The section of all charts.
 pub(super) fn charts(view: &View) -> String {
     let (words, figures) = (view.words, &view.figures);
     let mut html = format!("<section aria-labelledby=\"charts\"><h2 id=\"charts\">{}</h2>", words.figures);
@@ -46,7 +46,7 @@ pub(super) fn charts(view: &View) -> String {
     html + &footnotes(view) + "</section>"
 }
 
-/// What the charts leave out, and at which rate.
+/// Notes on the rows that the charts leave out, and on the exchange rate.
 fn footnotes(view: &View) -> String {
     let (words, figures) = (view.words, &view.figures);
     let mut notes = Vec::new();

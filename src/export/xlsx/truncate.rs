@@ -1,28 +1,28 @@
-//! Text that is longer than a cell may be: cut, with a mark at its end, and counted, so that nobody takes it for all there is.
+//! Text that is longer than a cell may be: it is truncated, marked at its end and counted, so that the loss is seen.
 
 use std::borrow::Cow;
 
-/// Letters of a cell, as Excel counts them: those beyond the basic plane are two.
+/// Letters of a cell, as Excel counts them: UTF-16 units.
 const MOST_LETTERS: usize = 32_767;
 
-/// What stands at the end of a text that was cut.
+/// The mark at the end of a truncated text.
 const MARK: &str = "… [cut by bankfeed]";
 
-/// Transactions that are named.
+/// Number of transactions that the note names.
 const NAMED: usize = 3;
 
-/// Cells that were cut.
+/// The truncated cells.
 #[derive(Default)]
-pub(super) struct Cuts {
+pub(super) struct Truncations {
     cells: u64,
-    /// Ids of the transactions they belong to, the first ones.
+    /// Ids of the first transactions with such cells.
     ids: Vec<String>,
     more: bool,
 }
 
-/// What of a text fits into a cell.
+/// A text as it fits into a cell.
 pub(super) fn fitting(text: &str) -> Cow<'_, str> {
-    // A letter has no fewer bytes than it has halves: most texts need no counting.
+    // A letter has at least as many bytes as UTF-16 units, so most texts need not be counted.
     if text.len() <= MOST_LETTERS || text.encode_utf16().count() <= MOST_LETTERS {
         return Cow::Borrowed(text);
     }
@@ -37,8 +37,8 @@ pub(super) fn fitting(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{}{MARK}", &text[..end.map_or(text.len(), |(at, _)| at)]))
 }
 
-impl Cuts {
-    /// One more, in the transaction with this id.
+impl Truncations {
+    /// Counts a truncated cell of the transaction with this id.
     pub fn add(&mut self, id: &str) {
         self.cells += 1;
         if self.ids.iter().any(|known| known == id) {
@@ -50,7 +50,7 @@ impl Cuts {
         }
     }
 
-    /// What the owner should know of it; `None`: nothing was cut.
+    /// The note for the owner; `None`: no text was truncated.
     pub fn note(&self) -> Option<String> {
         let (what, is) = match self.cells {
             0 => return None,
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn the_first_transactions_are_named_once() {
-        let mut cuts = Cuts::default();
+        let mut cuts = Truncations::default();
         assert_eq!(cuts.note(), None);
         cuts.add("a:1");
         assert!(cuts.note().unwrap().starts_with("1 text is longer"));

@@ -1,5 +1,5 @@
-//! What the charts show: debit, credit, fees and balance by month, debit by category and by counterparty; gathered while
-//! the rows go by, written as formulas with their results, and drawn.
+//! The charts of the workbook and their figures: debit, credit, fees and balance by month, debit by category and by
+//! counterparty. ChartFigures are gathered row by row and written as formulas with their results.
 
 use chrono::{Datelike, Months, NaiveDate};
 use rust_decimal::Decimal;
@@ -21,7 +21,7 @@ const MOST_NAMES: usize = 15;
 /// Letters of a name that a condition may hold.
 const LONGEST_NAME: usize = 200;
 
-/// What the bank's words for a fee have in common; a cell, so that it may be changed.
+/// The part that all names of fees at the bank have in common. The owner may change it in its cell.
 const FEE_WORD: &str = "такс";
 
 const SHEET: &str = "Figures";
@@ -34,7 +34,7 @@ const OPENINGS: u16 = 6;
 const CATEGORIES: u16 = 10;
 const COUNTERPARTIES: u16 = 13;
 
-/// Where the columns of the transactions are.
+/// The cell ranges of the columns of transactions.
 pub(super) struct Ranges {
     pub date: String,
     pub amount: String,
@@ -49,7 +49,7 @@ pub(super) struct Ranges {
     pub taken_back: String,
 }
 
-/// What was spent and earned in one unit: leva and euros are one, as on the page.
+/// Debit and credit in one unit: leva and euros are one, as on the page.
 #[derive(Default)]
 struct Flow {
     rows: u64,
@@ -60,18 +60,18 @@ struct Flow {
     counterparties: Sums<String>,
 }
 
-/// What lies on the accounts in one currency.
+/// The balances of the accounts in one currency.
 #[derive(Default)]
 struct Held {
     /// Day of an account's first row and the balance before it.
     openings: BTreeMap<String, (NaiveDate, Decimal)>,
-    /// What all rows of a month come to, transfers too.
+    /// Sums of all rows of a month, with transfers.
     moved: Sums<NaiveDate>,
 }
 
 /// Everything gathered.
 #[derive(Default)]
-pub(super) struct Figures {
+pub(super) struct ChartFigures {
     flows: BTreeMap<String, Flow>,
     held: BTreeMap<String, Held>,
     /// Id of the first row with an amount that no sum can hold, and the number of such rows.
@@ -112,7 +112,7 @@ fn add<K: Ord>(sums: &mut Sums<K>, key: K, amount: Decimal) {
     *sum = plus(*sum, amount);
 }
 
-impl Figures {
+impl ChartFigures {
     /// Counts a row in; oldest first.
     pub fn add(&mut self, row: &Row) {
         let Some(told) = Told::of(row) else { return };
@@ -136,7 +136,7 @@ impl Figures {
         }
     }
 
-    /// What is in no sum; `None`: everything is.
+    /// A note on amounts that are in no sum; `None`: the sums hold all amounts.
     pub fn note(&self) -> Option<String> {
         let (first, count) = self.impossible.as_ref()?;
         let more = if *count > 1 { format!(" and {} more", count - 1) } else { String::new() };
@@ -225,7 +225,7 @@ struct Tables<'a> {
 }
 
 impl Tables<'_> {
-    /// What accounts held before their first rows, in every currency. Returns how many there are.
+    /// Writes the balances of accounts before their first rows, in every currency. Returns their number.
     fn openings(&mut self, held: &BTreeMap<String, Held>) -> Result<u32, XlsxError> {
         self.heads(OPENINGS, &["Before", "Currency", "Balance"])?;
         let all = held.iter().flat_map(|(currency, held)| held.openings.values().map(move |found| (currency, *found)));
@@ -263,8 +263,8 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// What was spent under conditions, as a formula: neither rows taken back nor transfers; of euros the leva at the fixed
-    /// rate among them.
+    /// The formula of debit under conditions, without rows taken back and without transfers. Debit in euros includes leva at
+    /// the fixed rate.
     fn spent(&self, conditions: &str) -> String {
         let Ranges { amount_eur, debit, currency, taken_back, transfer, .. } = self.ranges;
         let counted = format!("{taken_back},\"=\",{transfer},\"=\",{conditions}");
@@ -273,7 +273,7 @@ impl Tables<'_> {
         )
     }
 
-    /// What was earned, alike.
+    /// The formula of credit under conditions, like that of debit.
     fn earned(&self, conditions: &str) -> String {
         let Ranges { amount_eur, credit, currency, taken_back, transfer, .. } = self.ranges;
         let counted = format!("{taken_back},\"=\",{transfer},\"=\",{conditions}");
