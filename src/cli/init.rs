@@ -24,7 +24,7 @@ pub(super) mod ask;
 mod keep;
 mod text;
 
-/// When cycles run where nothing is said: once before breakfast, once after office hours.
+/// The default schedule: once before breakfast, once after office hours.
 const SCHEDULE: &str = "0 3,18 * * *";
 
 /// How to make the file.
@@ -35,7 +35,7 @@ pub(super) struct Options {
     simulated: Option<PathBuf>,
 }
 
-/// Everything the owner was asked.
+/// The owner's answers.
 struct Answers {
     username: String,
     password: SecretString,
@@ -46,13 +46,13 @@ struct Answers {
 
 struct Google {
     spreadsheet: String,
-    /// Where the downloaded file is, and what it says.
+    /// Path and text of the downloaded file.
     key_file: PathBuf,
     key: SecretString,
     writer: Writer,
 }
 
-/// In whose name rows are written.
+/// The account that writes rows.
 enum Writer {
     /// A service account with this address, to share the spreadsheet with.
     Robot(String),
@@ -75,15 +75,15 @@ struct Airtable {
     token: SecretString,
 }
 
-/// Asks, writes, and says what comes next.
+/// Asks, writes the file, and prints the next steps.
 pub(super) fn run(path: Option<&Path>, options: &Options) -> io::Result<u8> {
     let environment = Environment::process();
     let path = match path {
         Some(path) => path.to_owned(),
-        // Where nothing is there yet, the first place that would be looked at.
+        // Without any file the first place of the look-up is used.
         None => config::find(&environment, Path::new("")).unwrap_or_else(|_| "config.toml".into()),
     };
-    // Also a link that leads nowhere: writing "through" it would put the file somewhere else.
+    // A dangling link counts as well: writing through the link would put the file at another place.
     if path.symlink_metadata().is_ok() {
         complain(&format!(
             "{} is there already and is left as it is; move it away, or give another place with --config FILE",
@@ -171,7 +171,7 @@ fn google(asker: &mut Asker) -> Result<Google, Stop> {
     Ok(Google { spreadsheet, key_file, key, writer })
 }
 
-/// Reads a service account's key, or an OAuth client. What is wrong is said without showing any of it.
+/// Reads a service account's key, or an OAuth client. The error never shows a part of the file.
 fn key(path: &str) -> Result<(PathBuf, SecretString, Writer), String> {
     let path = match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
         (Some(rest), Some(home)) => Path::new(&home).join(rest),

@@ -19,7 +19,7 @@ use crate::daemon::signals::Signals;
 use crate::destination::kind::BrowserVisit;
 use crate::source::SessionPaste;
 
-/// How long a person may take in the browser.
+/// Longest time for a person in the browser.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Signs in.

@@ -29,7 +29,7 @@ pub(super) struct Options {
     log: PathBuf,
 }
 
-/// Runs the simulators until the process is told to stop. One line of JSON says where they are.
+/// Runs the simulators until the process is told to stop. The output is a line of JSON with their addresses.
 pub(super) async fn run(options: Options) -> io::Result<u8> {
     let signals = Signals::take()?;
     let bank = match options.rows {
@@ -58,7 +58,7 @@ pub(super) async fn run(options: Options) -> io::Result<u8> {
         "airtable": {"url": airtable.server.url(), "token": airtable.token(), "base": airtable.create_base("bankfeed")},
         "log": options.log,
     });
-    // What `init --simulated` reads, and what a person would answer to it.
+    // The input of `init --simulated`, and the answers that a person would give.
     let answers = [&username, &password, "g", &spreadsheet, &key_file.display().to_string(), ""].join("\n");
     std::fs::write(options.log.join("world.json"), format!("{addresses}\n"))?;
     std::fs::write(options.log.join("answers"), answers + "\n")?;
@@ -67,7 +67,7 @@ pub(super) async fn run(options: Options) -> io::Result<u8> {
     Ok(0)
 }
 
-/// Where a simulated world is, for a configuration that uses it.
+/// The addresses of a simulated world, for a configuration that uses it.
 pub(super) struct World {
     /// The bank.
     pub fibank: String,

@@ -1,5 +1,5 @@
-//! Questions and answers: from a terminal, where a wrong answer is asked for again and a secret is not shown, or from a
-//! pipe, one answer a line.
+//! Questions and answers. On a terminal a wrong answer is asked for again and a secret is not shown; from a pipe the
+//! answers come one a line.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -8,16 +8,16 @@ use secrecy::{SecretString, zeroize::Zeroize};
 
 use crate::printable::printable;
 
-/// What Ctrl-C types where it does not interrupt.
+/// The character of Ctrl-C while the key does not interrupt.
 const INTERRUPT: char = '\u{3}';
 
-/// Why there is no answer; the beginning of one line.
+/// The reason why a question has no answer; the beginning of a line.
 #[derive(Debug)]
 pub(in crate::cli) struct Stop(pub String);
 
 /// Asks on stderr and reads from stdin.
 pub(in crate::cli) struct Asker {
-    /// Somebody sits there and can be asked again.
+    /// True if stdin is a terminal, so that a person can be asked again.
     is_terminal: bool,
 }
 
@@ -26,12 +26,12 @@ impl Asker {
         Asker { is_terminal: io::stdin().is_terminal() }
     }
 
-    /// Says something. Where stderr is closed nobody wants to know.
+    /// Prints to stderr. A closed stderr does not matter.
     pub fn say(&self, text: &str) {
         let _ = io::stderr().write_all(printable(text).as_bytes());
     }
 
-    /// Asks until the answer is good; `usual` is what an empty one means.
+    /// Asks until the answer is good; an empty answer means `usual`.
     pub fn ask<T>(
         &mut self,
         question: &str,
@@ -50,7 +50,7 @@ impl Asker {
         }
     }
 
-    /// The same for what nobody may look at: nothing of it is trimmed, shown or repeated.
+    /// Asks for a secret, which is never trimmed, shown or repeated.
     pub fn ask_secret(
         &mut self,
         question: &str,
@@ -76,12 +76,12 @@ impl Asker {
     }
 
     fn line(&self, prompt: &str, question: &str, hidden: bool) -> Result<String, Stop> {
-        // First the silence, then the question: whoever types at once is not seen either.
+        // The echo ends before the question appears, so that a quick typist is not seen either.
         let silence = (hidden && self.is_terminal).then(Silence::begin).flatten();
         self.say(prompt);
         let read = read_line(&mut io::stdin().lock());
         drop(silence);
-        // What was typed unseen, and what came from a pipe, has not moved the cursor on.
+        // A hidden answer and one from a pipe have not moved the cursor to a new line.
         if hidden || !self.is_terminal {
             self.say("\n");
         }
@@ -97,7 +97,7 @@ impl Asker {
     }
 }
 
-/// One line with its end, which may be a typed Ctrl-C; empty: there is no more.
+/// Reads a line with its end, which may be a typed Ctrl-C; empty: the input has ended.
 fn read_line(input: &mut impl BufRead) -> io::Result<String> {
     let mut line = Vec::new();
     loop {

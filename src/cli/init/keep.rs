@@ -1,10 +1,9 @@
-//! Where the secrets go, and how the file comes to be.
+//! The storage of secrets, and the writing of the configuration.
 //!
-//! A configuration below `/etc/bankfeed`, written by root on a machine that runs systemd, belongs to the service: there
-//! the secrets become credentials, encrypted for this machine. Anywhere else they stand in the configuration itself. It
-//! is readable by its owner alone, so a second file of the same mode beside it would protect nothing more; and one file
-//! cannot be moved or restored without its other half. The service account's key is a file already and stays where it
-//! is.
+//! A configuration below `/etc/bankfeed`, written by root on a machine that runs systemd, belongs to the service. The
+//! secrets of such a configuration become credentials, encrypted for this machine. Any other configuration contains its
+//! secrets: only its owner can read it, so a second file of the same mode would protect nothing more, and a single file
+//! cannot be moved or restored without its other half. The service account's key is a file already and stays in place.
 
 use std::fs::File;
 use std::io::Write;
@@ -17,10 +16,10 @@ use super::ask::Stop;
 use crate::config;
 use crate::settings::answer;
 
-/// Where systemd looks for encrypted credentials by itself.
+/// The folder in which systemd looks for encrypted credentials by itself.
 const CREDSTORE: &str = "/etc/credstore.encrypted";
 
-/// Where secrets go.
+/// The storage of secrets.
 pub(super) enum Keeper {
     /// Into the configuration.
     InPlace,
@@ -48,7 +47,7 @@ impl Keeper {
         }
     }
 
-    /// Puts the secrets away. One that is there already is never replaced.
+    /// Stores the secrets. An existing credential is never replaced.
     pub fn keep(&self, answers: &Answers) -> Result<Kept, Stop> {
         let mut kept = Kept::default();
         let Keeper::Credentials { program, folder } = self else { return Ok(kept) };
@@ -66,7 +65,7 @@ impl Keeper {
 }
 
 impl Kept {
-    /// What stands in the configuration for a secret.
+    /// The text of a secret in the configuration.
     pub fn reference(&self, name: &str, secret: &str) -> String {
         match self.credentials.iter().any(|(known, _)| *known == name) {
             true => format!("{{ credential = {} }}", answer::quoted(name)),

@@ -1,5 +1,5 @@
-//! What `bankfeed init` writes: the configuration, with the options somebody may want next as comments, and the words at
-//! the end. Pure.
+//! The texts of `bankfeed init`: the configuration, with the next useful options as comments, and the words at the end.
+//! Pure.
 
 use std::path::Path;
 
@@ -70,7 +70,7 @@ kind = "fibank"
     )
 }
 
-/// The machine's zone. One that runs in UTC has not been told where it is, most likely.
+/// The machine's time zone. A machine in UTC has most likely no time zone set, so the bank's zone is used.
 fn zone() -> String {
     let zone = machine_timezone(&Environment::process()).map(|zone| zone.name()).unwrap_or(USUAL_ZONE);
     let unset = ["UTC", "Etc/UTC", "Etc/UCT", "UCT", "Universal", "Zulu", "GMT", "Etc/GMT"].contains(&zone);
@@ -195,7 +195,7 @@ const REST: &str = r#"
 # listen = "127.0.0.1:8350"
 "#;
 
-/// What to do now.
+/// The next steps for the owner.
 pub(super) fn farewell(answers: &Answers, kept: &Kept, path: &Path, environment: &Environment) -> String {
     let mut text = format!("\n{} is written; only you can read it.\n", path.display());
     if let Some(google) = answers.google.as_ref().filter(|_| kept.credentials.is_empty()) {

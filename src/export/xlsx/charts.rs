@@ -1,5 +1,5 @@
 //! The charts of the workbook and their figures: debit, credit, fees and balance by month, debit by category and by
-//! counterparty. ChartFigures are gathered row by row and written as formulas with their results.
+//! counterparty. Figures are gathered row by row and written as formulas with their results.
 
 use chrono::{Datelike, Months, NaiveDate};
 use rust_decimal::Decimal;
