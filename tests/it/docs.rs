@@ -28,8 +28,9 @@ fn module(path: &Path) -> String {
 
 /// Only the demo, the hidden `simulate` and tests may name the simulators.
 fn may_simulate(path: &Path) -> bool {
-    let path = path.to_str().unwrap();
-    ["src/demo.rs", "src/cli/simulate.rs"].iter().any(|file| path.ends_with(file)) || path.contains("tests")
+    let path = path.strip_prefix(root()).unwrap();
+    let is_test = path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests");
+    is_test || ["src/demo.rs", "src/cli/simulate.rs"].iter().any(|file| path.ends_with(file))
 }
 
 #[test]
