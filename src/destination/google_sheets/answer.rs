@@ -281,6 +281,14 @@ pub(super) fn read_end(answer: &[u8], first: u32, id: u32) -> Result<End, serde_
     Ok(End { grid: tab.properties.grid_properties.map_or(0, |size| size.rows()), first, rows, tables })
 }
 
+/// The fields that [`read_placement`] reads.
+pub(super) const PLACEMENT_FIELDS: &str = "sheets(properties.gridProperties.rowCount,tables(tableId,range),data(startRow,rowData.values.effectiveValue(stringValue,numberValue)))";
+
+/// Reads the ids in a part of the id column, with the tables of its tab.
+pub(super) fn read_placement(answer: &[u8]) -> Result<Option<Landed>, serde_json::Error> {
+    Ok(first_tab::<IdCell>(answer)?.and_then(Tab::placement))
+}
+
 /// The fields that [`read_number_formats`] reads.
 pub(super) const NUMBER_FORMAT_FIELDS: &str = "sheets.data(startColumn,rowData.values.userEnteredFormat.numberFormat)";
 

@@ -12,7 +12,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::GoogleSheets;
-use super::answer::{Landed, STRUCK_FIELDS, read_struck_texts};
+use super::answer::{Landed, PLACEMENT_FIELDS, STRUCK_FIELDS, read_placement, read_struck_texts};
 use super::cells;
 use super::layout::{Layout, Place};
 use super::placing::{is_ours, table_of};
@@ -332,15 +332,15 @@ impl GoogleSheets {
         }
         if landed.is_none()
             && landing.touches.is_empty()
-            && landing.fresh.as_ref().is_some_and(|fresh| !fresh.by_position)
+            && landing.fresh.as_ref().is_some_and(|fresh| !fresh.by_position && !fresh.watched)
         {
-            // The next new rows are written with a look at it.
-            self.memory.ending.unsure |= landing.fresh.is_some_and(|fresh| fresh.watched);
+            // A later batch of the cycle is watched.
             return;
         }
-        let landed = match landed {
-            Some(landed) => Ok(landed),
-            None => self.id_column().await.map(Landed::column),
+        let landed = match (landed, &landing.fresh) {
+            (Some(landed), _) => Ok(landed),
+            (None, Some(fresh)) if landing.touches.is_empty() && !fresh.moved => self.see(fresh).await,
+            (None, _) => self.id_column().await.map(Landed::column),
         };
         match landed {
             Ok(landed) => {
@@ -357,6 +357,21 @@ impl GoogleSheets {
                 self.memory.ending.unsure |= landing.fresh.is_some();
             }
         }
+    }
+
+    /// Reads what the lost answer to a batch of new rows would have said.
+    async fn see(&mut self, fresh: &Fresh) -> Result<Landed, Error> {
+        let (layout, ..) = self.ready().await?;
+        let (first, id) = (fresh.first, layout.id_index());
+        let mut range = serde_json::json!({
+            "sheetId": layout.sheet, "startRowIndex": first, "startColumnIndex": id, "endColumnIndex": id + 1,
+        });
+        if fresh.order == Order::NewestFirst {
+            range["endRowIndex"] = (first + fresh.ids.len() as u32 + 2).into();
+        }
+        let answer = self.client().await?.look(range, PLACEMENT_FIELDS).await?;
+        let placement = read_placement(&answer).map_err(|_| self.garbled())?;
+        placement.ok_or_else(|| self.garbled())
     }
 
     /// Sees whether new rows landed where they belong.
