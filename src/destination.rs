@@ -3,9 +3,9 @@
 //! A [`Destination`] takes [`Item`]s in batches and promises that delivering a batch again changes nothing: the engine
 //! may send a batch whose outcome it does not know a second time. *How* a write cannot apply twice is the destination's
 //! own affair: an upsert by id, a once-only guard beside a ledger. A destination knows nothing of the store or of
-//! sources; what it must remember between cycles it hands to the engine as an opaque [`Destination::memory`].
+//! sources; what it must remember between cycles it hands to the engine as an opaque [`Destination::state`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use chrono::{DateTime, FixedOffset, NaiveDate};
@@ -52,9 +52,9 @@ pub enum What {
     /// The row was found wrong, or under an older id: the bank's cells that differ (and the id) are written again, and
     /// of several rows with its id only the first stays. Never in the change log.
     Mend,
-    /// A write of another row may have hit this one, or one of this may have missed it: what was noted of it
-    /// ([`Destination::astray`]) is written once more. Never in the change log.
-    Astray,
+    /// A write of another row has hit this one, or one of this row has missed it: [`Item::rewrite`] names the parts that
+    /// are written once more. Never in the change log.
+    Misplaced,
 }
 
 /// A change to deliver.
@@ -68,6 +68,15 @@ pub struct Item {
     pub transaction: Transaction,
     /// For `Changed`, `Reappeared` and `Enriched`: as it was before.
     pub previous: Option<Box<Transaction>>,
+    /// For `Misplaced`: the parts to write once more.
+    pub rewrite: Rewrite,
+}
+
+impl Item {
+    /// A change of a row.
+    pub fn new(seq: u64, what: What, transaction: Transaction, previous: Option<Transaction>) -> Item {
+        Item { seq, what, transaction, previous: previous.map(Box::new), rewrite: Rewrite::default() }
+    }
 }
 
 /// A batch ready to be sent. The engine makes number and hash durable before the first byte leaves.
@@ -81,6 +90,9 @@ pub struct Batch {
     pub hash: u64,
     /// The request body, in whatever form the destination likes.
     pub body: Vec<u8>,
+    /// The batch writes to rows at the positions at which they were found. Rows that the service itself finds by their ids
+    /// cannot be missed.
+    pub by_position: bool,
 }
 
 /// The result for one item.
@@ -98,11 +110,26 @@ pub enum Verdict {
     Rejected(String),
 }
 
+/// A batch that was carried out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// One verdict per item of the batch, in order.
+    pub verdicts: Vec<Verdict>,
+    /// Rows that the batch hit in place of others, or missed.
+    pub misplaced: Misplaced,
+}
+
+impl From<Vec<Verdict>> for Written {
+    fn from(verdicts: Vec<Verdict>) -> Written {
+        Written { verdicts, misplaced: Misplaced::default() }
+    }
+}
+
 /// What became of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// One verdict per item of the batch, in order.
-    Done(Vec<Verdict>),
+    /// The batch was carried out.
+    Done(Written),
     /// Another batch of this number was applied; this one was refused whole. The hash is the applied batch's.
     Superseded {
         /// Hash found in the ledger.
@@ -110,20 +137,48 @@ pub enum Outcome {
     },
 }
 
-/// What a write by position hit in place of other rows, because they were moved in that instant, or missed.
+/// Rows that a write by position hit in place of others, or missed, because the owner moved rows in that instant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Astray {
-    /// Ids of rows to be offered as [`What::Astray`]; some may be of no row that was ever delivered.
-    pub rows: Vec<String>,
+pub struct Misplaced {
+    /// The rewrites that set such rows right, by id; some ids may be of no row that was ever delivered.
+    pub rewrites: BTreeMap<String, Rewrite>,
     /// Ids of rows that were deleted in place of others.
     pub gone: Vec<String>,
-    /// A write by position was carried out, and where it landed is not known.
-    pub unsure: bool,
+    /// A write by position was carried out, and the rows that it hit are unknown.
+    pub unverified: bool,
+}
+
+/// The parts of one row that have to be written once more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rewrite {
+    /// Keys of the fields whose cells are written again.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub fields: BTreeSet<String>,
+    /// The mark of a row that the bank took back is set again, or removed again.
+    #[serde(alias = "struck", skip_serializing_if = "std::ops::Not::not")]
+    pub mark: bool,
+    /// The row should be gone.
+    #[serde(alias = "deleted", skip_serializing_if = "std::ops::Not::not")]
+    pub delete: bool,
+    /// The whole row stands elsewhere than it belongs and is moved there.
+    #[serde(alias = "misplaced", skip_serializing_if = "std::ops::Not::not")]
+    pub relocate: bool,
+}
+
+impl Rewrite {
+    /// Takes in another rewrite of the same row.
+    pub fn merge(&mut self, other: Rewrite) {
+        self.fields.extend(other.fields);
+        self.mark |= other.mark;
+        self.delete |= other.delete;
+        self.relocate |= other.relocate;
+    }
 }
 
 /// The fate of a batch whose answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
+pub enum BatchStatus {
     /// It has been applied.
     Applied,
     /// The batch has not been applied (and may be sent again: it cannot apply twice).
@@ -135,16 +190,49 @@ pub enum Settled {
     },
 }
 
-/// What a destination itself knows of deliveries before this store's: which rows it was given, as far as two numbers can
-/// say it.
+/// A place that is open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Past {
+pub struct Opened {
+    /// Number of the last batch the ledger holds (0: none, or no ledger needed).
+    pub last_batch: u64,
+    /// The most items worth offering to [`Destination::prepare`] at once.
+    pub batch_limit: usize,
+    /// Columns filled by rules that were added below rows written without them, since [`Extras::columns_filled`].
+    pub late_columns: Vec<Field>,
+    /// Misplaced rows that no answer has told the engine of yet.
+    pub misplaced: Misplaced,
+}
+
+/// The parts of a place that a read is to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Ids only, older forms of them as well. Rows of a place that is open.
+    Ids,
+    /// Ids and the bank's cells. The place may be closed.
+    Rows,
+    /// Ids, the bank's cells and the marks of rows that the bank took back. Rows of a place that is open.
+    RowsAndMarks,
+}
+
+/// The destination's own account of former deliveries, other stores' deliveries included: the rows that it was given, as
+/// far as two numbers can say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeliveryDigest {
     /// How many rows were ever written; one that was put back counts once.
     pub rows: u64,
     /// Sum of the hashes of their ids.
     pub ids: u64,
     /// The latest time (seconds since 1970) among the rows written, by account.
     pub through: BTreeMap<String, i64>,
+}
+
+/// What the engine keeps of a connector between cycles.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectorState {
+    /// The connector's own memory (schema cache, request budget), handed to its next construction; small.
+    pub memory: Vec<u8>,
+    /// Remarks on the place and the remedy for each, in sentences; none of them keeps rows waiting.
+    pub notes: Vec<String>,
 }
 
 /// How things stand, for destinations that show more than rows. Times are in the owner's zone.
@@ -247,21 +335,9 @@ pub trait Destination: Send {
     async fn check(&mut self) -> Result<Vec<String>, Error>;
 
     /// Makes ready for a cycle that has something to deliver: reads the layout and creates what is missing. Called once
-    /// before the first batch, and again after another writer was first; returns the number of the last batch the ledger
-    /// holds (0: none, or no ledger needed).
-    async fn open(&mut self) -> Result<u64, Error>;
-
-    /// Ids found there, older forms of them as well. Asked for when nothing is known of what was delivered before.
-    async fn existing_ids(&mut self) -> Result<Vec<String>, Error>;
-
-    /// What is known of former deliveries, once [`Destination::existing_ids`] has been asked: where the numbers fit, a
-    /// row that is absent was deleted by the owner.
-    fn past(&self) -> Option<Past> {
-        None
-    }
-
-    /// The most items worth offering to [`Destination::prepare`] at once.
-    fn batch_limit(&self) -> usize;
+    /// before the first batch, and again after another writer was first. A destination that shows balances writes the
+    /// summary together with the last rows it is offered; `None`: the summary of the former call holds.
+    async fn open(&mut self, summary: Option<&Summary>) -> Result<Opened, Error>;
 
     /// Cuts a batch from the front of `items` (never empty). Preparing may read from the service, and never writes.
     async fn prepare(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error>;
@@ -269,67 +345,40 @@ pub trait Destination: Send {
     /// Sends a batch; `items` are the ones it covers. A transient error means: outcome unknown. A refusal means that nothing
     /// was applied: for a row's sake, by the service's words (`Rejected`), or for a reason that may be the place's as well
     /// (`Unexplained`: the engine tries rows alone). A place that is full or closed is attention, never a refusal of rows.
-    async fn deliver(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error>;
+    async fn write(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error>;
 
-    /// Whether rows are looked up and then written to where they were found. What the service itself finds by its id
-    /// cannot be missed.
-    fn writes_by_position(&self) -> bool {
-        false
-    }
+    /// Reads every row, hidden ones too, and writes nothing. A read of the ids returns the digest of former deliveries where
+    /// the destination keeps one: where its numbers fit, a row that is absent was deleted by the owner.
+    async fn read(&mut self, reading: Reading, reader: &mut dyn Reader) -> Result<Option<DeliveryDigest>, Error>;
 
-    /// What the batches delivered since it was last asked have hit in place of other rows, or missed.
-    fn astray(&mut self) -> Astray {
-        Astray::default()
-    }
-
-    /// The ids of rows that are struck through, or ticked, as taken back. Asked for where it is not known which were.
-    async fn struck(&mut self) -> Result<Vec<String>, Error> {
-        Ok(Vec::new())
-    }
-
-    /// Notes what a row has to be written once more of, when it is offered as [`What::Astray`]: cells of fields, whether
-    /// it is struck through, and that it should be gone.
-    fn note_astray(&mut self, _id: &str, _fields: &[Field], _struck: bool, _deleted: bool) {}
-
-    /// Reads every row back, hidden ones too. May be called without [`Destination::open`]; writes nothing.
-    async fn read_back(&mut self, reader: &mut dyn Reader) -> Result<(), Error>;
-
-    /// Finds out what became of the batch with this number and hash after its answer was lost.
-    async fn settle(&mut self, number: u64, hash: u64) -> Result<Settled, Error>;
+    /// Finds out what became of the batch with this number and hash after its answer was lost, and which rows an applied
+    /// batch has misplaced.
+    async fn status(&mut self, number: u64, hash: u64) -> Result<(BatchStatus, Misplaced), Error>;
 
     /// Takes `number` with a batch that writes nothing, so that no batch of that number can be applied any more. The hash
     /// of the batch that had taken it already, where one had. A destination without numbers answers `None` and does
     /// nothing.
-    async fn close(&mut self, number: u64) -> Result<Option<u64>, Error>;
+    async fn fence(&mut self, number: u64) -> Result<Option<u64>, Error>;
 
-    /// Hands over how things stand, before [`Destination::open`]. A destination that shows it writes it together with
-    /// the last rows it is offered.
-    fn summarise(&mut self, _summary: &Summary) {}
+    /// The parts of a place beside its rows.
+    fn extras(&mut self) -> &mut dyn Extras;
 
+    /// The state to keep, also after a failure: budgets and caches count even then.
+    fn state(&self) -> ConnectorState;
+}
+
+/// The parts of a place beside its rows: balances, dashboard, the owner's rules, and columns that came late.
+#[async_trait]
+pub trait Extras: Send {
     /// Called after the last batch: writes what no batch has carried. Sends nothing where there is nothing to write.
     /// Returns the number of the ledger's last batch, where that has become another by it.
-    async fn publish(&mut self) -> Result<Option<u64>, Error> {
-        Ok(None)
-    }
+    async fn publish(&mut self) -> Result<Option<u64>, Error>;
 
-    /// Reads the rules that the owner keeps there, once it is open; `None`: none are kept there.
+    /// Reads the rules that the owner keeps there, once the place is open; `None`: none are kept there.
     async fn read_rules(&mut self) -> Result<Option<OwnRules>, Error> {
         Ok(None)
     }
 
-    /// Columns filled by rules that were added, since [`Destination::filled`], where rows had been written without them.
-    fn unfilled(&self) -> Vec<Field> {
-        Vec::new()
-    }
-
-    /// Every row there was offered for those columns.
-    fn filled(&mut self) {}
-
-    /// What the owner should know of the place and what to do about it, in sentences; nothing of it is in the way of rows.
-    fn notes(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// What the destination wants back at its next construction (schema cache, request budget); small.
-    fn memory(&self) -> Vec<u8>;
+    /// Every row there was offered for the [late columns](Opened::late_columns).
+    fn columns_filled(&mut self);
 }

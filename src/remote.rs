@@ -296,6 +296,34 @@ impl Backoff {
         }
     }
 
+    /// Waits before the next try, or gives the error back where another try is pointless.
+    pub async fn wait(&self, shutdown: &Shutdown, tried: u32, error: Error) -> Result<(), Error> {
+        let Some(pause) = self.pause(tried, &error) else { return Err(error) };
+        tracing::debug!("{error}; trying again in {pause:?}");
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = shutdown.wait() => Err(Error::stopped()),
+        }
+    }
+
+    /// Tries `attempt` on a connector until it succeeds, fails for good, or patience ends. Only for what may be repeated
+    /// safely: reads, and writes that cannot apply twice.
+    pub async fn retry<D: Send + ?Sized, T>(
+        &self,
+        shutdown: &Shutdown,
+        connector: &mut D,
+        mut attempt: impl for<'a> FnMut(&'a mut D) -> Attempt<'a, T> + Send,
+    ) -> Result<T, Error> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match attempt(connector).await {
+                Err(error) => self.wait(shutdown, tried, error).await?,
+                done => return done,
+            }
+        }
+    }
+
     /// Runs `operation` until it succeeds, fails for good, or patience ends. Only for what may be repeated safely:
     /// reads, and writes that cannot apply twice.
     pub async fn run<T, F: Future<Output = Result<T, Error>>>(
@@ -313,15 +341,13 @@ impl Backoff {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let Some(pause) = self.pause(tried, &error) else { return Err(error) };
-            tracing::debug!("{error}; trying again in {pause:?}");
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = shutdown.wait() => return Err(Error::stopped()),
-            }
+            self.wait(shutdown, tried, error).await?;
         }
     }
 }
+
+/// One try of something that a connector does.
+pub type Attempt<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// What connectors get from whoever builds them.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 //!
 //! The promise that nothing is written twice rests on that upsert alone: a batch sent again finds its rows and updates
 //! them. There is no ledger and no record id is remembered. A delivery reads nothing: table and field ids are kept in
-//! [`Destination::memory`] together with the month's count of requests, because a Free plan has a thousand of them. A
+//! [`Destination::state`] together with the month's count of requests, because a Free plan has a thousand of them. A
 //! row that is only corrected, taken back or given back is looked up first, so that one the owner deleted stays deleted.
 //!
 //! What is left open: an owner who deletes a row between a lost answer and the repetition of its first write gets it
@@ -17,10 +17,12 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::readback::Reader;
-use super::{Batch, Destination, ID_MADE_AGAIN, Item, Outcome, Settled, Summary};
+use super::readback::{FoundRow, Reader, Shown};
+use super::{
+    Batch, BatchStatus, ConnectorState, DeliveryDigest, Destination, Extras, ID_MADE_AGAIN, Item, Misplaced, Opened,
+    Outcome, Reading, Summary,
+};
 use crate::destination::policy::Rows;
-use crate::model::Field;
 use crate::remote::{Backoff, Cause, Client, Context, Error};
 
 use accounts::Accounts;
@@ -161,24 +163,14 @@ impl Destination for Airtable {
     }
 
     /// Sends nothing where the layout is remembered. There is no ledger, so the number is always 0.
-    async fn open(&mut self) -> Result<u64, Error> {
+    async fn open(&mut self, summary: Option<&Summary>) -> Result<Opened, Error> {
+        if let Some(summary) = summary {
+            self.summary = Some(summary.clone());
+        }
         self.fresh = false;
         self.make_ready().await?;
-        Ok(0)
-    }
-
-    /// Upserts would double nothing, but write over what the owner has done to rows that are there, ten a request; a
-    /// look at the ids costs a tenth of that. A table made here is not looked at.
-    async fn existing_ids(&mut self) -> Result<Vec<String>, Error> {
-        let layout = self.make_ready().await?;
-        if self.made {
-            return Ok(Vec::new());
-        }
-        self.listed_ids(&layout).await
-    }
-
-    fn batch_limit(&self) -> usize {
-        BATCH_LIMIT
+        let late_columns = self.unfilled.iter().filter_map(|key| key.parse().ok()).collect();
+        Ok(Opened { batch_limit: BATCH_LIMIT, late_columns, ..Opened::default() })
     }
 
     async fn prepare(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error> {
@@ -191,10 +183,10 @@ impl Destination for Airtable {
             serde_json::to_vec(&steps)
                 .map_err(|error| Error::malformed(format!("{}: cannot write a batch: {error}", self.service())))?
         };
-        Ok(Batch { number, taken, hash: xxh3_64(&body), body })
+        Ok(Batch { number, taken, hash: xxh3_64(&body), body, by_position: false })
     }
 
-    async fn deliver(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error> {
+    async fn write(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error> {
         let mut steps = if batch.body.is_empty() {
             self.plan(items).await?
         } else {
@@ -205,32 +197,50 @@ impl Destination for Airtable {
         // the loop ends.
         loop {
             if let Some(verdicts) = self.carry_out(&steps).await? {
-                return Ok(Outcome::Done(verdicts));
+                return Ok(Outcome::Done(verdicts.into()));
             }
             steps = self.plan(items).await?;
         }
     }
 
-    async fn read_back(&mut self, reader: &mut dyn Reader) -> Result<(), Error> {
-        self.read_all(reader).await
+    /// Upserts would double nothing, but write over what the owner has done to rows that are there, ten a request; a
+    /// look at the ids costs a tenth of that. A table made here is not looked at.
+    async fn read(&mut self, reading: Reading, reader: &mut dyn Reader) -> Result<Option<DeliveryDigest>, Error> {
+        if reading == Reading::Ids {
+            let layout = self.make_ready().await?;
+            reader.begin(Shown::nothing());
+            if !self.made {
+                self.listed_ids(&layout).await?.into_iter().for_each(|id| reader.row(FoundRow::id_only(id)));
+            }
+        } else {
+            self.read_all(reader).await?;
+        }
+        Ok(None)
     }
 
     /// Always `NotApplied`, whatever became of the batch: sent again it finds its rows by their ids and writes the same
     /// cells over them, corrections and ticks are the same each time, and a row already deleted stays deleted. Asking
     /// would cost as much as sending.
-    async fn settle(&mut self, _number: u64, _hash: u64) -> Result<Settled, Error> {
-        Ok(Settled::NotApplied)
+    async fn status(&mut self, _number: u64, _hash: u64) -> Result<(BatchStatus, Misplaced), Error> {
+        Ok((BatchStatus::NotApplied, Misplaced::default()))
     }
 
     /// Batches have no numbers here.
-    async fn close(&mut self, _number: u64) -> Result<Option<u64>, Error> {
+    async fn fence(&mut self, _number: u64) -> Result<Option<u64>, Error> {
         Ok(None)
     }
 
-    fn summarise(&mut self, summary: &Summary) {
-        self.summary = Some(summary.clone());
+    fn extras(&mut self) -> &mut dyn Extras {
+        self
     }
 
+    fn state(&self) -> ConnectorState {
+        ConnectorState { memory: self.memory(), notes: self.notes() }
+    }
+}
+
+#[async_trait]
+impl Extras for Airtable {
     async fn publish(&mut self) -> Result<Option<u64>, Error> {
         self.publish_accounts().await?;
         if std::mem::take(&mut self.id_made_again) {
@@ -240,14 +250,12 @@ impl Destination for Airtable {
         Ok(None)
     }
 
-    fn unfilled(&self) -> Vec<Field> {
-        self.unfilled.iter().filter_map(|key| key.parse().ok()).collect()
-    }
-
-    fn filled(&mut self) {
+    fn columns_filled(&mut self) {
         self.unfilled.clear();
     }
+}
 
+impl Airtable {
     fn notes(&self) -> Vec<String> {
         let columns = self.layout.iter().flat_map(|layout| &layout.columns);
         let odd = columns.filter_map(layout::oddness).map(|what| format!("{}: {what}", self.service()));

@@ -9,12 +9,17 @@
 //! The files come in two halves. The pure half turns what was read into requests: the files of `tests::PURE`, which
 //! name no file of the other. The connected half sends requests through `client` and keeps `state`.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 
-use super::readback::Reader;
-use super::{Astray, Batch, Destination, ID_MADE_AGAIN, Item, Outcome, OwnRules, Past, Settled, Summary, What};
-use crate::model::{Field, Language};
-use crate::remote::{Cause, Context, Error};
+use super::readback::{FoundRow, Reader, Shown};
+use super::{
+    Batch, BatchStatus, ConnectorState, DeliveryDigest, Destination, Extras, ID_MADE_AGAIN, Item, Misplaced, Opened,
+    Outcome, OwnRules, Reading, Summary, What, Written,
+};
+use crate::model::Language;
+use crate::remote::{Backoff, Cause, Context, Error, Shutdown};
 
 mod answer;
 mod auth;
@@ -63,7 +68,7 @@ use client::Client;
 use connection::Limits;
 use errors::MessageContext;
 use landing::Litter;
-use ledger::Guards;
+use ledger::{Guards, Ledger};
 use settings::GoogleSheetsSettings;
 use spreadsheet::{fullness, is_nearly_full};
 use state::{Answers, KnownSheet, Prepared, SavedState, TabsBeside};
@@ -94,7 +99,7 @@ pub struct GoogleSheets {
     /// The number of a batch that was refused for a reason that is not its guard, and the words.
     refused: Option<(u64, String)>,
     /// The rows that the latest writes by position hit in place of others, or missed.
-    astray: Astray,
+    misplaced: Misplaced,
     /// Rows without an id among them.
     litter: Vec<Litter>,
     /// The place of new rows was asked for since this connector was made.
@@ -132,7 +137,7 @@ impl GoogleSheets {
             tab_made_again: false,
             answers: Answers::default(),
             refused: None,
-            astray: Astray::default(),
+            misplaced: Misplaced::default(),
             litter: Vec::new(),
             placed: false,
         })
@@ -147,48 +152,23 @@ fn is_by_position(items: &[Item]) -> bool {
 #[async_trait]
 impl Destination for GoogleSheets {
     async fn check(&mut self) -> Result<Vec<String>, Error> {
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            match self.check_once().await {
-                Err(error) => self.pause(tried, error).await?,
-                done => return done,
-            }
+        let (backoff, shutdown) = self.patience();
+        backoff.retry(&shutdown, self, |sheets| Box::pin(sheets.check_once())).await
+    }
+
+    async fn open(&mut self, summary: Option<&Summary>) -> Result<Opened, Error> {
+        if let Some(summary) = summary {
+            self.beside.summary = Some(summary.clone());
+            self.beside.shown = false;
         }
-    }
-
-    async fn open(&mut self) -> Result<u64, Error> {
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            match self.open_once().await {
-                Err(error) => self.pause(tried, error).await?,
-                done => return done,
-            }
+        let (backoff, shutdown) = self.patience();
+        let last_batch = backoff.retry(&shutdown, self, |sheets| Box::pin(sheets.open_once())).await?;
+        let late_columns = self.memory.unfilled.iter().filter_map(|key| key.parse().ok()).collect();
+        for (id, rewrite) in std::mem::take(&mut self.memory.astray) {
+            self.misplaced.rewrites.entry(id).or_default().merge(rewrite);
         }
-    }
-
-    async fn existing_ids(&mut self) -> Result<Vec<String>, Error> {
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            match self.id_column().await {
-                Err(error) => self.pause(tried, error).await?,
-                Ok(column) => {
-                    let header = self.known.layout.as_ref().and_then(|layout| layout.header);
-                    return Ok(layout::ids(header, &column));
-                }
-            }
-        }
-    }
-
-    fn past(&self) -> Option<Past> {
-        let (_, ledger) = self.known.ledger.as_ref()?;
-        Some(Past { rows: ledger.rows, ids: ledger.ids, through: ledger.through.clone() })
-    }
-
-    fn batch_limit(&self) -> usize {
-        MOST_ITEMS
+        let misplaced = std::mem::take(&mut self.misplaced);
+        Ok(Opened { last_batch, batch_limit: MOST_ITEMS, late_columns, misplaced })
     }
 
     async fn prepare(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error> {
@@ -200,13 +180,13 @@ impl Destination for GoogleSheets {
         }
     }
 
-    async fn deliver(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error> {
+    async fn write(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error> {
         let known = self.known.ledger.as_ref().and_then(|(_, ledger)| ledger.applied(batch.number));
         if batch.body.is_empty() || known == Some(batch.hash) {
             self.ready().await?;
-            self.astray.unsure |= !batch.body.is_empty() && is_by_position(items);
+            self.misplaced.unverified |= !batch.body.is_empty() && is_by_position(items);
             self.memory.ending.unsure |= !batch.body.is_empty() && !is_by_position(items);
-            return Ok(Outcome::Done(self.verdicts(batch, items)));
+            return Ok(Outcome::Done(self.written(batch, items)));
         }
         let Some(request) = self.present_request(batch, items).await? else {
             return self.leave(batch).await;
@@ -226,79 +206,69 @@ impl Destination for GoogleSheets {
             // When, and so where, is not known.
             Sent::Before | Sent::Refused(_) => {
                 self.applied(batch);
-                self.astray.unsure |= is_by_position(items);
+                self.misplaced.unverified |= is_by_position(items);
                 if !is_by_position(items) {
                     self.look_where_it_landed(batch.number, batch.hash, None).await;
                 }
             }
         }
-        Ok(Outcome::Done(self.verdicts(batch, items)))
+        Ok(Outcome::Done(self.written(batch, items)))
     }
 
-    fn writes_by_position(&self) -> bool {
-        true
-    }
-
-    fn astray(&mut self) -> Astray {
-        std::mem::take(&mut self.astray)
-    }
-
-    async fn struck(&mut self) -> Result<Vec<String>, Error> {
+    async fn read(&mut self, reading: Reading, reader: &mut dyn Reader) -> Result<Option<DeliveryDigest>, Error> {
+        let (backoff, shutdown) = self.patience();
+        if reading == Reading::Ids {
+            let column = backoff.retry(&shutdown, self, |sheets| Box::pin(sheets.id_column())).await?;
+            let header = self.known.layout.as_ref().and_then(|layout| layout.header);
+            reader.begin(Shown::nothing());
+            layout::ids(header, &column).into_iter().for_each(|id| reader.row(FoundRow::id_only(id)));
+            let digest = |ledger: &Ledger| DeliveryDigest {
+                rows: ledger.rows,
+                ids: ledger.ids,
+                through: ledger.through.clone(),
+            };
+            return Ok(self.known.ledger.as_ref().map(|(_, ledger)| digest(ledger)));
+        }
+        let marked = match reading {
+            Reading::RowsAndMarks => {
+                backoff.retry(&shutdown, self, |sheets| Box::pin(sheets.marked_once())).await?.into_iter().collect()
+            }
+            _ => HashSet::new(),
+        };
         let mut tried = 0;
         loop {
             tried += 1;
-            match self.struck_once().await {
-                Err(error) => self.pause(tried, error).await?,
-                done => return done,
+            match self.read_back_once(reader, &marked).await {
+                Err(error) => backoff.wait(&shutdown, tried, error).await?,
+                Ok(()) => return Ok(None),
             }
         }
     }
 
-    fn note_astray(&mut self, id: &str, fields: &[Field], struck: bool, deleted: bool) {
-        let touched = self.memory.astray.entry(id.to_owned()).or_default();
-        touched.fields.extend(fields.iter().map(|field| field.key().into_owned()));
-        touched.struck |= struck;
-        touched.deleted |= deleted;
+    async fn status(&mut self, number: u64, hash: u64) -> Result<(BatchStatus, Misplaced), Error> {
+        let (backoff, shutdown) = self.patience();
+        let status = backoff.retry(&shutdown, self, move |sheets| Box::pin(sheets.settle_once(number, hash))).await?;
+        // Rows that a batch will misplace, or leaves to be moved, are told once it is applied.
+        let applied = status == BatchStatus::Applied;
+        Ok((status, if applied { std::mem::take(&mut self.misplaced) } else { Misplaced::default() }))
     }
 
-    async fn read_back(&mut self, reader: &mut dyn Reader) -> Result<(), Error> {
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            match self.read_back_once(reader).await {
-                Err(error) => self.pause(tried, error).await?,
-                done => return done,
-            }
-        }
+    async fn fence(&mut self, number: u64) -> Result<Option<u64>, Error> {
+        let (backoff, shutdown) = self.patience();
+        backoff.retry(&shutdown, self, move |sheets| Box::pin(sheets.close_once(number))).await
     }
 
-    async fn settle(&mut self, number: u64, hash: u64) -> Result<Settled, Error> {
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            match self.settle_once(number, hash).await {
-                Err(error) => self.pause(tried, error).await?,
-                done => return done,
-            }
-        }
+    fn extras(&mut self) -> &mut dyn Extras {
+        self
     }
 
-    async fn close(&mut self, number: u64) -> Result<Option<u64>, Error> {
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            match self.close_once(number).await {
-                Err(error) => self.pause(tried, error).await?,
-                done => return done,
-            }
-        }
+    fn state(&self) -> ConnectorState {
+        ConnectorState { memory: self.memory(), notes: self.notes() }
     }
+}
 
-    fn summarise(&mut self, summary: &Summary) {
-        self.beside.summary = Some(summary.clone());
-        self.beside.shown = false;
-    }
-
+#[async_trait]
+impl Extras for GoogleSheets {
     async fn publish(&mut self) -> Result<Option<u64>, Error> {
         let before = self.memory.floor;
         self.publish_balances().await?;
@@ -314,24 +284,16 @@ impl Destination for GoogleSheets {
     }
 
     async fn read_rules(&mut self) -> Result<Option<OwnRules>, Error> {
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            match self.rules_of_the_owner().await {
-                Err(error) => self.pause(tried, error).await?,
-                done => return done,
-            }
-        }
+        let (backoff, shutdown) = self.patience();
+        backoff.retry(&shutdown, self, |sheets| Box::pin(sheets.rules_of_the_owner())).await
     }
 
-    fn unfilled(&self) -> Vec<Field> {
-        self.memory.unfilled.iter().filter_map(|key| key.parse().ok()).collect()
-    }
-
-    fn filled(&mut self) {
+    fn columns_filled(&mut self) {
         self.memory.unfilled.clear();
     }
+}
 
+impl GoogleSheets {
     fn notes(&self) -> Vec<String> {
         let full = self.nearly_full().map(|cells| fullness(cells, Language::En));
         let again = self.tab_made_again.then(|| {
@@ -347,21 +309,24 @@ impl Destination for GoogleSheets {
         // A struct of plain fields always serialises.
         serde_json::to_vec(&SavedState { cells: self.memory.cells(), ..self.memory.clone() }).unwrap_or_default()
     }
-}
 
-impl GoogleSheets {
     /// Number of cells where it is time to make room.
     fn nearly_full(&self) -> Option<u64> {
         Some(self.memory.cells()).filter(|cells| is_nearly_full(*cells))
     }
 
-    /// Waits before another try, or gives the error back where trying again is pointless.
+    fn patience(&self) -> (Backoff, Shutdown) {
+        (self.context.backoff.clone(), self.context.shutdown.clone())
+    }
+
+    /// Verdicts of a batch that was carried out, and the rows that it has misplaced.
+    fn written(&mut self, batch: &Batch, items: &[Item]) -> Written {
+        let verdicts = self.verdicts(batch, items);
+        Written { verdicts, misplaced: std::mem::take(&mut self.misplaced) }
+    }
+
+    /// Waits before another try, or gives the error back where another try is pointless.
     async fn pause(&self, tried: u32, error: Error) -> Result<(), Error> {
-        let Some(pause) = self.context.backoff.pause(tried, &error) else { return Err(error) };
-        tracing::debug!("{error}; trying again in {pause:?}");
-        tokio::select! {
-            () = tokio::time::sleep(pause) => Ok(()),
-            () = self.context.shutdown.wait() => Err(Error::stopped()),
-        }
+        self.context.backoff.wait(&self.context.shutdown, tried, error).await
     }
 }

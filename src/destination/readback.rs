@@ -32,6 +32,8 @@ pub struct FoundRow {
     pub place: String,
     /// The cells of the row, in the order of [`Shown::fields`].
     pub cells: Vec<Cell>,
+    /// The row is marked as taken back by the bank; known only where marks are read.
+    pub is_marked: bool,
 }
 
 impl FoundRow {
@@ -51,7 +53,7 @@ pub struct Shown {
     expect: Expect,
 }
 
-/// Whoever listens to a read-back.
+/// Whoever listens to a read-back. A read of ids only begins with no fields.
 pub trait Reader: Send {
     /// The rows follow, from the beginning: what was told before is void.
     fn begin(&mut self, shown: Shown);
@@ -78,6 +80,34 @@ impl Shown {
             !agrees(&self.fields[*at], &self.expected(*at, transaction), found)
         };
         (0..self.fields.len()).filter(differs).collect()
+    }
+}
+
+/// Collects ids, and nothing else.
+#[derive(Default)]
+pub struct Ids(pub Vec<String>);
+
+impl Reader for Ids {
+    fn begin(&mut self, _shown: Shown) {
+        self.0.clear();
+    }
+
+    fn row(&mut self, found: FoundRow) {
+        self.0.push(found.id);
+    }
+}
+
+impl Shown {
+    /// No field is shown: a read of ids only.
+    pub fn nothing() -> Shown {
+        Shown::new(Vec::new(), Box::new(|_, _| Cell::Empty))
+    }
+}
+
+impl FoundRow {
+    /// A row of which only the id is read.
+    pub fn id_only(id: String) -> FoundRow {
+        FoundRow { id, place: String::new(), cells: Vec::new(), is_marked: false }
     }
 }
 

@@ -48,7 +48,7 @@ impl Serialize for FormerJson<'_> {
             What::Vanished => "vanished",
             What::Reappeared => "reappeared",
             What::Enriched => "enriched",
-            What::PutBack | What::Mend | What::Astray => "repaired",
+            What::PutBack | What::Mend | What::Misplaced => "repaired",
         };
         map.serialize_entry("what", what)?;
         map.serialize_entry("before", &TransactionJson { transaction: &self.0.transaction, history: &[] })?;

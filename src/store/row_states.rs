@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use chrono::{Days, NaiveDate};
 use serde::{Deserialize, Serialize};
 
+use crate::destination::Rewrite;
+
 /// Most days until refused rows are tried again.
 const LONGEST_WAIT: u32 = 32;
 
@@ -44,9 +46,9 @@ pub struct RowState {
     /// The next delivery compares the row with the bank's version and writes the cells that differ.
     #[serde(skip_serializing_if = "is_false")]
     pub repair: bool,
-    /// A write hit this row in place of another, or missed it; the next delivery writes the same cells once more.
-    #[serde(skip_serializing_if = "is_false")]
-    pub rewrite: bool,
+    /// A write hit this row in place of another, or missed it; the next delivery writes these parts once more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<Rewrite>,
 }
 
 /// The rows with a fate of their own, by id, and the day on which refused ones are tried again.
@@ -89,7 +91,8 @@ impl From<StoredRows> for RowStates {
         stored.outgrown.into_iter().for_each(|id| states.keep_outside_filter(id));
         states.ask_to_restore(stored.restoring);
         states.ask_to_repair(stored.mending);
-        states.ask_to_rewrite(stored.astray);
+        // The connectors of those releases kept the parts to write, and hand them over when they are opened.
+        stored.astray.into_iter().for_each(|id| states.ask_to_rewrite(id, Rewrite::default()));
         states
     }
 }
@@ -164,12 +167,12 @@ impl RowStates {
 
     /// Rows to write once more.
     pub fn to_rewrite(&self) -> impl Iterator<Item = &String> {
-        self.ids(|row| row.rewrite)
+        self.ids(|row| row.rewrite.is_some())
     }
 
     /// True if any row waits for a repair of any kind.
     pub fn is_any_to_repair(&self) -> bool {
-        self.rows.values().any(|row| row.restore || row.repair || row.rewrite)
+        self.rows.values().any(|row| row.restore || row.repair || row.rewrite.is_some())
     }
 
     fn ids(&self, test: impl Fn(&RowState) -> bool) -> impl Iterator<Item = &String> {
@@ -233,9 +236,9 @@ impl RowStates {
         ids.into_iter().for_each(|id| self.rows.entry(id).or_default().repair = true);
     }
 
-    /// Notes rows to write once more.
-    pub fn ask_to_rewrite(&mut self, ids: impl IntoIterator<Item = String>) {
-        ids.into_iter().for_each(|id| self.rows.entry(id).or_default().rewrite = true);
+    /// Notes parts of a row to write once more.
+    pub fn ask_to_rewrite(&mut self, id: String, rewrite: Rewrite) {
+        self.rows.entry(id).or_default().rewrite.get_or_insert_default().merge(rewrite);
     }
 
     /// The row is put back, as far as that is possible.
@@ -250,7 +253,7 @@ impl RowStates {
 
     /// The row was written once more.
     pub fn rewritten(&mut self, id: &str) {
-        self.change(id, |row| row.rewrite = false);
+        self.change(id, |row| row.rewrite = None);
     }
 
     /// Changes what is special about a row. A row without anything special has no entry.

@@ -160,7 +160,9 @@ impl Writer<'_> {
         let vanished = match what {
             What::Vanished => true,
             What::Reappeared => false,
-            What::New | What::Changed | What::PutBack | What::Mend | What::Astray | What::Enriched => former.vanished,
+            What::New | What::Changed | What::PutBack | What::Mend | What::Misplaced | What::Enriched => {
+                former.vanished
+            }
         };
         let stored = StoredRow { account: former.account, vanished, row, enrichment: former.enrichment.clone() };
         let value = self.encode(&stored)?;

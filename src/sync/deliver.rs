@@ -13,7 +13,8 @@ use chrono::{NaiveDate, TimeDelta, Utc};
 use super::pull::Preview;
 use super::{DestinationReport, Engine, Step, Watcher, outcome_of};
 use crate::config;
-use crate::destination::Destination;
+use crate::destination::readback::Ids;
+use crate::destination::{Destination, Opened, Reading, Summary};
 use crate::model::{Field, id_hash};
 use crate::remote::{Context, Counter, Error};
 use crate::schedule;
@@ -75,8 +76,8 @@ struct Delivery<'a> {
     claimed: HashMap<u64, u64>,
     /// Number of times that another writer was first.
     superseded: u32,
-    /// Rows that the latest rewrite has hit or missed once more.
-    rewrite_again: HashSet<String>,
+    /// The most rows worth offering to the destination at once.
+    batch_limit: usize,
     /// Whether the place has taken rows in this delivery after it had refused some; `None`: it has refused none.
     contrast: Option<bool>,
 }
@@ -166,7 +167,7 @@ impl<'a> Delivery<'a> {
             ahead,
             decided,
             superseded,
-            rewrite_again: HashSet::new(),
+            batch_limit: 1,
             contrast,
         })
     }
@@ -190,9 +191,7 @@ impl Delivery<'_> {
         let (memory, patient) = (self.state.connector(), self.patient(&context.requests));
         let mut destination = self.config.connect(context, &memory)?;
         let result = patient.with(self.bring_up_to_date(destination.as_mut())).await;
-        // Budgets and caches count even where the delivery failed.
-        self.state.set_connector(&destination.memory());
-        self.state.notes = destination.notes();
+        self.keep_connector(destination.as_ref());
         self.save()?;
         result
     }
@@ -205,10 +204,11 @@ impl Delivery<'_> {
         if self.config.shown().balances {
             published = Some(self.engine.published(now)?);
         }
+        let mut summary = None;
         if self.config.shown().balances || self.config.shown().dashboard {
-            destination.summarise(&self.engine.summary(self.config, &self.state, now)?);
+            summary = Some(self.engine.summary(self.config, &self.state, now)?);
         }
-        let ledger = destination.open().await?;
+        let ledger = self.open(destination, summary.as_ref()).await?.last_batch;
         self.settle(destination).await?;
         self.catch_up(ledger);
         // First, so that a correction of such a row finds it there.
@@ -222,7 +222,7 @@ impl Delivery<'_> {
             let left = self.engine.store.meta().last_seq.saturating_sub(self.state.watermark);
             let label = format!("{}: delivering", self.config.name);
             (self.watcher)(Step { label, done: total - left, total });
-            let ahead = self.next_changes(destination.batch_limit())?;
+            let ahead = self.next_changes(self.batch_limit)?;
             let taken = if ahead.items.is_empty() { 0 } else { self.send(destination, &ahead.items).await? };
             // Another batch took the number: its rows are past, the rest is planned anew.
             let superseded = !ahead.items.is_empty() && taken == 0;
@@ -231,10 +231,10 @@ impl Delivery<'_> {
                 continue;
             }
             let through = if taken == ahead.items.len() { ahead.examined } else { ahead.items[taken - 1].seq };
-            self.state.set_connector(&destination.memory());
+            self.state.set_connector(&destination.state().memory);
             self.advance_watermark(through, &ahead.suppressed)?;
             let rivals = self.superseded;
-            self.straighten(destination).await?;
+            self.rewrite_misplaced(destination).await?;
             if self.superseded > rivals {
                 self.inventory(destination).await?;
                 continue;
@@ -248,11 +248,26 @@ impl Delivery<'_> {
         self.keep_foreign_ids()?;
         self.save()?;
         let read = self.read_own_rules(destination).await;
-        if let Some(ledger) = destination.publish().await? {
+        if let Some(ledger) = destination.extras().publish().await? {
             self.state.last_batch = self.state.last_batch.max(ledger);
         }
         self.state.published = published;
         read
+    }
+
+    /// Opens the place for this delivery.
+    async fn open(&mut self, destination: &mut dyn Destination, summary: Option<&Summary>) -> Result<Opened, Error> {
+        let opened = destination.open(summary).await?;
+        self.batch_limit = opened.batch_limit;
+        self.note_misplaced(&opened.misplaced);
+        Ok(opened)
+    }
+
+    /// Keeps the connector's state, also after a failure: budgets and caches count even then.
+    fn keep_connector(&mut self, destination: &dyn Destination) {
+        let state = destination.state();
+        self.state.set_connector(&state.memory);
+        self.state.notes = state.notes;
     }
 
     /// Rows that the service refuses are tried again ever more seldom: their cause may be gone.
@@ -280,7 +295,7 @@ impl Delivery<'_> {
 
     /// Reads the rules that the owner keeps there, after the rows: neither waits for the other's trouble.
     async fn read_own_rules(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
-        if let (Some(tab), Some(own)) = (self.config.shown().rules_tab, destination.read_rules().await?) {
+        if let (Some(tab), Some(own)) = (self.config.shown().rules_tab, destination.extras().read_rules().await?) {
             self.state.rules = self.engine.kept(tab, own, Utc::now());
             self.save()?;
         }
@@ -316,13 +331,15 @@ impl Delivery<'_> {
     /// Where it is unknown what is there already, asks before anything is appended.
     async fn inventory(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
         if self.state.needs_inventory {
-            self.existing = destination.existing_ids().await?.iter().map(|id| id_hash(id)).collect();
+            let mut ids = Ids::default();
+            let digest = destination.read(Reading::Ids, &mut ids).await?;
+            self.existing = ids.0.iter().map(|id| id_hash(id)).collect();
             // Rows that were rejected or suppressed are there: somebody else has delivered them.
             self.state.rows.answered_where(|id| self.existing.contains(&id_hash(id)));
             if self.state.watermark == 0
-                && let Some(past) = destination.past()
+                && let Some(digest) = digest
             {
-                self.recognise_deletions(&past)?;
+                self.recognise_deletions(&digest)?;
             }
         }
         Ok(())
@@ -345,7 +362,7 @@ impl Delivery<'_> {
             ))
             .into());
         }
-        let ledger = destination.open().await?;
+        let ledger = self.open(destination, None).await?.last_batch;
         self.catch_up(ledger);
         Ok(())
     }

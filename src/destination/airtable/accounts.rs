@@ -66,13 +66,7 @@ impl Airtable {
                     let message = format!("{}: the table `{name}` is refused; the rows are written", self.service());
                     return Err(Error::attention(Cause::Layout, message));
                 }
-                Err(Try::Failed(error)) => {
-                    let Some(pause) = self.backoff.pause(tried, &error) else { return Err(error) };
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        () = self.api.shutdown.wait() => return Err(Error::stopped()),
-                    }
-                }
+                Err(Try::Failed(error)) => self.backoff.wait(&self.api.shutdown, tried, error).await?,
             }
         }
     }

@@ -23,20 +23,7 @@ impl Airtable {
             return Ok(layout);
         }
         let (backoff, shutdown) = (self.backoff.clone(), self.api.shutdown.clone());
-        let mut tried = 0;
-        // `Backoff::run` takes futures that borrow nothing; this one needs the connector.
-        loop {
-            tried += 1;
-            let error = match self.arrange().await {
-                Ok(layout) => return Ok(layout),
-                Err(error) => error,
-            };
-            let Some(pause) = backoff.pause(tried, &error) else { return Err(error) };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = shutdown.wait() => return Err(Error::stopped()),
-            }
-        }
+        backoff.retry(&shutdown, self, |base| Box::pin(base.arrange())).await
     }
 
     /// Reads the layout once more after the service refused a request made by it. Returns true if the layout has

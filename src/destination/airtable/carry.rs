@@ -82,7 +82,7 @@ impl Airtable {
                 Deed::Remove => lookups.push((Way::Delete, row(at, step, None, Cells::new()))),
             }
         }
-        let Some(upserted) = self.write(&layout, Way::Upsert, upserts).await? else { return Ok(None) };
+        let Some(upserted) = self.write_rows(&layout, Way::Upsert, upserts).await? else { return Ok(None) };
         let Some(found) = self.write_found(&layout, lookups).await? else { return Ok(None) };
         let Some(filled) = self.fill(&layout, fills).await? else { return Ok(None) };
         let Some(back) = self.put_back(&layout, put_backs).await? else { return Ok(None) };
@@ -137,7 +137,7 @@ impl Airtable {
             }
         }
         for (way, rows) in [(Way::Update, updates), (Way::Delete, deletions)] {
-            let Some(written) = self.write(layout, way, rows).await? else { return Ok(None) };
+            let Some(written) = self.write_rows(layout, way, rows).await? else { return Ok(None) };
             verdicts.extend(written);
         }
         // Last, so that they stand: the row has been written, and the owner must still be told.
@@ -174,7 +174,7 @@ impl Airtable {
 
     /// Writes `rows`, halving what is refused until the row to blame stands alone. Where the first ones are refused alone
     /// for the sake of a cell and none is taken, the field and not the rows is the reason, and all of them wait for it.
-    pub(super) async fn write(&mut self, layout: &Layout, way: Way, rows: Vec<Row>) -> Result<Sorted, Error> {
+    pub(super) async fn write_rows(&mut self, layout: &Layout, way: Way, rows: Vec<Row>) -> Result<Sorted, Error> {
         let mut verdicts = Vec::new();
         let mut waiting: Vec<Vec<Row>> = rows.chunks(super::BATCH_LIMIT).rev().map(<[Row]>::to_vec).collect();
         let (mut taken, mut unfit) = (false, 0);

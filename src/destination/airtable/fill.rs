@@ -47,7 +47,7 @@ impl Airtable {
                 updates.push(Row { record: Some(record.id.clone()), ..row });
             }
         }
-        let Some(written) = self.write(layout, Way::Update, updates).await? else { return Ok(None) };
+        let Some(written) = self.write_rows(layout, Way::Update, updates).await? else { return Ok(None) };
         verdicts.extend(written);
         Ok(Some(verdicts))
     }

@@ -28,7 +28,7 @@ impl Airtable {
         let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
         let Some(found) = self.find(layout, &ids).await? else { return Ok(None) };
         let (there, gone): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| found.contains_key(&row.id));
-        let Some(mut verdicts) = self.write(layout, Way::Upsert, gone).await? else { return Ok(None) };
+        let Some(mut verdicts) = self.write_rows(layout, Way::Upsert, gone).await? else { return Ok(None) };
         verdicts.extend(there.iter().map(|row| (row.at, Verdict::Unchanged)));
         Ok(Some(verdicts))
     }
@@ -67,7 +67,7 @@ impl Airtable {
         }
         // Surplus rows last: only where what stays has been written. Later verdicts on one row stand.
         for (way, rows) in [(Way::Update, updates), (Way::Delete, surplus)] {
-            let Some(written) = self.write(layout, way, rows).await? else { return Ok(None) };
+            let Some(written) = self.write_rows(layout, way, rows).await? else { return Ok(None) };
             verdicts.extend(written);
         }
         Ok(Some(verdicts))

@@ -117,7 +117,7 @@ fn deed(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
             tick: (marks && transaction.vanished).then_some(true),
         },
         // Records have ids of their own: no write goes astray.
-        (What::Astray, _) => Deed::Nothing,
+        (What::Misplaced, _) => Deed::Nothing,
         (What::Mend, _) => Deed::Mend { cells: cells::bank_owned(columns, &layout.columns, transaction) },
         (What::Changed, _) => correction(item, columns, rows, layout),
         (What::Enriched, _) => enrichment(item, columns, layout),

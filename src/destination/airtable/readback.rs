@@ -49,7 +49,7 @@ impl Airtable {
     /// Reads every record's id and bank-owned cells.
     pub(super) async fn read_all(&mut self, reader: &mut dyn Reader) -> Result<(), Error> {
         let Some(View { table, id, columns }) = self.view().await? else {
-            reader.begin(Shown::new(Vec::new(), Box::new(|_, _| Cell::Empty)));
+            reader.begin(Shown::nothing());
             return Ok(());
         };
         let fields: Vec<&str> =
@@ -91,7 +91,7 @@ impl Airtable {
             tried += 1;
             match self.api.tables().await {
                 Ok(tables) => break tables,
-                Err(refusal) => self.hold(tried, refusal.error).await?,
+                Err(refusal) => self.backoff.wait(&self.api.shutdown, tried, refusal.error).await?,
             }
         };
         let known = self.layout.clone();
@@ -167,17 +167,8 @@ impl Airtable {
                 Err(refusal) if refusal.reaction == Reaction::Expired && cursor.beginnings < BEGINNINGS => {
                     (cursor.offset, cursor.beginnings) = (None, cursor.beginnings + 1);
                 }
-                Err(refusal) => self.hold(tried, refusal.error).await?,
+                Err(refusal) => self.backoff.wait(&self.api.shutdown, tried, refusal.error).await?,
             }
-        }
-    }
-
-    /// Waits before a read is tried again, or gives the error back where that is pointless.
-    async fn hold(&self, tried: u32, error: Error) -> Result<(), Error> {
-        let Some(pause) = self.backoff.pause(tried, &error) else { return Err(error) };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => Ok(()),
-            () = self.api.shutdown.wait() => Err(Error::stopped()),
         }
     }
 }
@@ -195,5 +186,6 @@ fn found(record: &Record, id: &Bound, columns: &[(Field, Bound)]) -> Option<Foun
         // The oldest comes first.
         place: format!("{} {}", record.created, record.id),
         cells: columns.iter().map(|(_, bound)| cell(bound)).collect(),
+        is_marked: false,
     })
 }

@@ -7,15 +7,16 @@ use secrecy::SecretString;
 use serde_json::{Value as Json, json};
 
 use crate::destination::policy::{Column, Rows, Updates, Vanished};
-use crate::destination::{Batch, Destination, Item, Outcome, Settled, Verdict, What};
+use crate::destination::readback::Ids;
+use crate::destination::{Batch, BatchStatus, Destination, Item, Outcome, Reading, Verdict, What, Written};
 use crate::model::{Enrichment, Field, Language, Row, Transaction};
 use crate::remote::{Backoff, Cause, Context, Error, Kind, Shutdown};
 use crate::settings::Secret;
 use crate::simulator::Fault;
 use crate::simulator::airtable::{Airtable as Service, Role, SCOPES};
 
-use super::Airtable;
 use super::settings::AirtableSettings;
+use super::{Airtable, BATCH_LIMIT};
 
 mod faults;
 mod owner;
@@ -93,7 +94,7 @@ impl World {
     async fn deliver(&mut self, items: &[Item]) -> Result<Vec<Verdict>, Error> {
         let mut connector = self.connector();
         let result = cycle(&mut connector, items).await;
-        self.memory = connector.memory();
+        self.memory = connector.state().memory;
         result
     }
 
@@ -132,11 +133,11 @@ impl World {
 }
 
 async fn cycle(connector: &mut Airtable, items: &[Item]) -> Result<Vec<Verdict>, Error> {
-    assert_eq!(connector.open().await?, 0);
+    assert_eq!(connector.open(None).await?.last_batch, 0);
     let mut verdicts = Vec::new();
     while verdicts.len() < items.len() {
         let offered = &items[verdicts.len()..];
-        let offered = &offered[..offered.len().min(connector.batch_limit())];
+        let offered = &offered[..offered.len().min(BATCH_LIMIT)];
         let batch = connector.prepare(1, offered).await?;
         let covered = &offered[..batch.taken];
         verdicts.extend(send(connector, &batch, covered).await?);
@@ -146,14 +147,14 @@ async fn cycle(connector: &mut Airtable, items: &[Item]) -> Result<Vec<Verdict>,
 
 async fn send(connector: &mut Airtable, batch: &Batch, items: &[Item]) -> Result<Vec<Verdict>, Error> {
     for _ in 0..3 {
-        match connector.deliver(batch, items).await {
-            Ok(Outcome::Done(verdicts)) => {
+        match connector.write(batch, items).await {
+            Ok(Outcome::Done(Written { verdicts, .. })) => {
                 assert_eq!(verdicts.len(), items.len());
                 return Ok(verdicts);
             }
             Ok(other) => panic!("{other:?}"),
             Err(Error { kind: Kind::Unavailable, .. }) => {
-                assert_eq!(connector.settle(batch.number, batch.hash).await?, Settled::NotApplied);
+                assert_eq!(connector.status(batch.number, batch.hash).await?.0, BatchStatus::NotApplied);
             }
             Err(error) => return Err(error),
         }
@@ -199,7 +200,7 @@ fn transaction(n: usize) -> Transaction {
 
 fn item(what: What, transaction: Transaction) -> Item {
     let previous = (what == What::Reappeared).then(|| transaction.clone());
-    Item { seq: 1, what, transaction, previous: previous.map(Box::new) }
+    Item::new(1, what, transaction, previous)
 }
 
 fn new(n: usize) -> Item {
@@ -309,9 +310,9 @@ async fn one_id_is_never_twice_in_a_batch_and_never_empty() {
 async fn what_is_there_already_is_not_asked_for() {
     let world = World::filled(3).await;
     let mut connector = world.connector();
-    connector.open().await.unwrap();
-    assert_eq!(connector.existing_ids().await.unwrap(), Vec::<String>::new());
-    assert_eq!(connector.settle(5, 5).await.unwrap(), Settled::NotApplied);
+    connector.open(None).await.unwrap();
+    assert_eq!(ids(&mut connector).await, Vec::<String>::new());
+    assert_eq!(connector.status(5, 5).await.unwrap().0, BatchStatus::NotApplied);
     assert_eq!(world.service.server.requests(), 0);
 }
 
@@ -384,10 +385,17 @@ async fn a_stop_ends_a_delivery_before_the_next_request() {
     let (stop, shutdown) = Shutdown::new();
     let context = Context::new(shutdown, Backoff::default());
     let mut connector = Airtable::new("household", &world.config(), context, &world.memory).unwrap();
-    connector.open().await.unwrap();
+    connector.open(None).await.unwrap();
     let items = [new(1)];
     let batch = connector.prepare(1, &items).await.unwrap();
     stop.send(true).unwrap();
-    assert_eq!(connector.deliver(&batch, &items).await, Err(Error::stopped()));
+    assert_eq!(connector.write(&batch, &items).await, Err(Error::stopped()));
     assert_eq!(world.service.server.requests(), 0);
+}
+
+/// The ids that the destination shows.
+async fn ids(destination: &mut dyn Destination) -> Vec<String> {
+    let mut ids = Ids::default();
+    destination.read(Reading::Ids, &mut ids).await.unwrap();
+    ids.0
 }

@@ -72,7 +72,7 @@ impl<'a> Changes<'a> {
     pub fn new(layout: &'a Layout, policy: &policy::Rows, items: &'a [Item]) -> Changes<'a> {
         let count = items
             .iter()
-            .take_while(|item| !matches!(item.what, What::New | What::Mend | What::Enriched | What::Astray))
+            .take_while(|item| !matches!(item.what, What::New | What::Mend | What::Enriched | What::Misplaced))
             .count();
         let intents = items[..count].iter().map(|item| intent(layout, policy, item)).collect();
         Changes { layout, items: &items[..count], intents }
@@ -195,7 +195,7 @@ fn touch(item: &Item, intent: &Intent, row: u32) -> Option<Touch> {
 
 fn intent(layout: &Layout, policy: &policy::Rows, item: &Item) -> Intent {
     match (item.what, policy.vanished) {
-        (What::New | What::Mend | What::Enriched | What::Astray, _) => Intent::Leave,
+        (What::New | What::Mend | What::Enriched | What::Misplaced, _) => Intent::Leave,
         (What::Changed, _) => changed(layout, policy, item),
         (What::Vanished, Vanished::Ignore) => Intent::Leave,
         (What::Vanished, Vanished::Mark) => Intent::Strike,
@@ -252,7 +252,7 @@ mod tests {
 
     fn item(n: u32, what: What) -> Item {
         let previous = (what == What::Reappeared).then(|| transaction(n));
-        Item { seq: n.into(), what, transaction: transaction(n), previous: previous.map(Box::new) }
+        Item::new(n.into(), what, transaction(n), previous)
     }
 
     fn corrected(n: u32) -> Item {

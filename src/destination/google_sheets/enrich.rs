@@ -145,7 +145,7 @@ mod tests {
         previous.enrichment.category = before.into();
         transaction.enrichment.category = now.into();
         transaction.enrichment.note = "бележка".into();
-        Item { seq: 9, what: What::Enriched, transaction, previous: Some(previous.into()) }
+        Item::new(9, What::Enriched, transaction, Some(previous))
     }
 
     fn sheet() -> Layout {

@@ -2,20 +2,19 @@
 //!
 //! Rows are looked up by id and written by position, and between the two the owner may sort, insert or delete. A batch is
 //! carried out at one instant, so the id column in its own answer is exactly what its positions meant. Comparing is pure;
-//! rows that were hit or missed are written once more, found by their ids ([`What::Astray`]), in a batch that is compared
+//! rows that were hit or missed are written once more, found by their ids ([`Rewrite`]), in a batch that is compared
 //! like any other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
-
 use super::GoogleSheets;
 use super::answer::{Landed, PLACEMENT_FIELDS, STRUCK_FIELDS, read_placement, read_struck_texts};
 use super::cells;
 use super::layout::{Layout, Place};
 use super::placing::{is_ours, table_of};
+use crate::destination::Rewrite;
 use crate::destination::google_sheets::settings::Order;
 use crate::destination::readback::Cell;
 use crate::model::{Field, Transaction};
@@ -186,26 +185,10 @@ pub(super) struct Landing {
     pub fresh: Option<Fresh>,
 }
 
-/// What is noted of a row that has to be written once more.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Touched {
-    /// Keys of the fields whose cells were written, or should have been.
-    pub fields: BTreeSet<String>,
-    /// The same of being struck through.
-    #[serde(default)]
-    pub struck: bool,
-    /// It should be gone.
-    #[serde(default)]
-    pub deleted: bool,
-    /// It stands elsewhere than it belongs.
-    #[serde(default)]
-    pub misplaced: bool,
-}
-
 /// Where a batch went instead.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Strays {
-    rows: BTreeMap<String, Touched>,
+    rows: BTreeMap<String, Rewrite>,
     /// Rows without an id that were written to, with the touch that did.
     blank: Vec<(u32, usize)>,
     /// Rows deleted in place of others.
@@ -216,7 +199,7 @@ impl Strays {
     fn touch(&mut self, id: &str, touch: &Touch) {
         let touched = self.rows.entry(id.to_owned()).or_default();
         touched.fields.extend(touch.cells.iter().map(|(field, _)| field.key().into_owned()));
-        touched.struck |= touch.struck;
+        touched.mark |= touch.struck;
     }
 }
 
@@ -270,7 +253,7 @@ impl Landing {
         let count = |of: &HashMap<&str, i64>, id: &str| of.get(id).copied().unwrap_or_default();
         for (id, wanted) in &wanted {
             if wanted > &(count(&before, id) - count(&there, id)) {
-                strays.rows.entry((*id).to_owned()).or_default().deleted = true;
+                strays.rows.entry((*id).to_owned()).or_default().delete = true;
             }
         }
         // Other absent rows went in place of the wanted ones, or the owner has deleted them in that instant.
@@ -324,7 +307,7 @@ impl GoogleSheets {
         let prepared = self.prepared.as_mut().filter(|prepared| prepared.is(number, hash));
         let landing = prepared.filter(|prepared| landed.is_some() || !prepared.resent);
         let Some(landing) = landing.map(|prepared| std::mem::take(&mut prepared.landing)) else {
-            self.astray.unsure = true;
+            self.misplaced.unverified = true;
             return;
         };
         if landing.touches.is_empty() && landing.fresh.is_none() {
@@ -353,7 +336,7 @@ impl GoogleSheets {
             }
             // The batch was applied, with any result of this look.
             Err(_) => {
-                self.astray.unsure = true;
+                self.misplaced.unverified = true;
                 self.memory.ending.unsure |= landing.fresh.is_some();
             }
         }
@@ -388,10 +371,9 @@ impl GoogleSheets {
                 self.names.destination
             );
         }
-        self.astray.gone.extend(over);
+        self.misplaced.gone.extend(over);
         self.memory.ending.risked.clear();
         if fresh.moved {
-            fresh.ids.iter().for_each(|id| drop(self.memory.astray.remove(id)));
             self.mark_misplaced(fresh.doubled(landed));
             return;
         }
@@ -409,9 +391,6 @@ impl GoogleSheets {
 
     /// Compares where a batch has landed with where it should have.
     fn compare(&mut self, landing: &Landing, landed: &Landed) {
-        if landing.again {
-            landing.touches.iter().for_each(|touch| drop(self.memory.astray.remove(&touch.id)));
-        }
         let strays = landing.compare(landed);
         if strays == Strays::default() {
             if landing.again {
@@ -442,18 +421,14 @@ impl GoogleSheets {
             }
             self.litter.push(Litter { row: *row, cells: touch.cells.clone(), at: Instant::now() });
         }
-        self.astray.rows.extend(strays.rows.keys().cloned());
-        self.astray.gone.extend(strays.gone);
-        for (id, touched) in strays.rows {
-            let known = self.memory.astray.entry(id).or_default();
-            known.fields.extend(touched.fields);
-            known.struck |= touched.struck;
-            known.deleted |= touched.deleted;
+        self.misplaced.gone.extend(strays.gone);
+        for (id, rewrite) in strays.rows {
+            self.misplaced.rewrites.entry(id).or_default().merge(rewrite);
         }
     }
 
-    /// The ids that are struck through.
-    pub(super) async fn struck_once(&mut self) -> Result<Vec<String>, Error> {
+    /// The ids of rows that are struck through.
+    pub(super) async fn marked_once(&mut self) -> Result<Vec<String>, Error> {
         let (layout, ..) = self.ready().await?;
         let Some(id) = layout.places.iter().find(|place| place.field == Field::Id) else { return Ok(Vec::new()) };
         let range = serde_json::json!({ "sheetId": layout.sheet, "startColumnIndex": id.index, "endColumnIndex": id.index + 1 });

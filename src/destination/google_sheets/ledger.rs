@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::destination::Settled;
+use crate::destination::BatchStatus;
 use crate::model::{Transaction, id_hash};
 
 /// Key of the ledger's metadata entry.
@@ -76,11 +76,11 @@ impl Ledger {
     }
 
     /// The fate of a batch, by this ledger.
-    pub fn settle(&self, number: u64, hash: u64) -> Settled {
+    pub fn settle(&self, number: u64, hash: u64) -> BatchStatus {
         match self.applied(number) {
-            None => Settled::NotApplied,
-            Some(known) if known == hash => Settled::Applied,
-            Some(known) => Settled::Superseded { hash: known },
+            None => BatchStatus::NotApplied,
+            Some(known) if known == hash => BatchStatus::Applied,
+            Some(known) => BatchStatus::Superseded { hash: known },
         }
     }
 
@@ -205,11 +205,11 @@ mod tests {
             ledger = ledger.next(number, number * 100, 5, 1_000, &[]);
         }
         assert_eq!((ledger.seq, ledger.rows), (12, 60));
-        assert_eq!(ledger.settle(13, 1), Settled::NotApplied);
-        assert_eq!(ledger.settle(12, 1200), Settled::Applied);
-        assert_eq!(ledger.settle(12, 1), Settled::Superseded { hash: 1200 });
-        assert_eq!(ledger.settle(6, 600), Settled::Applied);
-        assert_eq!(ledger.settle(2, 200), Settled::Superseded { hash: 0 });
+        assert_eq!(ledger.settle(13, 1), BatchStatus::NotApplied);
+        assert_eq!(ledger.settle(12, 1200), BatchStatus::Applied);
+        assert_eq!(ledger.settle(12, 1), BatchStatus::Superseded { hash: 1200 });
+        assert_eq!(ledger.settle(6, 600), BatchStatus::Applied);
+        assert_eq!(ledger.settle(2, 200), BatchStatus::Superseded { hash: 0 });
         let again: Ledger = serde_json::from_str(&ledger.to_json()).unwrap();
         assert_eq!(again, ledger);
     }

@@ -129,7 +129,7 @@ mod tests {
     use crate::model::Transaction;
 
     fn item(n: u32) -> Item {
-        Item { seq: 0, what: What::Mend, transaction: transaction(n), previous: None }
+        Item::new(0, What::Mend, transaction(n), None)
     }
 
     fn sheet() -> Layout {

@@ -18,7 +18,7 @@ use super::requests::delete_named_range;
 use super::rules_layout::{RULES_KEY, STATUS_KEY};
 use super::setup::{LayoutPlan, NEW_ROWS, SPARE_COLUMNS, Wanted, plan};
 use super::spreadsheet::{KnownTab, SPREADSHEET_FIELDS, Spreadsheet, fullness, is_nearly_full};
-use crate::destination::Settled;
+use crate::destination::BatchStatus;
 use crate::model::Language;
 use crate::remote::{Cause, Error};
 
@@ -248,19 +248,19 @@ impl GoogleSheets {
         }
     }
 
-    pub(super) async fn settle_once(&mut self, number: u64, hash: u64) -> Result<Settled, Error> {
+    pub(super) async fn settle_once(&mut self, number: u64, hash: u64) -> Result<BatchStatus, Error> {
         let found = self.find().await?;
         self.look_for_moves(&found);
         let settled = self.take_ledger(found)?.settle(number, hash);
-        if settled != Settled::NotApplied {
+        if settled != BatchStatus::NotApplied {
             self.memory.floor = self.memory.floor.max(number);
         }
-        if settled == Settled::Applied {
+        if settled == BatchStatus::Applied {
             self.balances_written(number, hash);
             self.look_where_it_landed(number, hash, None).await;
         }
-        if settled != Settled::Applied {
-            self.memory.ending.unsure |= settled != Settled::NotApplied;
+        if settled != BatchStatus::Applied {
+            self.memory.ending.unsure |= settled != BatchStatus::NotApplied;
         }
         // The lost batch may have written rows.
         if let Some(layout) = &mut self.known.layout {

@@ -147,10 +147,9 @@ impl GoogleSheets {
 
     /// Rows that have to be moved to their place, before the end of the cycle.
     pub(super) fn mark_misplaced(&mut self, ids: Vec<String>) {
-        for id in &ids {
-            self.memory.astray.entry(id.clone()).or_default().misplaced = true;
+        for id in ids {
+            self.misplaced.rewrites.entry(id).or_default().relocate = true;
         }
-        self.astray.rows.extend(ids);
     }
 
     /// Finds the rows that a batch has written over whose rows nobody has seen land. The owner may have deleted rows since
@@ -164,7 +163,7 @@ impl GoogleSheets {
         let column = self.id_column().await?;
         self.memory.ending.tail = Some(last_of_ours(&column).map_or(layout.top(), |last| last + 1).into());
         let (at, count) = self.memory.ending.risked_at;
-        self.astray.gone.extend(written_over(&risked, at..at + count, &Landed::column(column)));
+        self.misplaced.gone.extend(written_over(&risked, at..at + count, &Landed::column(column)));
         Ok(())
     }
 
@@ -179,10 +178,7 @@ impl GoogleSheets {
             return Err(self.moved());
         }
         let column = self.id_column().await?;
-        let is_misplaced = |item: &&Item| {
-            item.what == What::Astray
-                && self.memory.astray.get(&item.transaction.row.id).is_some_and(|touched| touched.misplaced)
-        };
+        let is_misplaced = |item: &&Item| item.what == What::Misplaced && item.rewrite.relocate;
         let items: Vec<&Item> = items.iter().take_while(is_misplaced).collect();
         let rows = all_rows(&column, &items);
         let (mut verdicts, mut hash, mut moved) = (Vec::new(), Xxh3::new(), Vec::new());
@@ -199,11 +195,6 @@ impl GoogleSheets {
         let mut work =
             Work { requests: Vec::new(), verdicts, hash: hash.digest(), touches: Vec::new(), restored: Vec::new() };
         let landing = self.move_rows(&layout, &column, &moved, from, &mut work.requests).await?;
-        let absent = items.iter().map(|item| &item.transaction.row.id).filter(|id| !rows.contains_key(id.as_str()));
-        absent.for_each(|id| drop(self.memory.astray.remove(id)));
-        if work.requests.is_empty() {
-            moved.iter().for_each(|row| drop(self.memory.astray.remove(&row.row.id)));
-        }
         Ok((work, landing))
     }
 

@@ -92,7 +92,7 @@ impl GoogleSheets {
                 fresh.watched = is_watched;
             }
         }
-        Ok(self.hand_over(prepared, cut.taken))
+        Ok(self.hand_over(prepared, cut.taken, false))
     }
 
     /// The first row whose id the answer to a batch of new rows has to tell.
@@ -135,7 +135,7 @@ impl GoogleSheets {
         let first = items.first().map(|item| item.what);
         let (work, landing) = if first == Some(What::Mend) {
             self.mend(items).await?
-        } else if first == Some(What::Astray) {
+        } else if first == Some(What::Misplaced) {
             self.straighten(&layout, items).await?
         } else if first == Some(What::Enriched) {
             let mut work = self.enrich(&layout, items).await?;
@@ -195,14 +195,14 @@ impl GoogleSheets {
             prepared.next = Some(next);
             prepared.landing = landing;
         }
-        Ok(self.hand_over(prepared, work.verdicts.len()))
+        Ok(self.hand_over(prepared, work.verdicts.len(), true))
     }
 
     /// Keeps a prepared batch until it is sent.
-    fn hand_over(&mut self, prepared: Prepared, taken: usize) -> Batch {
+    fn hand_over(&mut self, prepared: Prepared, taken: usize, by_position: bool) -> Batch {
         // The request itself stays here; the batch says by these bytes only that there is one.
         let body = prepared.request.as_ref().map_or_else(Vec::new, |request| request.guard.clone().into_bytes());
-        let batch = Batch { number: prepared.number, taken, hash: prepared.hash, body };
+        let batch = Batch { number: prepared.number, taken, hash: prepared.hash, body, by_position };
         self.prepared = Some(prepared);
         batch
     }

@@ -14,7 +14,7 @@ use super::layout::Layout;
 use super::request::{GuardedRequest, ResponseDetail};
 use super::spreadsheet::{Spreadsheet, fullness};
 use super::state::{Prepared, Support};
-use crate::destination::{Batch, Outcome, Settled};
+use crate::destination::{Batch, BatchStatus, Outcome};
 use crate::remote::{Cause, Error, Kind};
 
 /// Balances larger than this do not travel with rows: the request must stay below Google's two megabytes.
@@ -181,7 +181,7 @@ impl GoogleSheets {
         let mut prepared = Prepared::new(number, hash, Vec::new());
         (prepared.next, prepared.balances) = (Some(next), Some(state));
         self.prepared = Some(prepared);
-        self.send_balances(&Batch { number, taken: 0, hash, body: Vec::new() }, &request).await
+        self.send_balances(&Batch { number, taken: 0, hash, body: Vec::new(), by_position: false }, &request).await
     }
 
     async fn send_balances(&mut self, batch: &Batch, request: &GuardedRequest) -> Result<(), Failure> {
@@ -200,7 +200,8 @@ impl GoogleSheets {
             Some(_) => Err(failure),
             None => {
                 // The ledger is asked before the balances are written anew under another number.
-                if failure.error.is_transient() && self.settle_once(batch.number, batch.hash).await? == Settled::Applied
+                if failure.error.is_transient()
+                    && self.settle_once(batch.number, batch.hash).await? == BatchStatus::Applied
                 {
                     return Ok(());
                 }

@@ -3,6 +3,8 @@
 //! Columns are asked for by the notes on them, so that none is mistaken for another when the owner moves some meanwhile.
 //! The answer stays bytes, from which cells are taken one by one. Reading back writes and sets up nothing.
 
+use std::collections::HashSet;
+
 use hyper::body::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -80,16 +82,22 @@ struct Lookup {
 }
 
 impl GoogleSheets {
-    pub(super) async fn read_back_once(&mut self, reader: &mut dyn Reader) -> Result<(), Error> {
+    /// Reads rows and their cells. `marked` are the ids of rows that are struck through, where that is asked for.
+    pub(super) async fn read_back_once(
+        &mut self,
+        reader: &mut dyn Reader,
+        marked: &HashSet<String>,
+    ) -> Result<(), Error> {
         let Some(columns) = self.columns().await? else {
             // No tab, no rows.
-            reader.begin(Shown::new(Vec::new(), Box::new(|_, _| Cell::Empty)));
+            reader.begin(Shown::nothing());
             return Ok(());
         };
         let values = self.column_values(&columns).await?;
         reader.begin(columns.shown());
         self.each_row(&columns, &values, |row, id, cells| {
-            let found = FoundRow { id, place: format!("{row:010}"), cells: cells() };
+            let is_marked = marked.contains(&id);
+            let found = FoundRow { id, place: format!("{row:010}"), cells: cells(), is_marked };
             if !found.is_blank() {
                 reader.row(found);
             }

@@ -134,7 +134,7 @@ mod tests {
     use crate::model::Field;
 
     fn items(count: u32) -> Vec<Item> {
-        let item = |n: u32| Item { seq: n.into(), what: What::New, transaction: transaction(n), previous: None };
+        let item = |n: u32| Item::new(n.into(), What::New, transaction(n), None);
         (1..=count).map(item).collect()
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::balances::{Balances, TabState, told};
-use super::landing::{Landing, Touched};
+use super::landing::Landing;
 use super::layout::Layout;
 use super::ledger::Ledger;
 use super::left_out::LeftOutTable;
@@ -17,7 +17,7 @@ use super::request::GuardedRequest;
 use super::rules_layout::RulesTab;
 use super::settings::GoogleSheetsSettings;
 use super::spreadsheet::{Spreadsheet, Tabs, cells_of};
-use crate::destination::{Summary, Verdict};
+use crate::destination::{Rewrite, Summary, Verdict};
 
 /// The state that is saved between cycles, for an owner who removes more than a row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +39,9 @@ pub(super) struct SavedState {
     pub unfilled: Vec<String>,
     /// Number of cells of the spreadsheet in the latest answer that told, empty ones included.
     pub cells: u64,
-    /// Rows that a write hit in place of others, or missed, and the parts of them that have to be written once more.
-    pub astray: BTreeMap<String, Touched>,
+    /// Misplaced rows as former releases kept them here, until the engine has them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub astray: BTreeMap<String, Rewrite>,
     /// The tabs in the latest answers that showed them.
     pub tabs: Tabs,
     /// The end of our rows.

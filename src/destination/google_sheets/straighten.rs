@@ -1,6 +1,7 @@
-//! Rows that went astray, written once more: those that a write by position hit in place of others, and those it missed.
+//! Misplaced rows, written once more: those that a write by position hit in place of others, and those that the write
+//! missed.
 //!
-//! They are found by their ids, in a batch that is compared with its own answer like any other. A row without an id that
+//! Rows are found by their ids, in a batch that is compared with its own answer like any other. A row without an id that
 //! was written to is emptied again where it holds what was written, and nothing else.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -13,7 +14,7 @@ use super::GoogleSheets;
 use super::answer::Landed;
 use super::cells::{self, delete_rows, strike, write_cells, write_nothing};
 use super::changes::{Work, rows_by_id};
-use super::landing::{Landing, Litter, Touch, Touched};
+use super::landing::{Landing, Litter, Touch};
 use super::layout::{Layout, Place};
 use crate::destination::policy::Vanished;
 use crate::destination::readback::{Cell, agrees, id_text};
@@ -27,8 +28,7 @@ const PLACES_GOOD: Duration = Duration::from_secs(60);
 impl GoogleSheets {
     /// The requests that write rows once more that were hit in place of others, or missed.
     pub(super) async fn straighten(&mut self, layout: &Layout, items: &[Item]) -> Result<(Work, Landing), Error> {
-        let first = items.first().and_then(|item| self.memory.astray.get(&item.transaction.row.id));
-        if first.is_some_and(|touched| touched.misplaced) {
+        if items.first().is_some_and(|item| item.rewrite.relocate) {
             return self.put_in_place(items).await;
         }
         let litter = std::mem::take(&mut self.litter);
@@ -55,31 +55,28 @@ impl GoogleSheets {
         }
         let rows = rows_by_id(&column);
         let (mut verdicts, mut hash) = (Vec::new(), Xxh3::new());
-        let is_misplaced =
-            |item: &Item| self.memory.astray.get(&item.transaction.row.id).is_some_and(|touched| touched.misplaced);
-        let items: Vec<&Item> = items.iter().take_while(|item| !is_misplaced(item)).collect();
-        for item in items.into_iter().take_while(|item| item.what == What::Astray) {
+        for item in items.iter().take_while(|item| item.what == What::Misplaced && !item.rewrite.relocate) {
             if out.len() > cells::MOST_BYTES * 9 / 10 {
                 break;
             }
             let (id, transaction) = (&item.transaction.row.id, &item.transaction);
-            let touched = self.memory.astray.get(id).cloned().unwrap_or_default();
-            let places = layout.places.iter().filter(|place| touched.fields.contains(place.field.key().as_ref()));
+            let rewrite = &item.rewrite;
+            let places = layout.places.iter().filter(|place| rewrite.fields.contains(place.field.key().as_ref()));
             let places: Vec<Place> = places.cloned().collect();
-            note(&mut hash, item, &touched, &places);
+            note(&mut hash, item, &places);
             let Some(row) = rows.get(id.as_str()).copied() else {
-                let is_gone = touched.deleted && self.config.rows.vanished == Vanished::Delete;
+                let is_gone = rewrite.delete && self.config.rows.vanished == Vanished::Delete;
                 verdicts.push(if is_gone { Verdict::Unchanged } else { Verdict::Deleted });
                 continue;
             };
             verdicts.push(Verdict::Unchanged);
             let mut touch = Touch::cells(row, transaction, &places);
-            if touched.deleted && transaction.vanished && self.config.rows.vanished == Vanished::Delete {
+            if rewrite.delete && transaction.vanished && self.config.rows.vanished == Vanished::Delete {
                 deleted.insert(row);
                 touch.deleted = true;
             } else {
                 write_cells(&mut out, layout.sheet, transaction, &places, row);
-                if touched.struck {
+                if rewrite.mark {
                     strike(&mut out, layout, transaction.vanished && self.config.rows.vanished == Vanished::Mark, row);
                     touch.struck = true;
                 }
@@ -153,10 +150,11 @@ fn find_litter(
 }
 
 /// What is written, wherever the row is.
-fn note(hash: &mut Xxh3, item: &Item, touched: &Touched, places: &[Place]) {
+fn note(hash: &mut Xxh3, item: &Item, places: &[Place]) {
     hash.update(b"astray\0");
     hash.update(item.transaction.row.id.as_bytes());
-    let mut cells = vec![u8::from(touched.struck), u8::from(touched.deleted), u8::from(item.transaction.vanished)];
+    let mut cells =
+        vec![u8::from(item.rewrite.mark), u8::from(item.rewrite.delete), u8::from(item.transaction.vanished)];
     for place in places {
         cells::write_cell(&mut cells, &place.field, &place.field.value(&item.transaction), false);
     }

@@ -12,7 +12,8 @@ use super::ledger::Guards;
 use super::*;
 use crate::destination::google_sheets::settings::Order;
 use crate::destination::policy::{Column, Rows, Updates, Vanished};
-use crate::destination::{Outcome, Settled, Verdict};
+use crate::destination::readback::Ids;
+use crate::destination::{BatchStatus, Outcome, Verdict};
 use crate::model::{Field, Language};
 use crate::remote::{Backoff, Kind, Shutdown};
 use crate::settings::Secret;
@@ -69,13 +70,13 @@ impl Bench {
     async fn cycle(&mut self, items: &[Item]) -> Result<Vec<Verdict>, Error> {
         let mut sheets = self.sheets();
         let result = self.drive(&mut sheets, items).await;
-        self.memory = sheets.memory();
+        self.memory = sheets.state().memory;
         self.counted = sheets.context.requests.get();
         result
     }
 
     async fn drive(&mut self, sheets: &mut GoogleSheets, items: &[Item]) -> Result<Vec<Verdict>, Error> {
-        self.number = self.number.max(sheets.open().await?);
+        self.number = self.number.max(sheets.open(None).await?.last_batch);
         let (mut verdicts, mut rest) = (Vec::new(), items);
         while !rest.is_empty() {
             let batch = sheets.prepare(self.number + 1, rest).await?;
@@ -88,15 +89,15 @@ impl Bench {
 
     async fn send(&mut self, sheets: &mut GoogleSheets, batch: &Batch, items: &[Item]) -> Result<Vec<Verdict>, Error> {
         for tried in 1.. {
-            match sheets.deliver(batch, items).await {
-                Ok(Outcome::Done(verdicts)) => {
+            match sheets.write(batch, items).await {
+                Ok(Outcome::Done(Written { verdicts, .. })) => {
                     self.number += u64::from(!batch.body.is_empty());
                     return Ok(verdicts);
                 }
                 Ok(Outcome::Superseded { hash }) => panic!("superseded by {hash}"),
                 Err(error) if tried == 4 || !error.is_transient() => return Err(error),
                 Err(_) => {
-                    let _ = sheets.settle(batch.number, batch.hash).await?;
+                    let _ = sheets.status(batch.number, batch.hash).await?.0;
                 }
             }
         }
@@ -133,13 +134,13 @@ impl Bench {
 }
 
 fn new(numbers: std::ops::RangeInclusive<u32>) -> Vec<Item> {
-    let item = |n: u32| Item { seq: n.into(), what: What::New, transaction: transaction(n), previous: None };
+    let item = |n: u32| Item::new(n.into(), What::New, transaction(n), None);
     numbers.map(item).collect()
 }
 
 fn late(n: u32, what: What) -> Item {
     let previous = (what == What::Reappeared).then(|| transaction(n));
-    Item { seq: 1_000 + u64::from(n), what, transaction: transaction(n), previous: previous.map(Box::new) }
+    Item::new(1_000 + u64::from(n), what, transaction(n), previous)
 }
 
 fn corrected(n: u32) -> Item {
@@ -316,26 +317,26 @@ async fn both_spellings_of_the_guards_refusal_are_understood() {
         bench.cycle(&new(1..=1)).await.unwrap();
         let items = new(2..=3);
         let mut sheets = bench.sheets();
-        let number = sheets.open().await.unwrap() + 1;
+        let number = sheets.open(None).await.unwrap().last_batch + 1;
         let batch = sheets.prepare(number, &items).await.unwrap();
         // A connector that does not know that the batch was applied sends it again.
         let mut again = bench.sheets();
-        again.open().await.unwrap();
-        assert_eq!(sheets.deliver(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Appended; 2]));
-        assert_eq!(again.deliver(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Appended; 2]));
+        again.open(None).await.unwrap();
+        assert_eq!(sheets.write(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Appended; 2].into()));
+        assert_eq!(again.write(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Appended; 2].into()));
         // A batch with other rows has the same number.
         let mut other = bench.sheets();
-        other.open().await.unwrap();
+        other.open(None).await.unwrap();
         let rival = other.prepare(number, &new(7..=7)).await.unwrap();
         assert_ne!(rival.hash, batch.hash);
-        assert_eq!(other.deliver(&rival, &new(7..=7)).await.unwrap(), Outcome::Superseded { hash: batch.hash });
-        assert_eq!(other.settle(number, rival.hash).await.unwrap(), Settled::Superseded { hash: batch.hash });
-        assert_eq!(other.settle(number, batch.hash).await.unwrap(), Settled::Applied);
-        assert_eq!(other.settle(number + 1, 5).await.unwrap(), Settled::NotApplied);
+        assert_eq!(other.write(&rival, &new(7..=7)).await.unwrap(), Outcome::Superseded { hash: batch.hash });
+        assert_eq!(other.status(number, rival.hash).await.unwrap().0, BatchStatus::Superseded { hash: batch.hash });
+        assert_eq!(other.status(number, batch.hash).await.unwrap().0, BatchStatus::Applied);
+        assert_eq!(other.status(number + 1, 5).await.unwrap().0, BatchStatus::NotApplied);
         assert_eq!(bench.ids(), ids_of(1..=3));
         // Planned anew it goes through.
         let next = other.prepare(number + 1, &new(7..=7)).await.unwrap();
-        assert_eq!(other.deliver(&next, &new(7..=7)).await.unwrap(), Outcome::Done(vec![Verdict::Appended]));
+        assert_eq!(other.write(&next, &new(7..=7)).await.unwrap(), Outcome::Done(vec![Verdict::Appended].into()));
     }
 }
 
@@ -406,12 +407,12 @@ async fn corrections_sent_again_look_for_their_rows_again() {
     let mut bench = Bench::new().await;
     bench.cycle(&new(1..=3)).await.unwrap();
     let (mut sheets, items) = (bench.sheets(), [corrected(1)]);
-    let number = sheets.open().await.unwrap() + 1;
+    let number = sheets.open(None).await.unwrap().last_batch + 1;
     let batch = sheets.prepare(number, &items).await.unwrap();
     bench.google.server.fail_next(WRITE, Fault::Drop);
-    assert!(sheets.deliver(&batch, &items).await.unwrap_err().is_transient());
+    assert!(sheets.write(&batch, &items).await.unwrap_err().is_transient());
     bench.edit(|book| book.sort_by_column(TAB, 11, true));
-    assert_eq!(sheets.deliver(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Updated]));
+    assert_eq!(sheets.write(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Updated].into()));
     assert_eq!(bench.column(TAB, 4)[1..3], vec![CellValue::Text(transaction(2).row.description); 2]);
     assert_eq!(bench.column(TAB, 4)[3], CellValue::Text("corrected".into()));
 }
@@ -421,15 +422,16 @@ async fn a_number_is_used_up_even_where_the_row_has_gone_meanwhile() {
     let mut bench = Bench::new().await;
     bench.cycle(&new(1..=3)).await.unwrap();
     let (mut sheets, items) = (bench.sheets(), [corrected(1)]);
-    let number = sheets.open().await.unwrap() + 1;
+    let number = sheets.open(None).await.unwrap().last_batch + 1;
     let batch = sheets.prepare(number, &items).await.unwrap();
     bench.google.server.fail_next(WRITE, Fault::Late(Duration::from_millis(150)));
-    sheets.deliver(&batch, &items).await.unwrap_err();
+    sheets.write(&batch, &items).await.unwrap_err();
     bench.edit(|book| book.delete_row(TAB, 1));
-    assert_eq!(sheets.deliver(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Deleted]));
+    let Outcome::Done(written) = sheets.write(&batch, &items).await.unwrap() else { panic!("the number is free") };
+    assert_eq!((written.verdicts, written.misplaced.unverified), (vec![Verdict::Deleted], true));
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!bench.column(TAB, 4).contains(&CellValue::Text("corrected".into())), "the late one hits another row");
-    assert_eq!(bench.sheets().open().await.unwrap(), number);
+    assert_eq!(bench.sheets().open(None).await.unwrap().last_batch, number);
 }
 
 #[tokio::test]
@@ -495,7 +497,7 @@ async fn a_deleted_column_stays_away_and_the_id_column_returns() {
     assert!(!bench.column(TAB, 2).contains(&CellValue::Text("EUR".into())));
     bench.edit(|book| book.delete_column(TAB, 10));
     bench.cycle(&new(5..=5)).await.unwrap();
-    let told = bench.sheets().publish().await.unwrap_err();
+    let told = bench.sheets().extras().publish().await.unwrap_err();
     assert_eq!(told.cause(), Some(Cause::Layout));
     assert!(told.message.contains("the column with the transaction ids was deleted and has been made again"), "{told}");
     bench.google.read(&bench.id, |book| {
@@ -513,11 +515,11 @@ async fn a_deleted_tab_is_made_again() {
     bench.edit(|book| book.delete_tab(TAB));
     let mut sheets = bench.sheets();
     bench.drive(&mut sheets, &new(3..=3)).await.unwrap();
-    assert!(sheets.notes()[0].starts_with("there was no tab `Transactions` any more and it has been made again"));
+    assert!(sheets.state().notes[0].starts_with("there was no tab `Transactions` any more and it has been made again"));
     assert_eq!(bench.ids(), ids_of(3..=3));
     let mut sheets = bench.sheets();
-    assert_eq!(sheets.open().await.unwrap(), 2);
-    assert_eq!(sheets.existing_ids().await.unwrap(), ids_of(3..=3));
+    assert_eq!(sheets.open(None).await.unwrap().last_batch, 2);
+    assert_eq!(ids(&mut sheets).await, ids_of(3..=3));
 }
 
 #[tokio::test]
@@ -536,8 +538,8 @@ async fn a_tab_made_by_hand_is_taken_over_with_its_ids() {
         book.set_cell(title, 2, 3, CellValue::Number(5.0));
     });
     let mut sheets = bench.sheets();
-    assert_eq!(sheets.open().await.unwrap(), 0);
-    assert_eq!(sheets.existing_ids().await.unwrap(), ids_of(1..=1));
+    assert_eq!(sheets.open(None).await.unwrap().last_batch, 0);
+    assert_eq!(ids(&mut sheets).await, ids_of(1..=1));
     bench.cycle(&new(2..=3)).await.unwrap();
     bench.google.read(&bench.id, |book| {
         let rows = book.rows(title);
@@ -565,9 +567,9 @@ async fn a_lost_ledger_and_lost_notes_are_made_again_without_double_rows() {
     // The local store is lost, too.
     (bench.memory, bench.number) = (Vec::new(), 0);
     let mut sheets = bench.sheets();
-    assert_eq!(sheets.open().await.unwrap(), 1, "the guard that stands tells the number");
-    assert_eq!(sheets.existing_ids().await.unwrap(), ids_of(1..=2));
-    assert_eq!(sheets.settle(1, 77).await.unwrap(), Settled::Superseded { hash: 0 });
+    assert_eq!(sheets.open(None).await.unwrap().last_batch, 1, "the guard that stands tells the number");
+    assert_eq!(ids(&mut sheets).await, ids_of(1..=2));
+    assert_eq!(sheets.status(1, 77).await.unwrap().0, BatchStatus::Superseded { hash: 0 });
     bench.cycle(&new(3..=3)).await.unwrap();
     assert_eq!(bench.ids(), ids_of(1..=3));
 }
@@ -618,14 +620,14 @@ async fn old_guards_go_and_an_owner_who_tidied_up_does_no_harm() {
     for n in 5..=6 {
         // As if the guards were sent long ago.
         let (mut sheets, items) = (bench.sheets(), new(n..=n));
-        let number = sheets.open().await.unwrap() + 1;
+        let number = sheets.open(None).await.unwrap().last_batch + 1;
         if let Some((_, ledger)) = &mut sheets.known.ledger {
             *ledger = serde_json::from_str(&aged(&ledger.to_json())).unwrap();
         }
         let batch = sheets.prepare(number, &items).await.unwrap();
         let request = sheets.prepared.as_ref().and_then(|prepared| prepared.request.as_ref()).unwrap();
         assert!(!request.removals.is_empty());
-        assert_eq!(sheets.deliver(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Appended]));
+        assert_eq!(sheets.write(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Appended].into()));
     }
     assert_eq!(bench.ids(), ids_of(1..=6));
     // The removal that was refused for the missing range was given up; the next removal went through.
@@ -700,14 +702,14 @@ async fn a_token_taken_back_is_told_apart_from_one_that_ran_out() {
     let mut bench = Bench::new().await;
     bench.cycle(&new(1..=1)).await.unwrap();
     let mut sheets = bench.sheets();
-    sheets.open().await.unwrap();
+    sheets.open(None).await.unwrap();
     bench.google.expire_tokens();
     let items = new(2..=2);
     let batch = sheets.prepare(2, &items).await.unwrap();
     // Seconds after it was handed out nothing but a refused key explains it.
-    assert_eq!(sheets.deliver(&batch, &items).await.unwrap_err().cause(), Some(Cause::Token));
+    assert_eq!(sheets.write(&batch, &items).await.unwrap_err().cause(), Some(Cause::Token));
     // Asked again, a new token is fetched.
-    assert_eq!(sheets.deliver(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Appended]));
+    assert_eq!(sheets.write(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Appended].into()));
 }
 
 #[tokio::test]
@@ -718,13 +720,13 @@ async fn silence_ends() {
     let (mut sheets, items) = (bench.sheets(), new(2..=2));
     sheets.limits = short;
     bench.google.server.fail_next("developerMetadata:search", Fault::Hang);
-    let number = sheets.open().await.unwrap() + 1;
+    let number = sheets.open(None).await.unwrap().last_batch + 1;
     let batch = sheets.prepare(number, &items).await.unwrap();
     bench.google.server.fail_next(WRITE, Fault::Hang);
-    let error = sheets.deliver(&batch, &items).await.unwrap_err();
+    let error = sheets.write(&batch, &items).await.unwrap_err();
     assert_eq!(error.kind, Kind::Unavailable);
-    assert_eq!(sheets.settle(number, batch.hash).await.unwrap(), Settled::NotApplied);
-    assert_eq!(sheets.deliver(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Appended]));
+    assert_eq!(sheets.status(number, batch.hash).await.unwrap().0, BatchStatus::NotApplied);
+    assert_eq!(sheets.write(&batch, &items).await.unwrap(), Outcome::Done(vec![Verdict::Appended].into()));
     assert_eq!(bench.ids(), ids_of(1..=2));
 }
 
@@ -745,7 +747,7 @@ async fn a_stop_ends_whatever_is_under_way() {
     let context = Context::new(shutdown, Backoff::immediate());
     let mut sheets = GoogleSheets::new("home", &bench.config, context, &[]).unwrap();
     bench.google.server.fail_next("developerMetadata:search", Fault::Hang);
-    let (opened, ()) = tokio::join!(sheets.open(), async {
+    let (opened, ()) = tokio::join!(sheets.open(None), async {
         tokio::time::sleep(Duration::from_millis(5)).await;
         stop.send(true).unwrap();
     });
@@ -771,7 +773,7 @@ async fn two_tabs_of_one_spreadsheet_do_not_mix() {
     let mut config = other.config.clone();
     config.tab = "Third".into();
     let mut third = GoogleSheets::new("office", &config, context, &[]).unwrap();
-    assert_eq!(third.open().await.unwrap(), 0);
+    assert_eq!(third.open(None).await.unwrap().last_batch, 0);
     bench.google.read(&bench.id, |book| {
         assert_eq!(book.titles(), ["Sheet1", TAB, "Other", "Third"]);
         assert_eq!([TAB, "Other", "Third"].map(|tab| book.rows(tab).len()), [2, 2, 1]);
@@ -784,6 +786,13 @@ async fn two_tabs_of_one_spreadsheet_do_not_mix() {
     bench.google.server.clear_log();
     bench.cycle(&new(4..=4)).await.unwrap();
     assert_eq!(bench.asked(), STEADY);
+}
+
+/// The ids that the destination shows.
+async fn ids(destination: &mut dyn Destination) -> Vec<String> {
+    let mut ids = Ids::default();
+    destination.read(Reading::Ids, &mut ids).await.unwrap();
+    ids.0
 }
 
 /// The files that make no request.

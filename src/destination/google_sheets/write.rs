@@ -13,7 +13,7 @@ use super::request::{GuardedRequest, ResponseDetail};
 use super::state::Support;
 use super::{GoogleSheets, is_by_position};
 use crate::destination::google_sheets::settings::Order;
-use crate::destination::{Batch, Item, Outcome, Settled, Verdict, What};
+use crate::destination::{Batch, BatchStatus, Item, Outcome, Verdict, What};
 use crate::remote::Error;
 
 /// The age up to which positions of rows are written to. Rows that are moved in between are noticed after the write; a
@@ -48,7 +48,7 @@ impl GoogleSheets {
         if items.first().is_some_and(|item| matches!(item.what, What::Mend | What::Enriched)) {
             return vec![Verdict::Updated; items.len()];
         }
-        if items.first().is_some_and(|item| item.what == What::Astray) {
+        if items.first().is_some_and(|item| item.what == What::Misplaced) {
             return vec![Verdict::Unchanged; items.len()];
         }
         Changes::new(layout, &self.config.rows, items).presumed()
@@ -211,9 +211,9 @@ impl GoogleSheets {
             let ledger = self.read_ledger().await?;
             self.refused = Some(refused);
             return match ledger.settle(batch.number, batch.hash) {
-                Settled::NotApplied => Err(failure.error),
-                Settled::Applied => Ok(Sent::Before),
-                Settled::Superseded { hash } => Ok(Sent::Refused(Outcome::Superseded { hash })),
+                BatchStatus::NotApplied => Err(failure.error),
+                BatchStatus::Applied => Ok(Sent::Before),
+                BatchStatus::Superseded { hash } => Ok(Sent::Refused(Outcome::Superseded { hash })),
             };
         }
     }
@@ -239,7 +239,7 @@ impl GoogleSheets {
         let removed = ledger.removable(number, now);
         let next = ledger.next(number, NOTHING, 0, now, &removed);
         let request = GuardedRequest::new(&self.guards, number, layout.sheet, entry, &next, &removed);
-        let batch = Batch { number, taken: 0, hash: NOTHING, body: Vec::new() };
+        let batch = Batch { number, taken: 0, hash: NOTHING, body: Vec::new(), by_position: false };
         // The known ledger is old after any outcome.
         self.known.ledger = None;
         match self.send(&batch, request).await? {
@@ -256,9 +256,9 @@ impl GoogleSheets {
         self.memory.floor = self.memory.floor.max(batch.number);
         let ledger = self.read_ledger().await?;
         Ok(match ledger.settle(batch.number, batch.hash) {
-            Settled::Applied => Outcome::Done(Vec::new()),
-            Settled::Superseded { hash } => Outcome::Superseded { hash },
-            Settled::NotApplied => Outcome::Superseded { hash: 0 },
+            BatchStatus::Applied => Outcome::Done(Vec::new().into()),
+            BatchStatus::Superseded { hash } => Outcome::Superseded { hash },
+            BatchStatus::NotApplied => Outcome::Superseded { hash: 0 },
         })
     }
 

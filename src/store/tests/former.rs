@@ -1,6 +1,7 @@
 //! A store and its backup as the release before the one map of row states wrote them, with each of its lists in use.
 
 use super::*;
+use crate::destination::Rewrite;
 
 /// Checks every fate of the frozen record. The ids are those of the first nine rows.
 fn assert_fates(store: &Store) {
@@ -10,7 +11,7 @@ fn assert_fates(store: &Store) {
     let fate = |n: usize| state.rows.get(&id(n)).cloned().unwrap();
     let rejected = Some(Absence::Rejected("the service says no".into()));
     let deleted = |noticed| Some(Absence::Deleted { noticed });
-    let plain = RowState::default;
+    let (plain, rewrite) = (RowState::default, Some(Rewrite::default()));
     assert_eq!(fate(0), RowState { absent: rejected, restore: true, ..plain() });
     assert_eq!(fate(1), RowState { absent: Some(Absence::Suppressed), ..plain() });
     assert_eq!(fate(2), RowState { outside_filter: true, ..plain() });
@@ -18,8 +19,8 @@ fn assert_fates(store: &Store) {
     assert_eq!(fate(4), RowState { absent: deleted(true), ..plain() });
     assert_eq!(fate(5), RowState { absent: deleted(false), restore: true, ..plain() });
     assert_eq!(fate(6), RowState { restore: true, ..plain() });
-    assert_eq!(fate(7), RowState { repair: true, rewrite: true, ..plain() });
-    assert_eq!(fate(8), RowState { rewrite: true, ..plain() });
+    assert_eq!(fate(7), RowState { repair: true, rewrite: rewrite.clone(), ..plain() });
+    assert_eq!(fate(8), RowState { rewrite, ..plain() });
     assert_eq!(state.rows.get(&id(9)), None);
     assert_eq!((state.rows.retry_on, state.rows.retry_waited), (NaiveDate::from_ymd_opt(2026, 12, 24), 4));
     let unverified = UnverifiedBatch { since: 3, ids: vec![id(8)], strikes: true };

@@ -41,15 +41,14 @@ impl Delivery<'_> {
         let patient = self.patient(&context.requests);
         let mut destination = self.config.connect(context, &self.state.connector())?;
         let result = patient.with(self.fill_new_columns_of(destination.as_mut())).await;
-        // Budgets and caches count even where it failed.
-        self.state.set_connector(&destination.memory());
+        self.state.set_connector(&destination.state().memory);
         self.save()?;
         result
     }
 
     async fn fill_new_columns_of(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
-        let ledger = destination.open().await?;
-        let fields = destination.unfilled();
+        let opened = self.open(destination, None).await?;
+        let (ledger, fields) = (opened.last_batch, opened.late_columns);
         if fields.is_empty() {
             return Ok(());
         }
@@ -64,10 +63,10 @@ impl Delivery<'_> {
             let items: Vec<Item> =
                 delivered.filter_map(|(_, transaction)| self.item_to_fill(transaction, &fields)).collect();
             self.send_all(destination, &items).await?;
-            self.straighten(destination).await?;
+            self.rewrite_misplaced(destination).await?;
         }
         self.engine.store.rest();
-        destination.filled();
+        destination.extras().columns_filled();
         Ok(())
     }
 
@@ -81,6 +80,6 @@ impl Delivery<'_> {
         }
         let mut previous = transaction.clone();
         fields.iter().for_each(|field| put(&mut previous.enrichment, field, ""));
-        Some(Item { seq: 0, what: What::Enriched, transaction, previous: Some(previous.into()) })
+        Some(Item::new(0, What::Enriched, transaction, Some(previous)))
     }
 }

@@ -13,8 +13,8 @@ use super::{Delivery, Stop};
 use crate::config;
 use crate::destination::policy::Vanished;
 use crate::destination::readback::{Cell, FoundRow, Reader, Shown, agrees};
-use crate::destination::{Destination, Item, What};
-use crate::model::{Field, Transaction, id_hash};
+use crate::destination::{Batch, Destination, Item, Misplaced, Reading, Rewrite, What};
+use crate::model::{Transaction, id_hash};
 use crate::remote::Error;
 use crate::store::{self, DestinationState, Numbers, Store, UnverifiedBatch};
 use crate::sync::verify::Versions;
@@ -23,33 +23,37 @@ use crate::sync::verify::Versions;
 const TRIES: u32 = 4;
 
 impl Delivery<'_> {
-    /// Takes over what a batch is known to have hit or missed; stored with the watermark that passes it.
-    pub(super) fn note_astray(&mut self, destination: &mut dyn Destination, items: &[Item]) {
-        let astray = destination.astray();
-        if !astray.rows.is_empty() {
-            // What is to be written of them is the destination's to remember.
-            self.state.set_connector(&destination.memory());
+    /// Notes the rows that an applied batch has hit or missed; stored with the watermark that passes the batch.
+    pub(super) fn note_written(&mut self, batch: &Batch, items: &[Item], misplaced: &Misplaced) {
+        if misplaced.unverified {
+            self.state.unverified.extend(self.unverified(batch, items));
+        } else {
+            let rewritten = items.iter().filter(|item| item.what == What::Misplaced);
+            rewritten.for_each(|item| self.state.rows.rewritten(&item.transaction.row.id));
         }
-        self.rewrite_again.extend(astray.rows.iter().cloned());
-        self.state.rows.ask_to_rewrite(astray.rows);
-        self.state.rows.ask_to_restore(astray.gone.into_iter());
-        if astray.unsure {
-            self.state.unverified.extend(self.by_position(destination, items));
-        }
+        self.note_misplaced(misplaced);
     }
 
-    /// The rows that a batch of these items writes to by position.
-    pub(super) fn by_position(&self, destination: &dyn Destination, items: &[Item]) -> Option<UnverifiedBatch> {
-        if !destination.writes_by_position() || items.first().is_none_or(|item| item.what == What::New) {
+    /// Notes rows to be written once more or put back.
+    pub(super) fn note_misplaced(&mut self, misplaced: &Misplaced) {
+        for (id, rewrite) in &misplaced.rewrites {
+            self.state.rows.ask_to_rewrite(id.clone(), rewrite.clone());
+        }
+        self.state.rows.ask_to_restore(misplaced.gone.iter().cloned());
+    }
+
+    /// The rows of a batch that writes by position.
+    pub(super) fn unverified(&self, batch: &Batch, items: &[Item]) -> Option<UnverifiedBatch> {
+        if !batch.by_position {
             return None;
         }
         let ids = items.iter().map(|item| item.transaction.row.id.clone()).collect();
-        let strikes = items.iter().any(|item| matches!(item.what, What::Vanished | What::Reappeared | What::Astray));
+        let strikes = items.iter().any(|item| matches!(item.what, What::Vanished | What::Reappeared | What::Misplaced));
         Some(UnverifiedBatch { since: self.state.watermark, ids, strikes })
     }
 
-    /// Writes once more what went astray, until nothing does.
-    pub(super) async fn straighten(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
+    /// Writes misplaced rows once more, until none is left.
+    pub(super) async fn rewrite_misplaced(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
         for _ in 0..TRIES {
             self.investigate(destination).await?;
             if self.state.rows.to_rewrite().chain(self.state.rows.to_restore()).next().is_none() {
@@ -59,13 +63,7 @@ impl Delivery<'_> {
             self.put_back(destination, &numbers).await?;
             let ids = in_order(self.state.rows.to_rewrite(), &numbers, usize::MAX);
             let items = self.once_more(&ids, &numbers)?;
-            self.rewrite_again.clear();
             self.send_all(destination, &items).await?;
-            // Rows that were hit or missed once more stay noted.
-            for id in ids.iter().filter(|id| !self.rewrite_again.contains(*id)) {
-                self.state.rows.rewritten(id);
-            }
-            self.state.set_connector(&destination.memory());
             self.save()?;
         }
         if self.state.rows.to_rewrite().next().is_none() && self.state.unverified.is_empty() {
@@ -77,19 +75,21 @@ impl Delivery<'_> {
     }
 
     /// The rows as they should be by now.
-    fn once_more(&self, ids: &[String], numbers: &Numbers) -> Result<Vec<Item>, store::Error> {
+    fn once_more(&mut self, ids: &[String], numbers: &Numbers) -> Result<Vec<Item>, store::Error> {
         let versions = Delivered::new(&self.engine.store, self.config, &self.state)?;
-        let (mut items, mut seen) = (Vec::new(), HashSet::new());
-        for id in ids.iter().filter(|id| seen.insert(*id)) {
+        let mut items = Vec::new();
+        for id in ids {
             let Some(number) = numbers.get(&id_hash(id)) else {
                 let name = &self.config.name;
                 tracing::warn!(
                     "{name}: a row with the id `{id}`, which is none of bankfeed's, was moved while it was written to, and some of its cells hold what belongs elsewhere"
                 );
+                self.state.rows.rewritten(id);
                 continue;
             };
             let present = self.engine.store.transaction(*number)?;
-            items.push(item(What::Astray, versions.of(*number, present)));
+            let rewrite = self.state.rows.get(id).and_then(|row| row.rewrite.clone()).unwrap_or_default();
+            items.push(Item { rewrite, ..item(What::Misplaced, versions.of(*number, present)) });
         }
         Ok(items)
     }
@@ -101,20 +101,17 @@ impl Delivery<'_> {
         }
         let doubts = self.state.unverified.clone();
         let mut suspects = Suspects::new(&self.engine.store, self.config, &self.state, &doubts)?;
-        destination.read_back(&mut suspects).await?;
-        let strikes = suspects.strikes && self.config.rows().vanished == Vanished::Mark;
-        let struck = if strikes { Some(destination.struck().await?) } else { None };
-        if let Some(struck) = struck {
-            suspects.compare_strikes(&struck)?;
+        let marks = suspects.strikes && self.config.rows().vanished == Vanished::Mark;
+        destination.read(if marks { Reading::RowsAndMarks } else { Reading::Rows }, &mut suspects).await?;
+        if marks {
+            suspects.compare_marks()?;
         }
         let found = suspects.conclude()?;
-        for (id, touched) in found.rows {
-            destination.note_astray(&id, &touched.fields, touched.struck, touched.deleted);
-            self.state.rows.ask_to_rewrite([id]);
+        for (id, rewrite) in found.rows {
+            self.state.rows.ask_to_rewrite(id, rewrite);
         }
-        self.state.rows.ask_to_restore(found.gone.into_iter());
+        self.state.rows.ask_to_restore(found.gone);
         self.state.unverified.drain(..doubts.len());
-        self.state.set_connector(&destination.memory());
         self.save()?;
         Ok(())
     }
@@ -141,15 +138,8 @@ impl Delivered {
 }
 
 #[derive(Default)]
-struct Touched {
-    fields: Vec<Field>,
-    struck: bool,
-    deleted: bool,
-}
-
-#[derive(Default)]
 struct Found {
-    rows: BTreeMap<String, Touched>,
+    rows: BTreeMap<String, Rewrite>,
     gone: Vec<String>,
 }
 
@@ -171,6 +161,8 @@ struct Suspects<'a> {
     /// The values of those rows, by column.
     said: Vec<Vec<(String, Cell)>>,
     seen: HashSet<u64>,
+    /// Rows that are marked as taken back.
+    marked: HashSet<u64>,
     found: Found,
     failed: Option<store::Error>,
 }
@@ -203,6 +195,7 @@ impl<'a> Suspects<'a> {
             shown: None,
             said: Vec::new(),
             seen: HashSet::new(),
+            marked: HashSet::new(),
             found: Found::default(),
             failed: None,
         })
@@ -214,36 +207,38 @@ impl<'a> Suspects<'a> {
         if !self.seen.insert(hash) {
             return Ok(());
         }
+        if row.is_marked {
+            self.marked.insert(hash);
+        }
         let present = self.store.transaction(*number)?;
         let version = self.versions.of(*number, present);
         let (id, is_written) = (&version.row.id, self.written.contains_key(&version.row.id));
         let former = self.former.get(number).map(Vec::as_slice).unwrap_or_default();
-        let mut touched = Touched::default();
+        let mut rewrite = Rewrite::default();
         for at in shown.differences(&version, &row.cells) {
             let (field, found) = (&shown.fields[at], row.cells.get(at).unwrap_or(&Cell::Empty));
             let is_missed = is_written && former.iter().any(|old| agrees(field, &shown.expected(at, old), found));
             let is_hit = || self.said[at].iter().any(|(of, said)| of != id && agrees(field, said, found));
             // Anything else is an edit of the owner's.
             if is_missed || is_hit() {
-                touched.fields.push(field.clone());
+                rewrite.fields.insert(field.key().into_owned());
             }
         }
-        touched.deleted = is_written && version.vanished && self.config.rows().vanished == Vanished::Delete;
-        if touched.deleted || !touched.fields.is_empty() {
-            self.found.rows.insert(id.clone(), touched);
+        rewrite.delete = is_written && version.vanished && self.config.rows().vanished == Vanished::Delete;
+        if rewrite.delete || !rewrite.fields.is_empty() {
+            self.found.rows.insert(id.clone(), rewrite);
         }
         Ok(())
     }
 
     /// Where a row that was to be struck through is not, or the other way round, another is in its place; no more than that
     /// are, for the owner strikes through, too.
-    fn compare_strikes(&mut self, struck: &[String]) -> Result<(), store::Error> {
-        let struck: HashSet<u64> = struck.iter().map(|id| id_hash(id)).collect();
+    fn compare_marks(&mut self) -> Result<(), store::Error> {
         let (mut missed, mut others) = (Vec::new(), Vec::new());
         for hash in &self.seen {
             let Some(number) = self.numbers.get(hash) else { continue };
             let version = self.versions.of(*number, self.store.transaction(*number)?);
-            if version.vanished != struck.contains(hash) {
+            if version.vanished != self.marked.contains(hash) {
                 let is_written = self.written.contains_key(&version.row.id);
                 if is_written { &mut missed } else { &mut others }.push(version.row.id);
             }
@@ -256,7 +251,7 @@ impl<'a> Suspects<'a> {
             others.clear();
         }
         for id in missed.into_iter().chain(others) {
-            self.found.rows.entry(id).or_default().struck = true;
+            self.found.rows.entry(id).or_default().mark = true;
         }
         Ok(())
     }
@@ -267,7 +262,7 @@ impl<'a> Suspects<'a> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let missed = self.found.rows.values().filter(|touched| touched.deleted).count();
+        let missed = self.found.rows.values().filter(|rewrite| rewrite.delete).count();
         if missed == 0 {
             return Ok(self.found);
         }
@@ -303,6 +298,7 @@ impl Reader for Suspects<'_> {
         self.said = (0..shown.fields.len()).map(said).collect();
         self.shown = Some(shown);
         self.seen.clear();
+        self.marked.clear();
         self.found = Found::default();
         self.failed = None;
     }

@@ -117,7 +117,7 @@ impl Engine {
             }
             what => (what, previous),
         };
-        Ok(Offer::Item(Box::new(Item { seq: change.seq, what, transaction, previous: previous.map(Box::new) })))
+        Ok(Offer::Item(Box::new(Item::new(change.seq, what, transaction, previous))))
     }
 }
 

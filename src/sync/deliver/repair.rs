@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use super::{Delivery, Stop};
 use crate::config;
 use crate::destination::policy::Vanished;
-use crate::destination::{Destination, Item, Past, What};
+use crate::destination::{DeliveryDigest, Destination, Item, Reading, What};
 use crate::model::{Field, Transaction, id_hash};
 use crate::remote::{Context, Error};
 use crate::source::aliases;
@@ -59,8 +59,7 @@ impl Delivery<'_> {
         let patient = self.patient(&context.requests);
         let mut destination = self.config.connect(context, &self.state.connector())?;
         let result = patient.with(self.inspect_with(destination.as_mut(), repair, verified)).await;
-        // Budgets and caches count even where it failed.
-        self.state.set_connector(&destination.memory());
+        self.state.set_connector(&destination.state().memory);
         self.state.rows.plan_retry(self.today());
         self.save()?;
         result
@@ -75,12 +74,12 @@ impl Delivery<'_> {
         if self.config.shows(&Field::Transfer) {
             self.engine.know_transfers().await?;
         }
-        let ledger = if repair { destination.open().await? } else { 0 };
+        let ledger = if repair { self.open(destination, None).await?.last_batch } else { 0 };
         // A batch whose answer was lost may be there or not: what ought to be there is unknown until that is settled.
         self.settle(destination).await?;
         self.catch_up(ledger);
         let mut findings = Findings::new(&self.engine.store, self.config, &self.state)?;
-        destination.read_back(&mut findings).await?;
+        destination.read(Reading::Rows, &mut findings).await?;
         let found = findings.conclude()?;
         (verified.missing, verified.doubled, verified.different) = (found.missing, found.doubled, found.different);
         verified.deleted = found.deleted;
@@ -140,19 +139,19 @@ impl Delivery<'_> {
 
     /// Does what is noted to be put back and to be mended.
     pub(super) async fn put_right(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
-        self.straighten(destination).await?;
+        self.rewrite_misplaced(destination).await?;
         if self.state.rows.to_repair().next().is_none() {
             return Ok(());
         }
         let numbers = self.engine.store.numbers()?;
         self.mend(destination, &numbers).await?;
-        self.straighten(destination).await
+        self.rewrite_misplaced(destination).await
     }
 
     pub(super) async fn put_back(&mut self, destination: &mut dyn Destination, numbers: &Numbers) -> Result<(), Stop> {
         let policy = self.config.rows().vanished;
         loop {
-            let ids = in_order(self.state.rows.to_restore(), numbers, destination.batch_limit());
+            let ids = in_order(self.state.rows.to_restore(), numbers, self.batch_limit);
             if ids.is_empty() {
                 return Ok(());
             }
@@ -183,7 +182,7 @@ impl Delivery<'_> {
 
     async fn mend(&mut self, destination: &mut dyn Destination, numbers: &Numbers) -> Result<(), Stop> {
         loop {
-            let ids = in_order(self.state.rows.to_repair(), numbers, destination.batch_limit());
+            let ids = in_order(self.state.rows.to_repair(), numbers, self.batch_limit);
             if ids.is_empty() {
                 return Ok(());
             }
@@ -202,7 +201,7 @@ impl Delivery<'_> {
     /// to the last delivery together are exactly those that were ever written, each absent one was written and then
     /// deleted by the owner, and stays deleted. Where the sums do not fit, nothing is certain, and what is absent is
     /// delivered: better a row too many than one too few. Nor does an empty place prove anything.
-    pub(super) fn recognise_deletions(&mut self, past: &Past) -> Result<(), store::Error> {
+    pub(super) fn recognise_deletions(&mut self, digest: &DeliveryDigest) -> Result<(), store::Error> {
         if self.existing.is_empty() || self.config.rows().vanished == Vanished::Delete {
             return Ok(());
         }
@@ -212,14 +211,14 @@ impl Delivery<'_> {
             let id = &transaction.row.id;
             let there = |id: &String| self.existing.contains(&id_hash(id));
             let past =
-                past.through.get(&*transaction.account).is_some_and(|at| transaction.row.time.timestamp() <= *at);
+                digest.through.get(&*transaction.account).is_some_and(|at| transaction.row.time.timestamp() <= *at);
             if past && self.config.filter.accepts(&transaction) && !there(id) && !aliases(id).iter().any(there) {
                 absent.push(id.clone());
             }
         }
         let hashes = self.existing.iter().copied().chain(absent.iter().map(|id| id_hash(id)));
         let written = hashes.fold((0, 0), |(rows, ids): (u64, u64), hash| (rows + 1, ids.wrapping_add(hash)));
-        if absent.is_empty() || written != (past.rows, past.ids) {
+        if absent.is_empty() || written != (digest.rows, digest.ids) {
             return Ok(());
         }
         let (name, count) = (&self.config.name, absent.len());
@@ -258,7 +257,7 @@ impl Delivery<'_> {
 
 /// An item that stands nowhere in the change log.
 pub(super) fn item(what: What, transaction: Transaction) -> Item {
-    Item { seq: 0, what, transaction, previous: None }
+    Item::new(0, what, transaction, None)
 }
 
 /// The first of these rows, at most `most`, in the order in which the store came to know them.

@@ -1,9 +1,9 @@
 //! A batch on its way: noted before it is sent, settled after a lost answer, and what becomes of its rows.
 
 use super::{Delivery, Stop};
-use crate::destination::{self, Batch, Destination, Item, Settled, Verdict, What};
+use crate::destination::{self, Batch, BatchStatus, Destination, Item, Verdict, What};
 use crate::remote::{Cause, Error, Kind};
-use crate::store::{self, PendingBatch, UnverifiedBatch};
+use crate::store::{self, PendingBatch};
 
 /// Number of rows refused alone, one after the other, after which a place without accepted rows is to blame.
 const SUSPECTS: usize = 3;
@@ -28,8 +28,8 @@ impl Delivery<'_> {
                 Ok(Some(verdicts)) => {
                     self.contrast = self.contrast.map(|_| true);
                     let front = refused.len();
-                    self.note(&items[..front], refused);
-                    self.note(covered, verdicts);
+                    self.record_verdicts(&items[..front], refused);
+                    self.record_verdicts(covered, verdicts);
                     return Ok(front + covered.len());
                 }
                 Ok(None) => return Ok(0),
@@ -44,7 +44,7 @@ impl Delivery<'_> {
             refused.push(Verdict::Rejected(error.message.clone()));
             let (front, suspects) = (refused.len(), self.suspects());
             if error.kind == Kind::Rejected && front == 1 {
-                self.note(covered, refused);
+                self.record_verdicts(covered, refused);
                 return Ok(1);
             }
             if front > suspects || front == items.len() {
@@ -82,16 +82,17 @@ impl Delivery<'_> {
             return Err(shut(&error, refused.len().min(SUSPECTS)).into());
         }
         refused.resize(items.len(), Verdict::Rejected(error.message));
-        self.note(items, refused);
+        self.record_verdicts(items, refused);
         Ok(items.len())
     }
 
     async fn prepare(&self, destination: &mut dyn Destination, number: u64, items: &[Item]) -> Result<Batch, Error> {
+        let engine = self.engine;
         let mut tried = 0;
         loop {
             tried += 1;
             match destination.prepare(number, items).await {
-                Err(error) => self.pause(tried, error).await?,
+                Err(error) => engine.backoff.wait(&engine.shutdown, tried, error).await?,
                 batch => return batch,
             }
         }
@@ -109,19 +110,19 @@ impl Delivery<'_> {
         self.note_outside_filter(items);
         if !batch.body.is_empty() {
             self.state.pending.retain(|old| old.number == batch.number && old.hash != batch.hash);
-            self.state.pending.push(self.pending(batch, items, self.by_position(destination, items)));
+            self.state.pending.push(self.pending(batch, items));
             // What the destination found or made must be known to whoever finds the batch.
-            self.state.set_connector(&destination.memory());
+            self.state.set_connector(&destination.state().memory);
             self.save()?;
         }
         let mut tried = 0;
         loop {
             tried += 1;
-            let error = match destination.deliver(batch, items).await {
-                Ok(destination::Outcome::Done(verdicts)) => {
+            let error = match destination.write(batch, items).await {
+                Ok(destination::Outcome::Done(written)) => {
                     self.acknowledge(batch);
-                    self.note_astray(destination, items);
-                    return Ok(Some(verdicts));
+                    self.note_written(batch, items, &written.misplaced);
+                    return Ok(Some(written.verdicts));
                 }
                 Ok(destination::Outcome::Superseded { hash }) => {
                     self.superseded(batch.number, hash)?;
@@ -134,15 +135,15 @@ impl Delivery<'_> {
             if (error.is_refusal() || error.cause().is_some()) && !unclear {
                 self.state.pending.retain(|old| old.hash != batch.hash);
             }
-            self.pause(tried, error).await?;
-            match destination.settle(batch.number, batch.hash).await {
-                Ok(Settled::Applied) => {
+            self.engine.backoff.wait(&self.engine.shutdown, tried, error).await?;
+            match destination.status(batch.number, batch.hash).await {
+                Ok((BatchStatus::Applied, misplaced)) => {
                     self.acknowledge(batch);
-                    self.note_astray(destination, items);
+                    self.note_written(batch, items, &misplaced);
                     return Ok(Some(items.iter().map(applied).collect()));
                 }
-                Ok(Settled::NotApplied) => {}
-                Ok(Settled::Superseded { hash }) => {
+                Ok((BatchStatus::NotApplied, _)) => {}
+                Ok((BatchStatus::Superseded { hash }, _)) => {
                     self.superseded(batch.number, hash)?;
                     return Ok(None);
                 }
@@ -161,40 +162,30 @@ impl Delivery<'_> {
         }
     }
 
-    fn pending(&self, batch: &Batch, items: &[Item], by_position: Option<UnverifiedBatch>) -> PendingBatch {
+    fn pending(&self, batch: &Batch, items: &[Item]) -> PendingBatch {
         let set_aside = |id: &&String| self.state.rows.is_rejected(id) || self.state.rows.is_suppressed(id);
         let returning = items.iter().map(|item| &item.transaction.row.id).filter(set_aside).cloned().collect();
         let through = items.last().map_or(0, |item| item.seq);
+        let by_position = self.unverified(batch, items);
         PendingBatch { number: batch.number, hash: batch.hash, through, returning, by_position }
-    }
-
-    /// Waits before another try, or gives the error back where trying again is pointless.
-    async fn pause(&self, tried: u32, error: Error) -> Result<(), Error> {
-        let Some(pause) = self.engine.backoff.pause(tried, &error) else { return Err(error) };
-        tracing::debug!("{error}; trying again in {pause:?}");
-        tokio::select! {
-            () = tokio::time::sleep(pause) => Ok(()),
-            () = self.engine.shutdown.wait() => Err(Error::stopped()),
-        }
     }
 
     /// Finds out what became of batches whose answers a former cycle never got.
     pub(super) async fn settle(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
         for intent in self.state.pending.clone() {
-            let settled = destination.settle(intent.number, intent.hash).await?;
-            // What is noted with the batch says more.
-            destination.astray();
-            match settled {
-                Settled::Applied => {
+            // The rows that are noted with a pending batch say more than what the destination sees of it by now.
+            let (status, _) = destination.status(intent.number, intent.hash).await?;
+            match status {
+                BatchStatus::Applied => {
                     return Ok(self.superseded(intent.number, intent.hash)?);
                 }
-                Settled::Superseded { hash } => {
+                BatchStatus::Superseded { hash } => {
                     self.superseded(intent.number, hash)?;
                     return Ok(());
                 }
                 // It may still arrive. The next batch bears the same number, so only one of the two can apply, and the
                 // intent stays noted until that number is taken.
-                Settled::NotApplied => {}
+                BatchStatus::NotApplied => {}
             }
         }
         Ok(())
@@ -207,7 +198,7 @@ impl Delivery<'_> {
             return Ok(true);
         }
         let number = self.state.last_batch + 1;
-        match destination.close(number).await? {
+        match destination.fence(number).await? {
             Some(hash) => {
                 self.superseded(number, hash)?;
                 Ok(false)
@@ -248,7 +239,7 @@ impl Delivery<'_> {
     }
 
     /// Counts verdicts and remembers what the owner or the service decided about single rows.
-    fn note(&mut self, items: &[Item], verdicts: Vec<Verdict>) {
+    fn record_verdicts(&mut self, items: &[Item], verdicts: Vec<Verdict>) {
         for (item, verdict) in items.iter().zip(verdicts) {
             let id = &item.transaction.row.id;
             self.decided |= matches!(verdict, Verdict::Deleted | Verdict::Rejected(_));
@@ -263,8 +254,9 @@ impl Delivery<'_> {
                     }
                 }
                 // The row is there, and stays as it is: no reason to deliver it as a new one later.
-                Verdict::Rejected(reason) if matches!(item.what, What::Enriched | What::Astray) => {
+                Verdict::Rejected(reason) if matches!(item.what, What::Enriched | What::Misplaced) => {
                     self.report.rejected += 1;
+                    self.state.rows.rewritten(id);
                     tracing::warn!("{}: what was to be written to {id} is refused: {reason}", self.config.name);
                 }
                 Verdict::Rejected(reason) => {
@@ -291,6 +283,6 @@ fn applied(item: &Item) -> Verdict {
     match item.what {
         What::New | What::PutBack => Verdict::Appended,
         What::Changed | What::Vanished | What::Reappeared | What::Mend | What::Enriched => Verdict::Updated,
-        What::Astray => Verdict::Unchanged,
+        What::Misplaced => Verdict::Unchanged,
     }
 }

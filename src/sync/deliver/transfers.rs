@@ -65,7 +65,7 @@ fn touch(store: &Store, change: &Change, touched: &mut BTreeSet<u64>) -> Result<
                 touch_alike(store, &version, touched)?;
             }
         }
-        What::Enriched | What::PutBack | What::Mend | What::Astray => {}
+        What::Enriched | What::PutBack | What::Mend | What::Misplaced => {}
     }
     Ok(())
 }

@@ -263,19 +263,19 @@ async fn little_room_in_a_base_is_told_before_it_is_full() {
         (0..897).for_each(|_| drop(base.add_record(TABLE, &[("Reference", json!("mine"))])));
     });
     let mut connector = world.connector();
-    connector.open().await.unwrap();
-    connector.existing_ids().await.unwrap();
-    assert_eq!(connector.notes(), Vec::<String>::new(), "898 are not many");
+    connector.open(None).await.unwrap();
+    ids(&mut connector).await;
+    assert_eq!(connector.state().notes, Vec::<String>::new(), "898 are not many");
     cycle(&mut connector, &[new(1), new(2)]).await.unwrap();
-    let notes = connector.notes();
+    let notes = connector.state().notes;
     assert!(notes.len() == 1 && notes[0].contains("900 records, and a base of the Free plan takes 1000"), "{notes:?}");
     // Remembered, and it sinks with what is taken away again.
-    world.memory = connector.memory();
+    world.memory = connector.state().memory;
     assert_eq!(world.connector().notes(), notes);
     world.vanished = Vanished::Delete;
     let mut connector = world.connector();
     cycle(&mut connector, &[item(What::Vanished, new(1).transaction)]).await.unwrap();
-    assert_eq!(connector.notes(), Vec::<String>::new());
+    assert_eq!(connector.state().notes, Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -152,12 +152,12 @@ async fn the_field_of_the_ids_is_made_again_and_the_owner_told_once() {
     world.deliver(&[new(0)]).await.unwrap();
     edit(&world, |base| base.delete_field(TABLE, "Transaction ID"));
     let mut connector = world.connector();
-    connector.open().await.unwrap();
+    connector.open(None).await.unwrap();
     assert_eq!(cycle(&mut connector, &[new(1)]).await.unwrap(), [Verdict::Appended]);
-    let told = connector.publish().await.unwrap_err();
+    let told = connector.extras().publish().await.unwrap_err();
     assert_eq!(told.cause(), Some(Cause::Layout));
     has(&told.message, &["the column with the transaction ids was deleted and has been made again", "undo"]);
-    connector.publish().await.unwrap();
+    connector.extras().publish().await.unwrap();
     let ids: Vec<Json> =
         world.rows().iter().map(|row| row.get("Transaction ID").cloned().unwrap_or(Json::Null)).collect();
     assert_eq!(ids, [Json::Null, json!(id(1))]);

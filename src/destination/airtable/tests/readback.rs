@@ -27,7 +27,7 @@ impl Reader for Ear {
 }
 
 async fn heard(world: &World, mut ear: Ear) -> Result<Ear, Error> {
-    world.connector().read_back(&mut ear).await?;
+    world.connector().read(Reading::Rows, &mut ear).await?;
     Ok(ear)
 }
 
@@ -82,8 +82,8 @@ async fn a_table_of_another_making_is_looked_at_before_anything_is_added() {
     let mut world = World::filled(3).await;
     world.memory = Vec::new();
     let mut connector = world.connector();
-    connector.open().await.unwrap();
-    let mut ids = connector.existing_ids().await.unwrap();
+    connector.open(None).await.unwrap();
+    let mut ids = ids(&mut connector).await;
     ids.sort();
     assert_eq!((ids, world.count("GET")), ((0..3).map(id).collect(), 2));
 }

@@ -36,8 +36,8 @@ async fn a_duplicate_gets_no_rows_while_the_original_is_there() {
         // A lost store asks the original what is there.
         (bench.memory, bench.number) = (Vec::new(), 0);
         let mut sheets = bench.sheets();
-        assert_eq!(sheets.open().await.unwrap(), 3);
-        assert_eq!(sheets.existing_ids().await.unwrap(), ids_of(1..=4), "{copied:?}");
+        assert_eq!(sheets.open(None).await.unwrap().last_batch, 3);
+        assert_eq!(ids(&mut sheets).await, ids_of(1..=4), "{copied:?}");
         bench.cycle(&new(5..=5)).await.unwrap();
         assert_eq!(ids_in(&bench, TAB), ids_of(1..=5), "{copied:?}");
         assert_eq!(bench.google.read(&bench.id, |book| book.tab(COPY).unwrap().clone()), before, "{copied:?}");
@@ -131,10 +131,11 @@ async fn a_lost_store_finds_the_duplicate_that_took_the_originals_place() {
     let said = bench.sheets().check().await.unwrap().join("\n");
     assert!(!said.contains("will be created"), "{said}");
     let mut sheets = bench.sheets();
-    assert_eq!(sheets.open().await.unwrap(), 1);
-    assert_eq!(sheets.existing_ids().await.unwrap(), ids_of(2..=3));
-    let past = sheets.past().unwrap();
-    assert_eq!(past.rows, 3, "so the row that is not there was deleted");
+    assert_eq!(sheets.open(None).await.unwrap().last_batch, 1);
+    let mut found = Ids::default();
+    let digest = sheets.read(Reading::Ids, &mut found).await.unwrap().unwrap();
+    assert_eq!(found.0, ids_of(2..=3));
+    assert_eq!(digest.rows, 3, "so the row that is not there was deleted");
     bench.cycle(&new(4..=4)).await.unwrap();
     assert_eq!(ids_in(&bench, COPY), ids_of(2..=4));
 }

@@ -233,7 +233,7 @@ async fn a_spreadsheet_that_fills_up_is_told_in_time_and_waits_when_full() {
     let mut bench = Bench::new().await;
     bench.cycle(&new(1..=2)).await.unwrap();
     assert!(!bench.sheets().check().await.unwrap().join("\n").contains("10000000"));
-    assert_eq!(bench.sheets().notes(), Vec::<String>::new());
+    assert_eq!(bench.sheets().state().notes, Vec::<String>::new());
     bench.edit(|book| book.sheets[0].row_count = 9_383_900 / 26);
     let said = bench.sheets().check().await.unwrap().join("\n");
     let warning =
@@ -243,7 +243,7 @@ async fn a_spreadsheet_that_fills_up_is_told_in_time_and_waits_when_full() {
     bench.google.server.clear_log();
     bench.cycle(&new(3..=3)).await.unwrap();
     assert_eq!(bench.asked(), STEADY);
-    let notes = bench.sheets().notes();
+    let notes = bench.sheets().state().notes;
     assert!(notes.len() == 1 && notes[0].starts_with(warning), "{notes:?}");
     // Every row is used, so that the next one needs a cell more than there may be.
     bench.edit(|book| {
@@ -257,7 +257,7 @@ async fn a_spreadsheet_that_fills_up_is_told_in_time_and_waits_when_full() {
     bench.edit(|book| book.sheets[0].row_count = 100);
     bench.cycle(&new(4..=4)).await.unwrap();
     assert_eq!(found(&bench), ids_of(1..=4));
-    assert_eq!(bench.sheets().notes(), Vec::<String>::new(), "there is room again");
+    assert_eq!(bench.sheets().state().notes, Vec::<String>::new(), "there is room again");
 }
 
 #[tokio::test]
