@@ -22,6 +22,7 @@ use crate::remote::{Context, Error};
 use crate::settings::{self, Entry, Key, Secret, Table, key, values};
 
 pub mod fibank;
+pub mod files;
 mod saved_session;
 
 pub use saved_session::{Lifetime, SavedSession};
