@@ -1,4 +1,4 @@
-//! Where transactions go.
+//! The destinations of transactions.
 //!
 //! A [`Destination`] takes [`Item`]s in batches and promises that delivering a batch again changes nothing: the engine
 //! may send a batch whose outcome it does not know a second time. *How* a write cannot apply twice is the destination's
@@ -113,7 +113,7 @@ pub enum Verdict {
 /// A batch that was carried out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// One verdict per item of the batch, in order.
+    /// A verdict per item of the batch, in order.
     pub verdicts: Vec<Verdict>,
     /// Rows that the batch hit in place of others, or missed.
     pub misplaced: Misplaced,
@@ -125,12 +125,12 @@ impl From<Vec<Verdict>> for Written {
     }
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The batch was carried out.
     Done(Written),
-    /// Another batch of this number was applied; this one was refused whole. The hash is the applied batch's.
+    /// Another batch of this number was applied, and this one was refused whole. The hash is the applied batch's.
     Superseded {
         /// Hash found in the ledger.
         hash: u64,
@@ -179,7 +179,7 @@ impl Rewrite {
 /// The fate of a batch whose answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchStatus {
-    /// It has been applied.
+    /// The batch has been applied.
     Applied,
     /// The batch has not been applied (and may be sent again: it cannot apply twice).
     NotApplied,
@@ -218,7 +218,7 @@ pub enum Reading {
 /// far as two numbers can say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryDigest {
-    /// How many rows were ever written; one that was put back counts once.
+    /// Number of rows ever written; a row that was put back counts once.
     pub rows: u64,
     /// Sum of the hashes of their ids.
     pub ids: u64,
@@ -226,7 +226,7 @@ pub struct DeliveryDigest {
     pub through: BTreeMap<String, i64>,
 }
 
-/// What the engine keeps of a connector between cycles.
+/// The connector's state that the engine keeps between cycles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectorState {
     /// The connector's own memory (schema cache, request budget), handed to its next construction; small.
@@ -235,7 +235,7 @@ pub struct ConnectorState {
     pub notes: Vec<String>,
 }
 
-/// How things stand, for destinations that show more than rows. Times are in the owner's zone.
+/// The summary for destinations that show more than rows. Times are in the owner's zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// When it was drawn up.

@@ -5,9 +5,9 @@
 //! [`Destination::state`] together with the month's count of requests, because a Free plan has a thousand of them. A
 //! row that is only corrected, taken back or given back is looked up first, so that one the owner deleted stays deleted.
 //!
-//! What is left open: an owner who deletes a row between a lost answer and the repetition of its first write gets it
-//! back, and a request that arrives minutes late overwrites a correction made meanwhile until the next one. Airtable
-//! has nothing that could prevent either.
+//! Two cases are left open: an owner who deletes a row between a lost answer and the repetition of its first write gets
+//! it back, and a request that arrives minutes late overwrites a correction made meanwhile until the next one. Airtable
+//! has no means to prevent either.
 
 use std::time::Duration;
 
@@ -162,7 +162,7 @@ impl Destination for Airtable {
         self.inspect().await
     }
 
-    /// Sends nothing where the layout is remembered. There is no ledger, so the number is always 0.
+    /// Sends no request if the layout is remembered. The number is always 0, because there is no ledger.
     async fn open(&mut self, summary: Option<&Summary>) -> Result<Opened, Error> {
         if let Some(summary) = summary {
             self.summary = Some(summary.clone());

@@ -43,7 +43,8 @@ pub trait Settings: Any + fmt::Debug + Send + Sync {
     /// The things that it shows beside rows.
     fn shown(&self) -> Shown<'_>;
 
-    /// Makes the connector; nothing is sent. `state` is what [`Destination::memory`] returned last, empty at first.
+    /// Makes the connector without sending a request. `state` is the memory that [`Destination::state`] returned last,
+    /// empty at first.
     fn connect(&self, name: &str, context: Context, state: &[u8]) -> Result<Box<dyn Destination>, Error>;
 
     /// The owner's own sign-in, where this entry asks for one.

@@ -78,7 +78,8 @@ struct Delivery<'a> {
     superseded: u32,
     /// The most rows worth offering to the destination at once.
     batch_limit: usize,
-    /// Whether the place has taken rows in this delivery after it had refused some; `None`: it has refused none.
+    /// `Some(true)`: the place has accepted rows in this delivery after it had refused some; `None`: it has refused
+    /// none.
     contrast: Option<bool>,
 }
 
@@ -224,7 +225,7 @@ impl Delivery<'_> {
             (self.watcher)(Step { label, done: total - left, total });
             let ahead = self.next_changes(self.batch_limit)?;
             let taken = if ahead.items.is_empty() { 0 } else { self.send(destination, &ahead.items).await? };
-            // Another batch took the number: its rows are past, the rest is planned anew.
+            // The number went to another batch, so the items are planned anew.
             let superseded = !ahead.items.is_empty() && taken == 0;
             if superseded || !self.fence(destination).await? {
                 self.start_over(destination).await?;
@@ -328,7 +329,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// Where it is unknown what is there already, asks before anything is appended.
+    /// Reads the ids at the destination before anything is appended, if they are unknown.
     async fn inventory(&mut self, destination: &mut dyn Destination) -> Result<(), Stop> {
         if self.state.needs_inventory {
             let mut ids = Ids::default();

@@ -172,8 +172,8 @@ impl Airtable {
         Ok(Some(found))
     }
 
-    /// Writes `rows`, halving what is refused until the row to blame stands alone. Where the first ones are refused alone
-    /// for the sake of a cell and none is taken, the field and not the rows is the reason, and all of them wait for it.
+    /// Writes `rows`, halving refused batches until the row to blame stands alone. If the first rows are refused alone
+    /// because of a cell and none is accepted, the field is to blame and not the rows, and all rows wait for it.
     pub(super) async fn write_rows(&mut self, layout: &Layout, way: Way, rows: Vec<Row>) -> Result<Sorted, Error> {
         let mut verdicts = Vec::new();
         let mut waiting: Vec<Vec<Row>> = rows.chunks(super::BATCH_LIMIT).rev().map(<[Row]>::to_vec).collect();

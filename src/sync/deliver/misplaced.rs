@@ -231,8 +231,8 @@ impl<'a> Suspects<'a> {
         Ok(())
     }
 
-    /// Where a row that was to be struck through is not, or the other way round, another is in its place; no more than that
-    /// are, for the owner strikes through, too.
+    /// Compares the marks. A row whose mark is missing, or too many, has a counterpart that was marked in its place; if
+    /// there are more counterparts than missed rows, the owner may have marked rows himself, and none is touched.
     fn compare_marks(&mut self) -> Result<(), store::Error> {
         let (mut missed, mut others) = (Vec::new(), Vec::new());
         for hash in &self.seen {

@@ -197,10 +197,11 @@ impl Delivery<'_> {
         }
     }
 
-    /// A store that knows of no delivery meets a place that was delivered to. Where the rows there and the absent ones up
-    /// to the last delivery together are exactly those that were ever written, each absent one was written and then
-    /// deleted by the owner, and stays deleted. Where the sums do not fit, nothing is certain, and what is absent is
-    /// delivered: better a row too many than one too few. Nor does an empty place prove anything.
+    /// Recognises the owner's deletions after a store without memory meets a place that was delivered to. If the rows
+    /// there and the absent ones up to the last delivery together are exactly those that were ever written, each absent
+    /// one was written and then deleted by the owner, and stays deleted. If the sums do not fit, the absence proves
+    /// nothing, and the absent rows are delivered: better a row too many than one too few. An empty place proves
+    /// nothing either.
     pub(super) fn recognise_deletions(&mut self, digest: &DeliveryDigest) -> Result<(), store::Error> {
         if self.existing.is_empty() || self.config.rows().vanished == Vanished::Delete {
             return Ok(());

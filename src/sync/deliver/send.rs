@@ -111,7 +111,7 @@ impl Delivery<'_> {
         if !batch.body.is_empty() {
             self.state.pending.retain(|old| old.number == batch.number && old.hash != batch.hash);
             self.state.pending.push(self.pending(batch, items));
-            // What the destination found or made must be known to whoever finds the batch.
+            // A later cycle that finds the batch must know the destination's state as well.
             self.state.set_connector(&destination.state().memory);
             self.save()?;
         }
@@ -183,8 +183,8 @@ impl Delivery<'_> {
                     self.superseded(intent.number, hash)?;
                     return Ok(());
                 }
-                // It may still arrive. The next batch bears the same number, so only one of the two can apply, and the
-                // intent stays noted until that number is taken.
+                // The batch may still arrive. The next batch bears the same number, so only one of the two can apply,
+                // and the batch stays noted until that number is taken.
                 BatchStatus::NotApplied => {}
             }
         }
