@@ -232,7 +232,8 @@ impl<'a> Suspects<'a> {
     }
 
     /// Compares the marks. A row whose mark is missing, or too many, has a counterpart that was marked in its place; if
-    /// there are more counterparts than missed rows, the owner may have marked rows himself, and none is touched.
+    /// there are more counterparts than missed rows, the owner may have marked rows himself, and only the missed rows
+    /// are set right.
     fn compare_marks(&mut self) -> Result<(), store::Error> {
         let (mut missed, mut others) = (Vec::new(), Vec::new());
         for hash in &self.seen {
