@@ -1,4 +1,4 @@
-//! What a service counts against its owner before it locks a login: passwords, and codes that come after them.
+//! Attempts that a service counts against its owner before it locks a login: passwords, and codes that come after them.
 //!
 //! A connector tells of each before it leaves, and of the service's answer; who listens keeps account. An attempt of
 //! which nothing more is told (an answer lost, a crash) stays an attempt.
@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::Error;
 
-/// Something that a service counts.
+/// An attempt that a service counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
     /// A password.
@@ -27,7 +27,7 @@ impl fmt::Display for Attempt {
 
 /// Keeps account of attempts.
 pub trait Attempts: Send + Sync {
-    /// One is about to leave. It is noted durably before this returns; after an `Err` nothing may leave.
+    /// An attempt is about to leave. The call returns once it is noted durably; after an `Err` nothing may leave.
     fn begin(&self, attempt: Attempt) -> Result<(), Error>;
 
     /// The service has said what it thinks of the last one.

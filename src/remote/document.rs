@@ -2,7 +2,7 @@
 //! goes or how much memory it takes.
 //!
 //! Promises: size, number of parts, depth and time are bounded, and the excess says which bound and how much. A tree that
-//! comes back whole is the one that any browser would make. What the page means is not known here.
+//! comes back whole is the one that any browser would make. The meaning of the page is not known here.
 
 use std::cell::Cell;
 use std::fmt;
@@ -27,20 +27,20 @@ const DEPTH: usize = 512;
 /// Longest time for reading a page, which is what bounds everything else that grows with the square of the page.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// So many bytes, and so many tags, are read between two looks at the bounds.
+/// Bytes and tags that are read between two looks at the bounds.
 const STEP_BYTES: usize = 4096;
 const STEP_TAGS: u32 = 16;
 
 type Handle = <HtmlTreeSink as TreeSink>::Handle;
 
-/// Which bound a page exceeds.
+/// The bound that a page exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Excess {
-    /// Its length.
+    /// The length.
     Size,
     /// The number of its elements and texts.
     Parts,
-    /// Its nesting.
+    /// The nesting.
     Depth,
     /// The time that reading it takes.
     Time,
@@ -71,7 +71,7 @@ pub fn parse(body: &str) -> Result<Html, Excess> {
         let (step, left) = rest.split_at(rest.floor_char_boundary(STEP_BYTES));
         rest = left;
         queue.push_back(StrTendril::from(step));
-        // It stops after a script, which is not run, and where a page names its encoding.
+        // The tokenizer stops after a script, which is not run, and where a page names its encoding.
         while !matches!(tokenizer.feed(&queue), TokenizerResult::Done) {}
         tokenizer.sink.look();
         if let Some(excess) = tokenizer.sink.excess.get() {
@@ -119,7 +119,7 @@ impl TokenSink for Bounded {
         }
         let result = self.builder.process_token(token, line);
         self.tags.set(self.tags.get() + 1);
-        // One tag may open again every element that a page has left open: their number is looked at after each.
+        // A single tag may reopen every element that a page has left open: the number is looked at after each tag.
         if self.parts() > PARTS || self.tags.get().is_multiple_of(STEP_TAGS) {
             self.look();
         }

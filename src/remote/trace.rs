@@ -1,4 +1,4 @@
-//! What a service really answers, written down so that it can be shown to somebody: structure kept, values replaced.
+//! The real answers of a service, written down so that it can be shown to somebody: structure kept, values replaced.
 //!
 //! Promises: nothing passes that is not known to be harmless. Names of fields and headers, status codes, tags, and words
 //! of a fixed list stay; every other value becomes a stand-in such as `‹uuid 3›`, the same for the same value wherever it
@@ -59,7 +59,7 @@ impl Trace {
         }
     }
 
-    /// What was answered.
+    /// Writes an answer down.
     pub(super) fn response(&self, status: u16, header_map: &HeaderMap, body: &[u8]) {
         let mut recording = self.recording();
         let Recording { text, scrubber } = &mut *recording;

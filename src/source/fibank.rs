@@ -18,7 +18,7 @@ use self::statement::{Owner, Reply};
 use super::{InteractiveSignIn, Page, Scope, Session, Source};
 use crate::model::{Account, payload};
 use crate::remote::attempts::Attempts;
-use crate::remote::{Cause, Context, Error};
+use crate::remote::{Cause, Context, Error, TREE_BYTES};
 
 mod api;
 mod form;
@@ -163,7 +163,7 @@ impl Pull {
     async fn customers(&mut self) -> Result<Vec<Result<Customer, Box<Known>>>, Error> {
         let call = whose();
         let reply = match self.api.call(&call).await? {
-            Answer::Json(text) => self.parse(&call.what, &text)?,
+            Answer::Json(text) => self.parse(&call.what, &text.head(TREE_BYTES))?,
             Answer::Refused(why) => {
                 return Err(Error::unavailable(format!("{}: the bank refuses {}: {why}", self.name, call.what)));
             }
@@ -223,12 +223,12 @@ impl Pull {
                 return Err(self.malformed(what));
             }
             Err(_) => {
-                self.parse(&call.what, &reply)?;
+                self.parse(&call.what, &reply.head(TREE_BYTES))?;
                 return Err(self.malformed(format!("the reply to {} is no list", call.what)));
             }
         };
         let entries = listed.into_iter().enumerate();
-        Ok(entries.filter_map(|(at, entry)| self.listed(customer, &call.what, at + 1, entry)).collect())
+        Ok(entries.filter_map(|(at, entry)| self.listed(customer, &call.what, at + 1, &entry)).collect())
     }
 
     /// An element of the list of accounts; `None` where it has no IBAN. One that cannot be read is told by its place.

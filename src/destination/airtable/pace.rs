@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::remote::pace::Pace;
+use crate::remote::rate_limit::Pace;
 use crate::remote::{Backoff, Error, Shutdown};
 
 /// The pause between two requests to a base: four per second, where Airtable refuses the sixth.

@@ -19,7 +19,7 @@ use super::connection::{Connector, Limits, Meter, connector};
 use super::errors::{ApiError, Asked, MessageContext, refused};
 use super::oauth::{SCOPE, User};
 use crate::destination::google_sheets::settings::GoogleSheetsSettings;
-use crate::remote::pace::Pace;
+use crate::remote::rate_limit::Pace;
 use crate::remote::{
     Cause, Context, Counter, Error, JSON_DEPTH, Kind, REPLY_BYTES, TREE_BYTES, is_too_deep, root_cause,
 };

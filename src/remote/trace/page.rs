@@ -9,7 +9,7 @@ use crate::remote::document;
 /// Deeper than any page is nested; what lies below is left out.
 const DEEPEST: usize = 60;
 
-/// One line a tag or text, indented by depth.
+/// A line for each tag or text, indented by depth.
 pub(super) fn outline(body: &str, scrubber: &mut Scrubber) -> String {
     let document = match document::parse(body) {
         Ok(document) => document,
@@ -53,7 +53,7 @@ fn tag(element: &scraper::node::Element, scrubber: &mut Scrubber) -> String {
             "placeholder" | "title" | "alt" | "aria-label" | "value" if value.contains(' ') => scrubber.words(value),
             _ => scrubber.word(value),
         };
-        let known = ATTRIBUTES.contains(&name)
+        let known = ATTRIBUTES.contains(name)
             || name.starts_with("ng-") && name.bytes().all(|b| b == b'-' || b.is_ascii_lowercase());
         let name = if known { name.to_owned() } else { scrubber.value(name) };
         shown += &format!(" {name}=\"{value}\"");

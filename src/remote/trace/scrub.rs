@@ -1,4 +1,4 @@
-//! From a value to what may be shown of it. Whatever is not on a list becomes a stand-in of its shape and a number.
+//! From a value to what may be shown of it. A value that is on no list becomes a stand-in of its shape and a number.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use url::Url;
 
 use super::words::{CODE_KEYS, HARMLESS, WORDS};
 
-/// Of a long list this many items at either end are shown: rows that are no transactions stand there.
+/// The items of a long list that are shown at either end: rows that are no transactions stand there.
 const SHOWN: usize = 4;
 
 /// Longest name of a field or header that is kept.
@@ -27,7 +27,7 @@ impl Scrubber {
 
     /// A value: itself where it is known to be harmless, else its stand-in.
     pub fn value(&mut self, text: &str) -> String {
-        if text.is_empty() || HARMLESS.contains(&text) { text.to_owned() } else { self.stand_in(text, shape(text)) }
+        if text.is_empty() || HARMLESS.contains(text) { text.to_owned() } else { self.stand_in(text, shape(text)) }
     }
 
     /// A name of the interface: of a field, a parameter, a header, an input. Something with many digits in it is none.
@@ -38,7 +38,7 @@ impl Scrubber {
         if fitting { text.to_owned() } else { self.stand_in(text, shape(text)) }
     }
 
-    /// One word, kept if it is on the list.
+    /// A word, kept if it is on the list.
     pub fn word(&mut self, text: &str) -> String {
         if is_known(text) { text.to_owned() } else { self.value(text) }
     }
@@ -122,7 +122,7 @@ impl Scrubber {
 
     /// `no-cache`, `charset=UTF-8`, `Bearer 1234`.
     fn piece(&mut self, piece: &str) -> String {
-        if HARMLESS.contains(&piece) {
+        if HARMLESS.contains(piece) {
             return piece.to_owned();
         }
         match (piece.split_once('='), piece.split_once(' ')) {
@@ -171,7 +171,7 @@ impl Scrubber {
 
     fn json_text(&mut self, key: &str, text: &str) -> String {
         let code = text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_uppercase());
-        if code && CODE_KEYS.contains(&key) { text.to_owned() } else { self.value(text) }
+        if code && CODE_KEYS.contains(key) { text.to_owned() } else { self.value(text) }
     }
 
     /// The stand-in of a value: its shape, a number that is always the same for it, and how it is written where that says
@@ -217,7 +217,7 @@ fn is_known(word: &str) -> bool {
     WORDS.contains(&word.to_lowercase().as_str())
 }
 
-/// Whether a name consists of known words, as in `changePassword` or `oauth2-server`.
+/// True for a name that consists of known words, as in `changePassword` or `oauth2-server`.
 fn is_composed(name: &str) -> bool {
     let mut words = vec![String::new()];
     for char in name.chars() {

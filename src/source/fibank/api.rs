@@ -18,7 +18,8 @@ use super::sign_in::{Door, Token};
 use super::{USER_AGENT, wire};
 use crate::model::payload;
 use crate::remote::attempts::Attempts;
-use crate::remote::{Client, Context, Error, Kind, REPLY_BYTES, Response, TREE_BYTES};
+use crate::remote::packed::PackedText;
+use crate::remote::{Client, Context, Error, Kind, PAGE_BYTES, REPLY_BYTES, Response, TREE_BYTES};
 use crate::source::SavedSession;
 
 /// The longest reply (a whole history, some 45 MB) over a slow line.
@@ -26,6 +27,9 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Anything else.
 const LIST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Longest reply that is looked at for an error object.
+const ERROR_BYTES: usize = 8192;
 
 /// A signed-in connection.
 pub(super) struct Api {
@@ -63,7 +67,7 @@ pub(super) struct Call<'a> {
 /// What came of a call.
 pub(super) enum Answer {
     /// The reply; it begins like JSON.
-    Json(String),
+    Json(PackedText),
     /// The bank does not want to answer this; the reason in its own words.
     Refused(String),
 }
@@ -125,7 +129,7 @@ impl Api {
     }
 
     /// Makes a call with this very token; `Err`: how the bank shows that it does not let it in.
-    pub async fn call_once(&self, call: &Call<'_>) -> Result<Result<String, String>, Error> {
+    pub async fn call_once(&self, call: &Call<'_>) -> Result<Result<PackedText, String>, Error> {
         Ok(match self.ask(call).await? {
             Seen::Answer(Answer::Json(text)) => Ok(text),
             Seen::Answer(Answer::Refused(how)) | Seen::SignedOut(how) => Err(how),
@@ -175,10 +179,10 @@ impl Api {
             .run(&self.context.shutdown, async || {
                 let request = self.request(call).timeout(limit);
                 let answered = tokio::select! {
-                    response = self.client.send_up_to(request, most) => response,
+                    response = self.client.send_packed(request, most) => response,
                     () = self.context.shutdown.wait() => return Err(Error::stopped()),
                 };
-                let error = match answered.and_then(|response| self.judge(call, response)) {
+                let error = match answered.and_then(|(response, text)| self.judge(call, response, text)) {
                     Err(error) => error,
                     seen => return seen,
                 };
@@ -226,10 +230,10 @@ impl Api {
         request
     }
 
-    fn judge(&self, call: &Call<'_>, response: Response) -> Result<Seen, Error> {
+    fn judge(&self, call: &Call<'_>, response: Response, text: PackedText) -> Result<Seen, Error> {
         let (service, what, status) = (&self.service, &call.what, response.status);
         match status {
-            200..=299 => self.content(call, response),
+            200..=299 => self.content(call, text),
             300..=399 => Ok(redirected(call, &response)),
             401 => Ok(Seen::SignedOut(format!("status {status}"))),
             429 => Err(Error::throttled(
@@ -250,20 +254,17 @@ impl Api {
     }
 
     /// What a success holds: JSON, an error in JSON, or a page where JSON was due.
-    fn content(&self, call: &Call<'_>, response: Response) -> Result<Seen, Error> {
+    fn content(&self, call: &Call<'_>, text: PackedText) -> Result<Seen, Error> {
         let (service, what) = (&self.service, &call.what);
+        let begins = text.first();
         // A byte that is no character is one broken character of one text.
-        let text = match String::from_utf8(response.body) {
-            Ok(text) => text,
-            Err(broken) if broken.as_bytes().trim_ascii_start().first().is_some_and(|first| b"{[<".contains(first)) => {
-                String::from_utf8_lossy(broken.as_bytes()).into_owned()
-            }
-            Err(_) => return Err(Error::malformed(format!("{service}: the reply to {what} is not UTF-8 text"))),
-        };
-        let text = if text.starts_with('\u{feff}') { text['\u{feff}'.len_utf8()..].to_owned() } else { text };
-        if text.trim_start().starts_with('{') {
+        if text.is_broken() && !matches!(begins, Some('{' | '[' | '<')) {
+            return Err(Error::malformed(format!("{service}: the reply to {what} is not UTF-8 text")));
+        }
+        if begins == Some('{') {
             // An error object is small; a statement is not read twice to learn that it is none.
-            if let Some(refusal) = (text.len() < 8192).then(|| refusal_in(&text)).flatten() {
+            let refusal = (text.len() < ERROR_BYTES).then(|| refusal_in(&text.head(ERROR_BYTES))).flatten();
+            if let Some(refusal) = refusal {
                 let told = quote(&refusal, &self.secrets());
                 let signed_out = ["invalid_token", "unauthorized"].iter().any(|word| refusal.contains(word));
                 let answer = Seen::Answer(Answer::Refused(format!("it says: {told}")));
@@ -271,10 +272,10 @@ impl Api {
             }
             return Ok(Seen::Answer(Answer::Json(text)));
         }
-        if text.trim_start().starts_with('[') {
+        if begins == Some('[') {
             return Ok(Seen::Answer(Answer::Json(text)));
         }
-        let page = WebPage::read(&text);
+        let page = WebPage::read(&text.head(PAGE_BYTES));
         if page.login_form {
             return Ok(Seen::SignedOut("the login page came instead".into()));
         }

@@ -12,7 +12,7 @@ use super::html::WebPage;
 use super::sign_in::{Door, Landed, Landing, random_uuid};
 use super::{Fibank, named_in, whose};
 use crate::remote::attempts::Attempt;
-use crate::remote::{Cause, Error};
+use crate::remote::{Cause, Error, TREE_BYTES};
 use crate::source::{AskCode, CodeRequest, InteractiveSignIn, SavedSession, SignedIn};
 
 /// Codes sent at most: a bank counts them, as it counts passwords.
@@ -85,7 +85,11 @@ impl InteractiveSignIn for Fibank {
             format!("{why}; whether the token is good is not known, so it was not kept; try again later")
         };
         match api.call_once(&whose()).await {
-            Ok(Ok(text)) if serde_json::from_str(&text).is_ok_and(|reply| !named_in(&reply).is_empty()) => Ok(()),
+            Ok(Ok(text))
+                if serde_json::from_str(&text.head(TREE_BYTES)).is_ok_and(|reply| !named_in(&reply).is_empty()) =>
+            {
+                Ok(())
+            }
             Ok(Ok(_)) => Err(Error::malformed(unproved(&format!("{name}: the bank's reply names no customer")))),
             Ok(Err(how)) => Err(refused(how)),
             Err(error) => Err(Error { message: unproved(&error.message), ..error }),

@@ -1,18 +1,22 @@
-//! Where the accounts and rows of a statement stand in its text, found by brackets and quotation marks alone.
+//! The places of a statement's accounts and rows in its text, found by brackets and quotation marks alone.
 //!
-//! One pass, without recursion, whatever the values are: what is broken inside of a row or a value stays inside of it,
-//! and the others are found all the same. What the values mean is decided elsewhere.
+//! A single pass, without recursion, whatever the values are: what is broken inside of a row or a value stays inside of it,
+//! and the others are found all the same. The meaning of values is decided elsewhere.
+
+use std::ops::Range;
+
+use crate::remote::packed::{PackedText, Unpacker};
 
 /// Most accounts and rows in one reply. A real row has some 450 bytes; a place for it takes memory even if it has two.
 const ACCOUNTS: usize = 1_000;
 const ROWS: usize = 1_000_000;
 
-/// What of a reply cannot be made out at all.
+/// The reason why a reply cannot be taken apart at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Defect {
     /// The text ends in the middle.
     CutOff,
-    /// Something else stands at this byte.
+    /// The text is no JSON at this byte.
     Shape(usize),
     /// A list is longer than this.
     TooMany(usize),
@@ -20,123 +24,161 @@ pub(super) enum Defect {
 
 /// A reply.
 #[derive(Debug, Default)]
-pub(super) struct Outline<'a> {
+pub(super) struct Outline {
     /// The elements of `acc` that are objects; `None` where there is no such list.
-    pub accounts: Option<Vec<Listed<'a>>>,
+    pub accounts: Option<Vec<Listed>>,
 }
 
 /// An account in it.
 #[derive(Debug, Default)]
-pub(super) struct Listed<'a> {
-    /// Keys and values as they stand there, but for the rows.
-    members: Vec<(&'a str, &'a str)>,
+pub(super) struct Listed {
+    /// The wanted keys that it has, and their values as they stand there.
+    members: Vec<(&'static str, Member)>,
     /// The rows; `None` where no list of them is there.
     pub rows: Option<Vec<Span>>,
+}
+
+/// A value: its place, and its text once everything is found.
+#[derive(Debug)]
+struct Member {
+    span: Span,
+    text: String,
 }
 
 /// A piece of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
-    /// Its first byte.
+    /// The first byte.
     pub start: u32,
-    /// Its bytes.
+    /// The number of bytes.
     pub length: u32,
 }
 
 impl Span {
-    /// The piece of that text.
-    pub fn of<'a>(&self, text: &'a str) -> &'a str {
-        text.get(self.start as usize..).and_then(|rest| rest.get(..self.length as usize)).unwrap_or_default()
+    fn between(start: usize, end: usize) -> Span {
+        Span { start: start as u32, length: (end - start) as u32 }
+    }
+
+    /// The bytes of the text that it spans.
+    pub fn range(&self) -> Range<usize> {
+        self.start as usize..self.start as usize + self.length as usize
     }
 }
 
-impl<'a> Listed<'a> {
+impl Listed {
     /// The value of this key as it stands there; `None` where it is absent or `null`.
-    pub fn value(&self, key: &str) -> Option<&'a str> {
-        self.members.iter().find(|(name, _)| *name == key).map(|(_, value)| *value).filter(|value| *value != "null")
+    pub fn value(&self, key: &str) -> Option<&str> {
+        let member = self.members.iter().find(|(name, _)| *name == key);
+        member.map(|(_, value)| value.text.as_str()).filter(|value| *value != "null")
     }
 }
 
-impl<'a> Outline<'a> {
-    /// Finds everything.
-    pub fn find(text: &'a str) -> Result<Outline<'a>, Defect> {
-        let mut scanner = Scanner { text, at: 0 };
+impl Outline {
+    /// Finds the accounts, their values under the `wanted` keys, and their rows.
+    pub fn find(text: &PackedText, wanted: &[&'static str]) -> Result<Outline, Defect> {
+        let mut scanner = Scanner::new(text);
         let mut outline = Outline::default();
         scanner.blank();
         if scanner.peek() != Some(b'{') {
             return Err(scanner.defect());
         }
         scanner.object(|scanner, key| {
-            if key == Some("acc") && scanner.peek() == Some(b'[') {
+            let is_list = key.as_deref() == Some("acc");
+            if is_list && scanner.peek() == Some(b'[') {
                 scanner.list(ACCOUNTS, |scanner| {
                     let accounts = outline.accounts.get_or_insert_default();
                     if scanner.peek() == Some(b'{') {
-                        accounts.push(scanner.account()?);
+                        accounts.push(scanner.account(wanted)?);
                         return Ok(());
                     }
                     let defect = scanner.defect();
-                    if scanner.value()? == "null" { Ok(()) } else { Err(defect) }
+                    let span = scanner.value()?;
+                    if scanner.text(span) == "null" { Ok(()) } else { Err(defect) }
                 })?;
                 outline.accounts.get_or_insert_default();
                 return Ok(());
             }
-            // What is nothing is an empty list.
-            if scanner.value()? == "null" && key == Some("acc") {
+            let span = scanner.value()?;
+            // A null is an empty list.
+            if is_list && scanner.text(span) == "null" {
                 outline.accounts.get_or_insert_default();
             }
             Ok(())
         })?;
+        let Scanner { mut blocks, .. } = scanner;
+        let members = outline.accounts.iter_mut().flatten().flat_map(|listed| &mut listed.members);
+        for (_, member) in members {
+            member.text = blocks.get(std::slice::from_ref(text), 0, member.span.range()).to_owned();
+        }
         Ok(outline)
     }
 }
 
 /// The elements of a list as they stand there.
-pub(super) fn elements(text: &str) -> Result<Vec<&str>, Defect> {
-    let mut scanner = Scanner { text, at: 0 };
+pub(super) fn elements(text: &PackedText) -> Result<Vec<String>, Defect> {
+    let mut scanner = Scanner::new(text);
     let mut elements = Vec::new();
     scanner.blank();
     if scanner.peek() != Some(b'[') {
         return Err(scanner.defect());
     }
     scanner.list(ACCOUNTS, |scanner| {
-        elements.push(scanner.value()?);
+        let span = scanner.value()?;
+        elements.push(scanner.text(span).to_owned());
         Ok(())
     })?;
     Ok(elements)
 }
 
-/// A place in a text.
+/// A place in a text, of which the bytes from the value that is being walked over are at hand.
 struct Scanner<'a> {
-    text: &'a str,
+    packed: &'a PackedText,
+    blocks: Unpacker,
+    /// The next block to unpack.
+    next: usize,
+    /// Bytes at hand, and the place of the first of them in the text.
+    window: Vec<u8>,
+    base: usize,
+    /// The place within the window.
     at: usize,
+    /// From here on the window keeps its bytes.
+    kept: Option<usize>,
 }
 
 impl<'a> Scanner<'a> {
-    /// An account: a list of rows is taken apart, everything else kept as it stands there.
-    fn account(&mut self) -> Result<Listed<'a>, Defect> {
+    fn new(packed: &'a PackedText) -> Scanner<'a> {
+        Scanner { packed, blocks: Unpacker::default(), next: 0, window: Vec::new(), base: 0, at: 0, kept: None }
+    }
+
+    /// An account: a list of rows is taken apart, and the values of the wanted keys are noted.
+    fn account(&mut self, wanted: &[&'static str]) -> Result<Listed, Defect> {
         let mut account = Listed::default();
-        let base = self.text.as_ptr() as usize;
+        // The value that was walked over last, where it is noted.
+        let mut last = None;
         self.object(|scanner, key| {
-            let (start, value_begins) = (scanner.at, scanner.peek());
             let Some(key) = key else {
                 // `12,50` is one broken value, not the number twelve.
                 scanner.value()?;
-                if let Some((_, value)) = account.members.last_mut() {
-                    let start = value.as_ptr() as usize - base;
-                    *value = scanner.text.get(start..scanner.at).unwrap_or_default();
+                if let Some((_, member)) = last.and_then(|at: usize| account.members.get_mut(at)) {
+                    member.span = Span::between(member.span.start as usize, scanner.place());
                 }
                 return Ok(());
             };
-            if key != "stmt" || value_begins != Some(b'[') {
-                account.members.push((key, scanner.value()?));
+            let begins = scanner.place();
+            let is_list = key == "stmt" && scanner.peek() == Some(b'[');
+            let span = if is_list { Span::between(begins, begins + 1) } else { scanner.value()? };
+            let name = wanted.iter().find(|name| **name == key);
+            let name = name.filter(|name| !account.members.iter().any(|(known, _)| known == *name));
+            last = name.map(|name| {
+                account.members.push((name, Member { span, text: String::new() }));
+                account.members.len() - 1
+            });
+            if !is_list {
                 return Ok(());
             }
-            account.members.push((key, scanner.text.get(start..=start).unwrap_or_default()));
             let rows = account.rows.get_or_insert_default();
             scanner.list(ROWS, |scanner| {
-                let row = scanner.value()?;
-                // Both point into the same text, so their distance is where the row begins.
-                rows.push(Span { start: (row.as_ptr() as usize - base) as u32, length: row.len() as u32 });
+                rows.push(scanner.value()?);
                 Ok(())
             })
         })?;
@@ -147,7 +189,7 @@ impl<'a> Scanner<'a> {
     /// what a broken value has left over.
     fn object(
         &mut self,
-        mut member: impl FnMut(&mut Self, Option<&'a str>) -> Result<(), Defect>,
+        mut member: impl FnMut(&mut Self, Option<String>) -> Result<(), Defect>,
     ) -> Result<(), Defect> {
         self.at += 1;
         loop {
@@ -157,9 +199,11 @@ impl<'a> Scanner<'a> {
                 Some(b'}') => break self.at += 1,
                 Some(b',') => self.at += 1,
                 Some(b'"') => {
-                    let start = self.at;
+                    self.kept = Some(self.at);
+                    let start = self.place();
                     self.string()?;
-                    let key = self.text.get(start + 1..self.at - 1).unwrap_or_default();
+                    self.kept = None;
+                    let key = self.text(Span::between(start + 1, self.place() - 1)).to_owned();
                     self.blank();
                     if self.peek() == Some(b':') {
                         self.at += 1;
@@ -193,9 +237,18 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Goes behind the value that begins here and gives it.
-    fn value(&mut self) -> Result<&'a str, Defect> {
-        let (start, mut depth) = (self.at, 0_usize);
+    /// Goes behind the value that begins here and gives its place.
+    fn value(&mut self) -> Result<Span, Defect> {
+        self.kept = Some(self.at);
+        let start = self.place();
+        self.skip()?;
+        self.kept = None;
+        let length = self.text(Span::between(start, self.place())).trim_end().len();
+        if length == 0 { Err(self.defect()) } else { Ok(Span::between(start, start + length)) }
+    }
+
+    fn skip(&mut self) -> Result<(), Defect> {
+        let mut depth = 0_usize;
         loop {
             match self.peek() {
                 None => return Err(Defect::CutOff),
@@ -205,7 +258,7 @@ impl<'a> Scanner<'a> {
                     self.at += 1;
                     continue;
                 }
-                Some(b',' | b'}' | b']') if depth == 0 => break,
+                Some(b',' | b'}' | b']') if depth == 0 => return Ok(()),
                 Some(b'}' | b']') => {
                     depth -= 1;
                     self.at += 1;
@@ -216,27 +269,32 @@ impl<'a> Scanner<'a> {
                 }
             }
             if depth == 0 {
-                break;
+                return Ok(());
             }
         }
-        let value = self.text.get(start..self.at).unwrap_or_default().trim_end();
-        if value.is_empty() { Err(self.defect()) } else { Ok(value) }
     }
 
     /// Goes behind the string that begins here.
     fn string(&mut self) -> Result<(), Defect> {
         self.at += 1;
-        loop {
-            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-            let Some(next) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) else {
-                return Err(Defect::CutOff);
-            };
-            let is_end = rest[next] == b'"';
-            self.at += next + if is_end { 1 } else { 2 };
-            if is_end {
-                return Ok(());
+        while self.peek().is_some() {
+            let rest = &self.window[self.at..];
+            match rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+                None => self.at = self.window.len(),
+                Some(next) => {
+                    let is_end = rest[next] == b'"';
+                    self.at += next + 1;
+                    if is_end {
+                        return Ok(());
+                    }
+                    // An escaped quotation mark ends nothing.
+                    if self.peek().is_some() {
+                        self.at += 1;
+                    }
+                }
             }
         }
+        Err(Defect::CutOff)
     }
 
     fn blank(&mut self) {
@@ -245,12 +303,38 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+    fn peek(&mut self) -> Option<u8> {
+        if self.at == self.window.len() {
+            self.fill();
+        }
+        self.window.get(self.at).copied()
     }
 
-    fn defect(&self) -> Defect {
-        if self.at < self.text.len() { Defect::Shape(self.at) } else { Defect::CutOff }
+    /// Unpacks the next block.
+    fn fill(&mut self) {
+        let kept = self.kept.unwrap_or(self.at);
+        self.window.drain(..kept);
+        self.base += kept;
+        self.at -= kept;
+        self.kept = self.kept.map(|_| 0);
+        self.window.extend_from_slice(self.blocks.block(std::slice::from_ref(self.packed), 0, self.next));
+        self.next += 1;
+    }
+
+    /// The place in the whole text.
+    fn place(&self) -> usize {
+        self.base + self.at
+    }
+
+    /// A piece that is at hand.
+    fn text(&self, span: Span) -> &str {
+        let (start, end) = (span.start as usize, span.start as usize + span.length as usize);
+        let bytes = start.checked_sub(self.base).and_then(|start| self.window.get(start..end - self.base));
+        std::str::from_utf8(bytes.unwrap_or_default()).unwrap_or_default()
+    }
+
+    fn defect(&mut self) -> Defect {
+        if self.peek().is_some() { Defect::Shape(self.place()) } else { Defect::CutOff }
     }
 }
 
@@ -258,15 +342,32 @@ impl<'a> Scanner<'a> {
 mod tests {
     use super::*;
 
+    /// The outline of the text, the same whatever blocks it is packed in.
+    fn find(text: &str) -> Result<Outline, Defect> {
+        let keys = ["iban", "b", "z", "y"];
+        let whole = Outline::find(&text.into(), &keys);
+        if text.len() < 1_000 {
+            for bytes in [4, 7, 64] {
+                let outline = Outline::find(&PackedText::in_blocks_of(bytes, text), &keys);
+                assert_eq!(format!("{outline:?}"), format!("{whole:?}"), "in blocks of {bytes} bytes");
+            }
+        }
+        whole
+    }
+
+    fn elements(text: &str) -> Result<Vec<String>, Defect> {
+        super::elements(&text.into())
+    }
+
     fn rows(text: &str) -> Vec<&str> {
-        let outline = Outline::find(text).unwrap();
-        outline.accounts.unwrap()[0].rows.iter().flatten().map(|row| row.of(text)).collect()
+        let outline = find(text).unwrap();
+        outline.accounts.unwrap()[0].rows.iter().flatten().map(|row| &text[row.range()]).collect()
     }
 
     #[test]
     fn accounts_and_rows_are_found_with_everything_else_around_them() {
         let text = r#" {"x":[{"acc":[]}],"acc" : [ {"iban":"A","n":{"stmt":[1]},"stmt":[ {"a":"]}\"" } , [{}],7 ],"z":-1.5 } ] } "#;
-        let outline = Outline::find(text).unwrap();
+        let outline = find(text).unwrap();
         let account = &outline.accounts.as_ref().unwrap()[0];
         assert_eq!(
             [account.value("iban"), account.value("z"), account.value("y")],
@@ -274,13 +375,13 @@ mod tests {
         );
         assert_eq!(rows(text), [r#"{"a":"]}\"" }"#, "[{}]", "7"]);
         for nothing in [r#"{"acc":[]}"#, r#"{"acc":null}"#, r#"{"acc":[null]}"#] {
-            assert!(Outline::find(nothing).unwrap().accounts.unwrap().is_empty(), "{nothing}");
+            assert!(find(nothing).unwrap().accounts.unwrap().is_empty(), "{nothing}");
         }
         for none in [r#"{}"#, r#"{"acc":"[]"}"#, r#"{"acc":{"stmt":[]}}"#] {
-            assert!(Outline::find(none).unwrap().accounts.is_none(), "{none}");
+            assert!(find(none).unwrap().accounts.is_none(), "{none}");
         }
         for none in [r#"{"acc":[{}]}"#, r#"{"acc":[{"stmt":null}]}"#, r#"{"acc":[{"stmt":{"0":{}}}]}"#] {
-            assert!(Outline::find(none).unwrap().accounts.unwrap()[0].rows.is_none(), "{none}");
+            assert!(find(none).unwrap().accounts.unwrap()[0].rows.is_none(), "{none}");
         }
     }
 
@@ -291,7 +392,7 @@ mod tests {
             assert_eq!(rows(&around(row)), [r#"{"n":1}"#, row, r#"{"n":2}"#], "{row}");
         }
         let text = around("7");
-        let outline = Outline::find(&text).unwrap();
+        let outline = find(&text).unwrap();
         assert_eq!(outline.accounts.unwrap()[0].value("b"), Some("12,50"));
         assert_eq!(rows(r#"{"acc":[{"stmt":[,{"n":1}{"n":2},]}]}"#), [r#"{"n":1}"#, r#"{"n":2}"#]);
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
@@ -300,7 +401,10 @@ mod tests {
 
     #[test]
     fn the_elements_of_a_list_are_found_whatever_they_are() {
-        assert_eq!(elements(r#" [{"a":[1]}, NaN,"],"] "#), Ok(vec![r#"{"a":[1]}"#, "NaN", r#""],""#]));
+        assert_eq!(
+            elements(r#" [{"a":[1]}, NaN,"],"] "#),
+            Ok([r#"{"a":[1]}"#, "NaN", r#""],""#].map(str::to_owned).to_vec())
+        );
         assert_eq!((elements("[]"), elements("[1")), (Ok(Vec::new()), Err(Defect::CutOff)));
         assert_eq!(elements(r#"{"a":[]}"#), Err(Defect::Shape(0)));
     }
@@ -310,21 +414,21 @@ mod tests {
         let accounts = |count| format!(r#"{{"acc":[{}]}}"#, "{},".repeat(count));
         let rows = |count| format!(r#"{{"acc":[{{"stmt":[{}]}}]}}"#, "0,".repeat(count));
         for (text, most) in [(accounts(ACCOUNTS + 1), ACCOUNTS), (rows(ROWS + 1), ROWS)] {
-            assert_eq!(Outline::find(&text).err(), Some(Defect::TooMany(most)));
+            assert_eq!(find(&text).err(), Some(Defect::TooMany(most)));
         }
-        assert!(Outline::find(&accounts(ACCOUNTS)).is_ok() && Outline::find(&rows(ROWS)).is_ok());
+        assert!(find(&accounts(ACCOUNTS)).is_ok() && find(&rows(ROWS)).is_ok());
     }
 
     #[test]
     fn a_text_that_ends_too_early_is_cut_off_and_another_has_no_shape() {
         let whole = r#"{"acc":[{"iban":"A\"","stmt":[{"a":"я"},2]}]}"#;
         for end in (0..whole.len()).filter(|end| whole.is_char_boundary(*end)) {
-            assert_eq!(Outline::find(&whole[..end]).err(), Some(Defect::CutOff), "{}", &whole[..end]);
+            assert_eq!(find(&whole[..end]).err(), Some(Defect::CutOff), "{}", &whole[..end]);
         }
         for (other, at) in
             [("[1]", 0), ("x", 0), (r#"{"acc":[{"stmt":[1}]}"#, 18), (r#"{"acc":]}"#, 7), (r#"{"acc":[5]}"#, 8)]
         {
-            assert_eq!(Outline::find(other).err(), Some(Defect::Shape(at)), "{other}");
+            assert_eq!(find(other).err(), Some(Defect::Shape(at)), "{other}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! From the replies of GetCustBal to a [`Page`] of rows.
 //!
-//! A reply of 100,000 rows is some 45 MB: its text is kept once, with a small place per row (when, which, where in the
-//! text), and rows are made one by one as they are asked for. Rows that are no transactions are recognised before
+//! A reply of 100,000 rows is some 45 MB: its text is kept compressed, with a small place per row (when, which, where in
+//! the text), and rows are made one by one as they are asked for. Rows that are no transactions are recognised before
 //! anything else is asked of them. A row that cannot be read is refused by name, never guessed at and never left out in
 //! silence; the others are not held back by it.
 
@@ -17,6 +17,7 @@ use self::rows::Rows;
 use super::outline::{Defect, Listed, Outline, Span};
 use super::wire::{self, Head};
 use crate::model::{Account, payload};
+use crate::remote::packed::{PackedText, Unpacker};
 use crate::remote::{Error, JSON_DEPTH, is_too_deep};
 use crate::source::{Page, Refused, Told};
 
@@ -25,7 +26,10 @@ mod rows;
 /// Refused rows of a reply that are told one by one.
 const REFUSED_TOLD: usize = 100;
 
-/// Where a statement belongs, for ids and messages.
+/// The keys of an account that are read.
+const WANTED: [&str; 5] = ["iban", "ccy", "acyCurrBalance", "acDesc", "description"];
+
+/// The entry and account of a statement, for ids and messages.
 #[derive(Clone)]
 pub(super) struct Owner {
     /// The entry's name.
@@ -48,16 +52,16 @@ impl Owner {
     }
 }
 
-/// One reply, its rows found but not yet read.
+/// A reply, its rows found but not yet read.
 pub(super) struct Reply {
-    body: String,
+    text: PackedText,
     /// The first day of its window.
     since: NaiveDate,
     account: Option<Described>,
     listed: bool,
     places: Vec<Place>,
     refused: Vec<Refused>,
-    /// What else cannot be read, by name.
+    /// Other values that cannot be read, by name.
     unread: Vec<String>,
     opening: Option<Decimal>,
     closing: Option<Decimal>,
@@ -71,7 +75,7 @@ struct Described {
     balance: Option<Decimal>,
 }
 
-/// Where a row stands: in time, among its like, and in the text.
+/// The place of a row: in time, among its like, and in the text.
 #[derive(Clone, Copy)]
 struct Place {
     time: DateTime<Utc>,
@@ -80,12 +84,29 @@ struct Place {
     reply: u32,
 }
 
+/// The text of one reply, piece by piece.
+struct Pieces<'a> {
+    text: &'a [PackedText],
+    unpacker: Unpacker,
+}
+
+impl Pieces<'_> {
+    fn of(text: &PackedText) -> Pieces<'_> {
+        Pieces { text: std::slice::from_ref(text), unpacker: Unpacker::default() }
+    }
+
+    fn at(&mut self, span: Span) -> &str {
+        self.unpacker.get(self.text, 0, span.range())
+    }
+}
+
 impl Reply {
     /// Finds the account and its rows in the text of a reply about a window that begins on the day `since`.
-    pub fn read(owner: &Owner, since: NaiveDate, body: String) -> Result<Reply, Error> {
-        let outline = Outline::find(&body).map_err(|defect| {
+    pub fn read(owner: &Owner, since: NaiveDate, text: impl Into<PackedText>) -> Result<Reply, Error> {
+        let text = text.into();
+        let outline = Outline::find(&text, &WANTED).map_err(|defect| {
             owner.malformed(match defect {
-                Defect::CutOff => format!("the statement is cut off after {} bytes", body.len()),
+                Defect::CutOff => format!("the statement is cut off after {} bytes", text.len()),
                 Defect::Shape(at) => format!("the statement is no JSON at byte {at}"),
                 Defect::TooMany(most) => format!("the statement lists more than {most}, the most that are read"),
             })
@@ -96,22 +117,22 @@ impl Reply {
         let own = choose(&accounts, &owner.iban);
         let mut found = Found::new(owner, since);
         let account = found.describe(&own)?;
+        let mut piece = Pieces::of(&text);
         for span in own.iter().flat_map(|listed| listed.rows.iter().flatten()) {
-            found.take(*span, span.of(&body));
+            found.take(*span, piece.at(*span));
         }
-        found.keep_one_of_each(&body);
+        found.keep_one_of_each(&mut piece);
         // An empty list that does not say whose it is may be nobody's.
         let is_own = found.seen > 0 || own.iter().any(|listed| listed.value("iban").is_some());
         let listed = is_own && own.iter().all(|listed| listed.rows.is_some());
         let Found { places, refused, unread, opening, closing, doubled, .. } = found;
-        drop(accounts);
-        Ok(Reply { since, account, listed, places, refused, unread, opening, closing, doubled, body })
+        Ok(Reply { since, account, listed, places, refused, unread, opening, closing, doubled, text })
     }
 }
 
-/// What stands there about the account asked for; the only account is it if it does not say which it is.
-fn choose<'a, 'b>(accounts: &'b [Listed<'a>], iban: &str) -> Vec<&'b Listed<'a>> {
-    let said = |listed: &Listed<'_>| words(listed.value("iban")).map(|text| super::compact(&text));
+/// The listed accounts that are the one asked for; a single account that names no IBAN is taken for it.
+fn choose<'a>(accounts: &'a [Listed], iban: &str) -> Vec<&'a Listed> {
+    let said = |listed: &Listed| words(listed.value("iban")).map(|text| super::compact(&text));
     let own: Vec<_> = accounts.iter().filter(|listed| said(listed).is_some_and(|said| said == iban)).collect();
     match accounts {
         [alone] if own.is_empty() && said(alone).is_some_and(|said| said.is_empty()) => vec![alone],
@@ -129,7 +150,7 @@ fn words(token: Option<&str>) -> Option<String> {
     }
 }
 
-/// What the rows of one reply turn out to be.
+/// The outcome of looking at the rows of one reply.
 struct Found<'a> {
     owner: &'a Owner,
     since: NaiveDate,
@@ -149,8 +170,8 @@ impl Found<'_> {
         Found { owner, since, seen: 0, places, refused, unread, opening: None, closing: None, doubled: 0 }
     }
 
-    /// The account, where something stands there about it. Its balance and its names hold back no row.
-    fn describe(&mut self, own: &[&Listed<'_>]) -> Result<Option<Described>, Error> {
+    /// The account, where something stands there about it. A broken balance or name holds back no row.
+    fn describe(&mut self, own: &[&Listed]) -> Result<Option<Described>, Error> {
         let Some(first) = own.first() else { return Ok(None) };
         let currencies: Vec<Option<String>> = own.iter().map(|listed| words(listed.value("ccy"))).collect();
         if currencies.windows(2).any(|pair| pair[0] != pair[1]) {
@@ -233,12 +254,13 @@ impl Found<'_> {
 
     /// Leaves one of each entry. Two different rows under one serial number would become one transaction: neither is
     /// taken, unless the balance after both is the same.
-    fn keep_one_of_each(&mut self, body: &str) {
+    fn keep_one_of_each(&mut self, piece: &mut Pieces<'_>) {
         self.places.sort_by_key(|place| place.serial);
         let places = std::mem::take(&mut self.places);
         for same in places.chunk_by(|one, other| one.serial == other.serial) {
             let [first, others @ ..] = same else { continue };
-            if others.iter().all(|other| is_same(first.span.of(body), other.span.of(body))) {
+            let word = if others.is_empty() { String::new() } else { piece.at(first.span).to_owned() };
+            if others.iter().all(|other| is_same(&word, piece.at(other.span))) {
                 self.places.push(*first);
                 self.doubled += others.len();
             } else {
@@ -249,13 +271,13 @@ impl Found<'_> {
     }
 }
 
-/// How a row that cannot be read is told.
+/// The sentence about a row that cannot be read.
 fn refusal(name: &str, day: Option<NaiveDate>, what: &str) -> String {
     let day = day.map(|day| format!(" of {day}")).unwrap_or_default();
     format!("{name}{day} cannot be read: {what}")
 }
 
-/// Whether two rows with one serial number are one entry.
+/// True where two rows with one serial number are one entry.
 fn is_same(one: &str, other: &str) -> bool {
     if one == other {
         return true;
@@ -306,8 +328,8 @@ pub(super) fn page(
     if account.currency.is_empty() && !places.is_empty() {
         return Err(owner.malformed("nothing says in which currency it is kept (`ccy`)"));
     }
-    let bodies = replies.into_iter().map(|reply| reply.body).collect();
-    let rows = Rows::new(owner, &account, bodies, places, &refused, closing);
+    let texts = replies.into_iter().map(|reply| reply.text).collect();
+    let rows = Rows::new(owner, &account, texts, places, &refused, closing);
     let count = refused.len() + rows.size_hint().0;
     let rows = Box::new(refused.into_iter().map(Err).chain(rows));
     Ok(Page { account, from, until, opening, closing, count, rows, told, unlisted, unread, notes })
@@ -322,7 +344,7 @@ fn unlisted(replies: &[Reply]) -> Option<NaiveDate> {
     asked.iter().rev().find(|reply| !reply.listed).map(|reply| reply.since)
 }
 
-/// What is odd about a page.
+/// The oddities of a page.
 fn oddities(owner: &Owner, replies: &[Reply], told: Told) -> Vec<String> {
     let iban = &owner.iban;
     let mut notes = Vec::new();
@@ -340,7 +362,7 @@ fn oddities(owner: &Owner, replies: &[Reply], told: Told) -> Vec<String> {
     notes
 }
 
-/// Every entry once, oldest first. Of one that two windows show, the newer window's is taken.
+/// Every entry once, oldest first. An entry that two windows show is taken from the newer one.
 fn order(replies: &mut [Reply]) -> Vec<Place> {
     let several = replies.len() > 1;
     let mut places = Vec::new();
@@ -365,7 +387,7 @@ fn short(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
-/// What is wrong with a JSON text, without quoting it: it is full of the owner's affairs.
+/// The fault of a JSON text, without quoting a text full of the owner's affairs.
 pub(super) fn defect(what: &str, length: usize, error: &serde_json::Error) -> String {
     use serde_json::error::Category;
     match error.classify() {

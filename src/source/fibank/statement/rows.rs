@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 
 use super::{Owner, Place, defect, refusal, short};
 use crate::model::{Account, Row};
+use crate::remote::packed::{PackedText, Unpacker};
 use crate::source::Refused;
 use crate::source::fibank::redenomination::{self, Before};
 use crate::source::fibank::wire::{self, Entry};
@@ -21,7 +22,8 @@ pub(super) struct Rows {
     older_currency: Option<String>,
     /// Time and number of the first row after the change to euros.
     turn: (DateTime<Utc>, u64),
-    bodies: Vec<String>,
+    texts: Vec<PackedText>,
+    unpacker: Unpacker,
     places: Vec<Place>,
     next: usize,
 }
@@ -46,7 +48,7 @@ impl Rows {
     pub fn new(
         owner: &Owner,
         account: &Account,
-        bodies: Vec<String>,
+        texts: Vec<PackedText>,
         places: Vec<Place>,
         refused: &[Refused],
         closing: Option<Decimal>,
@@ -56,7 +58,8 @@ impl Rows {
             currency: account.currency.clone(),
             older_currency: Some(account.currency.clone()),
             turn: (redenomination::changeover().to_utc(), 0),
-            bodies,
+            texts,
+            unpacker: Unpacker::default(),
             places,
             next: 0,
         };
@@ -102,15 +105,17 @@ impl Rows {
 
     /// The row that opens the account in euros, where the change was booked as two rows; they may be dated a few days
     /// off. Beside it, whether a row there cannot be read.
-    fn exchange(&self) -> (Option<Place>, bool) {
+    fn exchange(&mut self) -> (Option<Place>, bool) {
         let near = |place: &Place| (place.time - self.turn.0).abs() < TimeDelta::days(4);
         let from = self.places.iter().position(near).unwrap_or(self.places.len());
         let mut previous: Option<Row> = None;
         let mut is_hidden = false;
-        for place in self.places[from..].iter().take_while(|place| near(place)) {
-            let row = self.row(place).ok();
+        let end = from + self.places[from..].iter().take_while(|place| near(place)).count();
+        for place in from..end {
+            let place = self.places[place];
+            let row = self.row(&place).ok();
             if previous.zip(row.as_ref()).is_some_and(|(closing, row)| redenomination::is_exchange(&closing, row)) {
-                return (Some(*place), false);
+                return (Some(place), false);
             }
             is_hidden |= row.is_none();
             previous = row;
@@ -119,13 +124,13 @@ impl Rows {
     }
 
     /// What the balance says about the first `older` rows.
-    fn before(&self, older: usize, today: [Option<Decimal>; 2]) -> Result<Before, String> {
-        let last = &self.places[older - 1];
-        let Some(first) = self.places.get(older) else {
-            let last = self.row(last)?.balance;
+    fn before(&mut self, older: usize, today: [Option<Decimal>; 2]) -> Result<Before, String> {
+        let last = self.places[older - 1];
+        let Some(first) = self.places.get(older).copied() else {
+            let last = self.row(&last)?.balance;
             return Ok(last.map_or(Before::Unclear, |last| redenomination::before(last, today.into_iter().flatten())));
         };
-        match (self.compare(last, first)?, self.turn_by_number()) {
+        match (self.compare(&last, &first)?, self.turn_by_number()) {
             (Before::Unclear, Some((last, first))) => self.compare(&last, &first),
             (clear, _) => Ok(clear),
         }
@@ -140,16 +145,17 @@ impl Rows {
         Some((turn[0], turn[1]))
     }
 
-    fn compare(&self, last: &Place, first: &Place) -> Result<Before, String> {
+    fn compare(&mut self, last: &Place, first: &Place) -> Result<Before, String> {
         let (last, first) = (self.row(last)?, self.row(first)?);
         let then = first.balance.and_then(|balance| balance.checked_sub(first.amount));
         Ok(last.balance.map_or(Before::Unclear, |last| redenomination::before(last, then)))
     }
 
-    fn row(&self, place: &Place) -> Result<Row, String> {
-        let raw = place.span.of(&self.bodies[place.reply as usize]);
-        // It is kept as it came, and whoever reads it again reads no deeper.
-        if wire::depth(raw) > ROW_DEPTH {
+    fn row(&mut self, place: &Place) -> Result<Row, String> {
+        let raw = self.unpacker.get(&self.texts, place.reply as usize, place.span.range());
+        // It is kept as it came, and whoever reads it again reads no deeper. Most rows have too few brackets to be deep.
+        let brackets = raw.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
+        if brackets > ROW_DEPTH && wire::depth(raw) > ROW_DEPTH {
             return Err(format!("it is nested deeper than {ROW_DEPTH}, the most that is read"));
         }
         let mut room = String::new();

@@ -1,7 +1,7 @@
 //! Requests that share a limit share a pace, whoever sends them: two destinations in one base, two spreadsheets of one
 //! account.
 //!
-//! A limit goes by a key. Whoever got its [`Paces`] from another by cloning sees the same requests; where a service has
+//! A limit goes by a key. A connector that got its [`Paces`] from another by cloning sees the same requests; where a service has
 //! asked for patience, everybody under that key waits.
 
 use std::collections::{HashMap, VecDeque};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::{Error, Shutdown};
 
-/// What has been sent under each limit.
+/// The requests that have been sent under each limit.
 #[derive(Clone, Debug, Default)]
 pub struct Paces(Arc<Mutex<HashMap<String, Sent>>>);
 
@@ -20,7 +20,7 @@ struct Sent {
     held_until: Option<Instant>,
 }
 
-/// One limit: so many requests in any window of that length.
+/// A limit: so many requests in any window of that length.
 #[derive(Clone, Debug)]
 pub struct Pace {
     paces: Paces,
@@ -56,7 +56,7 @@ impl Pace {
         }
     }
 
-    /// Nobody sends anything under this key for so long: the service has asked for it.
+    /// Holds back every request under this key for so long: the service has asked for it.
     pub fn hold(&self, pause: Duration) {
         let until = Instant::now() + pause;
         self.with(|sent| sent.held_until = sent.held_until.max(Some(until)));
