@@ -123,7 +123,7 @@ pub fn explain(error: &store::Error, config: &Config) -> String {
         return error.to_string();
     }
     let data_dir = config.data_dir.display();
-    match store::backups::latest(&config.data_dir) {
+    match store::backup::latest(&config.data_dir) {
         Some((backup, head)) => {
             let path = std::path::absolute(&config.path).unwrap_or_else(|_| config.path.clone());
             let made = head.made.with_timezone(&config.timezone).format("%Y-%m-%d %H:%M");

@@ -1,8 +1,8 @@
-//! What counts as spent and earned, on page, workbook and sheet alike ([`standing`]), and the sums behind the charts: pure,
+//! The money that counts as spent and earned, on page, workbook and sheet alike ([`standing`]), and the sums behind the charts: pure,
 //! one pass over the transactions, memory bounded by months, days and names.
 //!
 //! Leva and euros are one unit, euros, at the fixed rate; every other currency is a unit of its own and never added to
-//! another. What moves between the owner's own accounts is neither spent nor earned and is left out.
+//! another. Money that moves between the owner's own accounts is neither spent nor earned and is left out.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,20 +20,20 @@ const SHOWN: usize = 10;
 /// More months than this are shown as years.
 const MONTHS: usize = 24;
 
-/// How a transaction stands to the sums.
+/// The part that a transaction has in the sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Spent or earned.
     Counted,
     /// The bank took it back.
     TakenBack,
-    /// It moves between the owner's own accounts.
+    /// A move between the owner's own accounts.
     Transfer,
-    /// Its amount is none that can be summed up: an older release stored it.
+    /// An amount of an older release that cannot be summed up.
     Impossible,
 }
 
-/// How a transaction stands to the sums: the one rule for everything that is shown.
+/// The standing of a transaction: the one rule for everything that is shown.
 pub fn standing(vanished: bool, is_transfer: bool, amount: Decimal) -> Standing {
     match () {
         () if vanished => Standing::TakenBack,
@@ -43,7 +43,7 @@ pub fn standing(vanished: bool, is_transfer: bool, amount: Decimal) -> Standing 
     }
 }
 
-/// One month, or one year (then `month` is none).
+/// A month, or a year (then `month` is none).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub struct Period {
@@ -51,7 +51,7 @@ pub struct Period {
     pub month: Option<u32>,
 }
 
-/// What came in and went out, both positive.
+/// Money in and money out, both positive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Flow {
@@ -68,7 +68,7 @@ impl std::ops::AddAssign for Flow {
     }
 }
 
-/// One name in a chart; an empty one stands for those that have none.
+/// A name in a chart; the empty name stands for rows without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Share {
@@ -103,7 +103,7 @@ pub struct Figures {
     pub units: BTreeMap<String, u64>,
     pub total: Flow,
     pub periods: Vec<(Period, Flow)>,
-    /// Whether `categories` come from the owner's rules; else they are the bank's kinds of operation.
+    /// `categories` come from the owner's rules; else they are the bank's kinds of operation.
     pub by_rules: bool,
     pub categories: Shares,
     pub paid_to: Shares,
@@ -233,7 +233,7 @@ impl Unit {
     }
 }
 
-/// Whether the bank or a rule calls it a fee. "Такси" are taxis too, so a category is believed only in whole words.
+/// True where the bank or a rule calls the row a fee. "Такси" are taxis too, so a category is believed only in whole words.
 fn is_fee(transaction: &Transaction) -> bool {
     const WORDS: [&str; 6] = ["fee", "fees", "charge", "charges", "commission", "commissions"];
     let kind = transaction.row.kind.to_lowercase();

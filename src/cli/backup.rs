@@ -14,7 +14,7 @@ use super::terminal::{Terminal, complain};
 use crate::commands::{self, USAGE};
 use crate::config::Config;
 use crate::control::{Command, Output};
-use crate::store::backups::Part;
+use crate::store::backup::Part;
 use crate::sync::Step;
 
 /// Has the store sent and puts it into the file.

@@ -20,7 +20,7 @@ pub(super) fn run(config: &Config, file: &Path) -> io::Result<u8> {
         ));
         return Ok(STORE);
     }
-    let recovered = match store::recover(&config.data_dir, file, Utc::now()) {
+    let recovered = match store::backup::restore(&config.data_dir, file, Utc::now()) {
         Ok(recovered) => recovered,
         Err(error) => {
             complain(&error);

@@ -9,12 +9,12 @@ use chrono::Utc;
 use super::{Done, Failure};
 use crate::control::Output;
 use crate::service::StoreService;
-use crate::store::backups;
+use crate::store::backup;
 
 /// Sends the store.
 pub(super) fn execute(service: &StoreService, output: &mut dyn Output) -> Done {
     let store = &service.engine.store;
-    let sent = backups::stream(store, Utc::now(), |bytes| output.data(&format!("{}\n", BASE64.encode(bytes))))?;
+    let sent = backup::stream(store, Utc::now(), |bytes| output.data(&format!("{}\n", BASE64.encode(bytes))))?;
     store.rest();
     sent.map(|()| 0).map_err(Failure::Output)
 }

@@ -42,7 +42,7 @@ pub(super) fn select(
     mut each: impl FnMut(u64, &Transaction) -> Result<(), Failure>,
 ) -> Result<u64, Failure> {
     let fits = |transaction: &Transaction| matcher.matches(transaction);
-    let all = store.chronological(selection.since, selection.until).with_transfers();
+    let all = store.by_date(selection.since, selection.until).with_transfers();
     let Some(limit) = selection.limit else {
         let mut count = 0;
         for found in all {

@@ -1,4 +1,4 @@
-//! How records look on disk. Every value is `[version][crc32][payload]`; a transaction's payload is compressed against
+//! The form of records on disk. Every value is `[version][crc32][payload]`; a transaction's payload is compressed against
 //! a dictionary that ships with the program, so that a row with its raw payload stays around two hundred bytes.
 //!
 //! Stored formats freeze: a new shape gets a new version byte and the old one stays readable.
@@ -21,8 +21,8 @@ const BYTES: u8 = 3;
 /// Text that resembles what banks send. Changing it makes every record unreadable: add another instead.
 const DICTIONARY_1: &[u8] = include_bytes!("dictionary-1.txt");
 
-/// Trades a little speed for size; rows are written once and kept for years.
-const LEVEL: i32 = 9;
+/// Half the work of the levels that save a few bytes more: a first pull compresses a whole history at once.
+const LEVEL: i32 = 3;
 
 /// Longest row before it is compressed: a longer one is refused when it is to be written, and damage when it is read.
 const MAX_ROW_BYTES: usize = 4 * 1024 * 1024;
@@ -62,7 +62,7 @@ pub struct StoredRow {
     pub vanished: bool,
     /// The bank's data.
     pub row: Row,
-    /// What rules added.
+    /// The values that rules added.
     pub enrichment: Enrichment,
 }
 
@@ -97,12 +97,12 @@ fn as_bytes<S: Serializer>(raw: &&[u8], serializer: S) -> Result<S::Ok, S::Error
     serializer.serialize_bytes(raw)
 }
 
-/// What of a row is wanted.
+/// The part of a row that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// All of it.
+    /// The whole row.
     Whole,
-    /// All but the raw payload, which is most of it and left empty. Not to be stored again.
+    /// The row with an empty payload, which is most of its bytes. Not to be stored again.
     WithoutRaw,
 }
 
@@ -132,7 +132,7 @@ pub struct Codec {
 
 struct Decompressor {
     zstd: zstd::bulk::Decompressor<'static>,
-    /// What was decompressed last; its room serves the next one.
+    /// The last row decompressed; its room serves the next one.
     plain: Vec<u8>,
 }
 
@@ -158,6 +158,18 @@ impl Codec {
         part: Part,
         prefix_of: impl Fn(u16) -> &'p str,
     ) -> Result<StoredRow, Broken> {
+        self.with_shape(value, |shape| shape.into_row(part, prefix_of))
+    }
+
+    /// Proves that a value holds a row.
+    pub fn check_row(&self, value: &[u8]) -> Result<(), Broken> {
+        self.with_shape(value, |shape| {
+            std::str::from_utf8(shape.raw).map_err(broken)?;
+            shape.figures().map(drop)
+        })
+    }
+
+    fn with_shape<T>(&self, value: &[u8], read: impl FnOnce(Row1<'_>) -> Result<T, Broken>) -> Result<T, Broken> {
         let payload = unseal(ROW_1, value)?;
         let size = zstd::zstd_safe::get_frame_content_size(payload).map_err(|_| broken("not a compressed record"))?;
         let size = size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= MAX_ROW_BYTES);
@@ -171,8 +183,7 @@ impl Codec {
         plain.clear();
         plain.reserve(size);
         zstd.decompress_to_buffer(payload, plain).map_err(broken)?;
-        let shape: Row1<'_> = postcard::from_bytes(plain).map_err(broken)?;
-        shape.into_row(part, prefix_of)
+        read(postcard::from_bytes(plain).map_err(broken)?)
     }
 
     /// Drops what only work needs.
@@ -211,7 +222,7 @@ fn plain_row(stored: &StoredRow, prefix: &str) -> Result<Vec<u8>, Unfit> {
     postcard::to_stdvec(&shape).map_err(unfit)
 }
 
-/// Whether a row can be stored, with room for what rules may add.
+/// Refuses a row that cannot be stored, with room for what rules may add.
 pub fn fits(row: &Row) -> Result<(), Unfit> {
     let texts = [&row.counterparty, &row.counterparty_account, &row.description, &row.kind, &row.kind_code];
     let others = [&row.id, &row.reference, &row.currency, &row.raw];
@@ -224,20 +235,40 @@ fn unfit(why: impl std::fmt::Display) -> Unfit {
     Unfit(why.to_string())
 }
 
+/// The figures of a row in their types.
+struct Figures {
+    time: DateTime<FixedOffset>,
+    date: NaiveDate,
+    value_date: Option<NaiveDate>,
+    amount: Decimal,
+    balance: Option<Decimal>,
+}
+
 impl Row1<'_> {
-    fn into_row<'p>(self, part: Part, prefix_of: impl Fn(u16) -> &'p str) -> Result<StoredRow, Broken> {
+    fn figures(&self) -> Result<Figures, Broken> {
         let offset = FixedOffset::east_opt(self.offset_seconds).ok_or_else(|| broken("impossible offset"))?;
         let time = DateTime::from_timestamp(self.seconds, 0).ok_or_else(|| broken("impossible time"))?;
-        let id = if self.id_is_suffix { [prefix_of(self.account), self.id].concat() } else { self.id.to_owned() };
         let date = |days| NaiveDate::from_num_days_from_ce_opt(days).ok_or_else(|| broken("impossible date"));
-        let row = Row {
-            id,
+        Ok(Figures {
             time: time.with_timezone(&offset),
             date: date(self.date)?,
             value_date: self.value_date.map(date).transpose()?,
             amount: self.amount.decimal()?,
+            balance: self.balance.as_ref().map(Amount1::decimal).transpose()?,
+        })
+    }
+
+    fn into_row<'p>(self, part: Part, prefix_of: impl Fn(u16) -> &'p str) -> Result<StoredRow, Broken> {
+        let Figures { time, date, value_date, amount, balance } = self.figures()?;
+        let id = if self.id_is_suffix { [prefix_of(self.account), self.id].concat() } else { self.id.to_owned() };
+        let row = Row {
+            id,
+            time,
+            date,
+            value_date,
+            amount,
             currency: self.currency.to_owned(),
-            balance: self.balance.map(|balance| balance.decimal()).transpose()?,
+            balance,
             counterparty: self.counterparty.to_owned(),
             counterparty_account: self.counterparty_account.to_owned(),
             description: self.description.to_owned(),
@@ -274,7 +305,7 @@ pub fn decode_bytes(value: &[u8]) -> Result<&[u8], Broken> {
     unseal(BYTES, value)
 }
 
-/// Whether a value of any version is as it was written.
+/// Proves that a value of any version is as it was written.
 pub fn check(value: &[u8]) -> Result<(), Broken> {
     unseal(*value.first().ok_or_else(|| broken("a record without a head"))?, value).map(drop)
 }

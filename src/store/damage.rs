@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 
-use super::{Error, Part, Result, Store, lock, numbered, parse_day, parse_day_key, parse_number, readable};
+use super::keys::{numbered, parse_day, parse_day_key, parse_number};
+use super::{Error, Part, Result, Store, lock, readable};
 
 /// Records named one by one.
 const NAMED: usize = 3;
 
 impl Store {
     /// Names what is damaged, where the error says that something is and a second reading, of a database opened anew,
-    /// finds it as well. It is remembered: nothing is sent from then on.
+    /// finds it as well. The damage is remembered, and nothing is sent from then on.
     pub fn note(&self, error: Error) -> Error {
         let Error::Damaged(why) = error else { return error };
         if let Some(known) = self.damage() {
@@ -34,12 +35,12 @@ impl Store {
     }
 
     fn read_again(&self) -> Result<()> {
-        self.disk.fail();
+        self.db.fail();
         self.revive()?;
         self.walk(|_, _| Ok(())).map(drop)
     }
 
-    /// What is known to be damaged.
+    /// The known damage.
     pub fn damage(&self) -> Option<String> {
         lock(&self.damage).clone()
     }
@@ -52,10 +53,10 @@ impl Store {
         let mut transactions = Vec::new();
         for seq in 1..=last_seq {
             let place = index.get(&seq);
-            match (self.disk.get(numbered(b't', seq)), place) {
+            match (self.db.get(numbered(b't', seq)), place) {
                 (Ok(Some(value)), _) if self.decode(&value, Part::Whole).is_ok() => {}
                 (Ok(None), None) => {
-                    let change = self.disk.get(numbered(b'c', seq));
+                    let change = self.db.get(numbered(b'c', seq));
                     if !change.is_ok_and(|value| value.is_some_and(|value| self.parse_former(&value).is_ok())) {
                         unreadable.push(format!("change {seq} cannot be read"));
                     }
@@ -79,7 +80,7 @@ impl Store {
         let accounts = self.accounts();
         let mut index = BTreeMap::new();
         let mut last = None;
-        for entry in self.disk.prefix(b"k") {
+        for entry in self.db.prefix(b"k") {
             let Ok((key, value)) = entry else {
                 let after = last.map_or("from its beginning".into(), |date| format!("after {date}"));
                 unreadable.push(format!("the index of days {after} cannot be read"));
@@ -102,7 +103,7 @@ impl Store {
         for (kind, word) in
             [(b'a', "account"), (b's', "source"), (b'd', "destination"), (b'n', "notifier"), (b'r', "run")]
         {
-            for entry in self.disk.prefix(&[kind]) {
+            for entry in self.db.prefix(&[kind]) {
                 let Ok((key, value)) = entry else {
                     named.push(format!("what is remembered of {word}s cannot be read"));
                     break;

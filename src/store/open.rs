@@ -8,14 +8,14 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::disk::{Disk, surely};
-use super::place::{self, Found};
+use super::checkpoint::{Checkpoint, Mark};
+use super::data_dir::{self, Found};
 use super::private;
 use super::records::{STATES, Sums};
-use super::witness::{Noted, Witness};
-use super::{Error, Meta, Result, SCHEMA, Store, StoredAccount, backups, codec, get, lock, readable};
+use super::sled_db::{SledDb, surely};
+use super::{Error, Meta, Result, SCHEMA, Store, StoredAccount, backup, codec, get, lock, readable};
 
-/// How long a proof holds: what was whole may be damaged by the disk later.
+/// The time for which a proof holds: the disk may damage later what was whole.
 const PROOF_HOLDS: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Counters and accounts, as held in memory.
@@ -28,21 +28,21 @@ impl Store {
     }
 
     fn own(data_dir: &Path) -> Result<File> {
-        place::create_private_dir(data_dir)?;
+        data_dir::create_private_dir(data_dir)?;
         private::close_to_others(data_dir);
-        place::lock(data_dir)
+        data_dir::lock(data_dir)
     }
 
     /// Opens the store in this data directory under a lock that is held already ([`Store::lock`]).
     pub fn open_under(data_dir: &Path, lock: File) -> Result<Store> {
-        if surely(|| place::prepare(data_dir))? == Found::Former {
+        if surely(|| data_dir::prepare(data_dir))? == Found::Former {
             surely(|| migrate(data_dir))?;
         }
-        let dir = place::store_dir(data_dir);
+        let dir = data_dir::store_dir(data_dir);
         let mut store = match surely(|| Store::at(data_dir, &dir)) {
             Err(Error::Damaged(why)) => {
                 reindex(data_dir, &dir).map_err(|error| match error {
-                    // What the copy lacks says less than what the original was refused for.
+                    // The reason why the original was refused says more than the defect of its copy.
                     Error::Damaged(_) => Error::Damaged(why),
                     other => other,
                 })?;
@@ -56,11 +56,12 @@ impl Store {
 
     /// Opens the store in this very directory.
     pub(super) fn at(data_dir: &Path, dir: &Path) -> Result<Store> {
-        let witness = Witness::open(dir)?.ok_or_else(|| Error::Damaged("the file witness in it is missing".into()))?;
-        let (disk, (meta, accounts)) = Disk::open(dir, |disk| load(disk, witness.noted()))?;
+        let checkpoint =
+            Checkpoint::open(dir)?.ok_or_else(|| Error::Damaged("the file witness in it is missing".into()))?;
+        let (db, (meta, accounts)) = SledDb::open(dir, |db| load(db, checkpoint.noted()))?;
         Ok(Store {
-            disk,
-            witness: Mutex::new(witness),
+            db,
+            checkpoint: Mutex::new(checkpoint),
             writing: Mutex::default(),
             changing: Mutex::default(),
             dir: data_dir.to_owned(),
@@ -79,24 +80,24 @@ impl Store {
         self._lock.as_ref().ok_or_else(|| io::Error::other("the store was opened without a lock"))?.try_clone()
     }
 
-    /// Whether it is known to be whole and can be written.
+    /// True where the store is known to be whole and can be written.
     pub fn is_well(&self) -> bool {
-        !self.disk.has_failed() && lock(&self.damage).is_none() && self.room().is_ok()
+        !self.db.has_failed() && lock(&self.damage).is_none() && self.room().is_ok()
     }
 
-    /// Whether there is room to note what a cycle does.
+    /// Refuses to go on without room for the notes of a cycle.
     pub fn room(&self) -> Result<()> {
-        self.disk.room_for(0)
+        self.db.room_for(0)
     }
 
     /// Makes a store usable again whose disk has failed, a full one for instance.
     pub fn revive(&self) -> Result<()> {
-        if !self.disk.has_failed() {
+        if !self.db.has_failed() {
             return Ok(());
         }
         let _writing = lock(&self.writing);
-        let noted = lock(&self.witness).noted();
-        let (meta, accounts) = self.disk.reopen(|disk| load(disk, noted))?;
+        let noted = lock(&self.checkpoint).noted();
+        let (meta, accounts) = self.db.reopen(|db| load(db, noted))?;
         *lock(&self.meta) = meta;
         *self.accounts.write().unwrap_or_else(PoisonError::into_inner) = accounts.into();
         *lock(&self.damage) = None;
@@ -109,7 +110,7 @@ impl Store {
         self.prove_on(&mut Proof::default(), usize::MAX).map(drop)
     }
 
-    /// [`Store::prove`] a slice of so many records at a time, until it returns `true`. What is written in between makes
+    /// [`Store::prove`] a slice of so many records at a time, until it returns `true`. A write in between makes
     /// it begin anew.
     pub fn prove_on(&self, proof: &mut Proof, slice: usize) -> Result<bool> {
         if let Some(damage) = lock(&self.damage).clone() {
@@ -129,7 +130,7 @@ impl Store {
         }
         let from = proof.read_to.take().map_or(Bound::Unbounded, Bound::Excluded);
         let mut left = slice;
-        for entry in self.disk.range((from, Bound::Unbounded)).take(slice) {
+        for entry in self.db.range((from, Bound::Unbounded)).take(slice) {
             let (key, value) = entry?;
             proof.tally.count(&key, &value)?;
             proof.read_to = Some(key);
@@ -149,7 +150,7 @@ impl Store {
         let _writing = lock(&self.writing);
         let meta = self.meta();
         let mut tally = Tally::default();
-        for entry in self.disk.range::<&[u8], _>(..) {
+        for entry in self.db.range::<&[u8], _>(..) {
             let (key, value) = entry?;
             if tally.count(&key, &value)? {
                 readable::read(&self.codec, &key, &value)?;
@@ -162,17 +163,17 @@ impl Store {
     }
 }
 
-/// How far a proof has come.
+/// The progress of a proof.
 #[derive(Default)]
 pub struct Proof {
     tally: Tally,
     /// The last key that was read.
     read_to: Option<sled::IVec>,
-    /// What it holds for.
+    /// The generation that it holds for.
     generation: u64,
 }
 
-/// What records come to, for comparison with the counters.
+/// The sums of the records read so far, for comparison with the counters.
 #[derive(Default)]
 struct Tally {
     sums: Sums,
@@ -205,8 +206,8 @@ impl Tally {
 }
 
 /// Reads counters and accounts and compares them with what was acknowledged.
-fn load(disk: &Disk, noted: Noted) -> Result<Loaded> {
-    let meta: Option<Meta> = get(disk, b"m")?;
+fn load(db: &SledDb, noted: Mark) -> Result<Loaded> {
+    let meta: Option<Meta> = get(db, b"m")?;
     let meta = match meta {
         Some(meta) if meta.schema > SCHEMA => {
             return Err(Error::Foreign(format!(
@@ -214,7 +215,7 @@ fn load(disk: &Disk, noted: Noted) -> Result<Loaded> {
                 meta.schema
             )));
         }
-        None if noted > Noted::default() => {
+        None if noted > Mark::default() => {
             return Err(Error::Damaged(format!("it is empty, but change {} was acknowledged", noted.last_seq)));
         }
         Some(meta) if meta.generation < noted.generation => {
@@ -228,7 +229,7 @@ fn load(disk: &Disk, noted: Noted) -> Result<Loaded> {
     };
     let (mut sums, mut accounts) = (Sums::default(), Vec::new());
     for kind in STATES {
-        for entry in disk.prefix(&[kind]) {
+        for entry in db.prefix(&[kind]) {
             let (key, value) = entry?;
             sums.add(&key, &value);
             if kind == b'a' {
@@ -242,17 +243,17 @@ fn load(disk: &Disk, noted: Noted) -> Result<Loaded> {
     Ok((meta, accounts))
 }
 
-/// Brings a store of the first format to the present one: a backup, then sums and generation, and a witness. Done
+/// Brings a store of the first format to the present one: a backup, then sums and generation, and a checkpoint. Done
 /// again from the start if it was cut off.
 fn migrate(data_dir: &Path) -> Result<()> {
-    let dir = place::store_dir(data_dir);
+    let dir = data_dir::store_dir(data_dir);
     let acknowledged = match std::fs::read_to_string(data_dir.join("high-water")) {
         Ok(text) => text.trim().parse().map_err(|_| Error::Damaged("the file high-water holds no number".into()))?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
         Err(error) => return Err(error.into()),
     };
-    if Witness::open(&dir)?.is_none() {
-        Witness::create(&dir, Noted::default())?;
+    if Checkpoint::open(&dir)?.is_none() {
+        Checkpoint::create(&dir, Mark::default())?;
     }
     let store = Store::at(data_dir, &dir)?;
     let last_seq = store.meta().last_seq;
@@ -262,7 +263,7 @@ fn migrate(data_dir: &Path) -> Result<()> {
         )));
     }
     if store.meta().schema < SCHEMA {
-        backups::keep(&store, chrono::Utc::now())?;
+        backup::keep(&store, chrono::Utc::now())?;
         let mut sums = Sums::default();
         store.walk(|key, value| {
             sums.add(key, value);
@@ -271,8 +272,8 @@ fn migrate(data_dir: &Path) -> Result<()> {
         store.apply(super::Batch::default(), |meta| (meta.schema, meta.sums) = (SCHEMA, sums))?;
     }
     store.sync()?;
-    place::mark(data_dir)?;
-    // Of no use any more, and harmless if it stays.
+    data_dir::mark(data_dir)?;
+    // The file is of no use any more, and harmless if it stays.
     drop(std::fs::remove_file(data_dir.join("high-water")));
     Ok(())
 }
@@ -287,16 +288,16 @@ fn reindex(data_dir: &Path, dir: &Path) -> Result<()> {
     if !names.iter().any(|name| is_snapshot(name)) {
         return Err(Error::Damaged("it has no snapshot to do without".into()));
     }
-    let building = place::start_building(data_dir)?;
+    let building = data_dir::start_building(data_dir)?;
     let copied = copy(dir, &building, &is_snapshot).and_then(|()| {
         let store = Store::at(data_dir, &building)?;
         store.prove()
     });
     if let Err(error) = copied {
-        place::remove_dir(&building)?;
+        data_dir::remove_dir(&building)?;
         return Err(error);
     }
-    place::take_place(data_dir, chrono::Utc::now())?;
+    data_dir::take_place(data_dir, chrono::Utc::now())?;
     tracing::warn!("the store's index of pages was damaged; it was made anew, and every record is there");
     Ok(())
 }
@@ -309,12 +310,12 @@ fn copy(from: &Path, to: &Path, leave_out: &dyn Fn(&std::ffi::OsStr) -> bool) ->
             continue;
         }
         if entry.file_type()?.is_dir() {
-            place::create_private_dir(&to.join(&name))?;
+            data_dir::create_private_dir(&to.join(&name))?;
             copy(&entry.path(), &to.join(&name), leave_out)?;
         } else {
             std::fs::copy(entry.path(), to.join(&name))?;
             std::fs::File::open(to.join(&name))?.sync_all()?;
         }
     }
-    place::sync_dir(to)
+    data_dir::sync_dir(to)
 }

@@ -1,4 +1,4 @@
-//! What sled may change while it opens, as it was before. sled takes a read that failed for the end of its log and wipes
+//! The files that sled may change while it opens, as they were before. sled takes a read that failed for the end of its log and wipes
 //! what follows; so an opening that is not known to have gone well is undone.
 //!
 //! sled keeps everything in a log of segments, each with its place in the log (LSN) in its head. Opening reads the log
@@ -11,8 +11,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::disk::{LOCK_PATIENCE, PAUSE};
-use super::{Error, Result, place};
+use super::sled_db::{LOCK_PATIENCE, PAUSE};
+use super::{Error, Result, data_dir};
 use crate::files;
 
 /// Length of sled's segments, and of their heads.
@@ -41,7 +41,7 @@ struct Log {
 }
 
 impl Preimage {
-    /// Reads everything that opening will read of the log. Nobody else has the database open.
+    /// Reads everything that opening will read of the log. No other process has the database open.
     pub fn read(dir: &Path) -> Result<Preimage> {
         let mut files = BTreeMap::new();
         let mut since = 0;
@@ -109,7 +109,7 @@ impl Preimage {
                 self.replace(&path, bytes)?;
             }
         }
-        place::sync_dir(&self.dir)
+        data_dir::sync_dir(&self.dir)
     }
 
     /// Replaces a file so that there is the old one or the new one at every instant.
@@ -123,7 +123,7 @@ impl Preimage {
         let mut file = files::create_new(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        place::keep_owner(&self.dir, &temporary)?;
+        data_dir::keep_owner(&self.dir, &temporary)?;
         Ok(fs::rename(&temporary, path)?)
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, RawMode, Stat, fstat, openat};
 
-/// What others have no business with.
+/// Files that others have no business with.
 const OTHERS: RawMode = 0o077;
 
 /// Folders within folders: what lies deeper was not made by this program.

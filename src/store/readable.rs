@@ -1,11 +1,12 @@
-//! Whether a record can be read: how long it may be, and whether it means something. A checksum only says that a record
+//! The proof that a record can be read: its length, and its meaning. A checksum only says that a record
 //! is as it was written.
 
 use serde::de::IgnoredAny;
 
-use super::codec::{Broken, Codec, MAX_VALUE_BYTES, Unfit, check, decode_json};
+use super::codec::{Codec, MAX_VALUE_BYTES, Unfit, check, decode_json};
 use super::keys::{parse_day, parse_day_key};
-use super::{DestinationState, Error, Meta, NotifierState, Part, Result, SourceState, StoredAccount, parse_change};
+use super::read::parse_change;
+use super::{DestinationState, Error, Meta, NotifierState, Result, SourceState, StoredAccount};
 
 /// Refuses a record too long to be read back.
 pub fn short_enough(key: &[u8], bytes: usize) -> Result<()> {
@@ -19,8 +20,8 @@ pub fn short_enough(key: &[u8], bytes: usize) -> Result<()> {
 /// Reads a record as whoever needs it would.
 pub fn read(codec: &Codec, key: &[u8], value: &[u8]) -> Result<()> {
     match key.first() {
-        Some(b't') => row(codec, value)?,
-        Some(b'c') => row(codec, &parse_change(value)?.former)?,
+        Some(b't') => codec.check_row(value)?,
+        Some(b'c') => codec.check_row(&parse_change(value)?.former)?,
         Some(b'k') => drop(parse_day(value, parse_day_key(key)?.0)?),
         Some(b'a') => drop(decode_json::<StoredAccount>(value)?),
         Some(b's') => drop(decode_json::<SourceState>(value)?),
@@ -31,10 +32,6 @@ pub fn read(codec: &Codec, key: &[u8], value: &[u8]) -> Result<()> {
         _ => check(value)?,
     }
     Ok(())
-}
-
-fn row(codec: &Codec, value: &[u8]) -> std::result::Result<(), Broken> {
-    codec.decode_row(value, Part::Whole, |_| "").map(drop)
 }
 
 /// A record in words.

@@ -1,7 +1,10 @@
+use super::keys::*;
 use super::write::RUNS_KEPT;
 use super::*;
-use crate::model::{Account, Enrichment};
-use chrono::DateTime;
+use crate::destination::What;
+use crate::model::{Account, Enrichment, Row, Transaction, id_hash};
+use chrono::{DateTime, NaiveDate};
+use std::ops::RangeInclusive;
 
 mod backup;
 mod damage;
@@ -48,7 +51,7 @@ fn delivered(watermark: u64) -> DestinationState {
 
 /// Everything a store knows, in one comparable piece.
 fn contents(store: &Store) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let entries = store.disk.range::<&[u8], _>(..).map(Result::unwrap);
+    let entries = store.db.range::<&[u8], _>(..).map(Result::unwrap);
     entries.map(|(key, value)| (key.to_vec(), value.to_vec())).filter(|(key, _)| key != b"m").collect()
 }
 
@@ -105,9 +108,9 @@ fn rows_are_there_after_reopening_in_every_order() {
     drop(filled(dir.path(), &rows));
     let store = Store::open(dir.path()).unwrap();
     let ids = |found: Vec<(u64, Transaction)>| found.into_iter().map(|(_, t)| t.row.id).collect::<Vec<_>>();
-    let oldest = ids(store.chronological(None, None).map(Result::unwrap).collect());
+    let oldest = ids(store.by_date(None, None).map(Result::unwrap).collect());
     assert_eq!(oldest, [&rows[1].id, &rows[2].id, &rows[0].id].map(Clone::clone));
-    let newest = ids(store.chronological(None, None).newest_first().map(Result::unwrap).collect());
+    let newest = ids(store.by_date(None, None).newest_first().map(Result::unwrap).collect());
     assert_eq!(newest, oldest.into_iter().rev().collect::<Vec<_>>());
     let log: Vec<u64> = store.changes_after(0, 10).unwrap().iter().map(|change| change.number).collect();
     assert_eq!(log, [1, 2, 3], "the change log is in the order of arrival");
@@ -115,7 +118,7 @@ fn rows_are_there_after_reopening_in_every_order() {
     assert_eq!(&*store.transaction(2).unwrap().account_name, "Тестова");
     assert_eq!(store.find(&rows[2].id).unwrap(), Some(3));
     assert_eq!(store.find("fibank:BG32FINV91501000000001:9").unwrap(), None);
-    let since = store.chronological(NaiveDate::from_ymd_opt(2026, 2, 4), NaiveDate::from_ymd_opt(2026, 2, 4));
+    let since = store.by_date(NaiveDate::from_ymd_opt(2026, 2, 4), NaiveDate::from_ymd_opt(2026, 2, 4));
     assert_eq!(since.count(), 1);
 }
 
@@ -154,9 +157,9 @@ fn a_store_that_lost_its_tail_says_so() {
     std::fs::remove_dir_all(dir.path().join("store")).unwrap();
     assert!(matches!(Store::open(dir.path()), Err(Error::Damaged(text)) if text.contains("is gone")));
     let store = dir.path().join("store");
-    place::create_private_dir(&store).unwrap();
-    let noted = witness::Noted { generation: 1, last_seq: 2 };
-    witness::Witness::create(&store, noted).unwrap();
+    data_dir::create_private_dir(&store).unwrap();
+    let noted = checkpoint::Mark { generation: 1, last_seq: 2 };
+    checkpoint::Checkpoint::create(&store, noted).unwrap();
     assert!(matches!(Store::open(dir.path()), Err(Error::Damaged(text)) if text.contains("change 2")));
 }
 

@@ -1,5 +1,5 @@
-//! Which transactions are halves of transfers: worked out of the rows when somebody asks, some months at a time, and kept
-//! until the rows change. Nothing of it is stored, so nothing of it can be out of date on the disk.
+//! The transactions that are halves of transfers: worked out of the rows when somebody asks, some months at a time, and kept
+//! until the rows change. The pairs are never stored, so none can be out of date on the disk.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -15,12 +15,12 @@ const DAYS: i32 = 128;
 /// Days on either side that are looked at beside them: a row's partner may have a nearer partner of its own.
 const BESIDE: u64 = 3 * MOST_DAYS.unsigned_abs();
 
-/// What is known of transfers.
+/// The known halves of transfers.
 #[derive(Default)]
 pub(super) struct Transfers {
     /// The last change and the number of accounts that it rests on.
     basis: (u64, usize),
-    /// Which stretches of days are worked out.
+    /// The stretches of days that are worked out.
     known: BTreeSet<i32>,
     /// The other half by the number of the row.
     others: HashMap<u64, Other>,
@@ -37,7 +37,7 @@ impl Store {
     /// A day of every stretch that has rows, for [`Store::know_transfers_of`].
     pub fn stretches(&self) -> Result<Vec<NaiveDate>> {
         let mut days = BTreeMap::new();
-        for entry in self.disk.prefix(b"k") {
+        for entry in self.db.prefix(b"k") {
             let (day, _) = parse_day_key(&entry?.0)?;
             days.insert(stretch(day), day);
         }
@@ -99,7 +99,7 @@ impl Store {
         let first = day_key(first.unwrap_or(NaiveDate::MIN), 0);
         let last = day_key(last.unwrap_or(NaiveDate::MAX), u16::MAX);
         let mut rows = Vec::new();
-        for entry in self.disk.range(&first[..]..=&last[..]) {
+        for entry in self.db.range(&first[..]..=&last[..]) {
             let (key, value) = entry?;
             let (date, account) = parse_day_key(&key)?;
             let live = parse_day(&value, date)?.into_iter().filter(|(_, known)| !known.vanished);
@@ -109,7 +109,7 @@ impl Store {
     }
 
     fn row_without_raw(&self, number: u64) -> Result<crate::model::Row> {
-        let value = self.disk.get(numbered(b't', number))?;
+        let value = self.db.get(numbered(b't', number))?;
         let value = value.ok_or_else(|| Error::Damaged(format!("transaction number {number} is gone")))?;
         Ok(self.decode(&value, Part::WithoutRaw)?.row)
     }

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::remote::attempts::Attempt;
 
-/// So many in a row are left to the owner: a bank locks a login at five.
+/// The number in a row that is left to the owner: a bank locks a login at five.
 const AT_MOST: u32 = 2;
 
-/// What was sent since the bank last gave an answer.
+/// Attempts since the bank last gave an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Unsettled {
@@ -27,7 +27,7 @@ pub struct Unsettled {
 }
 
 impl Unsettled {
-    /// One is about to leave.
+    /// Counts an attempt that is about to leave.
     pub fn begin(&mut self, attempt: Attempt, by_login: bool) {
         let count = match attempt {
             Attempt::Password => &mut self.passwords,
@@ -52,17 +52,17 @@ impl Unsettled {
         self.codes = self.codes.min(AT_MOST - 1);
     }
 
-    /// Whether the owner has to look first.
+    /// True where the owner has to look first.
     pub fn are_too_many(&self) -> bool {
         self.passwords.max(self.codes) >= AT_MOST
     }
 
-    /// Whether they went with this configuration.
+    /// True where they went with this configuration.
     pub fn went_with(&self, config: &str) -> bool {
         self.config.is_empty() || self.config == config
     }
 
-    /// How many, in words.
+    /// The number of attempts, in words.
     pub fn words(&self) -> String {
         let (count, what) =
             if self.codes > self.passwords { (self.codes, Attempt::Code) } else { (self.passwords, Attempt::Password) };

@@ -6,8 +6,9 @@ use std::sync::PoisonError;
 use chrono::NaiveDate;
 use serde::Serialize;
 
-use super::keys::{Day, day_key, format_day, numbered, parse_day};
-use super::{Error, Meta, Result, Store, StoredAccount, StoredChange, StoredRow, codec, lock, readable};
+use super::keys::{Day, day_key, format_day, numbered, parse_day, parse_number};
+use super::read::StoredChange;
+use super::{Error, Meta, Result, Store, StoredAccount, StoredRow, codec, lock, readable};
 use crate::destination::What;
 use crate::model::{Account, Enrichment, Row, id_hash};
 use crate::reconcile::{Known, fingerprint};
@@ -48,17 +49,20 @@ impl Store {
             value.as_ref().map_or(Ok(()), |value| readable::short_enough(key, value.len()))?;
         }
         let mut meta = self.meta();
+        let newest = meta.last_seq;
         count(&mut meta);
         meta.generation += 1;
         let mut writes = batch.0;
         for (key, value) in &writes {
-            if let Some(former) = self.disk.get(key)? {
+            // A row or change that gets its number only now has no former record.
+            let is_new = matches!(key.first(), Some(b't' | b'c')) && parse_number(key)? > newest;
+            if !is_new && let Some(former) = self.db.get(key)? {
                 meta.sums.remove(key, &former);
             }
             value.iter().for_each(|value| meta.sums.add(key, value));
         }
         writes.insert(b"m".to_vec(), Some(codec::encode_json(&meta)?));
-        self.disk.apply(writes)?;
+        self.db.apply(writes)?;
         *lock(&self.meta) = meta;
         Ok(())
     }
@@ -176,8 +180,8 @@ impl Writer<'_> {
         Ok(seq)
     }
 
-    /// Replaces what rules have given a transaction, keeping the former version in the change log. What else this batch
-    /// does to the same transaction would be lost: one batch, one change of it.
+    /// Replaces what rules have given a transaction, keeping the former version in the change log. Another change
+    /// of the same transaction in this batch would be lost: one batch, one change of it.
     pub fn enrich(&mut self, number: u64, enrichment: Enrichment, at: i64) -> Result<u64> {
         let stored = self.store.stored(number)?;
         let value = self.encode(&StoredRow { enrichment, ..stored })?;
@@ -193,7 +197,7 @@ impl Writer<'_> {
 
     /// Writes a change with the present version as the former one.
     fn log(&mut self, number: u64, what: What, at: i64) -> Result<u64> {
-        let value = self.store.disk.get(numbered(b't', number))?;
+        let value = self.store.db.get(numbered(b't', number))?;
         let value = value.ok_or_else(|| Error::Damaged(format!("transaction number {number} is gone")))?;
         let seq = self.next_seq();
         let change = StoredChange { number, what, at, former: value.to_vec() };
@@ -202,7 +206,7 @@ impl Writer<'_> {
         Ok(seq)
     }
 
-    /// Applies everything at once. It counts as acknowledged after [`Store::sync`].
+    /// Applies everything at once. The batch counts as acknowledged after [`Store::sync`].
     pub fn commit(mut self) -> Result<()> {
         for ((date, account), day) in self.days.drain() {
             let key = day_key(date, account).to_vec();
@@ -210,7 +214,7 @@ impl Writer<'_> {
         }
         let counted = self.meta;
         self.store.apply(self.batch, |meta| {
-            // What every batch moves on is newer there.
+            // The parts that every batch moves on are newer there.
             *meta = Meta { generation: meta.generation, sums: meta.sums, ..counted };
         })?;
         *self.store.accounts.write().unwrap_or_else(PoisonError::into_inner) = self.accounts.into();
@@ -240,7 +244,7 @@ impl Writer<'_> {
         Ok(match self.days.entry((date, account)) {
             Entry::Occupied(day) => day.into_mut(),
             Entry::Vacant(vacant) => {
-                let value = self.store.disk.get(day_key(date, account))?;
+                let value = self.store.db.get(day_key(date, account))?;
                 vacant.insert(value.map_or(Ok(Vec::new()), |value| parse_day(&value, date))?)
             }
         })

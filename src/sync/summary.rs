@@ -225,7 +225,7 @@ impl Engine {
         accounts: &mut [AccountSummary],
     ) -> Result<(), store::Error> {
         accounts.iter_mut().for_each(|account| account.sum = Some(account.taken_back));
-        for found in self.store.chronological(config.filter.since, None) {
+        for found in self.store.by_date(config.filter.since, None) {
             let (_, transaction) = found?;
             let row = &transaction.row;
             if transaction.vanished || !config.filter.accepts(&transaction) || !stands(state, &row.id) {

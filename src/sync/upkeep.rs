@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::{DestinationReport, Engine, Outcome, SourceReport};
 use crate::remote::Cause;
-use crate::store::{self, Proof, Store, backups};
+use crate::store::{self, Proof, Store, backup};
 use crate::threads;
 
 /// Records proven without a pause: a few milliseconds.
@@ -58,7 +58,7 @@ impl Engine {
 
     /// Keeps a backup if one is due. An obstacle is returned as a sentence for the owner; only damage ends the cycle.
     pub(super) async fn keep_backup(&self, now: DateTime<Utc>) -> Result<Option<String>, store::Error> {
-        match self.apart(move |store| backups::keep_if_due(store, now)).await {
+        match self.apart(move |store| backup::keep_if_due(store, now)).await {
             Ok(_) => Ok(None),
             Err(error @ store::Error::Damaged(_)) => Err(error),
             Err(error) => Ok(Some(format!("no backup could be kept: {error}"))),

@@ -99,7 +99,7 @@ pub(super) fn page(
 ) -> Result<TransactionPage, store::Error> {
     let until = [selection.until, after.map(|place| place.date())].into_iter().flatten().min();
     let mut rows: Vec<(u64, Transaction)> = Vec::new();
-    for found in store.chronological(selection.since, until).newest_first().with_transfers() {
+    for found in store.by_date(selection.since, until).newest_first().with_transfers() {
         let (number, transaction) = found?;
         if after.is_some_and(|after| Cursor::of(number, &transaction) >= after) || !matcher.matches(&transaction) {
             continue;

@@ -45,7 +45,7 @@ pub(super) async fn all_transactions(Of(state): Of<Arc<State>>) -> Result<Respon
 fn write(state: &State, output: &mut dyn Output) -> io::Result<()> {
     output.data("{\"result\": [")?;
     let mut separator = "";
-    for found in state.service.engine.store.chronological(None, None) {
+    for found in state.service.engine.store.by_date(None, None) {
         let (_, transaction) = found.map_err(io::Error::other)?;
         if !transaction.vanished {
             output.data(&format!("{separator}{}", Value::Object(object(&transaction))))?;

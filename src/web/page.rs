@@ -161,7 +161,7 @@ fn look(state: &State, words: &'static Words, mut asked: PageQuery, form_proof: 
     let mut gather = Gather::default();
     let selection = &asked.selection;
     let of_accounts = matcher.of_accounts();
-    for found in store.chronological(selection.since, selection.until).with_transfers() {
+    for found in store.by_date(selection.since, selection.until).with_transfers() {
         let (_, transaction) = found.map_err(ApiError::failed)?;
         if matcher.matches(&transaction) {
             gather.add(&transaction);

@@ -151,7 +151,7 @@ async fn what_no_column_shows_needs_no_request() {
     assert_eq!((report.destinations[0].waiting, report.destinations[1].waiting), (0, 0));
     assert_eq!((world.google.server.requests(), world.airtable.server.requests()), (0, 0));
     let engine = world.engine();
-    let stored = engine.store.chronological(None, None).map(|found| found.unwrap().1.enrichment.vendor);
+    let stored = engine.store.by_date(None, None).map(|found| found.unwrap().1.enrichment.vendor);
     assert_eq!(stored.filter(|vendor| vendor == "Мечо").count(), 2);
 }
 

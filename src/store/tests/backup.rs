@@ -1,6 +1,7 @@
 //! A backup brings everything back, on any machine, and nothing else is taken for one.
 
 use super::*;
+use crate::store::backup;
 use chrono::{DateTime, TimeDelta, Utc};
 
 fn now() -> DateTime<Utc> {
@@ -8,8 +9,8 @@ fn now() -> DateTime<Utc> {
 }
 
 fn backed_up(store: &Store, path: &Path) {
-    let mut part = backups::Part::create(path).unwrap();
-    store.write_portable(now(), &mut part).unwrap();
+    let mut part = backup::Part::create(path).unwrap();
+    store.write_backup(now(), &mut part).unwrap();
     part.finish().unwrap();
 }
 
@@ -43,7 +44,7 @@ fn a_backup_brings_everything_back_and_the_former_store_is_kept() {
     let generation = store.meta().generation;
     drop(store);
     for data_dir in [dir.path(), elsewhere.path()] {
-        let recovered = recover(data_dir, &file, now()).unwrap();
+        let recovered = backup::restore(data_dir, &file, now()).unwrap();
         assert_eq!((recovered.rows, recovered.head.made), (50, now()));
         let store = Store::open(data_dir).unwrap();
         store.prove().unwrap();
@@ -86,11 +87,11 @@ fn no_truncated_flipped_or_foreign_file_is_taken_for_a_backup() {
     files.push(("foreign".into(), b"PK\x03\x04 something else entirely, and long enough to hold a head".to_vec()));
     for (what, bytes) in files {
         std::fs::write(&bad, bytes).unwrap();
-        let refused = portable::inspect(&bad);
+        let refused = backup_format::inspect(&bad);
         assert!(matches!(&refused, Err(Error::Backup(text)) if !text.contains('\n')), "{what}: {refused:?}");
     }
-    assert!(matches!(recover(dir.path(), &bad, now()), Err(Error::Backup(_))));
-    assert!(matches!(recover(dir.path(), &dir.path().join("none"), now()), Err(Error::Backup(_))));
+    assert!(matches!(backup::restore(dir.path(), &bad, now()), Err(Error::Backup(_))));
+    assert!(matches!(backup::restore(dir.path(), &dir.path().join("none"), now()), Err(Error::Backup(_))));
     assert_eq!(contents(&Store::open(dir.path()).unwrap()), all, "nothing happened to the store");
 }
 
@@ -106,7 +107,7 @@ fn a_backup_of_a_later_release_is_refused() {
         let sum = crc32fast::hash(&later[..48]).to_le_bytes();
         later[48..52].copy_from_slice(&sum);
         std::fs::write(&file, later).unwrap();
-        let refused = portable::inspect(&file);
+        let refused = backup_format::inspect(&file);
         assert!(matches!(&refused, Err(Error::Backup(text)) if text.contains("later release")), "{refused:?}");
     }
 }
@@ -116,8 +117,8 @@ fn the_last_two_good_backups_are_kept_and_a_damaged_store_never_becomes_one() {
     let dir = tempfile::tempdir().unwrap();
     let store = sample(dir.path());
     let (day, folder) = (TimeDelta::days(1), dir.path().join("backups"));
-    assert!(backups::keep_if_due(&store, now()).unwrap());
-    assert!(!backups::keep_if_due(&store, now() + day).unwrap(), "nothing has changed");
+    assert!(backup::keep_if_due(&store, now()).unwrap());
+    assert!(!backup::keep_if_due(&store, now() + day).unwrap(), "nothing has changed");
     let grow = |number| {
         let mut writer = store.writer();
         writer.add(0, row(number, 9, "-9")).unwrap();
@@ -125,17 +126,17 @@ fn the_last_two_good_backups_are_kept_and_a_damaged_store_never_becomes_one() {
         store.sync().unwrap();
     };
     grow(100);
-    assert!(!backups::keep_if_due(&store, now() + day / 2).unwrap(), "once a day is enough");
-    assert!(backups::keep_if_due(&store, now() + day).unwrap());
-    let rows = |name: &str| portable::inspect(&folder.join(name)).unwrap().meta.rows;
+    assert!(!backup::keep_if_due(&store, now() + day / 2).unwrap(), "once a day is enough");
+    assert!(backup::keep_if_due(&store, now() + day).unwrap());
+    let rows = |name: &str| backup_format::inspect(&folder.join(name)).unwrap().meta.rows;
     assert_eq!((rows("last-good.bankfeed"), rows("last-good-before.bankfeed")), (51, 50));
     grow(101);
-    store.disk.apply([(numbered(b't', 7).to_vec(), None)]).unwrap();
-    assert!(matches!(backups::keep_if_due(&store, now() + day * 2), Err(Error::Damaged(_))));
+    store.db.apply([(numbered(b't', 7).to_vec(), None)]).unwrap();
+    assert!(matches!(backup::keep_if_due(&store, now() + day * 2), Err(Error::Damaged(_))));
     assert_eq!((rows("last-good.bankfeed"), rows("last-good-before.bankfeed")), (51, 50));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "no part stays");
     std::fs::write(folder.join("last-good.bankfeed"), b"damaged too").unwrap();
-    assert_eq!(backups::latest(dir.path()).unwrap().0, folder.join("last-good-before.bankfeed"));
+    assert_eq!(backup::latest(dir.path()).unwrap().0, folder.join("last-good-before.bankfeed"));
 }
 
 #[test]
@@ -174,10 +175,10 @@ fn a_store_of_the_first_format_is_backed_up_and_brought_to_the_present_one() {
     let dir = tempfile::tempdir().unwrap();
     let store = sample(dir.path());
     let all = contents(&store);
-    // As the first release left it: no sums, no generation, no witness, the last change in a file of text.
+    // As the first release left it: no sums, no generation, no checkpoint, the last change in a file of text.
     let Meta { last_seq, rows, runs, salt, .. } = store.meta();
     let old = serde_json::json!({"schema": 1, "last_seq": last_seq, "rows": rows, "runs": runs, "salt": salt});
-    store.disk.apply([(b"m".to_vec(), Some(codec::encode_json(&old).unwrap()))]).unwrap();
+    store.db.apply([(b"m".to_vec(), Some(codec::encode_json(&old).unwrap()))]).unwrap();
     drop(store);
     std::fs::remove_file(dir.path().join("store/witness")).unwrap();
     std::fs::write(dir.path().join("FORMAT"), "bankfeed store 1\n").unwrap();
@@ -190,7 +191,7 @@ fn a_store_of_the_first_format_is_backed_up_and_brought_to_the_present_one() {
         store.prove().unwrap();
         assert_eq!((store.meta().schema, contents(&store)), (SCHEMA, all.clone()));
     }
-    assert_eq!(backups::latest(dir.path()).unwrap().1.schema, 1);
-    let recovered = recover(dir.path(), &dir.path().join("backups/last-good.bankfeed"), now()).unwrap();
+    assert_eq!(backup::latest(dir.path()).unwrap().1.schema, 1);
+    let recovered = backup::restore(dir.path(), &dir.path().join("backups/last-good.bankfeed"), now()).unwrap();
     assert_eq!(recovered.rows, 50);
 }

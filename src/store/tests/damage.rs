@@ -19,7 +19,7 @@ fn grown() -> (Image, BTreeMap<Vec<u8>, Vec<u8>>) {
     (image(dir.path()), contents)
 }
 
-/// How a damaged store fared.
+/// The outcome of opening a damaged store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fared {
     /// Everything is there.
@@ -103,7 +103,7 @@ fn a_snapshot_that_is_empty_or_garbled_is_made_anew_where_nothing_else_is_wrong(
     disk.get_mut(Path::new("store/db")).unwrap()[300_000..301_000].fill(0);
     let dir = lay_out(&disk);
     assert!(matches!(Store::open(dir.path()), Err(Error::Damaged(_))));
-    assert!(!place::building_dir(dir.path()).exists());
+    assert!(!data_dir::building_dir(dir.path()).exists());
     assert_eq!(std::fs::read(dir.path().join(&snapshot)).unwrap(), b"");
 }
 
@@ -138,10 +138,10 @@ fn files_of_the_store_that_are_gone_or_garbled_are_named() {
 fn an_unreadable_record_is_named_by_account_day_and_number_and_the_rest_still_works() {
     let dir = tempfile::tempdir().unwrap();
     let store = filled(dir.path(), &[row(1, 3, "-1"), row(2, 4, "-2"), row(3, 5, "-3")]);
-    let mut value = store.disk.get(numbered(b't', 2)).unwrap().unwrap().to_vec();
+    let mut value = store.db.get(numbered(b't', 2)).unwrap().unwrap().to_vec();
     let last = value.len() - 1;
     value[last] ^= 1;
-    store.disk.apply([(numbered(b't', 2).to_vec(), Some(value))]).unwrap();
+    store.db.apply([(numbered(b't', 2).to_vec(), Some(value))]).unwrap();
     let Err(Error::Damaged(text)) = store.prove() else { panic!("unnoticed") };
     assert!(text.contains("transaction number 2 of BG32FINV91501000000001 on 2026-02-04 cannot be read"), "{text}");
     assert_eq!(store.transaction(1).unwrap().row, row(1, 3, "-1"));
@@ -159,7 +159,7 @@ fn a_record_that_is_gone_or_older_than_it_should_be_is_noticed() {
         let store = filled(dir.path(), &[row(1, 3, "-1"), row(2, 4, "-2")]);
         store.put_destination("household", "sheet", &delivered(2)).unwrap();
         let value = value.map(|state| codec::encode_json(&state).unwrap());
-        store.disk.apply([(key, value)]).unwrap();
+        store.db.apply([(key, value)]).unwrap();
         let found = store.prove();
         assert!(matches!(found, Err(Error::Damaged(_))), "{what}: {found:?}");
         drop(store);
@@ -200,7 +200,7 @@ fn a_proof_in_slices_is_a_proof_of_the_whole() {
     let write = || store.put_destination("household", "sheet", &delivered(2)).unwrap();
     assert_eq!(in_slices(&store, 7, write), (2 + (records as u32 + 1) / 7, Ok(())));
     let (_dir, store) = grown();
-    store.disk.apply([(numbered(b't', 20).to_vec(), None)]).unwrap();
+    store.db.apply([(numbered(b't', 20).to_vec(), None)]).unwrap();
     assert!(matches!(in_slices(&store, 7, || {}).1, Err(Error::Damaged(_))));
 }
 
@@ -209,7 +209,7 @@ fn after_a_failed_write_the_store_comes_back_with_what_is_on_the_disk() {
     let dir = tempfile::tempdir().unwrap();
     let store = filled(dir.path(), &[row(1, 3, "-1")]);
     let all = contents(&store);
-    store.disk.failed.store(true, std::sync::atomic::Ordering::SeqCst);
+    store.db.failed.store(true, std::sync::atomic::Ordering::SeqCst);
     lock(&store.meta).last_seq = 99;
     store.revive().unwrap();
     store.prove().unwrap();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::destination::Rewrite;
+use crate::store::backup;
 
 /// Checks every fate of the frozen record. The ids are those of the first nine rows.
 fn assert_fates(store: &Store) {
@@ -43,7 +44,7 @@ fn lists_of_former_releases_become_row_states() {
     assert_fates(&store);
 
     let recovered = tempfile::tempdir().unwrap();
-    recover(recovered.path(), &data.join("store-v2.bankfeed"), DateTime::UNIX_EPOCH).unwrap();
+    backup::restore(recovered.path(), &data.join("store-v2.bankfeed"), DateTime::UNIX_EPOCH).unwrap();
     let store = Store::open(recovered.path()).unwrap();
     assert!(store.destination("sheet", "frozen").unwrap().needs_inventory);
     assert_fates(&store);

@@ -1,6 +1,7 @@
-//! What the store accepts can be read back, whatever kind of record; and a backup holds nothing else.
+//! Everything that the store accepts can be read back, whatever kind of record; and a backup holds nothing else.
 
 use super::*;
+use crate::store::backup;
 use chrono::{DateTime, Utc};
 
 type Record = (Vec<u8>, Vec<u8>);
@@ -34,7 +35,7 @@ fn a_row_too_long_to_be_read_back_is_refused_and_its_batch_goes_on() {
     drop(store);
     let store = Store::open(dir.path()).unwrap();
     store.walk(|_, _| Ok(())).unwrap();
-    let ids: Vec<String> = store.chronological(None, None).map(|found| found.unwrap().1.row.id).collect();
+    let ids: Vec<String> = store.by_date(None, None).map(|found| found.unwrap().1.row.id).collect();
     assert_eq!(ids, [row(1, 3, "-1").id, row(3, 3, "-1").id]);
 }
 
@@ -108,7 +109,7 @@ fn rebuilt(backup: &[u8], edit: impl FnOnce(&mut Vec<Record>)) -> Vec<u8> {
 
 fn backup(store: &Store) -> Vec<u8> {
     let mut bytes = Vec::new();
-    store.write_portable(now(), &mut bytes).unwrap();
+    store.write_backup(now(), &mut bytes).unwrap();
     bytes
 }
 
@@ -122,7 +123,7 @@ fn a_backup_with_a_record_that_nobody_can_read_is_refused() {
     let file = dir.path().join("b");
     let recovered = |edit: fn(&mut Vec<Record>)| {
         std::fs::write(&file, rebuilt(&good, edit)).unwrap();
-        recover(dir.path(), &file, now()).map(|recovered| recovered.rows)
+        backup::restore(dir.path(), &file, now()).map(|recovered| recovered.rows)
     };
     type Edit = fn(&mut Vec<Record>);
     fn replace(records: &mut [Record], kind: u8, value: Vec<u8>) {
@@ -146,12 +147,12 @@ fn a_backup_with_a_record_that_nobody_can_read_is_refused() {
 fn a_store_with_a_record_that_nobody_can_read_never_replaces_a_good_backup() {
     let dir = tempfile::tempdir().unwrap();
     let store = filled(dir.path(), &[row(1, 3, "-1"), row(2, 4, "-1")]);
-    backups::keep(&store, now()).unwrap();
-    let kept = || std::fs::read(backups::latest(dir.path()).unwrap().0).unwrap();
+    backup::keep(&store, now()).unwrap();
+    let kept = || std::fs::read(backup::latest(dir.path()).unwrap().0).unwrap();
     let good = kept();
     let unreadable = (numbered(b't', 2).to_vec(), Some(codec::encode_bytes(b"no row")));
     store.apply(Batch(BTreeMap::from([unreadable])), |_| {}).unwrap();
-    let refused = backups::keep(&store, now());
+    let refused = backup::keep(&store, now());
     assert!(matches!(refused, Err(Error::Damaged(_))), "{refused:?}");
     assert_eq!(kept(), good);
     let Error::Damaged(named) = store.note(refused.unwrap_err()) else { panic!("no damage") };
@@ -177,7 +178,7 @@ fn a_small_file_that_unpacks_to_very_much_is_refused_early() {
         let bytes = rebuilt(&good, edit);
         assert!(bytes.len() < 40_000, "{what}: {} bytes", bytes.len());
         std::fs::write(&file, bytes).unwrap();
-        let refused = recover(dir.path(), &file, now());
+        let refused = backup::restore(dir.path(), &file, now());
         assert!(matches!(&refused, Err(Error::Backup(why)) if why.contains("unpacks to more")), "{what}: {refused:?}");
     }
 }
@@ -189,7 +190,7 @@ fn an_opening_that_went_wrong_is_undone() {
     let store = filled(dir.path(), &rows);
     store.put_run(&fastrand::Rng::with_seed(1).bytes_of(200_000)).unwrap();
     drop(store);
-    let store_dir = place::store_dir(dir.path());
+    let store_dir = data_dir::store_dir(dir.path());
     let before = image(&store_dir);
     let preimage = preimage::Preimage::read(&store_dir).unwrap();
     // All that sled does when it takes a read that failed for the end of its log.

@@ -15,7 +15,7 @@ struct Point {
     contents: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-/// One write of a store at work, acknowledged when it returns.
+/// A write of a store at work, acknowledged when it returns.
 fn work(store: &Store, rng: &mut fastrand::Rng, round: u32) {
     if rng.u8(..3) == 0 {
         let mut writer = store.writer();
@@ -103,8 +103,8 @@ fn a_cut_in_the_order_of_writing_always_leaves_a_store_that_opens() {
             return;
         }
         let mut sectors = written(&before.disk, &after.disk);
-        // The witness is written only once the database is on the disk.
-        sectors.sort_by_key(|(name, at)| (name.ends_with(witness::NAME), name.clone(), *at));
+        // The checkpoint is written only once the database is on the disk.
+        sectors.sort_by_key(|(name, at)| (name.ends_with(checkpoint::NAME), name.clone(), *at));
         let some = [0, 1, 2, sectors.len() / 2, sectors.len() - 1, sectors.len(), rng.usize(..sectors.len())];
         for (through, grown) in some.into_iter().zip([true, false].into_iter().cycle()) {
             let what = format!("round {round}, {through} of {} sectors, grown: {grown}", sectors.len());
@@ -123,7 +123,7 @@ fn a_cut_that_let_any_part_through_never_leaves_a_store_that_is_silently_older()
             return;
         }
         let mut sectors = written(&before.disk, &after.disk);
-        sectors.retain(|(name, _)| !name.ends_with(witness::NAME));
+        sectors.retain(|(name, _)| !name.ends_with(checkpoint::NAME));
         for _ in 0..3 {
             rng.shuffle(&mut sectors);
             let through = rng.usize(..=sectors.len());
@@ -168,10 +168,10 @@ fn a_lost_tail_is_noticed_wherever_it_begins_and_whether_or_not_there_is_a_snaps
     let mut refused = 0;
     for (at, earlier) in points.iter().enumerate() {
         for without_snapshot in [false, true] {
-            // The database as it was earlier, beside the witness of today: what a lost tail looks like.
+            // The database as it was earlier, beside the checkpoint of today: what a lost tail looks like.
             let mut disk = earlier.disk.clone();
-            let witness = Path::new("store").join(witness::NAME);
-            disk.insert(witness.clone(), last.disk[&witness].clone());
+            let checkpoint = Path::new("store").join(checkpoint::NAME);
+            disk.insert(checkpoint.clone(), last.disk[&checkpoint].clone());
             disk.retain(|name, _| !(without_snapshot && name.to_string_lossy().contains("snap.")));
             let what = format!("as of write {at}, without snapshot: {without_snapshot}");
             let whole = opens_whole(&disk, last, last, &what);
@@ -224,7 +224,7 @@ fn a_cut_while_the_very_first_store_is_made_leaves_nothing_in_the_way() {
             match *name {
                 "FORMAT" => std::fs::copy(made.path().join("FORMAT"), path).map(drop).unwrap(),
                 name if name.ends_with("witness") => {
-                    witness::Witness::create(path.parent().unwrap(), Default::default()).map(drop).unwrap();
+                    checkpoint::Checkpoint::create(path.parent().unwrap(), Default::default()).map(drop).unwrap();
                 }
                 _ => std::fs::write(path, b"").unwrap(),
             }

@@ -207,7 +207,7 @@ impl Delivery<'_> {
             return Ok(());
         }
         let mut absent = Vec::new();
-        for entry in self.engine.store.chronological(None, None) {
+        for entry in self.engine.store.by_date(None, None) {
             let (_, transaction) = entry?;
             let id = &transaction.row.id;
             let there = |id: &String| self.existing.contains(&id_hash(id));

@@ -78,7 +78,7 @@ fn touch_alike(store: &Store, version: &Transaction, touched: &mut BTreeSet<u64>
             && other.row.direction() != version.row.direction()
             && (other.row.amount.abs() == version.row.amount.abs() || other.row.currency != version.row.currency)
     };
-    for found in store.chronological(date.checked_sub_days(days), date.checked_add_days(days)) {
+    for found in store.by_date(date.checked_sub_days(days), date.checked_add_days(days)) {
         let (number, other) = found?;
         if is_alike(&other) {
             touched.insert(number);

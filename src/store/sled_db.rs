@@ -1,73 +1,51 @@
-//! The one place that touches sled. It turns sled's ways into this program's promises: an error for everything, panics
+//! The one place that touches sled, whose ways become this program's promises: an error for everything, panics
 //! on damaged pages included; a flush that reaches the disk; a failed disk that can be tried again; an opening that goes
 //! wrong changes nothing ([`Preimage`]).
 //!
-//! It knows keys and values, not what they mean.
+//! Keys and values are known here, their meaning is not.
 
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::ops::RangeBounds;
-use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::preimage::Preimage;
 use super::{Error, Result};
 use crate::threads;
 
-/// Page cache; more costs resident memory (several times as much as is asked for) and gains nothing here.
-const CACHE_BYTES: u64 = 2 * 1024 * 1024;
+mod guard;
 
-/// How long a lock is waited for: sled gives its own up in the background.
+pub use guard::{PAUSE, surely};
+use guard::{guarded, silence_panics, within_patience};
+
+/// Page cache. sled divides it into 256 parts, and a part that cannot hold a page of the index beside a page of rows reads
+/// both again and again.
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The wait for a lock: sled gives its own up in the background.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Room on the disk that writes leave alone. A write that fails for want of room is more than sled can take: it may
-/// wait for ever for a page that never arrives. So a disk counts as full before it is.
+/// wait for ever for a page that never arrives. A disk therefore counts as full before it is.
 const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Room that opening needs, beside twice the present snapshot.
 const OPENING_BYTES: u64 = 2 * 1024 * 1024;
 
-/// How long a write may take, on the slowest of disks. Beyond, sled waits for something that will not come.
-const WRITE_PATIENCE: Duration = Duration::from_secs(120);
-
-/// How often more something that may pass is tried, and the pause before it is.
-const TRIES: u32 = 3;
-pub const PAUSE: Duration = Duration::from_millis(20);
-
-/// How often a write that takes its time is looked after.
-const LOOK: Duration = Duration::from_millis(20);
-
-/// How long sled may take to give up after it has met an error.
-const GIVING_UP: Duration = Duration::from_secs(2);
-
-/// Written since the database was opened, after which it is opened anew where nobody is reading. That makes a snapshot:
+/// Written since the database was opened, after which it is opened anew where nobody is reading. Opening makes a snapshot:
 /// the log to be read at the next start, and to be kept meanwhile, stays short.
 const WRITTEN_MOST: u64 = 8 * 1024 * 1024;
 
 /// A key with its value.
 pub type Entry = (sled::IVec, sled::IVec);
 
-impl From<sled::Error> for Error {
-    fn from(error: sled::Error) -> Error {
-        match error {
-            sled::Error::Io(error) => error.into(),
-            sled::Error::Corruption { .. } => Error::Damaged("a page of it does not match its checksum".into()),
-            // After a panic of one of its threads, which says nothing about the disk.
-            sled::Error::ReportableBug(what) if what.starts_with("IO thread") => Error::Io(what),
-            sled::Error::ReportableBug(what) => Error::Damaged(what),
-            other => Error::Io(other.to_string()),
-        }
-    }
-}
-
 /// An open database.
-pub struct Disk {
+pub struct SledDb {
     dir: PathBuf,
     /// `None` only while, or after, opening it again went wrong.
     open: RwLock<Option<Open>>,
@@ -79,7 +57,7 @@ pub struct Disk {
     written: AtomicU64,
 }
 
-/// sled's handles. Whoever uses the database holds a copy.
+/// sled's handles. Every user of the database holds a copy.
 #[derive(Clone)]
 struct Open {
     db: sled::Db,
@@ -88,15 +66,15 @@ struct Open {
     users: Arc<()>,
 }
 
-impl Disk {
-    /// Opens the database in this directory, making it if there is none, and lets `check` look at it. Where either goes
-    /// wrong the database is left as it was.
-    pub fn open<T>(dir: &Path, check: impl Fn(&Disk) -> Result<T>) -> Result<(Disk, T)> {
-        Disk::open_after(dir, &Preimage::read(dir)?, check)
+impl SledDb {
+    /// Opens the database in this directory, making it if there is none, and lets `check` look at it. A database
+    /// that fails in either is left as it was.
+    pub fn open<T>(dir: &Path, check: impl Fn(&SledDb) -> Result<T>) -> Result<(SledDb, T)> {
+        SledDb::open_after(dir, &Preimage::read(dir)?, check)
     }
 
-    fn open_after<T>(dir: &Path, before: &Preimage, check: impl Fn(&Disk) -> Result<T>) -> Result<(Disk, T)> {
-        let opened = Disk::open_as_it_is(dir).and_then(|disk| check(&disk).map(|found| (disk, found)));
+    fn open_after<T>(dir: &Path, before: &Preimage, check: impl Fn(&SledDb) -> Result<T>) -> Result<(SledDb, T)> {
+        let opened = SledDb::open_as_it_is(dir).and_then(|disk| check(&disk).map(|found| (disk, found)));
         match opened {
             Err(error @ Error::InUse(_)) => Err(error),
             Err(error) => before.put_back().and(Err(error)),
@@ -104,10 +82,10 @@ impl Disk {
         }
     }
 
-    fn open_as_it_is(dir: &Path) -> Result<Disk> {
+    fn open_as_it_is(dir: &Path) -> Result<SledDb> {
         silence_panics();
         let open = open_locked(dir)?;
-        let disk = Disk {
+        let disk = SledDb {
             dir: dir.to_owned(),
             open: RwLock::new(Some(open)),
             failed: false.into(),
@@ -119,18 +97,18 @@ impl Disk {
         Ok(disk)
     }
 
-    /// A write went wrong: nothing works until [`Disk::reopen`].
+    /// A write went wrong: nothing works until [`SledDb::reopen`].
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::SeqCst)
     }
 
-    /// Makes [`Disk::reopen`] due.
+    /// Makes [`SledDb::reopen`] due.
     pub fn fail(&self) {
         self.failed.store(true, Ordering::SeqCst);
     }
 
     /// Opens the database again after a failure and lets `check` look at it. A damaged one stays open for reading.
-    pub fn reopen<T>(&self, check: impl Fn(&Disk) -> Result<T>) -> Result<T> {
+    pub fn reopen<T>(&self, check: impl Fn(&SledDb) -> Result<T>) -> Result<T> {
         let mut slot = self.open.write().unwrap_or_else(PoisonError::into_inner);
         // Closing may wait for ever after a failure, so it is left to itself; usually it gives the lock up at once.
         let former = slot.take();
@@ -138,7 +116,7 @@ impl Disk {
         let reopened = surely(|| {
             let before = Preimage::read(&self.dir)?;
             before.rewrite()?;
-            Disk::open_after(&self.dir, &before, &check)
+            SledDb::open_after(&self.dir, &before, &check)
         });
         match reopened {
             Ok((fresh, found)) => {
@@ -152,38 +130,38 @@ impl Disk {
             }
             Err(error) => {
                 if matches!(error, Error::Damaged(_)) {
-                    *slot = Disk::open_as_it_is(&self.dir).ok().and_then(|damaged| damaged.take());
+                    *slot = SledDb::open_as_it_is(&self.dir).ok().and_then(|damaged| damaged.take());
                 }
                 Err(error)
             }
         }
     }
 
-    /// Opens the database anew where it has grown and nobody reads it, which makes a snapshot. What was written last
+    /// Opens the database anew where it has grown and nobody reads it, which makes a snapshot. The last write
     /// must be there afterwards.
-    fn checkpoint(&self, last: &(Vec<u8>, Option<Vec<u8>>)) -> Result<()> {
+    fn make_snapshot(&self, last: &(Vec<u8>, Option<Vec<u8>>)) -> Result<()> {
         let mut slot = self.open.write().unwrap_or_else(PoisonError::into_inner);
         let is_used = slot.as_ref().is_none_or(|open| Arc::strong_count(&open.users) > 1);
         if is_used || self.written.load(Ordering::SeqCst) < WRITTEN_MOST {
             return Ok(());
         }
         close(slot.take());
-        let is_there = |disk: &Disk| match disk.get(&last.0)?.as_deref() == last.1.as_deref() {
+        let is_there = |disk: &SledDb| match disk.get(&last.0)?.as_deref() == last.1.as_deref() {
             true => Ok(()),
             false => Err(Error::Damaged("what was written last is not there".into())),
         };
-        let (fresh, ()) = surely(|| Disk::open(&self.dir, is_there))?;
+        let (fresh, ()) = surely(|| SledDb::open(&self.dir, is_there))?;
         *slot = fresh.take();
         self.written.store(0, Ordering::SeqCst);
         Ok(())
     }
 
-    /// What is open, for another in its place.
+    /// Takes the open handles, for others in their place.
     fn take(&self) -> Option<Open> {
         self.open.write().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Whether there is room for so many bytes more, in whatever shape they reach the disk.
+    /// Refuses bytes for which there is no room, in whatever shape they reach the disk.
     pub fn room_for(&self, bytes: u64) -> Result<()> {
         room(&self.dir, RESERVE_BYTES.saturating_add(bytes.saturating_mul(4)))
     }
@@ -211,9 +189,10 @@ impl Disk {
             return Err(Error::Io("an earlier write failed; nothing is written until it was opened again".into()));
         }
         let mut batch = sled::Batch::default();
-        let (mut bytes, mut last) = (0, None);
+        let (mut bytes, mut writes_made, mut last) = (0, 0, None);
         for (key, value) in writes {
             bytes += key.len() as u64 + value.as_ref().map_or(0, Vec::len) as u64;
+            writes_made += 1;
             match &value {
                 Some(value) => batch.insert(key.as_slice(), value.as_slice()),
                 None => batch.remove(key.as_slice()),
@@ -223,10 +202,12 @@ impl Disk {
         self.room_for(bytes)?;
         let open = self.opened()?;
         let written = within_patience(&open.config.clone(), open.clone(), move || {
-            guarded(|| {
+            let flushed = guarded(|| {
                 open.db.apply_batch(batch)?;
                 open.db.flush()
-            })
+            })?;
+            free_replaced(&open.db, writes_made);
+            Ok(flushed)
         });
         // sled's own flush hands pages to the kernel only.
         let synced = written.and_then(|_| {
@@ -236,7 +217,7 @@ impl Disk {
         self.noting_failure(synced)?;
         self.written.fetch_add(bytes, Ordering::SeqCst);
         // The write itself is done: whatever hinders this shows at the next one.
-        let kept_short = last.map_or(Ok(()), |last| self.checkpoint(&last));
+        let kept_short = last.map_or(Ok(()), |last| self.make_snapshot(&last));
         if let Err(error) = self.noting_failure(kept_short) {
             tracing::debug!("the store is opened again later: {error}");
         }
@@ -279,7 +260,7 @@ impl Disk {
     }
 }
 
-impl Drop for Disk {
+impl Drop for SledDb {
     fn drop(&mut self) {
         let Some(open) = self.take() else { return };
         // Closing flushes too, but may wait for ever for a write that fails.
@@ -287,7 +268,7 @@ impl Drop for Disk {
         if flushed {
             close(Some(open));
         } else {
-            // What counted is on the disk: no reason to wait for ever.
+            // Acknowledged writes are on the disk: no reason to wait for ever.
             std::mem::forget(open);
         }
     }
@@ -336,65 +317,13 @@ impl DoubleEndedIterator for Entries {
     }
 }
 
-/// Runs a call into sled, which panics on some kinds of damage. Unwinding leaves nothing of ours half done: whatever
-/// went wrong inside sled shows in later errors of the same kind, and nothing is written any more by then.
-fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T> {
-    GUARDED.set(true);
-    let called = panic::catch_unwind(AssertUnwindSafe(call));
-    GUARDED.set(false);
-    match called {
-        Ok(result) => result.map_err(Error::from),
-        Err(_) => Err(Error::Damaged("its pages contradict one another".into())),
-    }
-}
-
-/// Tries again what failed for a reason that may pass. Damage counts only if two attempts in a row find it: sled takes a
-/// read that failed for damage.
-pub fn surely<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-    let mut suspected = false;
-    for _ in 0..TRIES {
-        match attempt() {
-            Err(Error::Damaged(_)) if !suspected => suspected = true,
-            Err(Error::Io(_)) => suspected = false,
-            other => return other,
-        }
-        std::thread::sleep(PAUSE);
-    }
-    match attempt() {
-        Err(Error::Damaged(why)) if !suspected => Err(Error::Io(why)),
-        other => other,
-    }
-}
-
-/// Waits for a write, but neither for ever nor for one that cannot succeed any more.
-fn within_patience<T: Send + 'static>(
-    config: &sled::Config,
-    open: impl Into<Option<Open>>,
-    write: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let (done, answer) = mpsc::channel();
-    // Whoever asked may have lost patience.
-    std::thread::Builder::new().spawn(move || drop(done.send(write()))).map_err(threads::refused)?;
-    let (open, mut patience) = (open.into(), WRITE_PATIENCE);
-    let started = Instant::now();
-    while started.elapsed() < patience {
-        match answer.recv_timeout(LOOK) {
-            Ok(written) => return written,
-            Err(mpsc::RecvTimeoutError::Disconnected) => break,
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
-        }
-        if let Err(error) = config.global_error()
-            && patience == WRITE_PATIENCE
-        {
-            tracing::debug!("sled has met an error: {error}");
-            patience = started.elapsed() + GIVING_UP;
-            // A thread that waits for the failed write is not told of it; another flush wakes it up.
-            open.iter().for_each(|open: &Open| drop(guarded(|| open.db.flush())));
-        }
-    }
-    match config.global_error() {
-        Err(error) => Err(error.into()),
-        Ok(()) => Err(Error::Io("the disk does not answer".into())),
+/// Lets sled free the pages that so many writes have replaced. sled does so only while it answers, a few pages with
+/// every 128th answer; a batch of a thousand writes leaves some thousands of pages behind. The batch is on the disk by
+/// then: a failure here shows at the next read.
+fn free_replaced(db: &sled::Db, writes: usize) {
+    let asked = guarded(|| (0..writes).try_for_each(|_| db.contains_key(b"m").map(drop)));
+    if let Err(error) = asked {
+        tracing::debug!("replaced pages are freed later: {error}");
     }
 }
 
@@ -408,7 +337,7 @@ fn room(dir: &Path, bytes: u64) -> Result<()> {
     if disk.f_bavail.saturating_mul(disk.f_frsize) < bytes { Err(Error::Full) } else { Ok(()) }
 }
 
-/// Closing flushes, and on a failed disk sled panics over that. What counted was flushed before.
+/// Closing flushes, and on a failed disk sled panics over that. Acknowledged writes were flushed before.
 fn close(open: Option<Open>) {
     let closed = guarded(|| {
         drop(open);
@@ -417,27 +346,6 @@ fn close(open: Option<Open>) {
     if let Err(error) = closed {
         tracing::debug!("the store could not be closed cleanly: {error}");
     }
-}
-
-thread_local! {
-    /// This thread is inside sled.
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Keeps panics that begin inside sled off the owner's terminal: each becomes an error there and then. Every other
-/// panic is reported as ever, and ends the program.
-fn silence_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let report = panic::take_hook();
-        panic::set_hook(Box::new(move |what| {
-            let in_sled = what.location().is_some_and(|place| place.file().contains("/sled-0.34"));
-            let of_sled = std::thread::current().name().is_some_and(|name| name.starts_with("sled-io"));
-            if !in_sled && !of_sled && !GUARDED.get() {
-                report(what);
-            }
-        }));
-    });
 }
 
 fn open_locked(dir: &Path) -> Result<Open> {

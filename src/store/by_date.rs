@@ -2,32 +2,25 @@
 
 use chrono::NaiveDate;
 
-use super::disk;
 use super::keys::{day_key, parse_day, parse_day_key};
+use super::sled_db;
 use super::{Result, Store};
 use crate::model::Transaction;
 
 impl Store {
     /// Transactions with their numbers by date and time, oldest first, within these days.
-    pub fn chronological(&self, since: Option<NaiveDate>, until: Option<NaiveDate>) -> Chronological<'_> {
+    pub fn by_date(&self, since: Option<NaiveDate>, until: Option<NaiveDate>) -> ByDate<'_> {
         let first = day_key(since.unwrap_or(NaiveDate::MIN), 0);
         let last = day_key(until.unwrap_or(NaiveDate::MAX), u16::MAX);
-        let days = self.disk.range(&first[..]..=&last[..]);
-        Chronological {
-            store: self,
-            days,
-            newest_first: false,
-            paired: false,
-            next: None,
-            ready: Vec::new().into_iter(),
-        }
+        let days = self.db.range(&first[..]..=&last[..]);
+        ByDate { store: self, days, newest_first: false, paired: false, next: None, ready: Vec::new().into_iter() }
     }
 }
 
-/// Transactions in the order of their dates, oldest first unless turned. See [`Store::chronological`].
-pub struct Chronological<'a> {
+/// Transactions in the order of their dates, oldest first unless turned. See [`Store::by_date`].
+pub struct ByDate<'a> {
     store: &'a Store,
-    days: disk::Entries,
+    days: sled_db::Entries,
     newest_first: bool,
     paired: bool,
     /// The first account-day of the next date, read already.
@@ -35,14 +28,14 @@ pub struct Chronological<'a> {
     ready: std::vec::IntoIter<(u64, Transaction)>,
 }
 
-impl Chronological<'_> {
-    /// The same, newest first. To be called before the first item is taken.
+impl ByDate<'_> {
+    /// Turns the order: newest first. To be called before the first item is taken.
     pub fn newest_first(mut self) -> Self {
         self.newest_first = true;
         self
     }
 
-    /// The same, with every transaction that is half of a transfer saying so. To be called before the first item is taken.
+    /// Lets every half of a transfer say so. To be called before the first item is taken.
     pub fn with_transfers(mut self) -> Self {
         self.paired = true;
         self
@@ -81,7 +74,7 @@ impl Chronological<'_> {
     }
 }
 
-impl Iterator for Chronological<'_> {
+impl Iterator for ByDate<'_> {
     type Item = Result<(u64, Transaction)>;
 
     fn next(&mut self) -> Option<Self::Item> {

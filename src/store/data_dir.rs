@@ -1,9 +1,9 @@
-//! Where the store lies: the files of the data directory, who owns them, and how one store takes the place of another.
+//! The files of the data directory, who owns them, and how one store takes the place of another.
 //!
 //! ```text
 //! data_dir/FORMAT             what this is; says that there must be a store
 //! data_dir/lock               held by the process that owns the store
-//! data_dir/store/             the database and its witness
+//! data_dir/store/             the database and its checkpoint
 //! data_dir/store.building/    a store in the making; worth nothing
 //! data_dir/store.new/         a whole store on its way into its place: a start that finds no store takes it
 //! data_dir/store.damaged-*/   stores that another took the place of; never touched again
@@ -16,15 +16,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::disk::LOCK_PATIENCE;
-use super::witness::{Noted, Witness};
+use super::checkpoint::{Checkpoint, Mark};
+use super::sled_db::LOCK_PATIENCE;
 use super::{Error, Result};
 use crate::files;
 
 const FORMAT: &str = "bankfeed store 2\n";
 const FORMAT_1: &str = "bankfeed store 1\n";
 
-/// What lies in the data directory.
+/// The kind of store that lies in the data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A store of this release.
@@ -121,7 +121,7 @@ pub fn mark(data_dir: &Path) -> Result<()> {
 /// A new store: its directory comes into being whole, and only then is it said that there must be one.
 fn create(data_dir: &Path) -> Result<()> {
     let building = start_building(data_dir)?;
-    Witness::create(&building, Noted::default())?;
+    Checkpoint::create(&building, Mark::default())?;
     fs::rename(&building, store_dir(data_dir))?;
     sync_dir(data_dir)?;
     mark(data_dir)
@@ -137,24 +137,24 @@ pub fn start_building(data_dir: &Path) -> Result<PathBuf> {
 
 /// Made by [`create`] and not written to since.
 fn is_unused(store: &Path) -> Result<bool> {
-    let noted = witness(store)?.map(|witness| witness.noted());
-    Ok(noted == Some(Noted::default()) && !store.join("db").try_exists()?)
+    let noted = checkpoint(store)?.map(|checkpoint| checkpoint.noted());
+    Ok(noted == Some(Mark::default()) && !store.join("db").try_exists()?)
 }
 
-/// Holds a witness, so it was made by this program.
+/// Holds a checkpoint, so it was made by this program.
 fn is_ours(store: &Path) -> Result<bool> {
-    Ok(witness(store)?.is_some())
+    Ok(checkpoint(store)?.is_some())
 }
 
-/// The witness of a store; a garbled one counts as none.
-pub fn witness(store: &Path) -> Result<Option<Witness>> {
-    match Witness::open(store) {
+/// The checkpoint of a store; a garbled one counts as none.
+pub fn checkpoint(store: &Path) -> Result<Option<Checkpoint>> {
+    match Checkpoint::open(store) {
         Err(Error::Damaged(_)) => Ok(None),
         found => found,
     }
 }
 
-/// Puts the store that was built into its place. What was there is kept beside it, and its new path returned. At no
+/// Puts the store that was built into its place. The former store is kept beside it, and its new path returned. At no
 /// instant is there less than before: a power cut leaves the old one in its place or the new one ready to take it.
 pub fn take_place(data_dir: &Path, at: chrono::DateTime<chrono::Utc>) -> Result<Option<PathBuf>> {
     let (store, new) = (store_dir(data_dir), new_dir(data_dir));

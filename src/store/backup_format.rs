@@ -10,7 +10,7 @@
 //!            the counters last; then a key's length of 65535, the number of records (8), XXH3 of all before it (8)
 //! at last    XXH3 of all bytes before it (8)
 //! ```
-//! It holds no secret: the store has none. Reading takes little memory however long the file, and nothing in it is
+//! A backup holds no secret: the store has none. Reading takes little memory however long the file, and nothing in it is
 //! believed before the whole of it was checked ([`inspect`]).
 
 use std::fs::File;
@@ -30,7 +30,7 @@ const HEAD_BYTES: usize = 16 + 4 + 4 + 8 + 8 + 8 + 4;
 /// A key's length that ends the records.
 const END: u16 = u16::MAX;
 
-/// How much a backup may hold for each byte of its file, beyond a fixed part. Real ones hold some twenty at most; what
+/// Most bytes that a backup may hold for each byte of its file, beyond a fixed part. Real ones hold some twenty at most; what
 /// holds more was made to fill memory and disk.
 const UNPACKED_PER_BYTE: u64 = 200;
 const UNPACKED_FREE: u64 = 64 * 1024 * 1024;
@@ -41,7 +41,7 @@ const WINDOW_LOG: u32 = 23;
 /// Quick; most values are compressed already.
 const LEVEL: i32 = 3;
 
-/// What the head says.
+/// The head of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// Schema of the records.
@@ -50,7 +50,7 @@ pub struct Head {
     pub made: DateTime<Utc>,
     /// Last change in it.
     pub last_seq: u64,
-    /// What its destinations had acknowledged, all together.
+    /// The changes that its destinations had acknowledged, all together.
     pub delivered: u64,
 }
 
@@ -68,7 +68,7 @@ pub struct Contents {
 impl Store {
     /// Writes the whole store as it is at this instant and proves on the way that nothing of it is missing. Writers
     /// wait meanwhile.
-    pub fn write_portable(&self, now: DateTime<Utc>, out: &mut dyn Write) -> Result<Head> {
+    pub fn write_backup(&self, now: DateTime<Utc>, out: &mut dyn Write) -> Result<Head> {
         let head = Head {
             schema: self.meta().schema,
             made: now,
@@ -88,10 +88,10 @@ impl Store {
         Ok(head)
     }
 
-    /// What all destinations have acknowledged, in one number that changes with each of them.
+    /// The changes that all destinations have acknowledged, in one number that changes with each of them.
     pub fn delivered(&self) -> Result<u64> {
         let mut delivered = 0u64;
-        for entry in self.disk.prefix(b"d") {
+        for entry in self.db.prefix(b"d") {
             delivered = delivered.wrapping_add(codec::decode_json::<DestinationState>(&entry?.1)?.watermark);
         }
         Ok(delivered)
@@ -165,6 +165,15 @@ pub fn inspect(path: &Path) -> Result<Contents> {
             other => other,
         })
     })
+}
+
+/// Proves that a file holds, byte for byte, what this program has just written into it. Records were proven
+/// readable while they were written and are not taken apart a second time.
+pub fn read_back(path: &Path) -> Result<Contents> {
+    let mut file = File::open(path).map_err(|error| refused(path, error))?;
+    read_head(path, &mut file)?;
+    check_sum(path, file)?;
+    read(path, |_, _| Ok(()))
 }
 
 /// Compares the sum at the end of the file with its bytes: not every flipped bit of a compressed stream changes what it

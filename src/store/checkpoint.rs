@@ -20,9 +20,9 @@ const BLOCK: usize = 4096;
 
 const MAGIC: &[u8; 8] = b"bankfeed";
 
-/// What is noted.
+/// The progress that is noted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Noted {
+pub struct Mark {
     /// Durable writes so far.
     pub generation: u64,
     /// Last change given out, for the owner's eyes.
@@ -30,27 +30,27 @@ pub struct Noted {
 }
 
 /// The open file.
-pub struct Witness {
+pub struct Checkpoint {
     file: File,
-    noted: Noted,
+    noted: Mark,
     next: usize,
 }
 
-impl Witness {
+impl Checkpoint {
     /// Makes the file.
-    pub fn create(dir: &Path, noted: Noted) -> Result<Witness> {
+    pub fn create(dir: &Path, noted: Mark) -> Result<Checkpoint> {
         let file = files::open_own(&dir.join(NAME))?;
         file.set_len(0)?;
         file.write_all_at(&[0; 2 * BLOCK], 0)?;
-        let mut witness = Witness { file, noted, next: 0 };
-        witness.write(noted)?;
-        witness.file.sync_all()?;
+        let mut checkpoint = Checkpoint { file, noted, next: 0 };
+        checkpoint.write(noted)?;
+        checkpoint.file.sync_all()?;
         File::open(dir)?.sync_all()?;
-        Ok(witness)
+        Ok(checkpoint)
     }
 
     /// Opens the file; `None`: there is none.
-    pub fn open(dir: &Path) -> Result<Option<Witness>> {
+    pub fn open(dir: &Path) -> Result<Option<Checkpoint>> {
         let file = match OpenOptions::new().read(true).write(true).open(dir.join(NAME)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
@@ -61,16 +61,16 @@ impl Witness {
             [Some(first), None] => (0, first),
             [None, None] => return Err(Error::Damaged(format!("the file {NAME} in it is unreadable"))),
         };
-        Ok(Some(Witness { file, noted, next: 1 - newest }))
+        Ok(Some(Checkpoint { file, noted, next: 1 - newest }))
     }
 
-    /// What was noted last.
-    pub fn noted(&self) -> Noted {
+    /// The last mark.
+    pub fn noted(&self) -> Mark {
         self.noted
     }
 
     /// Notes this durably.
-    pub fn note(&mut self, noted: Noted) -> Result<()> {
+    pub fn note(&mut self, noted: Mark) -> Result<()> {
         if noted != self.noted {
             self.write(noted)?;
             self.noted = noted;
@@ -78,7 +78,7 @@ impl Witness {
         Ok(())
     }
 
-    fn write(&mut self, noted: Noted) -> Result<()> {
+    fn write(&mut self, noted: Mark) -> Result<()> {
         self.file.write_all_at(&encode(noted), (self.next * BLOCK) as u64)?;
         self.file.sync_data()?;
         self.next = 1 - self.next;
@@ -86,7 +86,7 @@ impl Witness {
     }
 }
 
-fn encode(noted: Noted) -> [u8; 28] {
+fn encode(noted: Mark) -> [u8; 28] {
     let mut bytes = [0; 28];
     bytes[..8].copy_from_slice(MAGIC);
     bytes[8..16].copy_from_slice(&noted.generation.to_le_bytes());
@@ -97,14 +97,14 @@ fn encode(noted: Noted) -> [u8; 28] {
 }
 
 /// `None`: torn, or never written.
-fn read_slot(file: &File, slot: usize) -> Result<Option<Noted>> {
+fn read_slot(file: &File, slot: usize) -> Result<Option<Mark>> {
     let mut bytes = [0; 28];
     match file.read_exact_at(&mut bytes, (slot * BLOCK) as u64) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         read => read?,
     }
     let word = |at: usize| bytes[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
-    let noted = Noted { generation: word(8), last_seq: word(16) };
+    let noted = Mark { generation: word(8), last_seq: word(16) };
     Ok((encode(noted) == bytes).then_some(noted))
 }
 
@@ -115,24 +115,24 @@ mod tests {
     #[test]
     fn the_newest_whole_note_counts_and_a_torn_one_does_not() {
         let dir = tempfile::tempdir().unwrap();
-        let noted = |n| Noted { generation: n, last_seq: n * 10 };
-        let mut witness = Witness::create(dir.path(), noted(0)).unwrap();
+        let noted = |n| Mark { generation: n, last_seq: n * 10 };
+        let mut checkpoint = Checkpoint::create(dir.path(), noted(0)).unwrap();
         for n in 1..6 {
-            witness.note(noted(n)).unwrap();
-            assert_eq!(Witness::open(dir.path()).unwrap().unwrap().noted(), noted(n));
+            checkpoint.note(noted(n)).unwrap();
+            assert_eq!(Checkpoint::open(dir.path()).unwrap().unwrap().noted(), noted(n));
         }
         let whole = std::fs::read(dir.path().join(NAME)).unwrap();
-        witness.note(noted(6)).unwrap();
+        checkpoint.note(noted(6)).unwrap();
         let next = std::fs::read(dir.path().join(NAME)).unwrap();
         for cut in 0..28 {
             let at = (0..next.len()).find(|at| next[*at] != whole[*at]).unwrap() / BLOCK * BLOCK;
             let mut torn = whole.clone();
             torn[at..at + cut].copy_from_slice(&next[at..at + cut]);
             std::fs::write(dir.path().join(NAME), &torn).unwrap();
-            let found = Witness::open(dir.path()).unwrap().unwrap().noted();
+            let found = Checkpoint::open(dir.path()).unwrap().unwrap().noted();
             assert!([noted(5), noted(6)].contains(&found), "cut at {cut}: {found:?}");
         }
         std::fs::write(dir.path().join(NAME), [0; 2 * BLOCK]).unwrap();
-        assert!(matches!(Witness::open(dir.path()), Err(Error::Damaged(_))));
+        assert!(matches!(Checkpoint::open(dir.path()), Err(Error::Damaged(_))));
     }
 }

@@ -1,0 +1,256 @@
+//! Reading: transactions by number and by day, the change log, and the versions that changes have replaced.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
+use std::sync::PoisonError;
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use super::keys::{after, day_key, numbered, parse_day, parse_day_key, parse_number};
+use super::{Error, Numbers, Part, Result, Store, StoredRow, Texts, codec, lock};
+use crate::destination::What;
+use crate::model::{Row, Transaction, id_hash};
+use crate::reconcile::KnownRows;
+
+/// An entry of the change log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Place in the log.
+    pub seq: u64,
+    /// Number of the transaction.
+    pub number: u64,
+    /// The kind of change.
+    pub what: What,
+    /// The transaction's record, where reading the log has come by it.
+    pub(super) record: Option<sled::IVec>,
+}
+
+/// A later change as stored: which row, what, when, and the version before.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredChange {
+    pub number: u64,
+    pub what: What,
+    pub at: i64,
+    pub former: Vec<u8>,
+}
+
+/// A former version of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Former {
+    /// When it was replaced, seconds since 1970.
+    pub replaced_at: i64,
+    /// The kind of change that replaced it.
+    pub what: What,
+    /// The version.
+    pub transaction: Transaction,
+}
+
+/// The days and vanished rows of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// Days with rows that the bank shows, oldest first.
+    pub days: Vec<NaiveDate>,
+    /// Numbers of the rows that it no longer shows.
+    pub vanished: Vec<u64>,
+}
+
+impl Store {
+    /// Known rows of an account dated within these days.
+    pub fn known(&self, account: u16, days: RangeInclusive<NaiveDate>) -> Result<KnownRows> {
+        let mut known = KnownRows::default();
+        let (first, last) = (day_key(*days.start(), 0), day_key(*days.end(), u16::MAX));
+        for entry in self.db.range(&first[..]..=&last[..]) {
+            let (key, value) = entry?;
+            let (date, of) = parse_day_key(&key)?;
+            if of == account {
+                for seen in parse_day(&value, date)? {
+                    known.insert(seen.0, seen.1);
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    /// The rows of the account's last day before `day`.
+    pub fn last_before(&self, account: u16, day: NaiveDate) -> Result<Vec<Row>> {
+        let (first, last) = (day_key(NaiveDate::MIN, 0), day_key(day, 0));
+        for entry in self.db.range(&first[..]..&last[..]).rev() {
+            let (key, value) = entry?;
+            let (date, of) = parse_day_key(&key)?;
+            if of == account {
+                let numbers = parse_day(&value, date)?;
+                return numbers.iter().map(|(_, known)| Ok(self.stored(known.number)?.row)).collect();
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// A stored row by number.
+    pub fn stored(&self, number: u64) -> Result<StoredRow> {
+        let value = self.db.get(numbered(b't', number))?;
+        let value = value.ok_or_else(|| Error::Damaged(format!("transaction number {number} is gone")))?;
+        self.decode(&value, Part::Whole)
+    }
+
+    /// The outline of every account's rows, from the index alone.
+    pub fn outlines(&self) -> Result<HashMap<u16, Outline>> {
+        let mut outlines: HashMap<u16, Outline> = HashMap::new();
+        for entry in self.db.prefix(b"k") {
+            let (key, value) = entry?;
+            let (date, account) = parse_day_key(&key)?;
+            let outline = outlines.entry(account).or_default();
+            let mut live = false;
+            for (_, known) in parse_day(&value, date)? {
+                if known.vanished { outline.vanished.push(known.number) } else { live = true }
+            }
+            if live {
+                outline.days.push(date);
+            }
+        }
+        Ok(outlines)
+    }
+
+    /// The rows of one account-day that the bank still shows, by time.
+    pub fn rows_of_day(&self, account: u16, date: NaiveDate) -> Result<Vec<Row>> {
+        let Some(value) = self.db.get(day_key(date, account))? else { return Ok(Vec::new()) };
+        let live = parse_day(&value, date)?.into_iter().filter(|(_, known)| !known.vanished);
+        let mut rows = live.map(|(_, known)| Ok(self.stored(known.number)?.row)).collect::<Result<Vec<Row>>>()?;
+        rows.sort_by_key(|row| row.time);
+        Ok(rows)
+    }
+
+    /// The transaction a change speaks of, as it was when the log was read. A part may be read where it is only delivered.
+    pub fn transaction_of(&self, change: &Change, part: Part) -> Result<Transaction> {
+        match &change.record {
+            Some(value) => Ok(self.in_context(change.number, self.decode(value, part)?)),
+            None => self.transaction(change.number),
+        }
+    }
+
+    /// A transaction by number.
+    pub fn transaction(&self, number: u64) -> Result<Transaction> {
+        Ok(self.in_context(number, self.stored(number)?))
+    }
+
+    /// Transactions with their numbers in the order they were first seen, after `number`, `most` of them.
+    pub fn transactions_after(&self, number: u64, most: usize) -> Result<Vec<(u64, Transaction)>> {
+        let found = self.db.range(after(b't', number)).take(most);
+        found
+            .map(|entry| {
+                let (key, value) = entry?;
+                let number = parse_number(&key)?;
+                Ok((number, self.in_context(number, self.decode(&value, Part::Whole)?)))
+            })
+            .collect()
+    }
+
+    /// The number of transactions that were first seen after `number`.
+    pub fn count_after(&self, number: u64) -> Result<u64> {
+        self.db.range(after(b't', number)).try_fold(0, |count, entry| entry.map(|_| count + 1))
+    }
+
+    /// A transaction's number by its id.
+    pub fn find(&self, id: &str) -> Result<Option<u64>> {
+        let hash = id_hash(id);
+        for entry in self.db.prefix(b"k") {
+            let (key, value) = entry?;
+            let (date, _) = parse_day_key(&key)?;
+            if let Some((_, known)) = parse_day(&value, date)?.into_iter().find(|(of, _)| *of == hash) {
+                return Ok(Some(known.number));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The change log after `seq`, oldest first, `most` entries.
+    pub fn changes_after(&self, seq: u64, most: usize) -> Result<Vec<Change>> {
+        let mut log = BTreeMap::new();
+        for entry in self.db.range(after(b't', seq)).take(most) {
+            let (key, value) = entry?;
+            let number = parse_number(&key)?;
+            log.insert(number, Change { seq: number, number, what: What::New, record: Some(value) });
+        }
+        for entry in self.db.range(after(b'c', seq)).take(most) {
+            let (key, value) = entry?;
+            let seq = parse_number(&key)?;
+            let change: StoredChange = parse_change(&value)?;
+            log.insert(seq, Change { seq, number: change.number, what: change.what, record: None });
+        }
+        Ok(log.into_values().take(most).collect())
+    }
+
+    /// The version of a transaction that the change at `seq` replaced.
+    pub fn former(&self, seq: u64) -> Result<Former> {
+        let value = self.db.get(numbered(b'c', seq))?;
+        let value = value.ok_or_else(|| Error::Damaged(format!("change {seq} is gone")))?;
+        self.parse_former(&value)
+    }
+
+    /// Every former version, by the number of the transaction.
+    pub fn history(&self) -> Result<HashMap<u64, Vec<Former>>> {
+        self.history_of(|_| true)
+    }
+
+    /// The former versions of the wanted transactions, by number.
+    pub fn history_of(&self, wanted: impl Fn(u64) -> bool) -> Result<HashMap<u64, Vec<Former>>> {
+        let mut history: HashMap<u64, Vec<Former>> = HashMap::new();
+        for entry in self.db.prefix(b"c") {
+            let (_, value) = entry?;
+            let number = parse_change(&value)?.number;
+            if wanted(number) {
+                history.entry(number).or_default().push(self.parse_former(&value)?);
+            }
+        }
+        Ok(history)
+    }
+
+    /// Versions that changes after `seq` replaced, by the number of the transaction.
+    pub fn replaced_after(&self, seq: u64) -> Result<HashMap<u64, Vec<Transaction>>> {
+        let mut replaced: HashMap<u64, Vec<Transaction>> = HashMap::new();
+        for entry in self.db.range(after(b'c', seq)) {
+            let (_, value) = entry?;
+            let number = parse_change(&value)?.number;
+            replaced.entry(number).or_default().push(self.parse_former(&value)?.transaction);
+        }
+        Ok(replaced)
+    }
+
+    /// The number of every transaction by the hash of its id.
+    pub fn numbers(&self) -> Result<Numbers> {
+        let mut numbers = Numbers::default();
+        for entry in self.db.prefix(b"k") {
+            let (key, value) = entry?;
+            let (date, _) = parse_day_key(&key)?;
+            numbers.extend(parse_day(&value, date)?.into_iter().map(|(hash, known)| (hash, known.number)));
+        }
+        Ok(numbers)
+    }
+
+    pub(super) fn parse_former(&self, value: &[u8]) -> Result<Former> {
+        let change = parse_change(value)?;
+        let transaction = self.in_context(change.number, self.decode(&change.former, Part::Whole)?);
+        Ok(Former { replaced_at: change.at, what: change.what, transaction })
+    }
+
+    pub(super) fn decode(&self, value: &[u8], part: Part) -> Result<StoredRow> {
+        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        let prefix = |number: u16| accounts.stored.get(usize::from(number)).map_or("", |account| &account.id_prefix);
+        Ok(self.codec.decode_row(value, part, prefix)?)
+    }
+
+    fn in_context(&self, number: u64, stored: StoredRow) -> Transaction {
+        let other = lock(&self.transfers).other(number);
+        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        let transfer = other.and_then(|other| accounts.texts.get(usize::from(other)));
+        let transfer = transfer.map(|texts| texts.account.clone()).unwrap_or_default();
+        let texts = accounts.texts.get(usize::from(stored.account)).cloned().unwrap_or_default();
+        let Texts { source, account, account_name, customer } = texts;
+        let StoredRow { row, enrichment, vanished, .. } = stored;
+        Transaction { source, account, account_name, customer, row, enrichment, transfer, vanished }
+    }
+}
+
+pub(super) fn parse_change(value: &[u8]) -> Result<StoredChange> {
+    postcard::from_bytes(codec::decode_bytes(value)?).map_err(|error| Error::Damaged(error.to_string()))
+}
