@@ -6,7 +6,7 @@
 //! so instead of being silently shorter. Services are not known here.
 //!
 //! A loss is noticed in two ways. Every batch raises a generation, which a file beside the database has noted too once it counts
-//! as acknowledged ([`witness`]), so a lost tail shows at once. And the counters carry a sum over all records, so a
+//! as acknowledged ([`checkpoint`]), so a lost tail shows at once. And the counters carry a sum over all records, so a
 //! record that is gone or older than it should be shows whenever everything is read ([`Store::prove`]).
 //!
 //! A single tree holds everything, so that one atomic batch can touch anything. Keys:

@@ -1,107 +1,67 @@
-//! The page's words in English and Bulgarian.
+//! The page's words in English and Bulgarian, from `words.txt`.
+
+use std::sync::LazyLock;
 
 use axum::http::{HeaderMap, header};
 
 use crate::model::Language;
 use crate::sync::Outcome;
 
-/// Every word of the page.
-#[allow(missing_docs)]
-pub(super) struct Words {
-    pub language: Language,
-    /// For the `lang` attribute.
-    pub code: &'static str,
-    /// The other language, by its own name.
-    pub other: (&'static str, &'static str),
-    pub skip: &'static str,
-    pub sign_in: &'static str,
-    pub sign_out: &'static str,
-    pub token: &'static str,
-    pub token_where: &'static str,
-    pub token_wrong: &'static str,
-    pub token_too_often: &'static str,
-    pub attention: &'static str,
-    pub source: &'static str,
-    pub destination: &'static str,
-    pub failed_later: &'static str,
-    pub named: &'static str,
-    pub command: &'static str,
-    pub page_says: &'static str,
-    pub all_well: &'static str,
-    pub accounts: &'static str,
-    pub balance: &'static str,
-    pub complete: &'static str,
-    pub incomplete: &'static str,
-    pub no_accounts: &'static str,
-    pub sync_now: &'static str,
-    pub try_again: &'static str,
-    pub running: &'static str,
-    pub last_run: &'static str,
-    pub next_run: &'static str,
-    pub never: &'static str,
-    pub none: &'static str,
-    pub filters: &'static str,
-    pub from: &'static str,
-    pub to: &'static str,
-    pub account: &'static str,
-    pub all_accounts: &'static str,
-    pub search: &'static str,
-    pub currency: &'static str,
-    pub apply: &'static str,
-    pub reset: &'static str,
-    pub whole_history: &'static str,
-    pub bad_date: &'static str,
-    pub figures: &'static str,
-    pub money_in: &'static str,
-    pub money_out: &'static str,
-    pub difference: &'static str,
-    pub fees: &'static str,
-    pub by_month: &'static str,
-    pub by_year: &'static str,
-    pub by_category: &'static str,
-    pub by_kind: &'static str,
-    pub paid_to: &'static str,
-    pub received_from: &'static str,
-    pub fees_over_time: &'static str,
-    pub balances_over_time: &'static str,
-    pub period: &'static str,
-    pub name: &'static str,
-    pub amount: &'static str,
-    pub as_table: &'static str,
-    pub rest: &'static str,
-    pub no_name: &'static str,
-    pub no_category: &'static str,
-    pub nothing_here: &'static str,
-    pub other_units: &'static str,
-    pub own_transfers: &'static str,
-    pub impossible: &'static str,
-    pub in_euros: &'static str,
-    pub transactions: &'static str,
-    pub shown: &'static str,
-    pub date: &'static str,
-    pub counterparty: &'static str,
-    pub description: &'static str,
-    pub category: &'static str,
-    pub kind: &'static str,
-    pub vanished: &'static str,
-    pub older: &'static str,
-    pub newest: &'static str,
-    pub download: &'static str,
-    pub destinations: &'static str,
-    pub last_success: &'static str,
-    pub waiting: &'static str,
-    pub refused: &'static str,
-    pub runs: &'static str,
-    pub no_runs: &'static str,
-    pub started: &'static str,
-    pub took: &'static str,
-    pub outcome: &'static str,
-    pub new: &'static str,
-    pub changed: &'static str,
-    pub delivered: &'static str,
-    pub seconds: &'static str,
-    pub months: [&'static str; 12],
-    pub outcomes: [&'static str; 4],
+macro_rules! words {
+    ($($name:ident)*) => {
+        /// Every word of the page.
+        #[allow(missing_docs)]
+        pub(super) struct Words {
+            pub language: Language,
+            /// For the `lang` attribute.
+            pub code: &'static str,
+            /// The other language, by its own name.
+            pub other: (&'static str, &'static str),
+            pub months: [&'static str; 12],
+            pub outcomes: [&'static str; 4],
+            $(pub $name: &'static str,)*
+        }
+
+        impl Words {
+            #[cfg(test)]
+            const NAMES: &'static str = stringify!($($name)*);
+
+            fn read(language: Language, code: &'static str, other: (&'static str, &'static str)) -> Words {
+                let (months, outcomes) = (list(language, "months"), list(language, "outcomes"));
+                $(let $name = word(language, stringify!($name));)*
+                Words { language, code, other, months, outcomes, $($name,)* }
+            }
+        }
+    };
+}
+
+words! {
+    skip sign_in sign_out token token_where token_wrong token_too_often attention source destination
+    failed_later named command page_says all_well accounts balance complete incomplete no_accounts sync_now
+    try_again running last_run next_run never none filters from to account all_accounts search currency apply
+    reset whole_history bad_date figures money_in money_out difference fees by_month by_year by_category
+    by_kind paid_to received_from fees_over_time balances_over_time period name amount as_table rest no_name
+    no_category nothing_here other_units own_transfers impossible in_euros transactions shown date
+    counterparty description category kind vanished older newest download destinations last_success waiting
+    refused runs no_runs started took outcome new changed delivered seconds
+}
+
+static ENGLISH: LazyLock<Words> = LazyLock::new(|| Words::read(Language::En, "en", ("bg", "Български")));
+static BULGARIAN: LazyLock<Words> = LazyLock::new(|| Words::read(Language::Bg, "bg", ("en", "English")));
+
+/// A word of `words.txt`; a test proves that all are there.
+fn word(language: Language, name: &str) -> &'static str {
+    let line = include_str!("words.txt").lines().find(|line| line.split('\t').next() == Some(name));
+    let column = match language {
+        Language::En => 1,
+        Language::Bg => 2,
+    };
+    line.and_then(|line| line.split('\t').nth(column)).unwrap_or_default()
+}
+
+fn list<const N: usize>(language: Language, name: &str) -> [&'static str; N] {
+    let mut words = word(language, name).split('|');
+    std::array::from_fn(|_| words.next().unwrap_or_default())
 }
 
 impl Words {
@@ -141,199 +101,22 @@ fn preferred(accepted: &str) -> &'static Words {
     weighed.reduce(|best, next| if next.0 > best.0 { next } else { best }).map_or(&ENGLISH, |(_, words)| words)
 }
 
-static ENGLISH: Words = Words {
-    language: Language::En,
-    code: "en",
-    other: ("bg", "Български"),
-    skip: "Skip to the transactions",
-    sign_in: "Sign in",
-    sign_out: "Sign out",
-    token: "Token",
-    token_where: "It is the token of [http] in the configuration; without one there, it stands in the file http-token in bankfeed's data directory.",
-    token_wrong: "That is not the token.",
-    token_too_often: "Too many wrong tokens. Try again in a few seconds.",
-    attention: "Needs you",
-    source: "Source",
-    destination: "Destination",
-    failed_later: "Failed, will be tried again",
-    named: "Named",
-    command: "Command",
-    page_says: "The page says",
-    all_well: "Everything is up to date.",
-    accounts: "Accounts",
-    balance: "Balance",
-    complete: "complete",
-    incomplete: "incomplete",
-    no_accounts: "No account is known yet. The first run brings them.",
-    sync_now: "Sync now",
-    try_again: "It is done: try again",
-    running: "A cycle is running. This page looks again every few seconds.",
-    last_run: "Last run",
-    next_run: "Next run",
-    never: "never",
-    none: "none",
-    filters: "Filters",
-    from: "From",
-    to: "To",
-    account: "Account",
-    all_accounts: "All accounts",
-    search: "Text",
-    currency: "Currency of the charts",
-    apply: "Show",
-    reset: "Last 12 months",
-    whole_history: "Whole history",
-    bad_date: "One of the filters could not be understood and was left out.",
-    figures: "Charts",
-    money_in: "Money in",
-    money_out: "Money out",
-    difference: "Difference",
-    fees: "Bank fees",
-    by_month: "Debit and credit by month",
-    by_year: "Debit and credit by year",
-    by_category: "Money out by category",
-    by_kind: "Money out by kind of operation",
-    paid_to: "Paid to",
-    received_from: "Received from",
-    fees_over_time: "Bank fees over time",
-    balances_over_time: "Balance over time",
-    period: "Period",
-    name: "Name",
-    amount: "Amount",
-    as_table: "The same as a table",
-    rest: "All others",
-    no_name: "(no name)",
-    no_category: "(no category)",
-    nothing_here: "Nothing to show for this selection.",
-    other_units: "Not in these charts, because it is another currency:",
-    own_transfers: "Transfers between your own accounts, left out of the charts:",
-    impossible: "Transactions with more than fifteen digits before the point, left out of every sum:",
-    in_euros: "Leva are shown in euros at 1.95583.",
-    transactions: "Transactions",
-    shown: "newest first",
-    date: "Date",
-    counterparty: "Counterparty",
-    description: "Description",
-    category: "Category",
-    kind: "Kind of operation",
-    vanished: "taken back by the bank",
-    older: "Older",
-    newest: "Newest",
-    download: "Download as CSV",
-    destinations: "Sources and destinations",
-    last_success: "Last success",
-    waiting: "Waiting",
-    refused: "Refused",
-    runs: "Run history",
-    no_runs: "No run yet.",
-    started: "Started",
-    took: "Took",
-    outcome: "Outcome",
-    new: "New",
-    changed: "Changed",
-    delivered: "Rows delivered",
-    seconds: "s",
-    months: ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
-    outcomes: ["done", "failed", "needs you", "skipped"],
-};
-
-static BULGARIAN: Words = Words {
-    language: Language::Bg,
-    code: "bg",
-    other: ("en", "English"),
-    skip: "Към транзакциите",
-    sign_in: "Вход",
-    sign_out: "Изход",
-    token: "Токен",
-    token_where: "Това е токенът от [http] в конфигурацията; ако там няма такъв, той е във файла http-token в папката с данни на bankfeed.",
-    token_wrong: "Това не е токенът.",
-    token_too_often: "Твърде много грешни токени. Опитайте пак след няколко секунди.",
-    attention: "Нужно е Вашето внимание",
-    source: "Източник",
-    destination: "Получател",
-    failed_later: "Не успя, ще се опита отново",
-    named: "Отнася се за",
-    command: "Команда",
-    page_says: "На страницата пише",
-    all_well: "Всичко е актуално.",
-    accounts: "Сметки",
-    balance: "Салдо",
-    complete: "пълна",
-    incomplete: "непълна",
-    no_accounts: "Още няма известна сметка. Първото изпълнение ще ги донесе.",
-    sync_now: "Синхронизирай сега",
-    try_again: "Готово: опитай отново",
-    running: "В момента тече синхронизация. Страницата се обновява на няколко секунди.",
-    last_run: "Последно изпълнение",
-    next_run: "Следващо изпълнение",
-    never: "никога",
-    none: "няма",
-    filters: "Филтри",
-    from: "От",
-    to: "До",
-    account: "Сметка",
-    all_accounts: "Всички сметки",
-    search: "Текст",
-    currency: "Валута на графиките",
-    apply: "Покажи",
-    reset: "Последните 12 месеца",
-    whole_history: "Цялата история",
-    bad_date: "Един от филтрите не беше разбран и не е приложен.",
-    figures: "Графики",
-    money_in: "Постъпления",
-    money_out: "Разходи",
-    difference: "Разлика",
-    fees: "Банкови такси",
-    by_month: "Дебит и кредит по месеци",
-    by_year: "Дебит и кредит по години",
-    by_category: "Разходи по категории",
-    by_kind: "Разходи по вид операция",
-    paid_to: "Платено на",
-    received_from: "Получено от",
-    fees_over_time: "Банкови такси във времето",
-    balances_over_time: "Салдо във времето",
-    period: "Период",
-    name: "Име",
-    amount: "Сума",
-    as_table: "Същото като таблица",
-    rest: "Всички останали",
-    no_name: "(без име)",
-    no_category: "(без категория)",
-    nothing_here: "Няма какво да се покаже за този избор.",
-    other_units: "Не са в тези графики, защото са в друга валута:",
-    own_transfers: "Преводи между собствени сметки, които не са в графиките:",
-    impossible: "Транзакции с повече от петнадесет цифри пред запетаята, които не са в никой сбор:",
-    in_euros: "Левовете са показани в евро по курс 1,95583.",
-    transactions: "Транзакции",
-    shown: "най-новите са отгоре",
-    date: "Дата",
-    counterparty: "Контрагент",
-    description: "Основание",
-    category: "Категория",
-    kind: "Вид операция",
-    vanished: "оттеглена от банката",
-    older: "По-стари",
-    newest: "Най-нови",
-    download: "Изтегли като CSV",
-    destinations: "Източници и получатели",
-    last_success: "Последен успех",
-    waiting: "Чакащи",
-    refused: "Отказани",
-    runs: "История на изпълненията",
-    no_runs: "Още няма изпълнение.",
-    started: "Начало",
-    took: "Времетраене",
-    outcome: "Резултат",
-    new: "Нови",
-    changed: "Променени",
-    delivered: "Доставени редове",
-    seconds: "сек",
-    months: ["яну", "фев", "мар", "апр", "май", "юни", "юли", "авг", "сеп", "окт", "ное", "дек"],
-    outcomes: ["готово", "неуспех", "нужно е внимание", "пропуснато"],
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_word_is_there_in_both_languages() {
+        let lines: Vec<&str> = include_str!("words.txt").lines().skip(1).collect();
+        assert!(lines.iter().all(|line| line.split('\t').filter(|word| !word.is_empty()).count() == 3), "{lines:?}");
+        let names: Vec<&str> = Words::NAMES.split_whitespace().collect();
+        assert_eq!(lines.len(), names.len() + 2);
+        for language in [Language::En, Language::Bg] {
+            assert!(names.iter().all(|name| !word(language, name).is_empty()), "{names:?}");
+            assert!(list::<12>(language, "months").iter().all(|month| !month.is_empty()));
+            assert!(list::<4>(language, "outcomes").iter().all(|outcome| !outcome.is_empty()));
+        }
+    }
 
     #[test]
     fn the_browser_gets_the_language_it_prefers() {
