@@ -33,7 +33,7 @@ struct Block {
     /// The part of the text.
     plain: Range<usize>,
     /// The bytes, compressed where that makes them fewer.
-    packed: Vec<u8>,
+    packed: Box<[u8]>,
 }
 
 impl PackedText {
@@ -162,7 +162,8 @@ impl Packer {
         }
         let packed = self.zstd.as_mut().and_then(|zstd| zstd.compress(plain.as_bytes()).ok());
         let packed = packed.filter(|packed| packed.len() < plain.len());
-        let packed = packed.unwrap_or_else(|| plain.as_bytes().to_vec());
+        // Boxed, because the compressor asks for room for the worst case.
+        let packed = packed.unwrap_or_else(|| plain.as_bytes().to_vec()).into_boxed_slice();
         self.text.blocks.push(Block { plain: start..start + plain.len(), packed });
     }
 }
