@@ -14,6 +14,7 @@ mod camt;
 mod charset;
 mod csv;
 pub mod identity;
+mod keywords;
 pub mod layouts;
 mod mt940;
 mod numbers;

@@ -325,4 +325,7 @@ fn settle(statement: &mut Statement, today: NaiveDate) {
         statement.cover(last);
     }
     statement.last_day_is_closed &= statement.until.is_some_and(|until| until < today);
+    if statement.format == Format::Mt940 && statement.closing.is_none() && statement.entries > 0 {
+        statement.notes.push("there is no closing balance: the file may have been cut off".to_owned());
+    }
 }

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 
 use super::node::Node;
 use super::quoted;
+use crate::source::files::keywords;
 use crate::source::files::numbers;
 use crate::source::files::statement::{Clock, FileRow, Statement, bank_id, says_none};
 
@@ -93,9 +94,10 @@ fn describe(entry: &Node, details: &[&Node], out: bool, row: &mut FileRow) {
         // On a return the parties keep the roles that they had in what is returned.
         other_side(detail, out != returned, row);
     }
-    row.description = description(entry, details);
-    row.reference =
-        details.iter().find_map(|detail| reference(detail)).filter(|_| details.len() <= 1).unwrap_or_default();
+    let remittance = keywords::read(&description(entry, details));
+    let reference = details.iter().find_map(|detail| reference(detail)).unwrap_or(remittance.reference);
+    row.description = remittance.subject;
+    row.reference = if details.len() <= 1 { reference } else { String::new() };
     // An entry reference of few digits numbers the entries of its statement.
     let entry_reference = entry.text_at(&["NtryRef"]);
     let references = [

@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 
 use super::super::charset::shown;
+use super::super::keywords;
 use super::super::layouts::Layout;
 use super::super::numbers;
 use super::super::statement::{Clock, FileRow, says_none};
@@ -60,6 +61,7 @@ pub(super) fn read(found: &Found<'_>, format: &str, record: &Record) -> Result<R
         (None, _) => return Err(format!("the date `{}` is not of the form `{format}`", shown(cell))),
         (Some(_), Err(why)) => return Err(why),
     };
+    let remittance = keywords::read(&description(columns, record));
     let text = |at: Option<usize>| at.map(|at| collapse(record.field(at))).unwrap_or_default();
     let side = if amount.is_sign_negative() { columns.payee } else { columns.payer };
     let value_format = layout.value_date_format.as_deref().unwrap_or(format);
@@ -72,8 +74,8 @@ pub(super) fn read(found: &Found<'_>, format: &str, record: &Record) -> Result<R
         balance: columns.balance.and_then(|at| money(layout, record.field(at))),
         counterparty: text(columns.counterparty.or(side)),
         counterparty_account: text(columns.counterparty_account),
-        description: description(columns, record),
-        reference: Some(text(columns.reference)).filter(|text| !says_none(text)).unwrap_or_default(),
+        reference: Some(text(columns.reference)).filter(|text| !says_none(text)).unwrap_or(remittance.reference),
+        description: remittance.subject,
         bank_id: Some(text(columns.id)).filter(|id| !says_none(id)),
         kind: text(columns.kind),
         raw: raw(found, record).to_string(),

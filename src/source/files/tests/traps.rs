@@ -122,6 +122,16 @@ fn old_dutch_references_hold_the_other_side() {
 }
 
 #[test]
+fn bulbank_files_have_empty_references_and_odd_ends() {
+    let message = "{1:F01UNCRBGSFAXXX0000000000}{2:I940}{4:\n:20:\n:25:BG80BNBA96611020345678\n:28C:5/0\n:60F:C260101EUR1,\n\
+        :61:2601020102D1,NMSC//000001\n:86:051?00Transfer?20Rent?30UNCRBGSF?31BG80BNBA96611020345678?32Maria\n:62F:C260102EUR0,\n-}$\n";
+    let found = whole(&message.repeat(2));
+    assert_eq!(found.len(), 2);
+    let row = &found[0].1[0];
+    assert_eq!((row.counterparty.as_str(), row.description.as_str(), row.bank_id.as_deref()), ("Maria", "Rent", None));
+}
+
+#[test]
 fn text_that_looks_like_a_tag_is_text() {
     let (statement, rows) = one(&mt940(
         ":61:2601020102D1,NTRFNONREF\n:86:paid at\n:20:44:45 by card\n:61:23 is no entry\n-\nand a hyphen\n:62 neither\n:61:2601030103D2,NTRFNONREF",

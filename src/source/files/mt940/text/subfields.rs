@@ -1,14 +1,11 @@
 //! Sub-fields: a separator and a code of two characters before each, often behind a code of three digits.
 
-use super::{About, collapse, push, reference};
+use super::{About, collapse, push};
+use crate::source::files::keywords;
 use crate::source::files::statement::looks_like_iban;
 
 /// The length of a piece that runs on into the next.
 const FULL_PIECE: usize = 27;
-/// Keywords inside the remittance text of SEPA entries.
-const KEYWORDS: [&str; 14] =
-    ["EREF", "KREF", "MREF", "CRED", "DEBT", "SVWZ", "ABWA", "ABWE", "IBAN", "BIC", "COAM", "OAMT", "BREF", "RREF"];
-
 /// The text by its sub-fields; `None` where it has none.
 pub(super) fn read(text: &str) -> Option<About> {
     let (code, separator, rest) = start(text)?;
@@ -27,7 +24,7 @@ pub(super) fn read(text: &str) -> Option<About> {
         match key.as_bytes() {
             [b'0', b'0'] => value.trim().clone_into(&mut about.kind),
             [b'2', _] | [b'6', b'0'..=b'5'] => {
-                let keyword = keyword_at(value.trim_start()).is_some();
+                let keyword = keywords::begins_with_one(value.trim_start());
                 push(&mut remittance, value, full && !keyword);
                 full = value.chars().count() >= FULL_PIECE;
             }
@@ -43,7 +40,15 @@ pub(super) fn read(text: &str) -> Option<About> {
     }
     about.counterparty = collapse(&about.counterparty);
     about.account = account(&parties, separator);
-    remittance_of(&remittance, &mut about);
+    let remittance = keywords::read(&remittance);
+    about.description = remittance.subject;
+    about.reference = remittance.reference;
+    if about.account.is_empty() {
+        about.account = remittance.account;
+    }
+    if about.counterparty.is_empty() {
+        about.counterparty = remittance.party;
+    }
     Some(about)
 }
 
@@ -100,49 +105,4 @@ fn account(parties: &[&str; 3], separator: char) -> String {
     }
     // Fibank has the account where others have the bank.
     if separator == '^' && !parties[0].is_empty() { parties[0].to_owned() } else { parties[1].to_owned() }
-}
-
-/// The keyword that a text begins with, and the length of the keyword's mark.
-fn keyword_at(text: &str) -> Option<(&'static str, usize)> {
-    KEYWORDS.into_iter().find_map(|keyword| {
-        let rest = text.strip_prefix(keyword)?;
-        match rest.as_bytes() {
-            [b'+', ..] => Some((keyword, keyword.len() + 1)),
-            [b':', b' ', ..] => Some((keyword, keyword.len() + 2)),
-            _ => None,
-        }
-    })
-}
-
-/// Takes the remittance text apart by its keywords.
-fn remittance_of(text: &str, about: &mut About) {
-    let mut marks: Vec<(usize, &str, usize)> = Vec::new();
-    for (at, _) in text.char_indices() {
-        let after_a_blank = at == 0 || text[..at].ends_with(' ');
-        if let Some((keyword, length)) = keyword_at(&text[at..])
-            && (after_a_blank || text.as_bytes().get(at + length - 1) == Some(&b'+'))
-        {
-            marks.push((at, keyword, length));
-        }
-    }
-    let mut free = text[..marks.first().map_or(text.len(), |mark| mark.0)].to_owned();
-    let mut subject = String::new();
-    for (index, (at, keyword, length)) in marks.iter().enumerate() {
-        let end = marks.get(index + 1).map_or(text.len(), |next| next.0);
-        let value = &text[at + length..end];
-        match *keyword {
-            "EREF" => about.reference = reference(value),
-            "KREF" if about.reference.is_empty() => about.reference = reference(value),
-            "SVWZ" => push(&mut subject, value, false),
-            "IBAN" if about.account.is_empty() && looks_like_iban(value.trim()) => {
-                value.trim().clone_into(&mut about.account);
-            }
-            "ABWA" | "ABWE" if about.counterparty.is_empty() => about.counterparty = collapse(value),
-            _ => {}
-        }
-    }
-    if !subject.trim().is_empty() {
-        push(&mut free, &subject, false);
-    }
-    about.description = collapse(if free.trim().is_empty() { text } else { &free });
 }
