@@ -143,5 +143,5 @@ impl Backoff {
     }
 }
 
-/// One try of something that a connector does.
+/// A single try of a connector's work.
 pub type Attempt<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;

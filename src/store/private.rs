@@ -1,6 +1,6 @@
-//! Keeps the data directory to its owner. What an earlier release, or somebody's umask, left readable or writable for
-//! others is closed to them at the next start; what cannot be is warned of. Links are never followed, and nothing is
-//! touched that another user has put there.
+//! Keeps the data directory to its owner. Files that an earlier release, or somebody's umask, left readable or writable
+//! for others are closed to them at the next start; a file that cannot be closed brings a warning. Links are never
+//! followed, and files of other users are not touched.
 
 use std::ffi::{CStr, CString};
 use std::io;

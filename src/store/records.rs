@@ -408,7 +408,7 @@ mod tests {
         }
         assert_eq!(long, [0, 1, 3, 7, 15, 31, 63, 95]);
         assert!(!known.is_complete());
-        // Another break wants a fetch of its own.
+        // A break that is not known yet wants a fetch of its own.
         known.note_problem(Some("another".into()), false, first);
         assert!(known.wants_mending(first));
         known.note_problem(None, true, first);

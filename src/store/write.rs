@@ -180,8 +180,8 @@ impl Writer<'_> {
         Ok(seq)
     }
 
-    /// Replaces what rules have given a transaction, keeping the former version in the change log. Another change
-    /// of the same transaction in this batch would be lost: one batch, one change of it.
+    /// Replaces the fields that rules have set in a transaction, keeping the former version in the change log. A batch
+    /// may change a transaction only once: a second change in it would be lost.
     pub fn enrich(&mut self, number: u64, enrichment: Enrichment, at: i64) -> Result<u64> {
         let stored = self.store.stored(number)?;
         let value = self.encode(&StoredRow { enrichment, ..stored })?;

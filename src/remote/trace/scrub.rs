@@ -30,7 +30,7 @@ impl Scrubber {
         if text.is_empty() || HARMLESS.contains(text) { text.to_owned() } else { self.stand_in(text, shape(text)) }
     }
 
-    /// A name of the interface: of a field, a parameter, a header, an input. Something with many digits in it is none.
+    /// A name of the interface: of a field, a parameter, a header, an input. A text with many digits is no name.
     pub fn name(&mut self, text: &str) -> String {
         let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:[]".contains(&byte));
         let digits = text.bytes().filter(u8::is_ascii_digit).count();

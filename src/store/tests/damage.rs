@@ -164,12 +164,12 @@ fn a_record_that_is_gone_or_older_than_it_should_be_is_noticed() {
         assert!(matches!(found, Err(Error::Damaged(_))), "{what}: {found:?}");
         drop(store);
         let opened = Store::open(dir.path()).map(drop);
-        // What is remembered of destinations is compared at every start: an older one would send rows again.
+        // The states of destinations are compared at every start: an older one would send rows again.
         assert_eq!(opened.is_err(), what == "older", "{opened:?}");
     }
 }
 
-/// How many slices a proof takes, and what it finds; `between` runs after the first.
+/// The number of slices of a proof, and its result; `between` runs after the first.
 fn in_slices(store: &Store, size: usize, between: impl FnOnce()) -> (u32, Result<()>) {
     let (mut proof, mut slices, mut between) = (Proof::default(), 0, Some(between));
     loop {
@@ -195,7 +195,7 @@ fn a_proof_in_slices_is_a_proof_of_the_whole() {
     let (_dir, store) = grown();
     let (slices, proven) = in_slices(&store, 7, || {});
     assert_eq!((slices as usize, proven), (1 + records / 7, Ok(())));
-    // What is written in between makes it begin anew: else a record would be counted and its change not.
+    // A write in between makes the proof begin anew: otherwise a record would be counted and its change not.
     let (_dir, store) = grown();
     let write = || store.put_destination("household", "sheet", &delivered(2)).unwrap();
     assert_eq!(in_slices(&store, 7, write), (2 + (records as u32 + 1) / 7, Ok(())));

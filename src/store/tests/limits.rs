@@ -193,7 +193,7 @@ fn an_opening_that_went_wrong_is_undone() {
     let store_dir = data_dir::store_dir(dir.path());
     let before = image(&store_dir);
     let preimage = preimage::Preimage::read(&store_dir).unwrap();
-    // All that sled does when it takes a read that failed for the end of its log.
+    // The changes are those that sled makes when it takes a read that failed for the end of its log.
     let mut db = before[Path::new("db")].clone();
     let half = db.len() / 2;
     db[half..].fill(0);

@@ -1,8 +1,8 @@
 //! A power cut at every point: whatever part of the writes since the last acknowledgement reached the disk, the store
-//! opens with everything that was acknowledged, or is refused by name. It is never silently shorter.
+//! opens with everything that was acknowledged, or is refused by name. The store is never silently shorter.
 //!
-//! What a disk holds after a cut is the state at the last acknowledgement plus any part of what was written since, in
-//! sectors of 512 bytes; a file that grew may have either length, and a new one may be missing.
+//! After a cut a disk holds the state at the last acknowledgement plus any part of the later writes, in sectors of 512
+//! bytes; a file that grew may have either length, and a new one may be missing.
 
 use super::*;
 
