@@ -136,43 +136,13 @@ impl DashboardPlan<'_> {
         let (Some(date), Some(amount)) = (self.sums.column(&Field::Date), self.sums.amounts()) else {
             return;
         };
-        let month = self.sums.left(LeftOutColumn::Month);
         let kind = self.sums.column(&Field::Type);
         let opening = self.opening();
         let mut headers = vec![self.label(["Month", "Месец"]), self.label(DEBIT), self.label(CREDIT)];
         headers.extend(kind.as_ref().map(|_| self.label(["Fees", "Такси"])));
         headers.extend(opening.as_ref().map(|_| self.label(["Balance", "Салдо"])));
         let mut rows = vec![headers];
-        for at in 0..MONTHS {
-            let row = MONTHS_AT + 2 + at;
-            let first_day = match at {
-                0 => {
-                    let first = self.sums.call("DATE", &["YEAR(TODAY())", "MONTH(TODAY())", "1"]);
-                    self.sums.call("EDATE", &[&first, &format!("-{}", MONTHS - 1)])
-                }
-                _ => self.sums.call("EDATE", &[&format!("A{}", row - 1), "1"]),
-            };
-            let next = self.sums.call("EDATE", &[&format!("$A{row}"), "1"]);
-            let (from, until) = (format!("\">=\"&$A{row}"), format!("\"<\"&{next}"));
-            let within = [date.as_str(), &from, &date, &until];
-            let sum = |more: &[&str]| self.sums.sum(&amount, &[&within, more].concat());
-            let month_within = [month.as_str(), &from, &month, &until];
-            let left = |part: LeftOutColumn, more: &[&str]| self.sums.left_sum(part, &[&month_within, more].concat());
-            let mut cells = vec![
-                formula(&first_day),
-                self.sums.rounded(&format!("-{}-{}", sum(&[&amount, "\"<0\""]), left(LeftOutColumn::Debit, &[]))),
-                self.sums.rounded(&format!("{}-{}", sum(&[&amount, "\">0\""]), left(LeftOutColumn::Credit, &[]))),
-            ];
-            if let Some(kind) = &kind {
-                let fee = "\"*\"&$D$1&\"*\"";
-                let (fees, kinds) = (sum(&[kind, fee, &amount, "\"<0\""]), self.sums.left(LeftOutColumn::Type));
-                cells.push(self.sums.rounded(&format!("-{fees}-{}", left(LeftOutColumn::Debit, &[&kinds, fee]))));
-            }
-            if let Some(opening) = &opening {
-                cells.push(formula(&format!("{opening}+{}", self.sums.sum(&amount, &[&date, &until]))));
-            }
-            rows.push(cells);
-        }
+        rows.extend((0..MONTHS).map(|at| self.month(at, &date, &amount, kind.as_deref(), opening.as_deref())));
         let width = rows[0].len();
         requests.push(self.drawing.cells(MONTHS_AT, 0, &rows));
         requests.push(self.drawing.bold(MONTHS_AT, width));
@@ -201,6 +171,39 @@ impl DashboardPlan<'_> {
         }));
         requests
             .extend(fees.map(|at| chart("COLUMN", self.text(["Fees by month", "Такси по месеци"]), &[at], (21, 13))));
+    }
+
+    /// The row of a month, the first being the earliest.
+    fn month(&self, at: usize, date: &str, amount: &str, kind: Option<&str>, opening: Option<&str>) -> Vec<Value> {
+        let (sums, row) = (&self.sums, MONTHS_AT + 2 + at);
+        let first_day = match at {
+            0 => {
+                let first = sums.call("DATE", &["YEAR(TODAY())", "MONTH(TODAY())", "1"]);
+                sums.call("EDATE", &[&first, &format!("-{}", MONTHS - 1)])
+            }
+            _ => sums.call("EDATE", &[&format!("A{}", row - 1), "1"]),
+        };
+        let next = sums.call("EDATE", &[&format!("$A{row}"), "1"]);
+        let (from, until) = (format!("\">=\"&$A{row}"), format!("\"<\"&{next}"));
+        let days = [date, from.as_str(), date, until.as_str()];
+        let sum = |more: &[&str]| sums.sum(amount, &[&days, more].concat());
+        let month = sums.left(LeftOutColumn::Month);
+        let within = [month.as_str(), from.as_str(), month.as_str(), until.as_str()];
+        let left = |part: LeftOutColumn, more: &[&str]| sums.left_sum(part, &[&within, more].concat());
+        let mut cells = vec![
+            formula(&first_day),
+            sums.rounded(&format!("-{}-{}", sum(&[amount, "\"<0\""]), left(LeftOutColumn::Debit, &[]))),
+            sums.rounded(&format!("{}-{}", sum(&[amount, "\">0\""]), left(LeftOutColumn::Credit, &[]))),
+        ];
+        if let Some(kind) = kind {
+            let fee = "\"*\"&$D$1&\"*\"";
+            let (fees, kinds) = (sum(&[kind, fee, amount, "\"<0\""]), sums.left(LeftOutColumn::Type));
+            cells.push(sums.rounded(&format!("-{fees}-{}", left(LeftOutColumn::Debit, &[&kinds, fee]))));
+        }
+        if let Some(opening) = opening {
+            cells.push(formula(&format!("{opening}+{}", sums.sum(amount, &[date, &until]))));
+        }
+        cells
     }
 
     /// Debit and credit by category: names by formula, so that new ones appear by themselves.

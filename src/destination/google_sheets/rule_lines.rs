@@ -85,14 +85,21 @@ impl Lines {
     /// Reads the cells of a tab, row by row.
     pub fn read(cells: &[Vec<Value>], title: &str, language: Language) -> Lines {
         let mut lines = Lines::default();
+        let note = |lines: &mut Lines, english: String, bulgarian: String| {
+            let note = match language {
+                Language::En => format!("tab `{title}`{english}"),
+                Language::Bg => format!("лист `{title}`{bulgarian}"),
+            };
+            lines.own.notes.push(note);
+        };
         let known = |row: &Vec<Value>| RULE_COLUMNS.iter().filter(|part| column(row, part.0).is_some()).count();
         let Some(top) = cells.iter().position(|row| known(row) >= FEWEST_HEADERS) else {
             if cells.iter().flatten().any(|cell| !text(cell).is_empty()) {
-                lines.own.notes.push(if language == Language::En {
-                    format!("tab `{title}`: no row has the headers of rules, so none are read there")
-                } else {
-                    format!("лист `{title}`: няма ред със заглавията на правилата, затова не се четат никакви")
-                });
+                note(
+                    &mut lines,
+                    ": no row has the headers of rules, so none are read there".to_owned(),
+                    ": няма ред със заглавията на правилата, затова не се четат никакви".to_owned(),
+                );
             }
             return lines;
         };
@@ -100,11 +107,11 @@ impl Lines {
         for part in RULE_COLUMNS.iter().filter(|part| CONDITIONS.contains(&part.0) && column(header, part.0).is_none())
         {
             let name = self::header(*part, language);
-            lines.own.notes.push(if language == Language::En {
-                format!("tab `{title}`: there is no column `{name}`, so no rule looks at it")
-            } else {
-                format!("лист `{title}`: няма колона `{name}`, затова никое правило не я гледа")
-            });
+            note(
+                &mut lines,
+                format!(": there is no column `{name}`, so no rule looks at it"),
+                format!(": няма колона `{name}`, затова никое правило не я гледа"),
+            );
         }
         let mut statuses = Vec::new();
         for (at, row) in cells.iter().enumerate().skip(top + 1) {
@@ -119,11 +126,7 @@ impl Lines {
                 }
                 Err(problem) => {
                     let (sentence, line) = (problem.told(language), at + 1);
-                    lines.own.notes.push(if language == Language::En {
-                        format!("tab `{title}`, line {line}: {sentence}")
-                    } else {
-                        format!("лист `{title}`, ред {line}: {sentence}")
-                    });
+                    note(&mut lines, format!(", line {line}: {sentence}"), format!(", ред {line}: {sentence}"));
                     sentence
                 }
             });
@@ -131,11 +134,11 @@ impl Lines {
         let more = lines.own.notes.len().saturating_sub(MOST_NOTES);
         lines.own.notes.truncate(MOST_NOTES);
         if more > 0 {
-            lines.own.notes.push(if language == Language::En {
-                format!("tab `{title}`: and {more} more, see its column for the status")
-            } else {
-                format!("лист `{title}`: и още {more}, вижте колоната за състоянието")
-            });
+            note(
+                &mut lines,
+                format!(": and {more} more, see its column for the status"),
+                format!(": и още {more}, вижте колоната за състоянието"),
+            );
         }
         if let Some(at) = column(header, RuleColumn::Status) {
             let is = |row: &Vec<Value>| row.get(at).map(text).unwrap_or_default();

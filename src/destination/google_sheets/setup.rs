@@ -205,82 +205,104 @@ impl<'a> ExistingTab<'a> {
     }
 
     fn plan(self) -> LayoutPlan {
-        let ExistingTab { wanted, found, spreadsheet, tab, .. } = &self;
-        let (sheet, empty) = (tab.id, self.is_empty());
-        let mut requests = vec![self.guard()];
-        let header_row = self.header.row_or_first();
-        let used_rows = (self.top.first + self.top.cells.len() as u32).max(header_row + 1);
-        let first_new = self.first_new_column(empty);
-        if !self.missing.is_empty() {
-            requests.extend(self.make_room(empty, first_new));
-        }
-        let needed_rows = header_row + 2;
-        if tab.rows < needed_rows {
-            requests.push(append_dimension(sheet, "ROWS", needed_rows - tab.rows));
-        }
+        let first_new = self.first_new_column();
         let added: Vec<Place> = (first_new..)
             .zip(&self.missing)
             .map(|(index, column)| Place { field: column.field.clone(), index })
             .collect();
-        if !added.is_empty() {
-            let headers = self.missing.iter().map(|column| column.header.as_str());
-            requests.push(label_cells(sheet, header_row, first_new, headers));
-        }
-        let layout_of = |places: Vec<Place>| Layout::new(sheet, places, None);
-        for (from, to, format) in layout_of(added.clone()).formats() {
-            requests.push(number_format(sheet, header_row + 1, from, to, format));
-        }
-        // The owner's rows keep their look; rows below them get ours.
-        if used_rows < tab.rows.max(needed_rows) {
-            for (from, to, format) in layout_of(self.matched.clone()).formats() {
-                requests.push(number_format(sheet, used_rows, from, to, format));
-            }
-        }
-        if empty {
-            requests.push(freeze_header(sheet));
-            if !tab.filtered {
-                requests.push(basic_filter(sheet));
-            }
-        }
-        let bound_now: Vec<&Place> = self.matched.iter().chain(&added).collect();
-        requests.extend(bound_now.iter().map(|place| column_note(wanted, sheet, place)));
-        if let Some(row) = self.header.row.filter(|_| found.header(sheet).is_none()) {
-            requests.push(header_note(wanted, sheet, row));
-        }
-        requests.extend(self.note_tab(&bound_now));
-        let (ledger, ledger_entry, creating) = ledger(wanted, found, spreadsheet);
+        let (ledger, ledger_entry, creating) = ledger(self.wanted, self.found, self.spreadsheet);
+        let mut requests = vec![self.guard()];
+        requests.extend(self.new_columns(first_new, &added));
+        requests.extend(self.notes(&added));
         requests.extend(creating);
         requests.extend(self.old_guards());
         if requests.len() == 1 {
             // A guard alone guards no request.
             requests.clear();
         }
-        let mut news = Vec::new();
-        for (places, what) in [(&self.matched, "found by header"), (&added, "will be added")] {
-            if !places.is_empty() {
-                let keys: Vec<String> = places.iter().map(|place| place.field.key().into_owned()).collect();
-                news.push(format!("columns {what}: {}", keys.join(", ")));
-            }
-        }
-        let id_entry = found.column(sheet, &Field::Id).map(|bound| bound.entry);
-        let places = self.kept.iter().chain(bound_now).cloned().collect();
-        let mut layout = Layout::new(sheet, places, id_entry);
-        // Below the headers only a tab that was not ours yet was read.
-        layout.header = self.header.row;
-        layout.first_blank = self.kept.is_empty().then_some(used_rows.into());
-        layout.fresh = empty;
-        let id_again = self.missing.iter().any(|column| column.field == Field::Id)
-            && self.created_before(&Field::Id)
-            && ledger.rows > 0;
-        let late = self.missing.iter().filter(|column| column.field.belongs_to_owner() && ledger.rows > 0);
+        let (layout, news) = (self.layout(&added), self.news(&added));
+        let has_rows = ledger.rows > 0;
+        let is_missing = |field: Field| self.missing.iter().any(|column| column.field == field);
+        let id_again = has_rows && is_missing(Field::Id) && self.created_before(&Field::Id);
+        let late = self.missing.iter().filter(|column| column.field.belongs_to_owner() && has_rows);
         let unfilled = late.map(|column| column.field.key().into_owned()).collect();
         let (gone, tab_again) = (self.gone, false);
         LayoutPlan { requests, layout, ledger, ledger_entry, gone, unfilled, id_again, tab_again, news }
     }
 
+    /// The row below all values that were read.
+    fn used_rows(&self) -> u32 {
+        (self.top.first + self.top.cells.len() as u32).max(self.header.row_or_first() + 1)
+    }
+
+    /// The requests that make room for columns, write their headers, and format them.
+    fn new_columns(&self, first_new: u32, added: &[Place]) -> Vec<Json> {
+        let (sheet, rows, header_row) = (self.tab.id, self.tab.rows, self.header.row_or_first());
+        let mut requests = Vec::new();
+        if !self.missing.is_empty() {
+            requests.extend(self.make_room(first_new));
+        }
+        let needed_rows = header_row + 2;
+        if rows < needed_rows {
+            requests.push(append_dimension(sheet, "ROWS", needed_rows - rows));
+        }
+        if !added.is_empty() {
+            let headers = self.missing.iter().map(|column| column.header.as_str());
+            requests.push(label_cells(sheet, header_row, first_new, headers));
+        }
+        let formats = |places: &[Place], first_row: u32| {
+            let formats = Layout::new(sheet, places.to_vec(), None).formats().into_iter();
+            formats.map(move |(from, to, format)| number_format(sheet, first_row, from, to, format))
+        };
+        requests.extend(formats(added, header_row + 1));
+        // The owner's rows keep their look; rows below them get ours.
+        if self.used_rows() < rows.max(needed_rows) {
+            requests.extend(formats(&self.matched, self.used_rows()));
+        }
+        if self.is_empty() {
+            requests.push(freeze_header(sheet));
+            requests.extend((!self.tab.filtered).then(|| basic_filter(sheet)));
+        }
+        requests
+    }
+
+    /// The requests that note columns, headers and tab as ours.
+    fn notes(&self, added: &[Place]) -> Vec<Json> {
+        let (wanted, sheet) = (self.wanted, self.tab.id);
+        let bound_now: Vec<&Place> = self.matched.iter().chain(added).collect();
+        let columns = bound_now.iter().map(|place| column_note(wanted, sheet, place));
+        let header = self.header.row.filter(|_| self.found.header(sheet).is_none());
+        let header = header.map(|row| header_note(wanted, sheet, row));
+        columns.chain(header).chain(self.note_tab(&bound_now)).collect()
+    }
+
+    fn layout(&self, added: &[Place]) -> Layout {
+        let sheet = self.tab.id;
+        let id_entry = self.found.column(sheet, &Field::Id).map(|bound| bound.entry);
+        let places = self.kept.iter().chain(&self.matched).chain(added).cloned().collect();
+        Layout {
+            header: self.header.row,
+            // Below the headers only a tab that was not ours yet was read.
+            first_blank: self.kept.is_empty().then_some(self.used_rows().into()),
+            fresh: self.is_empty(),
+            ..Layout::new(sheet, places, id_entry)
+        }
+    }
+
+    fn news(&self, added: &[Place]) -> Vec<String> {
+        let mut news = Vec::new();
+        for (places, what) in [(&self.matched[..], "found by header"), (added, "will be added")] {
+            if !places.is_empty() {
+                let keys: Vec<String> = places.iter().map(|place| place.field.key().into_owned()).collect();
+                news.push(format!("columns {what}: {}", keys.join(", ")));
+            }
+        }
+        news
+    }
+
     /// The first new column: behind the last header and the last column of ours, and behind all values that are known.
-    fn first_new_column(&self, empty: bool) -> u32 {
-        if empty {
+    fn first_new_column(&self) -> u32 {
+        if self.is_empty() {
             return 0;
         }
         let ours = self.bound_here().map(|bound| bound.index + 1).max();
@@ -288,11 +310,11 @@ impl<'a> ExistingTab<'a> {
     }
 
     /// Makes sure that the new columns exist and are empty.
-    fn make_room(&self, empty: bool, first_new: u32) -> Option<Json> {
+    fn make_room(&self, first_new: u32) -> Option<Json> {
         let (sheet, count) = (self.tab.id, self.missing.len() as u32);
         let room = self.tab.columns - first_new;
-        let all_seen = empty || self.kept.is_empty();
-        if all_seen {
+        // The whole tab was read where no column is ours yet.
+        if self.kept.is_empty() {
             return (count > room).then(|| append_dimension(sheet, "COLUMNS", count - room));
         }
         if room == 0 {

@@ -146,11 +146,11 @@ impl GoogleSheets {
     /// whether the guard was the reason: its sentence is known, but another sentence may come first.
     pub(super) async fn send(&mut self, batch: &Batch, mut request: GuardedRequest) -> Result<Sent, Error> {
         let shows_ids = request.response.shows_ids();
-        let mut without_response = false;
+        let mut is_without_response = false;
         loop {
             let failure = match self.send_request(&request).await {
                 Ok(landed) => {
-                    if without_response {
+                    if is_without_response {
                         *self.answers.support(shows_ids) = Support::Refused;
                     }
                     return Ok(Sent::Now(landed));
@@ -161,34 +161,15 @@ impl GoogleSheets {
             if self.guards.refused(batch.number, message) {
                 return self.superseded_or_done(batch).await.map(Sent::Refused);
             }
-            // The first row that is asked for may be outside of the grid by now.
-            let is_placement = matches!(request.response, ResponseDetail::Placement { .. });
-            if is_placement && message.starts_with("Invalid requests[0].addNamedRange") {
-                request.response = ResponseDetail::Nothing;
-                continue;
-            }
-            // A tab whose title is known may be called otherwise.
-            let is_no_range = shows_ids && message.to_ascii_lowercase().contains("unable to parse range");
-            if is_no_range {
-                self.memory.tabs.clear();
-            }
-            // Google documents an answer with size or ids, and no recording has shown one. No row is to blame for a refusal
-            // of it, and a refusal that names one of the requests does not mean it.
-            let refused = failure.error.is_refusal() || is_no_range;
-            if without_response {
+            if std::mem::take(&mut is_without_response) {
                 *self.answers.support(shows_ids) = Support::Blameless;
-                without_response = false;
-            } else if *self.answers.support(shows_ids) == Support::Unknown
-                && refused
-                && !message.contains("requests[")
-                && request.response != ResponseDetail::Nothing
-            {
-                (request.response, without_response) = (ResponseDetail::Nothing, true);
+            } else if let Some(blames_response) = self.blames_response(&request.response, &failure.error, message) {
+                (request.response, is_without_response) = (ResponseDetail::Nothing, blames_response);
                 continue;
             }
-            // Rows never wait for the balances: a problem with the balances is reported when they are written alone. The
-            // first requests are the guard and the first of the rows.
+            // The first requests are the guard and the first of the rows.
             let of_rows = ["requests[0]", "requests[1]"].iter().any(|first| message.contains(first));
+            // Rows never wait for the balances: a problem with the balances is reported when they are written alone.
             if !of_rows && self.refused.is_none() && !request.extras.is_empty() {
                 request.extras = Bytes::new();
                 self.leave_balances_out(batch);
@@ -203,18 +184,42 @@ impl GoogleSheets {
                 request.removals.clear();
                 continue;
             }
-            // With the same words about the same number the ledger has told already that the guard is not meant.
-            let refused = (batch.number, message.clone());
-            if self.refused.as_ref() == Some(&refused) {
-                return Err(failure.error);
-            }
-            let ledger = self.read_ledger().await?;
-            self.refused = Some(refused);
-            return match ledger.settle(batch.number, batch.hash) {
-                BatchStatus::NotApplied => Err(failure.error),
-                BatchStatus::Applied => Ok(Sent::Before),
-                BatchStatus::Superseded { hash } => Ok(Sent::Refused(Outcome::Superseded { hash })),
-            };
+            let words = (batch.number, message.clone());
+            return self.settle_refusal(batch, words, failure.error).await;
+        }
+    }
+
+    /// Tells if a refusal may mean the parts of the spreadsheet that the request asks for: `Some(true)` where Google may not
+    /// support them, `Some(false)` where the row that the guard names may be outside of the grid by now.
+    fn blames_response(&mut self, response: &ResponseDetail, error: &Error, message: &str) -> Option<bool> {
+        let is_placement = matches!(response, ResponseDetail::Placement { .. });
+        if is_placement && message.starts_with("Invalid requests[0].addNamedRange") {
+            return Some(false);
+        }
+        // A tab whose title is known may be called otherwise.
+        let is_no_range = response.shows_ids() && message.to_ascii_lowercase().contains("unable to parse range");
+        if is_no_range {
+            self.memory.tabs.clear();
+        }
+        // Google documents an answer with size or ids, and no recording has shown one. No row is to blame for a refusal of
+        // it, and a refusal that names one of the requests does not mean it.
+        let is_possible = *response != ResponseDetail::Nothing && !message.contains("requests[");
+        let is_unknown = *self.answers.support(response.shows_ids()) == Support::Unknown;
+        (is_possible && is_unknown && (error.is_refusal() || is_no_range)).then_some(true)
+    }
+
+    /// Finds out by the ledger what a refusal means that names neither the guard nor a part to leave out.
+    async fn settle_refusal(&mut self, batch: &Batch, words: (u64, String), error: Error) -> Result<Sent, Error> {
+        // With the same words about the same number the ledger has told already that the guard is not meant.
+        if self.refused.as_ref() == Some(&words) {
+            return Err(error);
+        }
+        let ledger = self.read_ledger().await?;
+        self.refused = Some(words);
+        match ledger.settle(batch.number, batch.hash) {
+            BatchStatus::NotApplied => Err(error),
+            BatchStatus::Applied => Ok(Sent::Before),
+            BatchStatus::Superseded { hash } => Ok(Sent::Refused(Outcome::Superseded { hash })),
         }
     }
 
@@ -269,8 +274,11 @@ impl GoogleSheets {
         let prepared = self.prepared.as_mut().filter(|prepared| prepared.is(batch.number, batch.hash));
         let appended = prepared.as_ref().and_then(|prepared| prepared.landing.fresh.as_ref());
         let appended = appended.filter(|fresh| fresh.order == Order::OldestFirst).map(|fresh| fresh.ids.len() as u64);
-        let (next, first_blank) =
-            prepared.map_or((None, None), |prepared| (prepared.next.take(), prepared.first_blank));
+        let (next, first_blank) = prepared.map_or((None, None), |prepared| {
+            // The rows of an applied batch would only take memory.
+            prepared.request = None;
+            (prepared.next.take(), prepared.first_blank)
+        });
         // A ledger that was read since is as good, or newer.
         let known = self.known.ledger.as_ref().is_some_and(|(_, ledger)| ledger.seq >= batch.number);
         match (next, &mut self.known.ledger) {
