@@ -16,7 +16,7 @@ use crate::destination::readback::id_text;
 
 /// The ids in the id column from row `first` on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Landed {
+pub(super) struct RowIds {
     pub first: usize,
     pub ids: Vec<Option<String>>,
     /// The tables of the tab, where the request asked for them.
@@ -25,11 +25,11 @@ pub(super) struct Landed {
     pub grid: Option<u32>,
 }
 
-impl Landed {
+impl RowIds {
     /// From the id column as it is read.
-    pub fn column(column: Vec<Vec<Json>>) -> Landed {
+    pub fn column(column: Vec<Vec<Json>>) -> RowIds {
         let id = |cells: Vec<Json>| cells.first().and_then(id_text);
-        Landed { ids: column.into_iter().map(id).collect(), ..Landed::default() }
+        RowIds { ids: column.into_iter().map(id).collect(), ..RowIds::default() }
     }
 
     /// The id in a row.
@@ -44,7 +44,7 @@ pub(super) struct Written {
     /// Titles and sizes of the tabs that the answer shows.
     pub tabs: Tabs,
     /// The ids that the request asked for; `None`: the answer lacks them.
-    pub ids: Option<Landed>,
+    pub ids: Option<RowIds>,
 }
 
 impl Written {
@@ -187,16 +187,16 @@ impl Tab<IdCell> {
         Some((self.properties.sheet_id, KnownTab { title: self.properties.title.clone(), cells }))
     }
 
-    fn ids(self) -> Option<Landed> {
+    fn ids(self) -> Option<RowIds> {
         let grid = self.data.into_iter().next()?;
         let id = |row: Row<IdCell>| row.values.first().and_then(|cell| cell.value.id());
-        Some(Landed { first: grid.first, ids: grid.rows.into_iter().map(id).collect(), ..Landed::default() })
+        Some(RowIds { first: grid.first, ids: grid.rows.into_iter().map(id).collect(), ..RowIds::default() })
     }
 
-    fn placement(mut self) -> Option<Landed> {
+    fn placement(mut self) -> Option<RowIds> {
         let tables = std::mem::take(&mut self.tables).into_iter().map(Table::from).collect();
         let grid = self.properties.grid_properties.as_ref().map(Size::rows);
-        Some(Landed { tables: Some(tables), grid, ..self.ids()? })
+        Some(RowIds { tables: Some(tables), grid, ..self.ids()? })
     }
 }
 
@@ -285,7 +285,7 @@ pub(super) fn read_end(answer: &[u8], first: u32, id: u32) -> Result<End, serde_
 pub(super) const PLACEMENT_FIELDS: &str = "sheets(properties.gridProperties.rowCount,tables(tableId,range),data(startRow,rowData.values.effectiveValue(stringValue,numberValue)))";
 
 /// Reads the ids in a part of the id column, with the tables of its tab.
-pub(super) fn read_placement(answer: &[u8]) -> Result<Option<Landed>, serde_json::Error> {
+pub(super) fn read_placement(answer: &[u8]) -> Result<Option<RowIds>, serde_json::Error> {
     Ok(first_tab::<IdCell>(answer)?.and_then(Tab::placement))
 }
 

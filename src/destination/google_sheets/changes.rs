@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::cells::{
     MOST_BYTES, OwnerFormats, Rows, comma, delete_rows, push, strike, too_long, write_cell, write_cells,
 };
-use super::landing::Touch;
+use super::expected_rows::RowWrite;
 use super::layout::{Layout, Place};
 use crate::destination::policy::{self, Updates, Vanished};
 use crate::destination::{Item, Verdict, What};
@@ -51,7 +51,7 @@ pub(super) struct Work {
     /// Hash of what the items ask for; where rows are does not enter it.
     pub hash: u64,
     /// The rows written to.
-    pub touches: Vec<Touch>,
+    pub touches: Vec<RowWrite>,
     /// Items whose rows return and are not written yet.
     pub restored: Vec<usize>,
 }
@@ -181,15 +181,15 @@ impl<'a> Changes<'a> {
 }
 
 /// The row that an item writes to.
-fn touch(item: &Item, intent: &Intent, row: u32) -> Option<Touch> {
-    let touch = |places: &[Place]| Touch::cells(row, &item.transaction, places);
+fn touch(item: &Item, intent: &Intent, row: u32) -> Option<RowWrite> {
+    let touch = |places: &[Place]| RowWrite::cells(row, &item.transaction, places);
     match intent {
         Intent::Leave | Intent::Refuse(_) => None,
         Intent::Restore(places) if places.is_empty() => None,
         Intent::Write(places) | Intent::Restore(places) => Some(touch(places)),
-        Intent::Strike => Some(Touch { struck: true, ..touch(&[]) }),
-        Intent::Return(places) => Some(Touch { struck: true, ..touch(places) }),
-        Intent::Delete => Some(Touch { deleted: true, ..touch(&[]) }),
+        Intent::Strike => Some(RowWrite { struck: true, ..touch(&[]) }),
+        Intent::Return(places) => Some(RowWrite { struck: true, ..touch(places) }),
+        Intent::Delete => Some(RowWrite { deleted: true, ..touch(&[]) }),
     }
 }
 

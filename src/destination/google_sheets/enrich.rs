@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::GoogleSheets;
 use super::cells::{MOST_BYTES, write_cell, write_cells};
 use super::changes::{Work, rows_by_id};
-use super::landing::Touch;
+use super::expected_rows::RowWrite;
 use super::layout::{Layout, Place};
 use crate::destination::{Item, Verdict, What};
 use crate::model::{Field, Value};
@@ -112,7 +112,7 @@ fn work(layout: &Layout, items: &[Item], rows: &HashMap<&str, u32>, seen: &Seen)
                 if open.is_empty() {
                     Verdict::Unchanged
                 } else {
-                    touches.push(Touch::cells(*row, &item.transaction, &open));
+                    touches.push(RowWrite::cells(*row, &item.transaction, &open));
                     Verdict::Updated
                 }
             }

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::GoogleSheets;
 use super::cells::{MOST_BYTES, delete_rows, too_long, write_cell, write_cells};
 use super::changes::Work;
-use super::landing::{Landing, Touch};
+use super::expected_rows::{ExpectedRows, RowWrite};
 use super::layout::{Layout, Place};
 use crate::destination::readback::{Cell, Shown};
 use crate::destination::{Item, Verdict, What};
@@ -24,7 +24,7 @@ type Rows = HashMap<String, Vec<(u32, Vec<Cell>)>>;
 
 impl GoogleSheets {
     /// The requests that set the rows of these items right, from a fresh look.
-    pub(super) async fn mend(&mut self, items: &[Item]) -> Result<(Work, Landing), Error> {
+    pub(super) async fn mend(&mut self, items: &[Item]) -> Result<(Work, ExpectedRows), Error> {
         let Some(columns) = self.columns().await? else {
             return Err(Error::unavailable(self.names.say("the tab was removed while it was in use")));
         };
@@ -44,7 +44,7 @@ impl GoogleSheets {
         if !touches.iter().any(|touch| touch.deleted) {
             before.clear();
         }
-        Ok((work, Landing { touches, before, ..Landing::default() }))
+        Ok((work, ExpectedRows { touches, before, ..ExpectedRows::default() }))
     }
 }
 
@@ -82,11 +82,11 @@ fn work(layout: &Layout, shown: &Shown, items: &[Item], mut rows: Rows) -> Work 
             .collect();
         write_cells(&mut out, layout.sheet, &item.transaction, &places, *row);
         if !places.is_empty() {
-            touches.push(Touch::cells(*row, &item.transaction, &places));
+            touches.push(RowWrite::cells(*row, &item.transaction, &places));
         }
         for (row, _) in &found[1..] {
             surplus.insert(*row);
-            touches.push(Touch { deleted: true, ..Touch::cells(*row, &item.transaction, &[]) });
+            touches.push(RowWrite { deleted: true, ..RowWrite::cells(*row, &item.transaction, &[]) });
         }
         let idle = places.is_empty() && found.len() == 1;
         verdicts.push(if idle { Verdict::Unchanged } else { Verdict::Updated });

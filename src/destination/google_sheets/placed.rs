@@ -12,10 +12,10 @@ use serde_json::Value as Json;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::GoogleSheets;
-use super::answer::Landed;
+use super::answer::RowIds;
 use super::cells::{delete_rows, write_nothing};
 use super::changes::Work;
-use super::landing::{Fresh, Landing, written_over};
+use super::expected_rows::{ExpectedRows, NewRows, written_over};
 use super::layout::Layout;
 use super::placing::{End, Spot, is_ours};
 use crate::destination::google_sheets::settings::Order;
@@ -104,7 +104,7 @@ impl GoogleSheets {
         number: u64,
         rows: &[&Transaction],
         order: Order,
-    ) -> Result<(Vec<u8>, Landing, u64), Error> {
+    ) -> Result<(Vec<u8>, ExpectedRows, u64), Error> {
         self.look_for_risked(layout).await?;
         let end = match order {
             Order::NewestFirst => self.look_at_place(layout).await?,
@@ -115,7 +115,7 @@ impl GoogleSheets {
         let count = rows.len() as u32;
         let mut out = Vec::new();
         let ids: Vec<String> = rows.iter().map(|row| row.row.id.clone()).collect();
-        let mut fresh = Fresh { ids, order, first: end.first, by_position: true, ..Fresh::default() };
+        let mut fresh = NewRows { ids, order, first: end.first, by_position: true, ..NewRows::default() };
         let spot = match order {
             Order::OldestFirst => {
                 let astray = if self.memory.ending.unsure { end.behind_a_gap(layout) } else { HashSet::new() };
@@ -142,7 +142,7 @@ impl GoogleSheets {
         (fresh.at, fresh.skipped) = (spot.at, spot.skipped);
         fresh.grid = end.grid + spot.added + spot.inserted.map_or(0, |(_, count)| count);
         let tail = u64::from(spot.at + count);
-        Ok((out, Landing { fresh: Some(fresh), ..Landing::default() }, tail))
+        Ok((out, ExpectedRows { fresh: Some(fresh), ..ExpectedRows::default() }, tail))
     }
 
     /// Rows that have to be moved to their place, before the end of the cycle.
@@ -163,12 +163,12 @@ impl GoogleSheets {
         let column = self.id_column().await?;
         self.memory.ending.tail = Some(last_of_ours(&column).map_or(layout.top(), |last| last + 1).into());
         let (at, count) = self.memory.ending.risked_at;
-        self.misplaced.gone.extend(written_over(&risked, at..at + count, &Landed::column(column)));
+        self.misplaced.gone.extend(written_over(&risked, at..at + count, &RowIds::column(column)));
         Ok(())
     }
 
     /// Moves rows that landed elsewhere to their place.
-    pub(super) async fn put_in_place(&mut self, items: &[Item]) -> Result<(Work, Landing), Error> {
+    pub(super) async fn put_in_place(&mut self, items: &[Item]) -> Result<(Work, ExpectedRows), Error> {
         let found = self.find().await?;
         let Some(layout) = found.complete(&self.config.rows.columns, &self.config.tab, &self.memory.gone) else {
             return Err(self.moved());
@@ -205,7 +205,7 @@ impl GoogleSheets {
         moved: &[&Transaction],
         from: HashSet<u32>,
         out: &mut Vec<u8>,
-    ) -> Result<Landing, Error> {
+    ) -> Result<ExpectedRows, Error> {
         let order = self.config.order;
         let text = |row: u32| column.get(row as usize).and_then(|cells| cells.first()).and_then(id_text);
         let others =
@@ -239,7 +239,7 @@ impl GoogleSheets {
         if is_in_place {
             Spot { inserted: None, added: 0, ..spot.clone() }.make_room(out, layout);
             if out.is_empty() {
-                return Ok(Landing::default());
+                return Ok(ExpectedRows::default());
             }
         } else {
             spot.write(out, layout, &rows);
@@ -248,8 +248,8 @@ impl GoogleSheets {
         let before = (0..column.len() as u32).filter_map(|row| Some((row, text(row)?)));
         let before = before.filter(|(_, id)| !ids.contains(id)).collect();
         let fresh =
-            Fresh { ids, order, before, first: 0, moved: true, by_position: true, at: spot.at, ..Fresh::default() };
-        Ok(Landing { fresh: Some(fresh), ..Landing::default() })
+            NewRows { ids, order, before, first: 0, moved: true, by_position: true, at: spot.at, ..NewRows::default() };
+        Ok(ExpectedRows { fresh: Some(fresh), ..ExpectedRows::default() })
     }
 }
 

@@ -3,10 +3,10 @@
 
 use std::time::SystemTime;
 
-use super::answer::{Landed, NUMBER_FORMAT_FIELDS, read_number_formats};
+use super::answer::{NUMBER_FORMAT_FIELDS, RowIds, read_number_formats};
 use super::cells::OwnerFormats;
 use super::changes::{Changes, rows_by_id};
-use super::landing::{Fresh, Landing};
+use super::expected_rows::{ExpectedRows, NewRows};
 use super::layout::Layout;
 use super::request::{GuardedRequest, ResponseDetail};
 use super::row_batch::RowBatch;
@@ -68,8 +68,8 @@ impl GoogleSheets {
                 let first_blank = if by_range { Some(self.first_blank().await?) } else { layout.first_blank };
                 let work = cut.requests(&layout, order, first_blank.unwrap_or_default());
                 let ids = fresh.iter().map(|row| row.row.id.clone()).collect();
-                let fresh = Fresh { ids, order, first: self.first_to_see(&layout), ..Fresh::default() };
-                let landing = Landing { fresh: Some(fresh), ..Landing::default() };
+                let fresh = NewRows { ids, order, first: self.first_to_see(&layout), ..NewRows::default() };
+                let landing = ExpectedRows { fresh: Some(fresh), ..ExpectedRows::default() };
                 (work, landing, first_blank.map(|first| first + rows))
             };
             let now = unix_now();
@@ -106,7 +106,7 @@ impl GoogleSheets {
 
     /// The parts that the answer to a batch of new rows shows: the rows' places, where enough is known to ask for them;
     /// else the sizes of tabs, for the next time.
-    fn placement_detail(&self, layout: &Layout, fresh: &Fresh) -> ResponseDetail {
+    fn placement_detail(&self, layout: &Layout, fresh: &NewRows) -> ResponseDetail {
         let tabs = &self.memory.tabs;
         let is_known = match fresh.order {
             Order::OldestFirst => fresh.by_position || self.memory.ending.tail.is_some(),
@@ -140,7 +140,7 @@ impl GoogleSheets {
         } else if first == Some(What::Enriched) {
             let mut work = self.enrich(&layout, items).await?;
             let touches = std::mem::take(&mut work.touches);
-            (work, Landing { touches, ..Landing::default() })
+            (work, ExpectedRows { touches, ..ExpectedRows::default() })
         } else {
             let policy = self.config.rows.clone();
             let changes = Changes::new(&layout, &policy, items);
@@ -153,7 +153,7 @@ impl GoogleSheets {
                 false => OwnerFormats::default(),
             };
             let mut work = changes.work(&rows, &owner, careful);
-            let mut landing = Landing::default();
+            let mut landing = ExpectedRows::default();
             if careful && !work.restored.is_empty() {
                 let restored: Vec<&Transaction> = work.restored.iter().map(|at| &items[*at].transaction).collect();
                 let (mut placed, seen, _) = self.place(&layout, number, &restored, Order::OldestFirst).await?;
@@ -167,7 +167,7 @@ impl GoogleSheets {
             }
             landing.touches = std::mem::take(&mut work.touches);
             if landing.deletes() {
-                landing.before = Landed::column(column).ids;
+                landing.before = RowIds::column(column).ids;
             }
             (work, landing)
         };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::balances::{Balances, TabState, told};
-use super::landing::Landing;
+use super::expected_rows::ExpectedRows;
 use super::layout::Layout;
 use super::ledger::Ledger;
 use super::left_out::LeftOutTable;
@@ -143,7 +143,7 @@ pub(super) struct Prepared {
     /// The batch was sent before with other positions.
     pub resent: bool,
     /// The rows that the batch writes to by position.
-    pub landing: Landing,
+    pub landing: ExpectedRows,
     /// The request; `None`: there is nothing to send.
     pub request: Option<GuardedRequest>,
     /// The state of the balances' tab once the request's extras are written.
@@ -161,7 +161,7 @@ impl Prepared {
             at: Instant::now(),
             sent: false,
             resent: false,
-            landing: Landing::default(),
+            landing: ExpectedRows::default(),
             request: None,
             balances: None,
         }

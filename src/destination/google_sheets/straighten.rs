@@ -11,10 +11,10 @@ use serde_json::Value as Json;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::GoogleSheets;
-use super::answer::Landed;
+use super::answer::RowIds;
 use super::cells::{self, delete_rows, strike, write_cells, write_nothing};
 use super::changes::{Work, rows_by_id};
-use super::landing::{Landing, Litter, Touch};
+use super::expected_rows::{ExpectedRows, Litter, RowWrite};
 use super::layout::{Layout, Place};
 use crate::destination::policy::Vanished;
 use crate::destination::readback::{Cell, agrees, id_text};
@@ -27,7 +27,7 @@ const PLACES_GOOD: Duration = Duration::from_secs(60);
 
 impl GoogleSheets {
     /// The requests that write rows once more that were hit in place of others, or missed.
-    pub(super) async fn straighten(&mut self, layout: &Layout, items: &[Item]) -> Result<(Work, Landing), Error> {
+    pub(super) async fn straighten(&mut self, layout: &Layout, items: &[Item]) -> Result<(Work, ExpectedRows), Error> {
         if items.first().is_some_and(|item| item.rewrite.relocate) {
             return self.put_in_place(items).await;
         }
@@ -44,12 +44,12 @@ impl GoogleSheets {
             write_nothing(&mut out, layout.sheet, &places, row);
             strike(&mut out, layout, false, row);
             let emptied = places.into_iter().map(|place| (place.field, Cell::Empty)).collect();
-            touches.push(Touch { row, id: String::new(), cells: emptied, struck: true, deleted: false });
+            touches.push(RowWrite { row, id: String::new(), cells: emptied, struck: true, deleted: false });
             self.litter.push(Litter { row, cells, at });
             // Rows without an id cannot be told apart, so the neighbours show if this is the right one.
             let id = |row: u32| column.get(row as usize).and_then(|cells| cells.first()).and_then(id_text);
             let above = (1..row).rev().find_map(|row| Some((row, id(row)?)));
-            let witness = |(row, id)| Touch { row, id, cells: Vec::new(), struck: false, deleted: false };
+            let witness = |(row, id)| RowWrite { row, id, cells: Vec::new(), struck: false, deleted: false };
             let below = (row + 1..column.len() as u32).find_map(|row| Some((row, id(row)?)));
             touches.extend(above.into_iter().chain(below).map(witness));
         }
@@ -70,7 +70,7 @@ impl GoogleSheets {
                 continue;
             };
             verdicts.push(Verdict::Unchanged);
-            let mut touch = Touch::cells(row, transaction, &places);
+            let mut touch = RowWrite::cells(row, transaction, &places);
             if rewrite.delete && transaction.vanished && self.config.rows.vanished == Vanished::Delete {
                 deleted.insert(row);
                 touch.deleted = true;
@@ -84,8 +84,8 @@ impl GoogleSheets {
             touches.push(touch);
         }
         delete_rows(&mut out, layout.sheet, &deleted);
-        let before = if deleted.is_empty() { Vec::new() } else { Landed::column(column).ids };
-        let landing = Landing { touches, before, again: true, ..Landing::default() };
+        let before = if deleted.is_empty() { Vec::new() } else { RowIds::column(column).ids };
+        let landing = ExpectedRows { touches, before, again: true, ..ExpectedRows::default() };
         Ok((Work { requests: out, verdicts, hash: hash.digest(), touches: Vec::new(), restored: Vec::new() }, landing))
     }
 
@@ -149,7 +149,7 @@ fn find_litter(
     found.next().filter(|_| found.next().is_none())
 }
 
-/// What is written, wherever the row is.
+/// Hashes the content to write, without the position of the row.
 fn note(hash: &mut Xxh3, item: &Item, places: &[Place]) {
     hash.update(b"astray\0");
     hash.update(item.transaction.row.id.as_bytes());

@@ -796,7 +796,7 @@ async fn ids(destination: &mut dyn Destination) -> Vec<String> {
 }
 
 /// The files that make no request.
-const PURE: [&str; 22] = [
+const PURE: [&str; 23] = [
     "answer",
     "balances",
     "cells",
@@ -804,6 +804,7 @@ const PURE: [&str; 22] = [
     "drawing",
     "entries",
     "errors",
+    "expected_rows",
     "formulas",
     "header_row",
     "key_text",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 
-use super::answer::{Landed, Written};
+use super::answer::{RowIds, Written};
 use super::cells;
 use super::changes::Changes;
 use super::client::Failure;
@@ -26,7 +26,7 @@ const NOTHING: u64 = u64::from_be_bytes(*b"nothing.");
 /// The fate of a batch.
 pub(super) enum Sent {
     /// The batch was carried out now. The ids are those of the answer.
-    Now(Option<Landed>),
+    Now(Option<RowIds>),
     /// The batch had been carried out before.
     Before,
     /// The number was taken.
@@ -120,7 +120,7 @@ impl GoogleSheets {
     }
 
     /// Sends a guarded request as it is. The ids in the answer, where the request asks for them.
-    pub(super) async fn send_request(&mut self, request: &GuardedRequest) -> Result<Option<Landed>, Failure> {
+    pub(super) async fn send_request(&mut self, request: &GuardedRequest) -> Result<Option<RowIds>, Failure> {
         self.exchange(request.encode(), &request.response, request.sheet).await
     }
 
@@ -129,7 +129,7 @@ impl GoogleSheets {
         body: Bytes,
         response: &ResponseDetail,
         sheet: i32,
-    ) -> Result<Option<Landed>, Failure> {
+    ) -> Result<Option<RowIds>, Failure> {
         let answer = self.client().await?.send(response.query(), body).await?;
         // A 200 says that the write was applied, but a body that is cut or foreign proves nothing: the ledger is asked.
         let cut = |_| Error::unavailable(self.names.say("the answer to a write cannot be read"));
