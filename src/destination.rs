@@ -22,6 +22,7 @@ pub mod google_sheets;
 pub mod kind;
 pub mod policy;
 pub mod readback;
+pub mod row_op;
 
 use kind::Kind;
 use readback::Reader;

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::destination::policy::{Column, Rows, Updates, Vanished};
-use crate::destination::{Item, What};
+use crate::destination::Item;
+use crate::destination::policy::{Column, Rows, Vanished};
+use crate::destination::row_op::RowOp;
 
 use super::cells::{self, Cells};
 use super::layout::Layout;
@@ -106,45 +107,29 @@ fn deed(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
         // An empty key matches nothing and would make a new row with every repetition.
         return Deed::Refuse("it has no transaction id".into());
     }
-    let marks = rows.vanished == Vanished::Mark;
-    let upsert = |tick| Deed::Upsert { cells: cells::row(columns, &layout.columns, transaction), tick };
-    match (item.what, rows.vanished) {
+    let whole = || cells::row(columns, &layout.columns, transaction);
+    let tick = (rows.vanished == Vanished::Mark && transaction.vanished).then_some(true);
+    match RowOp::of(item.what, rows) {
+        RowOp::Leave => Deed::Nothing,
         // Gone before it ever came here: there is nothing to take away later.
-        (What::New, Vanished::Delete) if transaction.vanished => Deed::Nothing,
-        (What::New, _) => upsert((marks && transaction.vanished).then_some(true)),
-        (What::PutBack, _) => Deed::PutBack {
-            cells: cells::row(columns, &layout.columns, transaction),
-            tick: (marks && transaction.vanished).then_some(true),
-        },
-        // Records have ids of their own: no write goes astray.
-        (What::Misplaced, _) => Deed::Nothing,
-        (What::Mend, _) => Deed::Mend { cells: cells::bank_owned(columns, &layout.columns, transaction) },
-        (What::Changed, _) => correction(item, columns, rows, layout),
-        (What::Enriched, _) => enrichment(item, columns, layout),
-        (What::Vanished, Vanished::Mark) => Deed::Amend { cells: Cells::new(), tick: Some(true) },
-        (What::Vanished, Vanished::Delete) => Deed::Remove,
-        // Without a tick field nothing was ever ticked.
-        (What::Reappeared, Vanished::Mark) if layout.vanished.is_some() => {
-            let cells = match correction(item, columns, rows, layout) {
-                Deed::Amend { cells, .. } => cells,
-                _ => Cells::new(),
-            };
-            Deed::Amend { cells, tick: Some(false) }
+        RowOp::Insert if transaction.vanished && rows.vanished == Vanished::Delete => Deed::Nothing,
+        RowOp::Insert => Deed::Upsert { cells: whole(), tick },
+        RowOp::Reinsert { .. } => Deed::Upsert { cells: whole(), tick: None },
+        RowOp::Restore => Deed::PutBack { cells: whole(), tick },
+        // Records have ids of their own: no write is misplaced.
+        RowOp::Rewrite => Deed::Nothing,
+        RowOp::Repair => Deed::Mend { cells: cells::bank_owned(columns, &layout.columns, transaction) },
+        RowOp::Fill => enrichment(item, columns, layout),
+        RowOp::Delete => Deed::Remove,
+        RowOp::Update { cells, mark } => {
+            // Only what the bank has changed: the owner may have put words of his own into the others.
+            let corrected = || cells::corrected(columns, &layout.columns, item.previous.as_deref(), transaction);
+            let cells = if cells { corrected() } else { Cells::new() };
+            // Without a tick field nothing was ever ticked.
+            let tick = mark.filter(|is_on| *is_on || layout.vanished.is_some());
+            if tick.is_none() && cells.is_empty() { Deed::Nothing } else { Deed::Amend { cells, tick } }
         }
-        (What::Reappeared, Vanished::Delete) => upsert(None),
-        // The bank's data may have changed while the row was away.
-        (What::Reappeared, _) => correction(item, columns, rows, layout),
-        (What::Vanished, Vanished::Ignore) => Deed::Nothing,
     }
-}
-
-fn correction(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
-    // Only what the bank has changed: the owner may have put words of his own into the others.
-    let cells = cells::corrected(columns, &layout.columns, item.previous.as_deref(), &item.transaction);
-    if rows.updates == Updates::Ignore || cells.is_empty() {
-        return Deed::Nothing;
-    }
-    Deed::Amend { cells, tick: None }
 }
 
 fn enrichment(item: &Item, columns: &[Column], layout: &Layout) -> Deed {

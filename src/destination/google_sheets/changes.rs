@@ -12,7 +12,8 @@ use super::cells::{
 };
 use super::expected_rows::RowWrite;
 use super::layout::{Layout, Place};
-use crate::destination::policy::{self, Updates, Vanished};
+use crate::destination::policy;
+use crate::destination::row_op::RowOp;
 use crate::destination::{Item, Verdict, What};
 use crate::model::Field;
 
@@ -194,48 +195,31 @@ fn touch(item: &Item, intent: &Intent, row: u32) -> Option<RowWrite> {
 }
 
 fn intent(layout: &Layout, policy: &policy::Rows, item: &Item) -> Intent {
-    match (item.what, policy.vanished) {
-        (What::New | What::Mend | What::Enriched | What::Misplaced, _) => Intent::Leave,
-        (What::Changed, _) => changed(layout, policy, item),
-        (What::Vanished, Vanished::Ignore) => Intent::Leave,
-        (What::Vanished, Vanished::Mark) => Intent::Strike,
-        (What::Vanished, Vanished::Delete) => Intent::Delete,
-        (What::PutBack, _) => match too_long(layout, &item.transaction) {
-            Some(why) => Intent::Refuse(why),
-            None => Intent::Restore(Vec::new()),
-        },
-        (What::Reappeared, policy_of_vanished) => match (changed(layout, policy, item), policy_of_vanished) {
-            (Intent::Refuse(why), _) => Intent::Refuse(why),
-            (Intent::Write(places), Vanished::Mark) => Intent::Return(places),
-            (_, Vanished::Mark) => Intent::Return(Vec::new()),
-            (Intent::Write(places), Vanished::Delete) => Intent::Restore(places),
-            (_, Vanished::Delete) => match too_long(layout, &item.transaction) {
-                Some(why) => Intent::Refuse(why),
-                None => Intent::Restore(Vec::new()),
-            },
-            (words, Vanished::Ignore) => words,
+    let unless_too_long = |intent: Intent| too_long(layout, &item.transaction).map_or(intent, Intent::Refuse);
+    match RowOp::of(item.what, policy) {
+        RowOp::Leave | RowOp::Insert | RowOp::Fill | RowOp::Repair | RowOp::Rewrite => Intent::Leave,
+        RowOp::Delete => Intent::Delete,
+        RowOp::Restore => unless_too_long(Intent::Restore(Vec::new())),
+        RowOp::Reinsert { cells } => unless_too_long(Intent::Restore(changed(layout, cells, item))),
+        RowOp::Update { mark: Some(true), .. } => Intent::Strike,
+        RowOp::Update { cells, mark } => match (changed(layout, cells, item), mark) {
+            (places, None) if places.is_empty() => Intent::Leave,
+            (places, None) => unless_too_long(Intent::Write(places)),
+            (places, Some(_)) if places.is_empty() => Intent::Return(places),
+            (places, Some(_)) => unless_too_long(Intent::Return(places)),
         },
     }
 }
 
-fn changed(layout: &Layout, policy: &policy::Rows, item: &Item) -> Intent {
-    if policy.updates == Updates::Ignore {
-        return Intent::Leave;
-    }
+/// The columns of the bank's cells that have changed, where those are written.
+fn changed(layout: &Layout, are_written: bool, item: &Item) -> Vec<Place> {
     let differs = |field: &Field| {
         let before = item.previous.as_ref().map(|previous| field.value(previous));
         before != Some(field.value(&item.transaction))
     };
     let bank = |field: &Field| !field.belongs_to_owner() && *field != Field::Id;
-    let places = layout.places.iter().filter(|place| bank(&place.field) && differs(&place.field));
-    let places: Vec<Place> = places.cloned().collect();
-    if places.is_empty() {
-        return Intent::Leave;
-    }
-    match too_long(layout, &item.transaction) {
-        Some(why) => Intent::Refuse(why),
-        None => Intent::Write(places),
-    }
+    let is_changed = |place: &&Place| are_written && bank(&place.field) && differs(&place.field);
+    layout.places.iter().filter(is_changed).cloned().collect()
 }
 
 #[cfg(test)]
@@ -244,6 +228,7 @@ mod tests {
 
     use super::*;
     use crate::destination::google_sheets::cells::tests::{layout, transaction};
+    use crate::destination::policy::{Updates, Vanished};
     use crate::model::Language;
 
     fn policy(updates: Updates, vanished: Vanished) -> policy::Rows {
