@@ -31,34 +31,15 @@ class Simulators:
         self.process.wait()
 
     def config(self, folder, destinations):
-        bank, google, airtable = (self.places[name] for name in ("fibank", "google", "airtable"))
         text = f"""
 data_dir = "{folder}/data"
 timezone = "Europe/Sofia"
 schedule = "0 3 1 1 *"
 catch_up = false
-[[source]]
-kind = "fibank"
-username = "{bank['username']}"
-password = "{bank['password']}"
-base_url = "{bank['url']}"
 """
-        if "sheets" in destinations:
-            text += f"""
-[[destination]]
-kind = "google-sheets"
-spreadsheet = "{google['spreadsheet']}"
-service_account = {{ file = "{google['key_file']}" }}
-base_url = "{google['url']}/"
-"""
-        if "airtable" in destinations:
-            text += f"""
-[[destination]]
-kind = "airtable"
-base = "{airtable['base']}"
-token = "{airtable['token']}"
-base_url = "{airtable['url']}"
-"""
+        names = {"sheets": "google", "airtable": "airtable"}
+        for name in ["fibank", *(names[name] for name in destinations)]:
+            text += self.places[name]["entry"]
         path = folder / f"config-{'-'.join(destinations) or 'none'}.toml"
         path.touch(mode=0o600)
         path.write_text(text)

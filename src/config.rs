@@ -69,9 +69,9 @@ pub struct Config {
 /// A `[[source]]`.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Its name in reports and logs.
+    /// The name in reports and logs.
     pub name: String,
-    /// Its kind.
+    /// The kind.
     pub kind: &'static source::Kind,
     /// The part of the history that the owner wants.
     pub scope: Scope,
@@ -80,7 +80,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Makes the connector; nothing is sent. Whatever the service counts is noted in `attempts` before it leaves.
+    /// Makes the connector; nothing is sent. Passwords and codes are noted in `attempts` before they leave.
     pub fn connect(
         &self,
         context: Context,
@@ -93,9 +93,9 @@ impl Source {
 /// A `[[destination]]`.
 #[derive(Clone, Debug)]
 pub struct Destination {
-    /// Its name in reports and logs.
+    /// The name in reports and logs.
     pub name: String,
-    /// Its kind.
+    /// The kind.
     pub kind: &'static destination::kind::Kind,
     /// The settings of its connector.
     pub settings: Arc<dyn DestinationSettings>,
@@ -124,12 +124,12 @@ impl Destination {
         self.settings.shown()
     }
 
-    /// Whether any part of the payload as received is shown.
+    /// True where any part of the payload as received is shown.
     pub fn shows_raw(&self) -> bool {
         self.rows().columns.iter().any(|column| matches!(column.field, Field::Raw(_)))
     }
 
-    /// Whether it has a column for this field.
+    /// True where a column shows this field.
     pub fn shows(&self, field: &Field) -> bool {
         self.rows().columns.iter().any(|column| column.field == *field)
     }
@@ -140,8 +140,8 @@ impl Destination {
 pub struct Http {
     /// The address to listen on.
     pub listen: SocketAddr,
-    /// The token that opens everything; `None` (this machine's own addresses only): a random one is made up and kept in the
-    /// data directory.
+    /// The token that opens everything; `None` (this machine's own addresses only): a random one is made up and kept in
+    /// the data directory.
     pub token: Option<Secret>,
     /// The token that opens the CSV alone and may stand in its address; `None`: there is no such token.
     pub import_token: Option<Secret>,

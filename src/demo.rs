@@ -16,9 +16,9 @@ use crate::daemon::signals::Signals;
 use crate::model::{money_text, plus};
 use crate::service::StoreService;
 use crate::simulator::Fault;
-use crate::simulator::airtable::Airtable;
-use crate::simulator::fibank::{Bank, Entry, Fibank};
-use crate::simulator::google::{CellValue, Google};
+use crate::simulator::fibank::{Bank, Entry};
+use crate::simulator::google::CellValue;
+use crate::simulator::services::Services;
 use crate::store::Store;
 use crate::sync::Request;
 use crate::web;
@@ -28,14 +28,13 @@ const PAGE_PORT: u16 = 8350;
 
 const TAB: &str = "Transactions";
 
+/// The file with the key of the simulated Google.
+const KEY: &str = "google-key.json";
+
 /// The simulated outside.
 #[derive(Clone)]
 struct World {
-    bank: Fibank,
-    google: Google,
-    spreadsheet: String,
-    airtable: Airtable,
-    base: String,
+    services: Services,
     /// The base gets only what is booked from this day on: Airtable takes ten rows a request, four requests a second.
     since: chrono::NaiveDate,
 }
@@ -44,18 +43,11 @@ struct World {
 pub async fn run(keep_running: bool, mut output: impl Output + 'static) -> io::Result<u8> {
     let signals = Signals::take()?;
     let today = Utc::now().with_timezone(&chrono_tz::Europe::Sofia).date_naive();
-    let (google, airtable) = (Google::start().await?, Airtable::start().await?);
-    let world = World {
-        bank: Fibank::start(Bank::household(today)).await?,
-        spreadsheet: google.create_spreadsheet("Household"),
-        base: airtable.create_base("Household"),
-        since: today.checked_sub_days(Days::new(60)).unwrap_or(today),
-        google,
-        airtable,
-    };
+    let services = Services::start(Bank::household(today), "Household").await?;
+    let world = World { services, since: today.checked_sub_days(Days::new(60)).unwrap_or(today) };
     let dir = TemporaryDir::new()?;
     let path = dir.0.join("config.toml");
-    std::fs::write(dir.0.join("google-key.json"), world.google.service_account_key())?;
+    world.services.write_key(&dir.0.join(KEY))?;
     std::fs::write(&path, world.config(&dir.0).await)?;
     let config = config::load(&path).map_err(io::Error::other)?;
     let store = Store::open(&config.data_dir).map_err(io::Error::other)?;
@@ -74,61 +66,38 @@ impl World {
         // The real daemon or a second demo may use the port already.
         let is_free = tokio::net::TcpListener::bind(("127.0.0.1", PAGE_PORT)).await.is_ok();
         let port = if is_free { PAGE_PORT } else { 0 };
-        let (username, password) = self.bank.edit(|bank| (bank.username.clone(), bank.password.clone()));
+        let (services, data, since) = (&self.services, dir.join("data"), self.since);
         format!(
-            r#"data_dir = "{dir}/data"
+            r#"data_dir = "{data}"
 timezone = "Europe/Sofia"
 schedule = "0 3 * * *"
 
-[[source]]
-name = "fibank"
-kind = "fibank"
-username = "{username}"
-password = "{password}"
-base_url = "{bank}"
-
-[[destination]]
-name = "household"
-kind = "google-sheets"
-spreadsheet = "{spreadsheet}"
-service_account = {{ file = "{dir}/google-key.json" }}
-base_url = "{google}/"
-
-[[destination]]
-name = "base"
-kind = "airtable"
-base = "{base}"
-table = "{TAB}"
-token = "{token}"
-base_url = "{airtable}"
-since = {since}
+{source}
+{sheet}
+{table}since = {since}
 
 [http]
 listen = "127.0.0.1:{port}"
 "#,
-            dir = dir.display(),
-            bank = self.bank.server.url(),
-            spreadsheet = self.spreadsheet,
-            google = self.google.server.url(),
-            base = self.base,
-            token = self.airtable.token(),
-            airtable = self.airtable.server.url(),
-            since = self.since,
+            data = data.display(),
+            source = services.source(),
+            sheet = services.sheet(&dir.join(KEY)),
+            table = services.table(),
         )
     }
 
     /// The amounts at the bank by transaction id.
     fn booked(&self) -> BTreeMap<String, Decimal> {
-        let booked = self.bank.edit(|bank| bank.transactions());
+        let booked = self.services.bank.edit(|bank| bank.transactions());
         booked.into_iter().map(|(iban, entry, _)| (format!("fibank:{iban}:{}", entry.number), entry.amount)).collect()
     }
 
     fn sheet(&self) -> Vec<Vec<CellValue>> {
-        self.google.read(&self.spreadsheet, |spreadsheet| spreadsheet.rows(TAB))
+        self.services.google.read(&self.services.spreadsheet, |spreadsheet| spreadsheet.rows(TAB))
     }
 
     fn record_count(&self) -> usize {
-        self.airtable.read(&self.base, |base| base.records(TAB).len())
+        self.services.airtable.read(&self.services.base, |base| base.records(TAB).len())
     }
 }
 
@@ -152,7 +121,7 @@ fn show(service: &StoreService, world: &World, output: &mut dyn Output) -> io::R
 
     output.data("\n3. The bank books three more, and Google's answer is lost after it wrote them: sent again, yet there once.\n")?;
     book(world)?;
-    world.google.server.fail_next(":batchUpdate", Fault::ApplyThenDrop);
+    world.services.google.server.fail_next(":batchUpdate", Fault::ApplyThenDrop);
     status = status.max(cycle(service, output)?);
     output.data(&excerpt(&world.sheet()))?;
 
@@ -176,7 +145,7 @@ fn cycle(service: &StoreService, output: &mut dyn Output) -> io::Result<u8> {
 
 /// Twin coffees in the same second, and a payee that looks like a formula.
 fn book(world: &World) -> io::Result<()> {
-    world.bank.edit(|bank| {
+    world.services.bank.edit(|bank| {
         let account = bank.customers.first().and_then(|customer| customer.accounts.first());
         let iban = account
             .map(|account| account.iban.clone())
@@ -277,9 +246,9 @@ fn stay(service: &StoreService, world: &World, config: &Path, output: &mut dyn O
     output.data(&format!(
         "\nThe page: http://{address}\n   its token: {}\n\nStill running, until you press Ctrl-C: the bank at {}, Google at {}, Airtable at {}.\nIn another terminal: bankfeed --config {} status\n",
         token.trim(),
-        world.bank.server.url(),
-        world.google.server.url(),
-        world.airtable.server.url(),
+        world.services.bank.server.url(),
+        world.services.google.server.url(),
+        world.services.airtable.server.url(),
         config.display(),
     ))?;
     while !service.engine.shutdown.requested() {

@@ -1,13 +1,14 @@
 //! The means to read a configuration: a TOML file with lines, keys that are checked, values that cannot be wrong, and
 //! errors that name file, line, entry and key.
 //!
-//! Connectors declare their own keys with these means, and `config` puts the whole together. This module names neither.
+//! Connectors declare their own keys with these means, and `config` puts the whole together. Neither is named here.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 pub mod answer;
 pub mod entries;
+pub mod interview;
 mod key_path;
 pub mod reader;
 mod secret;

@@ -24,6 +24,7 @@ pub mod fibank;
 pub mod google;
 pub mod mail;
 pub mod notices;
+pub mod services;
 pub mod world;
 
 /// A way in which an answer goes wrong.

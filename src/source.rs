@@ -19,6 +19,7 @@ use secrecy::SecretString;
 use crate::model::{Account, Row};
 use crate::remote::attempts::Attempts;
 use crate::remote::{Context, Error};
+use crate::settings::interview::{Draft, Interview, Stop};
 use crate::settings::{self, Entry, Key, Secret, Table, key, values};
 
 pub mod fibank;
@@ -54,9 +55,12 @@ pub struct Kind {
     pub keys: &'static [Key],
     /// The connector's own lines in `config.example.toml`.
     pub example: &'static str,
+    /// Asks for an entry in `bankfeed init`.
+    pub questions: fn(&mut dyn Interview) -> Result<Draft, Stop>,
     /// Reads an entry of the configuration.
     pub read: fn(&Entry<'_>) -> Result<Arc<dyn Settings>, settings::Error>,
-    /// Other forms under which the row with this id may stand in a sheet that was filled by hand or by an older program.
+    /// Other forms under which the row with this id may stand in a sheet that was filled by hand or by an older
+    /// program.
     pub aliases: fn(&str) -> Vec<String>,
 }
 
@@ -86,7 +90,7 @@ impl Scope {
         })
     }
 
-    /// Whether the owner wants this account.
+    /// True for an account that the owner wants.
     pub fn wants(&self, account: &str) -> bool {
         self.accounts.as_ref().is_none_or(|wanted| wanted.iter().any(|wanted| wanted == account))
     }
@@ -100,11 +104,12 @@ pub trait Settings: Any + fmt::Debug + Send + Sync {
     /// Texts that no recording may show, as far as they can be read.
     fn private_texts(&self) -> Vec<SecretString>;
 
-    /// A text that differs wherever another login would be tried; `None`: the secrets cannot be read. Only a hash of the
-    /// text is stored.
+    /// A text that differs wherever another login would be tried; `None`: the secrets cannot be read. Only a hash of
+    /// the text is stored.
     fn login_identity(&self) -> Option<SecretString>;
 
-    /// Makes the connector; nothing is sent. Whatever the service counts is noted in `attempts` before it leaves.
+    /// Makes the connector; nothing is sent. Passwords and codes are noted in
+    /// `attempts` before they leave.
     fn connect(
         &self,
         name: &str,
@@ -136,7 +141,7 @@ pub struct SessionPaste {
 /// A place transactions come from.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// Signs in. One session serves one pull. A password whose outcome is not known is not sent again.
+    /// Signs in. A session serves one pull. A password whose outcome is not known is not sent again.
     async fn open(&self) -> Result<Box<dyn Session>, Error>;
 
     /// Signing in with a person beside; `None`: name and password are all that the service ever asks for.
@@ -151,8 +156,8 @@ pub trait InteractiveSignIn {
     /// Signs in, asking `ask` for each code; `None`: there is no answer.
     async fn sign_in(&self, ask: &mut AskCode<'_>) -> Result<SignedIn, Error>;
 
-    /// Asks the service once whether it takes a token that was copied out of a browser. No password is sent, and nothing is
-    /// saved.
+    /// Asks the service once whether it takes a token that was copied out of a browser. No password is sent, and
+    /// nothing is saved.
     async fn prove(&self, token: &SecretString) -> Result<(), Error>;
 }
 
@@ -203,16 +208,16 @@ pub struct Page {
     pub opening: Option<Decimal>,
     /// Balance after the last row, where the source says so.
     pub closing: Option<Decimal>,
-    /// How many rows follow.
+    /// Number of rows that follow.
     pub count: usize,
     /// The rows, oldest first, made one by one so that a long history is not held twice. Rows that are no transactions
     /// are left out already. An `Err` is a row that cannot be read.
     pub rows: Box<dyn Iterator<Item = Result<Row, Refused>> + Send>,
-    /// What the source has said of the rows.
-    pub told: Told,
+    /// The source's own word on whether the rows are all of the window.
+    pub coverage: Coverage,
     /// The first day of the parts of the window for which no list of rows came, where others have one.
     pub unlisted: Option<NaiveDate>,
-    /// What else of the reply cannot be read, by name: a balance, a currency.
+    /// Names of other parts of the reply that cannot be read: a balance, a currency.
     pub unread: Vec<String>,
     /// Oddities worth a line in the report, e.g. a reply without the list of rows.
     pub notes: Vec<String>,
@@ -227,17 +232,17 @@ pub struct Refused {
     pub time: Option<DateTime<FixedOffset>>,
     /// The first day on which it may stand: it is asked for again from there.
     pub since: NaiveDate,
-    /// Which row it is and what is wrong with it: `entry 7 of 2026-02-03 cannot be read: it has no amount`.
+    /// The row and its fault: `entry 7 of 2026-02-03 cannot be read: it has no amount`.
     pub why: String,
 }
 
-/// What a source has said of the rows of a window.
+/// The statement of a source about the rows of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// These are all.
+pub enum Coverage {
+    /// The rows are all there are.
     Rows,
-    /// Nothing, which may mean that there are none.
+    /// The source is silent, which may mean that there are no rows.
     Nothing,
-    /// It does not speak of the account at all.
+    /// The source does not mention the account at all.
     NoAccount,
 }

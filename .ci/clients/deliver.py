@@ -12,30 +12,14 @@ import tempfile
 
 def main(addresses, binary):
     places = json.loads(pathlib.Path(addresses).read_text())
-    bank, google, airtable = places["fibank"], places["google"], places["airtable"]
+    entries = [places[name]["entry"] for name in ("fibank", "google", "airtable")]
     with tempfile.TemporaryDirectory() as folder:
         config = pathlib.Path(folder, "config.toml")
         config.touch(mode=0o600)
         config.write_text(f"""
 data_dir = "{folder}/data"
 timezone = "Europe/Sofia"
-[[source]]
-kind = "fibank"
-username = "{bank['username']}"
-password = "{bank['password']}"
-base_url = "{bank['url']}"
-[[destination]]
-kind = "google-sheets"
-spreadsheet = "{google['spreadsheet']}"
-service_account = {{ file = "{google['key_file']}" }}
-base_url = "{google['url']}/"
-[[destination]]
-kind = "airtable"
-base = "{airtable['base']}"
-token = "{airtable['token']}"
-base_url = "{airtable['url']}"
-table = "Transactions"
-since = 2099-01-01
+{"".join(entries)}since = 2099-01-01
 """)
         for round in ("first", "second"):
             done = subprocess.run([binary, "--config", config, "sync", "--json"], capture_output=True, text=True)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::call::call_owner;
-use super::init::ask::{Asker, Stop};
+use super::init::ask::Asker;
 use super::runtime;
 use super::terminal::{Terminal, complain, is_attended};
 use crate::commands::login::browser_sign_in;
@@ -17,9 +17,10 @@ use crate::config::{Config, Destination};
 use crate::control::{Command, HiddenText, Output};
 use crate::daemon::signals::Signals;
 use crate::destination::kind::BrowserVisit;
+use crate::settings::interview::{Interview, Stop};
 use crate::source::SessionPaste;
 
-/// Longest time for a person in the browser.
+/// The time that a person may take in the browser.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Signs in.
@@ -87,7 +88,7 @@ async fn visited(visit: Box<dyn BrowserVisit>) -> io::Result<Result<String, (u8,
 fn paste(config: &Config, name: String, way: SessionPaste) -> io::Result<u8> {
     let mut asker = Asker::new();
     asker.say(way.instructions);
-    let token = asker.ask_secret("The token (it is not shown)", way.token);
+    let token = asker.ask_secret("The token (it is not shown)", &way.token);
     let session = match token {
         Ok(token) => HiddenText(token.expose_secret().to_owned()),
         Err(Stop(why)) => {

@@ -1,8 +1,8 @@
 //! `bankfeed simulate` (hidden): the simulated bank and services alone, for tests from outside and for benchmarks.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use chrono::Utc;
 use serde::Deserialize;
@@ -11,11 +11,10 @@ use serde_json::json;
 use super::terminal::Terminal;
 use crate::control::Output;
 use crate::daemon::signals::Signals;
-use crate::simulator::airtable::Airtable;
-use crate::simulator::fibank::{Bank, Fibank};
-use crate::simulator::google::Google;
+use crate::simulator::fibank::Bank;
+use crate::simulator::services::Services;
 
-/// What to simulate.
+/// Options of the simulation.
 #[derive(clap::Args)]
 pub(super) struct Options {
     /// A bank with this many transactions instead of the demo household
@@ -29,7 +28,7 @@ pub(super) struct Options {
     log: PathBuf,
 }
 
-/// Runs the simulators until the process is told to stop. The output is a line of JSON with their addresses.
+/// Runs the simulators until the process is told to stop. A line of JSON tells their addresses.
 pub(super) async fn run(options: Options) -> io::Result<u8> {
     let signals = Signals::take()?;
     let bank = match options.rows {
@@ -37,29 +36,23 @@ pub(super) async fn run(options: Options) -> io::Result<u8> {
         None => Bank::household(Utc::now().with_timezone(&chrono_tz::Europe::Sofia).date_naive()),
     };
     let (username, password) = (bank.username.clone(), bank.password.clone());
-    let (fibank, google, airtable) = (Fibank::start(bank).await?, Google::start().await?, Airtable::start().await?);
+    let services = Services::start(bank, "bankfeed").await?;
     if options.no_limits {
-        google.quota(None);
-        airtable.rate_limit(None, Duration::ZERO);
+        services.lift_limits();
     }
     std::fs::create_dir_all(&options.log)?;
     let folder = std::path::absolute(&options.log)?;
-    for (name, server) in [("fibank", &fibank.server), ("google", &google.server), ("airtable", &airtable.server)] {
+    for (name, server) in services.servers() {
         // The log on disk is enough; keeping it in memory as well would only grow.
         server.keep_log(false);
         server.log_to(std::fs::File::create(options.log.join(format!("{name}.jsonl")))?);
     }
     let key_file = folder.join("google-key.json");
-    std::fs::write(&key_file, google.service_account_key())?;
-    let spreadsheet = google.create_spreadsheet("bankfeed");
-    let addresses = json!({
-        "fibank": {"url": fibank.server.url(), "username": username, "password": password},
-        "google": {"url": google.server.url(), "key_file": key_file, "spreadsheet": spreadsheet},
-        "airtable": {"url": airtable.server.url(), "token": airtable.token(), "base": airtable.create_base("bankfeed")},
-        "log": options.log,
-    });
-    // The input of `init --simulated`, and the answers that a person would give.
-    let answers = [&username, &password, "g", &spreadsheet, &key_file.display().to_string(), ""].join("\n");
+    services.write_key(&key_file)?;
+    let mut addresses = services.description(&key_file);
+    addresses["log"] = json!(options.log);
+    // The description for `init --simulated`, and the answers that a person would give to it.
+    let answers = [&username, &password, "g", &services.spreadsheet, &key_file.display().to_string(), ""].join("\n");
     std::fs::write(options.log.join("world.json"), format!("{addresses}\n"))?;
     std::fs::write(options.log.join("answers"), answers + "\n")?;
     Terminal::stdout().data(&format!("{addresses}\n"))?;
@@ -69,35 +62,29 @@ pub(super) async fn run(options: Options) -> io::Result<u8> {
 
 /// The addresses of a simulated world, for a configuration that uses it.
 pub(super) struct World {
-    /// The bank.
-    pub fibank: String,
-    /// Google's API.
-    pub google: String,
-    /// Airtable's API.
-    pub airtable: String,
+    /// Addresses by kind of source or destination.
+    base_urls: BTreeMap<String, String>,
     folder: PathBuf,
 }
 
 impl World {
-    /// Reads what `simulate --log FOLDER` has written.
+    /// Reads the description that `simulate --log FOLDER` has written.
     pub fn read(folder: &Path) -> Result<World, String> {
         #[derive(Deserialize)]
-        struct Service {
-            url: String,
-        }
-        #[derive(Deserialize)]
-        struct Addresses {
-            fibank: Service,
-            google: Service,
-            airtable: Service,
+        struct Described {
+            base_urls: BTreeMap<String, String>,
         }
         let folder = std::path::absolute(folder).map_err(|error| error.to_string())?;
         let path = folder.join("world.json");
         let wrong = |why: String| format!("{}: {why}; does `bankfeed simulate --log` run there?", path.display());
         let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
-        let read: Addresses = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        let google = format!("{}/", read.google.url);
-        Ok(World { fibank: read.fibank.url, google, airtable: read.airtable.url, folder })
+        let Described { base_urls } = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        Ok(World { base_urls, folder })
+    }
+
+    /// The address of the service that stands for this kind of source or destination.
+    pub fn base_url(&self, kind: &str) -> Option<&str> {
+        self.base_urls.get(kind).map(String::as_str)
     }
 
     /// A data directory that is not the owner's own.

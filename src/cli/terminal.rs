@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::ExposeSecret;
 
-use super::init::ask::{Asker, Stop};
+use super::init::ask::Asker;
 use crate::control::{HiddenText, Output};
 use crate::files::{self, OutputFile};
 use crate::printable::printable;
+use crate::settings::interview::{Interview, Stop};
 use crate::sync::Step;
 
 /// Prints a line of trouble to stderr. A closed stderr does not matter.
@@ -123,7 +124,7 @@ impl Output for Terminal {
         let good = |text: &str| {
             Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned).ok_or("it is empty".into())
         };
-        match Asker::new().ask_secret(question, good) {
+        match Asker::new().ask_secret(question, &good) {
             Ok(answer) => Ok(Some(HiddenText(answer.expose_secret().to_owned()))),
             Err(Stop(why)) => {
                 complain(&why);

@@ -58,7 +58,7 @@ struct Unmatched {
 /// Prints the effect of these rules on every stored transaction.
 pub(super) fn test(service: &StoreService, rules: &[Rule], json: bool, output: &mut dyn Output) -> Done {
     // The rules of the file as it is now, and the rules that were last read from destinations.
-    let own = service.engine.own_rules()?;
+    let own = service.engine.sheet_rules()?;
     let of =
         |name: &str, rules: &[Rule]| rules.iter().map(|rule| (Some(name.to_owned()), rule.clone())).collect::<Vec<_>>();
     let mut all: Vec<(Option<String>, Rule)> = rules.iter().map(|rule| (None, rule.clone())).collect();

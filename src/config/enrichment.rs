@@ -16,7 +16,7 @@ use crate::settings::{Table, Value};
 const PATTERN_EXPECTED: &str = "a regular expression in quotes";
 const AMOUNT_EXPECTED: &str = "{ min = …, max = … } or a regular expression in quotes";
 
-/// All rules, in the order of the file.
+/// The rules, in the order of the file.
 pub(super) fn rules(value: &Value<'_>) -> Result<Rules, Error> {
     let tables = entry_tables(value, "rule", &[RULE])?;
     let numbered = tables.into_iter().enumerate();

@@ -14,7 +14,7 @@ use crate::settings::words::{did_you_mean, quote};
 /// The longest random delay that still leaves a daily schedule daily.
 const LONGEST_JITTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// One crontab line or a list of them.
+/// A crontab line or a list of them.
 pub(super) fn schedules(value: &Value<'_>) -> Result<Vec<Schedule>, Error> {
     let lines = if value.value.is_array() { value.list()? } else { return Ok(vec![schedule(value)?]) };
     lines.iter().map(schedule).collect()

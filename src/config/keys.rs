@@ -100,8 +100,8 @@ pub(super) const SET: &[Key] = &[
 pub(super) const LIMITS: &[Key] = &[key("min", LIMIT_EXPECTED), key("max", LIMIT_EXPECTED)];
 
 /// Every key this version accepts, with the section it belongs to: empty (top of the file), `source`, `source fibank`,
-/// `destination`, `destination airtable`, `rule`, `http` and so on. A key of `source`, `destination` or `notify` belongs to
-/// every kind of them.
+/// `destination`, `destination airtable`, `rule`, `http` and so on. A key of `source`, `destination` or `notify`
+/// belongs to every kind of them.
 pub fn known_keys() -> Vec<(String, &'static str)> {
     let mut sections = vec![(String::new(), TOP), ("http".into(), HTTP), ("rule".into(), RULE)];
     for ListKeys { list, first, kinds, last } in [source(), destination(), notify()] {

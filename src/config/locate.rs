@@ -1,4 +1,5 @@
-//! Where things are when nobody says: the configuration file and the data directory. The environment is an argument.
+//! The places of the configuration file and the data directory where the owner names none. The environment is an
+//! argument.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -11,7 +12,7 @@ use super::Error;
 pub struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
-    /// What this process was started with.
+    /// The variables that this process was started with.
     pub fn process() -> Environment {
         Environment(std::env::vars_os().collect())
     }
@@ -58,8 +59,8 @@ pub(super) fn data_dir(environment: &Environment) -> Option<PathBuf> {
     systemd.or_else(|| environment.xdg("XDG_STATE_HOME", ".local/state").map(|folder| folder.join("bankfeed")))
 }
 
-/// Where the service has its data, if this process, reading the same configuration, would look elsewhere: who types
-/// `bankfeed status` on the machine of the service means that.
+/// The data directory of the service, if this process, reading the same configuration, would look elsewhere: a person
+/// who types `bankfeed status` on the machine of the service means the service.
 pub(super) fn other_than_the_service(environment: &Environment, file: &str) -> Option<&'static str> {
     let system_wide = Path::new(file).starts_with("/etc");
     (system_wide && environment.get("STATE_DIRECTORY").is_none()).then_some("/var/lib/bankfeed")

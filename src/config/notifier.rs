@@ -1,7 +1,7 @@
 //! `[[notify]]` entries: whom to tell what, and how to reach them.
 //!
-//! An address counts as a secret: whoever knows an ntfy topic, a webhook or a ping address can read or write there. So it
-//! may stand where secrets stand, and no error repeats it.
+//! An address counts as a secret: whoever knows an ntfy topic, a webhook or a ping address can read or write there. An
+//! address may therefore be given in every way of a secret, and no error repeats it.
 
 use std::path::Path;
 
@@ -13,32 +13,32 @@ use crate::settings::entries::entries;
 use crate::settings::values::{self, service_address};
 use crate::settings::{Secret, Table, Value};
 
-/// Where mail is handed over: with STARTTLS, with TLS from the start, or on this very machine.
+/// Ports that mail is handed over at: with STARTTLS, with TLS from the start, or on this very machine.
 const PORTS: [u16; 3] = [587, 465, 25];
 
 /// A `[[notify]]`.
 #[derive(Clone, Debug)]
 pub struct Notifier {
-    /// Its name in logs and in `status`.
+    /// The name in logs and in `status`.
     pub name: String,
-    /// How it is reached.
+    /// The way to reach it.
     pub kind: NotifierKind,
-    /// What it is told.
+    /// The events that it is told.
     pub on: Vec<On>,
-    /// Whether it may be told amounts of money.
+    /// Messages may name amounts of money.
     pub amounts: bool,
 }
 
-/// What can be told.
+/// The events that can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum On {
     /// The owner must act.
     Attention,
-    /// Something failed and will be tried again.
+    /// A failure that will be tried again.
     Failure,
     /// Transactions were seen for the first time.
     NewRows,
-    /// What was told of is over.
+    /// The end of an event that was told.
     Recovery,
 }
 
@@ -65,7 +65,7 @@ pub enum NotifierKind {
     },
     /// A program that takes JSON.
     Webhook {
-        /// Its address.
+        /// The address.
         url: Secret,
         /// Sent as a bearer token, where given.
         token: Option<Secret>,
@@ -84,9 +84,9 @@ pub enum NotifierKind {
 pub struct Email {
     /// The mail server.
     pub host: String,
-    /// Its port.
+    /// The port.
     pub port: u16,
-    /// How the connection is made safe.
+    /// The protection of the connection.
     pub safety: Safety,
     /// Login name and password, where the server wants them.
     pub login: Option<(String, Secret)>,
@@ -96,10 +96,10 @@ pub struct Email {
     pub to: Vec<String>,
 }
 
-/// How a connection to a mail server is made safe.
+/// The protection of a connection to a mail server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Safety {
-    /// It never leaves this machine.
+    /// None: the connection never leaves this machine.
     Local,
     /// TLS by STARTTLS, and nothing without it.
     StartTls,
@@ -108,7 +108,7 @@ pub enum Safety {
 }
 
 impl Email {
-    /// Whether the server is this very machine: then nothing leaves it in the clear.
+    /// True where the server is this very machine: then no mail leaves the machine in the clear.
     pub fn is_local(&self) -> bool {
         let ip: Option<std::net::IpAddr> = self.host.parse().ok();
         self.host == "localhost" || ip.is_some_and(|ip| ip.is_loopback())
@@ -147,7 +147,7 @@ fn checked(text: &str, kind: &NotifierKind) -> Result<Url, String> {
     Ok(url)
 }
 
-/// All of them, in the order of the file.
+/// Every notifier, in the order of the file.
 pub(super) fn notifiers(top: &Table<'_>, data_dir: &Path) -> Result<Vec<Notifier>, Error> {
     let entries = entries(top, &keys::notify(), data_dir)?;
     entries.iter().map(|entry| notifier(&entry.table, entry.kind, &entry.name)).collect()
@@ -166,7 +166,7 @@ fn notifier(table: &Table<'_>, kind: &str, name: &str) -> Result<Notifier, Error
     let on = table.read("on", wanted)?.unwrap_or_else(|| usual.to_vec());
     let amounts = table.read("amounts", Value::boolean)?.unwrap_or(false);
     let notifier = Notifier { name: name.to_owned(), kind, on, amounts };
-    // What stands in the file itself is proved now; the rest when it is looked up.
+    // An address in the file itself is proved now, any other when it is looked up.
     if let Some((_, Secret::Plain(_))) = notifier.secrets().first()
         && let Err(why) = notifier.address()
     {
@@ -176,7 +176,7 @@ fn notifier(table: &Table<'_>, kind: &str, name: &str) -> Result<Notifier, Error
     Ok(notifier)
 }
 
-/// One word or a list of them, each once.
+/// A word or a list of words, none of them twice.
 fn wanted(value: &Value<'_>) -> Result<Vec<On>, Error> {
     let words = On::ALL;
     if !value.value.is_array() {

@@ -96,7 +96,7 @@ fn readable_by_others(_metadata: &std::fs::Metadata) -> bool {
     false
 }
 
-/// What the TOML parser says, with the line and without its excerpt of the file.
+/// The message of the TOML parser, with the line and without the parser's excerpt of the file.
 fn syntax_error(file: &File<'_>, error: &toml::de::Error) -> Error {
     let span = error.span().unwrap_or(file.text.len()..file.text.len());
     let message = error.message().replace('\n', " ");
@@ -223,7 +223,7 @@ pub fn machine_timezone(environment: &Environment) -> Option<Tz> {
     given.or_else(|| iana_time_zone::get_timezone().ok()?.parse().ok())
 }
 
-/// One warning for all secrets that stand in the file itself.
+/// A warning for all secrets that stand in the file itself.
 fn plain_secrets(config: &Config, file: &str) -> Option<String> {
     let secrets = config.secrets();
     let plain: Vec<String> = secrets

@@ -56,7 +56,7 @@ impl Config {
         sources.chain(destinations).chain(http).chain(notifiers).collect()
     }
 
-    /// Both tokens must fit into a request, and the one that stands in addresses must not open everything.
+    /// Tokens must fit into a request, and the one that stands in addresses must not open everything.
     fn check_tokens(&self, http: &Http) -> Result<(), Error> {
         let reveal = |key: &'static str, secret: &Option<Secret>| {
             let revealed = secret.as_ref().map(Secret::reveal).transpose();

@@ -39,6 +39,7 @@ mod carry;
 mod cells;
 mod errors;
 mod fill;
+pub(crate) mod interview;
 mod layout;
 mod mend;
 mod pace;

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use super::Destination;
 use super::policy::Rows;
 use crate::remote::{Context, Error};
+use crate::settings::interview::{Draft, Interview, Stop};
 use crate::settings::{self, Entry, Key, Secret};
 
 /// A kind of destination.
@@ -21,8 +22,23 @@ pub struct Kind {
     pub keys: &'static [Key],
     /// The connector's own lines in `config.example.toml`.
     pub example: &'static str,
+    /// The words that offer it in `bankfeed init`.
+    pub offer: Offer,
+    /// Asks for an entry in `bankfeed init`.
+    pub questions: fn(&mut dyn Interview) -> Result<Draft, Stop>,
+    /// An entry at rest, for owners who want none yet.
+    pub at_rest: &'static str,
     /// Reads an entry of the configuration.
     pub read: fn(&Entry<'_>) -> Result<Arc<dyn Settings>, settings::Error>,
+}
+
+/// The words that offer a kind of destination.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer {
+    /// The offer with its letter: `a Google spreadsheet (g)`.
+    pub phrase: &'static str,
+    /// The answers that choose it, the letter first.
+    pub words: &'static [&'static str],
 }
 
 /// The settings of one destination, as its connector has read them from the configuration.

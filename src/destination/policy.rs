@@ -32,7 +32,7 @@ const COLUMN: &[Key] = &[key("field", "the name of a field in quotes"), key("hea
 pub struct Rows {
     /// The columns in order; the id column is always among them.
     pub columns: Vec<Column>,
-    /// Whether late corrections by the bank are written.
+    /// The fate of late corrections by the bank.
     pub updates: Updates,
     /// The fate of rows that the bank took back.
     pub vanished: Vanished,
@@ -45,7 +45,7 @@ pub struct Rows {
 pub struct Column {
     /// The field that the column shows.
     pub field: Field,
-    /// Its header when it is created.
+    /// The header of a new column.
     pub header: String,
 }
 
@@ -65,7 +65,7 @@ pub enum Vanished {
     /// The row is marked.
     #[default]
     Mark,
-    /// Nothing happens.
+    /// The row stays as it is.
     Ignore,
     /// The row is deleted.
     Delete,
@@ -124,7 +124,7 @@ impl Filter {
         })
     }
 
-    /// Whether a transaction passes.
+    /// True for a transaction that passes.
     pub fn accepts(&self, transaction: &Transaction) -> bool {
         self.since.is_none_or(|since| transaction.row.date >= since)
             && self
@@ -149,7 +149,7 @@ fn least(value: &Value<'_>) -> Result<Decimal, Error> {
     }
 }
 
-/// One type of operation or a list of types, in lower case.
+/// A type of operation or a list of types, in lower case.
 fn types(value: &Value<'_>) -> Result<Vec<String>, Error> {
     let items = if value.value.is_array() { value.list()? } else { Vec::new() };
     if value.value.is_array() && items.is_empty() {

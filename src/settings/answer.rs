@@ -1,4 +1,4 @@
-//! One answer of a person to `bankfeed init`, checked as the same value in the configuration file would be.
+//! An answer of a person to `bankfeed init`, checked as the same value in the configuration file would be.
 
 use toml::de::DeTable;
 
@@ -31,7 +31,7 @@ pub fn read<T>(text: &str, how: impl FnOnce(&Value<'_>) -> Result<T, Error>) -> 
     let file = File { name: String::new(), text: &text, folder: Default::default(), home: None, top: ANSWER };
     let parsed = DeTable::parse(&text).map_err(|_| "cannot be read".to_owned())?;
     let table = Table::root(&file, parsed.get_ref());
-    // What stands before the reason says where in the file it is, and there is none yet.
+    // The words before the reason name the place in the file, and there is no file yet.
     table.require("answer", how).map_err(|error| {
         let why = error.0.strip_prefix(":1: answer: ").map(str::to_owned);
         why.unwrap_or(error.0)

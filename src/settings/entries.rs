@@ -12,7 +12,7 @@ pub struct Entry<'a> {
     pub table: Table<'a>,
     /// The name of its kind.
     pub kind: &'static str,
-    /// Its own name.
+    /// The name of the entry.
     pub name: String,
     /// The data directory of the configuration.
     pub data_dir: &'a Path,
@@ -23,7 +23,7 @@ pub struct Entry<'a> {
 pub struct KindKeys {
     /// The name of the kind.
     pub name: &'static str,
-    /// Its keys.
+    /// The keys.
     pub keys: Option<&'static [Key]>,
 }
 

@@ -42,7 +42,7 @@ pub struct Value<'a> {
     pub file: &'a File<'a>,
     label: String,
     expected: &'static str,
-    /// Its first byte in the file.
+    /// The first byte of the value in the file.
     pub at: usize,
     /// The value as TOML gives it.
     pub value: &'a DeValue<'a>,
@@ -51,7 +51,7 @@ pub struct Value<'a> {
 impl File<'_> {
     /// The line of a byte, counted from 1.
     pub fn line(&self, at: usize) -> usize {
-        // What is missing at the end of the file is missing on its last line.
+        // A key that is missing at the end of the file is missing on its last line.
         let at = at.min(self.text.trim_end().len());
         1 + self.text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count()
     }
@@ -165,17 +165,17 @@ impl<'a> Value<'a> {
         self.file.error(self.at, join(&self.label, message))
     }
 
-    /// It is not of the type expected here. Says the type that was found, never the value.
+    /// An error about a value of the wrong type. The error names the type that was found, never the value.
     pub fn wrong(&self) -> Error {
         self.wrong_for(self.expected)
     }
 
-    /// The same, where what is expected depends on something else.
+    /// The same, where the expected value depends on other keys.
     pub fn wrong_for(&self, expected: &str) -> Error {
         self.error(format!("expected {expected}, found {}", type_name(self.value)))
     }
 
-    /// It is of the right type and still not what is expected. The value is not repeated.
+    /// An error about a value of the right type that is still no good. The value is not repeated.
     pub fn wrong_value(&self) -> Error {
         self.error(format!("expected {}", self.expected))
     }
@@ -210,7 +210,7 @@ impl<'a> Value<'a> {
         i128::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok()
     }
 
-    /// One of a few words.
+    /// A choice among a few words.
     pub fn choice<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, Error> {
         let text = self.text()?;
         let names = || words.iter().map(|(name, _)| *name);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-/// Where a secret stands. Its `Debug` never shows a plain one.
+/// The place of a secret. `Debug` never shows a plain one.
 #[derive(Clone)]
 pub enum Secret {
     /// In the configuration itself.
@@ -40,8 +40,8 @@ impl Secret {
     }
 }
 
-/// What root may do by hand, as for `bankfeed check` before the service has ever run: decrypt the credential that `bankfeed
-/// init` has stored. `None`: there is no such one.
+/// Decrypts the credential that `bankfeed init` has stored: root may do so by hand, as for `bankfeed check` before the
+/// service has ever run. `None`: there is no such credential.
 fn decrypt(name: &str) -> Option<Result<String, String>> {
     let path = PathBuf::from("/etc/credstore.encrypted").join(name);
     path.exists().then(|| {

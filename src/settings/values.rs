@@ -126,7 +126,7 @@ pub fn address(value: &Value<'_>) -> Result<Url, Error> {
     service_address(value.text()?, false).map_err(|why| value.error(why))
 }
 
-/// The same from plain text; `query`: one may be part of it.
+/// An address from plain text; `query`: one may be part of it.
 pub fn service_address(text: &str, query: bool) -> Result<Url, &'static str> {
     let url = Url::parse(text).ok().filter(|url| url.has_host() && ["https", "http"].contains(&url.scheme()));
     let url = url.ok_or("expected an address such as \"https://example.com\"")?;
@@ -158,7 +158,7 @@ pub fn path(value: &Value<'_>) -> Result<PathBuf, Error> {
     Ok(value.file.folder.join(Path::new(text)))
 }
 
-/// A secret: plain text, or the place that holds the secret. Nothing is looked up yet, and no error repeats the value.
+/// A secret: plain text, or the place that holds the secret. No place is looked up yet, and no error repeats the value.
 pub fn secret(value: &Value<'_>) -> Result<Secret, Error> {
     if let Some(text) = value.value.as_str() {
         let empty = text.trim().is_empty();
@@ -230,7 +230,7 @@ pub fn field_called(text: &str) -> Result<Field, String> {
     text.parse().ok().filter(|_| whole_path).ok_or_else(|| {
         let keys: Vec<String> = Field::all().map(|field| field.key().into_owned()).collect();
         let names = || keys.iter().map(String::as_str);
-        // Somebody may have written the header instead.
+        // The owner may have written the header instead.
         let by_header =
             Field::all().find(|field| [Language::En, Language::Bg].iter().any(|l| field.header(*l) == text));
         let near =

@@ -18,7 +18,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         let distance = strsim::osa_distance(&word, &candidate);
         (distance <= (length / 3).max(1)).then_some(distance)
     };
-    // One-letter words are near to everything.
+    // Words of a single letter are near to everything.
     let candidates = candidates.into_iter().filter(|_| length > 1);
     candidates
         .filter_map(|candidate| Some((distance(candidate)?, candidate)))

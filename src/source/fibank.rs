@@ -1,31 +1,32 @@
 //! My Fibank (First Investment Bank, Bulgaria), by the web interface that its own page uses.
 //!
 //! Promises: one sign-in per pull; every account of every customer the login may act for; the whole window of an
-//! account, in one request where the bank allows it and in smaller windows without gap or overlap where it does not; each row
-//! as the bank gave it. A pull of two accounts of one customer takes nine requests.
-//! Nothing here is documented by the bank: what is unclear is reported, never guessed at where money is concerned.
+//! account, in one request where the bank allows it and in smaller windows without gap or overlap where it does not;
+//! each row as the bank gave it. A pull of two accounts of one customer takes nine requests. The bank documents none of
+//! its interface: unclear replies are reported, and never guessed at where money is concerned.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{NaiveDate, TimeDelta};
 use secrecy::SecretString;
-use serde_json::Value;
 
 use self::api::{Answer, Api, Call};
-use self::outline::Defect;
-use self::statement::{Owner, Reply};
+use self::statement::{AccountRef, Reply};
 use super::{InteractiveSignIn, Page, Scope, Session, Source};
-use crate::model::{Account, payload};
+use crate::model::Account;
 use crate::remote::attempts::Attempts;
-use crate::remote::{Cause, Context, Error, TREE_BYTES};
+use crate::remote::{Cause, Context, Error};
 
+mod accounts;
 mod api;
 mod form;
 mod html;
 mod interactive;
+pub(crate) mod interview;
 mod outline;
 mod redenomination;
+mod refusal;
 mod settings;
 mod sign_in;
 mod statement;
@@ -36,11 +37,12 @@ mod tests;
 
 pub use settings::{FibankSettings, KIND};
 
-/// The bank's page is made for browsers, and what else it would serve is not known.
+/// The bank's page is made for browsers; no other client was ever seen to be served.
 const USER_AGENT: &str =
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";
 
-/// Window sizes for a bank that refuses a long one. Its page offers a month; a year and a quarter were seen to work.
+/// Window sizes for a bank that refuses a long one. The bank's page offers a month; a year and a quarter were seen to
+/// work.
 const WINDOW_DAYS: [i64; 4] = [365, 90, 30, 7];
 
 /// The connector.
@@ -86,32 +88,26 @@ impl Source for Fibank {
     }
 }
 
-/// One pull.
+/// A pull.
 struct Pull {
     name: String,
     scope: Scope,
     api: Api,
     /// The accounts, once listed.
-    known: Option<Vec<Known>>,
+    known: Option<Vec<ListedAccount>>,
 }
 
-/// An account and the customer in whose name it is asked for, or why it cannot be asked for. What is missing stands in
-/// the list like the others, so that its failure is told by name and the others go on.
-struct Known {
+/// An account and the customer in whose name it is asked for, or the reason why it cannot be asked for. Missing
+/// accounts stand in the list like the others, so that a failure is told by name and the others go on.
+struct ListedAccount {
     account: Account,
     customer: Result<String, Error>,
-}
-
-/// A customer the login may act for.
-struct Customer {
-    id: String,
-    name: String,
 }
 
 #[async_trait]
 impl Session for Pull {
     async fn accounts(&mut self) -> Result<Vec<Account>, Error> {
-        let mut known: Vec<Known> = Vec::new();
+        let mut known: Vec<ListedAccount> = Vec::new();
         let customers = self.customers().await?;
         let several = customers.len() > 1;
         for customer in customers {
@@ -130,7 +126,7 @@ impl Session for Pull {
         }
         let missing = self.missing(&known);
         if known.is_empty()
-            && let Some(Known { customer: Err(error), .. }) = missing.first()
+            && let Some(ListedAccount { customer: Err(error), .. }) = missing.first()
         {
             return Err(Error::attention(Cause::NotFound, &error.message));
         }
@@ -146,11 +142,11 @@ impl Session for Pull {
         }
         let known = self.known.iter().flatten().find(|known| known.account.account == account.account);
         let customer = known.map_or_else(|| Err(self.not_shown(&account.account)), |known| known.customer.clone())?;
-        let owner = Owner { service: self.name.clone(), iban: account.account.clone() };
+        let wanted = AccountRef { service: self.name.clone(), iban: account.account.clone() };
         let until = wire::now().date_naive();
         let from = from.max(self.scope.history_from).map(|from| from.min(until));
-        let replies = self.replies(&owner, &customer, from.unwrap_or_else(beginning), until).await?;
-        statement::page(&owner, account, (from, until), replies)
+        let replies = self.replies(&wanted, &customer, from.unwrap_or_else(beginning), until).await?;
+        statement::page(&wanted, account, (from, until), replies)
     }
 
     /// The bank's page has a sign-out, but its address has never been seen; asking a guessed one could do anything. The
@@ -159,124 +155,12 @@ impl Session for Pull {
 }
 
 impl Pull {
-    /// The customers of the login; one that cannot be read stands there as what it leaves out.
-    async fn customers(&mut self) -> Result<Vec<Result<Customer, Box<Known>>>, Error> {
-        let call = whose();
-        let reply = match self.api.call(&call).await? {
-            Answer::Json(text) => self.parse(&call.what, &text.head(TREE_BYTES))?,
-            Answer::Refused(why) => {
-                return Err(Error::unavailable(format!("{}: the bank refuses {}: {why}", self.name, call.what)));
-            }
-        };
-        let listed = named_in(&reply);
-        if listed.is_empty() {
-            return Err(self.malformed("the bank names no customer for this login".into()));
-        }
-        let customers: Vec<_> =
-            listed.into_iter().enumerate().map(|(at, entry)| self.customer(at + 1, entry)).collect();
-        if customers.iter().all(Result::is_err)
-            && let Some(Err(error)) = customers.iter().find_map(|unreadable| Some(&unreadable.as_ref().err()?.customer))
-        {
-            return Err(error.clone());
-        }
-        Ok(customers)
-    }
-
-    fn customer(&self, number: usize, entry: &Value) -> Result<Customer, Box<Known>> {
-        let id = text_of(entry, &["ibCustomerId"]).filter(|id| id.chars().all(|char| char.is_ascii_graphic()));
-        // The key of the name has not been seen; these are the ones its siblings suggest.
-        let name = text_of(entry, &["custName", "customerName", "name", "fullName", "shortName", "description"]);
-        match id {
-            Some(id) => Ok(Customer { name: name.unwrap_or_else(|| id.clone()), id }),
-            None => {
-                let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
-                let which = format!("customer {number}{name}");
-                let error = self.malformed(format!("{which} of this login has no readable ibCustomerId"));
-                Err(Box::new(Known { account: nameless(&which), customer: Err(error) }))
-            }
-        }
-    }
-
-    async fn accounts_of(&mut self, customer: &Customer, one_of_several: bool) -> Result<Vec<Known>, Error> {
-        let call = Call {
-            path: "sywspicklist/sywspicklist/getFilteredAccounts",
-            query: Vec::new(),
-            customer: Some(&customer.id),
-            route: "accounts",
-            what: format!("the accounts of customer {}", customer.id),
-            is_long: false,
-            // One profile without rights must not take the others' accounts with it.
-            refused_at: if one_of_several { self.api.patience() } else { u32::MAX },
-        };
-        let reply = match self.api.call(&call).await? {
-            Answer::Json(text) => text,
-            Answer::Refused(why) => {
-                let error = Error::unavailable(format!("{}: the bank refuses {}: {why}", self.name, call.what));
-                let account = nameless(&format!("customer {}", customer.id));
-                return if one_of_several { Ok(vec![Known { account, customer: Err(error) }]) } else { Err(error) };
-            }
-        };
-        let listed = match outline::elements(&reply) {
-            Ok(listed) => listed,
-            Err(Defect::TooMany(most)) => {
-                let what = format!("the reply to {} lists more than {most}, the most that are read", call.what);
-                return Err(self.malformed(what));
-            }
-            Err(_) => {
-                self.parse(&call.what, &reply.head(TREE_BYTES))?;
-                return Err(self.malformed(format!("the reply to {} is no list", call.what)));
-            }
-        };
-        let entries = listed.into_iter().enumerate();
-        Ok(entries.filter_map(|(at, entry)| self.listed(customer, &call.what, at + 1, &entry)).collect())
-    }
-
-    /// An element of the list of accounts; `None` where it has no IBAN. One that cannot be read is told by its place.
-    fn listed(&self, customer: &Customer, list: &str, number: usize, entry: &str) -> Option<Known> {
-        let entry = payload::read(entry).filter(Value::is_object).unwrap_or_default();
-        let given = ["ibanAcNo", "iban"].iter().map(|key| &entry[*key]).find(|given| !given.is_null());
-        if entry.is_object() && given.is_none_or(|given| given == "") {
-            // Statements are asked for by IBAN: whatever this is, it has none.
-            tracing::debug!("{}: among {list} is one without an IBAN; it is left out", self.name);
-            return None;
-        }
-        let iban = text_of(&entry, &["ibanAcNo", "iban"]).map(|iban| compact(&iban)).unwrap_or_default();
-        let name = text_of(&entry, &["acDesc", "description"]).unwrap_or_default();
-        if iban.is_empty() || !iban.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            let named = if name.is_empty() { String::new() } else { format!(" ({name})") };
-            let which = format!("number {number}{named} among {list}");
-            let error = self.malformed(format!("{which} has no readable IBAN"));
-            return Some(Known { account: nameless(&which), customer: Err(error) });
-        }
-        let currency = text_of(&entry, &["ccy"]).unwrap_or_default().to_uppercase();
-        let account = Account { account: iban, name, customer: customer.name.clone(), currency, balance: None };
-        Some(Known { account, customer: Ok(customer.id.clone()) })
-    }
-
-    fn wants(&self, iban: &str) -> bool {
-        self.scope.accounts.as_ref().is_none_or(|wanted| wanted.iter().any(|wanted| compact(wanted) == iban))
-    }
-
-    /// Accounts that the configuration names and the bank does not show.
-    fn missing(&self, known: &[Known]) -> Vec<Known> {
-        let wanted = self.scope.accounts.iter().flatten().map(|iban| compact(iban));
-        let unseen = wanted.filter(|iban| !known.iter().any(|known| known.account.account == *iban));
-        unseen.map(|iban| Known { account: nameless(&iban), customer: Err(self.not_shown(&iban)) }).collect()
-    }
-
-    fn not_shown(&self, iban: &str) -> Error {
-        Error::rejected(format!(
-            "{}: the bank shows this login no account {iban}; correct `accounts` in the configuration",
-            self.name
-        ))
-    }
-
     /// The replies that together cover every day from `from` until `until`, newest first. The window is one, or as
-    /// large as the bank allows, whatever the form in which it refuses a larger one: the newest is tried first, and a size
-    /// once refused is not tried again.
+    /// large as the bank allows, whatever the form in which it refuses a larger one: the newest is tried first, and a
+    /// size once refused is not tried again.
     async fn replies(
         &mut self,
-        owner: &Owner,
+        wanted: &AccountRef,
         customer: &str,
         from: NaiveDate,
         until: NaiveDate,
@@ -284,7 +168,7 @@ impl Pull {
         let mut replies = Vec::new();
         let mut days = (until - from).num_days() + 1;
         let mut end = until;
-        // Whether a window of this size was answered, and whether a broken reply to the whole was met.
+        // A window of this size was answered; a broken reply to the whole was met.
         let (mut is_proven, mut was_broken) = (false, false);
         loop {
             let begin = from.max(end - TimeDelta::days(days - 1));
@@ -298,8 +182,8 @@ impl Pull {
                 Some(_) if is_whole => 2,
                 Some(_) => 1,
             };
-            let why = match self.statement(owner, customer, (begin, end), refused_at).await? {
-                Answer::Json(body) => match Reply::read(owner, begin, body) {
+            let why = match self.statement(wanted, customer, (begin, end), refused_at).await? {
+                Answer::Json(body) => match Reply::read(wanted, begin, body) {
                     Ok(reply) => {
                         replies.push(reply);
                         if begin <= from {
@@ -320,7 +204,7 @@ impl Pull {
             let Some(size) = smaller else {
                 return Err(Error::unavailable(format!(
                     "{}: the bank refuses the statement of account {}, even from {begin} to {end}: {why}",
-                    self.name, owner.iban
+                    self.name, wanted.iban
                 )));
             };
             tracing::debug!("{}: {} days refused ({why}); trying {size}", self.name, span);
@@ -330,7 +214,7 @@ impl Pull {
 
     async fn statement(
         &mut self,
-        owner: &Owner,
+        wanted: &AccountRef,
         customer: &str,
         (begin, end): (NaiveDate, NaiveDate),
         refused_at: u32,
@@ -340,23 +224,17 @@ impl Pull {
             query: vec![
                 ("FromDate", wire::stamp(wire::in_sofia(begin.into()))),
                 ("ToDate", wire::stamp(wire::end_of_day(end))),
-                ("Iban", owner.iban.clone()),
+                ("Iban", wanted.iban.clone()),
                 ("StmtType", "T".into()),
                 ("isAccountFromPSD2", "false".into()),
             ],
             customer: Some(customer),
             route: "izvlechenia/acc-stmt-offline",
-            what: format!("the statement of account {}", owner.iban),
+            what: format!("the statement of account {}", wanted.iban),
             is_long: true,
             refused_at,
         };
         self.api.call(&call).await
-    }
-
-    fn parse(&self, what: &str, text: &str) -> Result<Value, Error> {
-        let mut room = String::new();
-        wire::parse(text, &mut room)
-            .map_err(|error| self.malformed(statement::defect(&format!("the reply to {what}"), text.len(), &error)))
     }
 
     fn malformed(&self, what: String) -> Error {
@@ -364,31 +242,7 @@ impl Pull {
     }
 }
 
-/// Asks whom the login may act for.
-fn whose() -> Call<'static> {
-    Call {
-        path: "sywsquery/sywsquery/getCustQuery",
-        query: Vec::new(),
-        customer: None,
-        route: "dashboard",
-        what: "the customers of this login".into(),
-        is_long: false,
-        refused_at: u32::MAX,
-    }
-}
-
-/// The customers in the answer.
-fn named_in(reply: &Value) -> Vec<&Value> {
-    let listed: Vec<&Value> = match &reply["customer"] {
-        Value::Array(customers) => customers.iter().collect(),
-        one @ Value::Object(_) => vec![one],
-        _ => Vec::new(),
-    };
-    let main = reply.get("mainCustomer").filter(|main| main.is_object());
-    if listed.is_empty() { main.into_iter().collect() } else { listed }
-}
-
-/// The first day asked for where no other is given: the bank's page was seen to be asked from here on.
+/// The first day asked for where no other is given, as the bank's page was seen to ask.
 fn beginning() -> NaiveDate {
     NaiveDate::from_ymd_opt(1993, 2, 27).unwrap_or_default()
 }
@@ -396,19 +250,4 @@ fn beginning() -> NaiveDate {
 /// An IBAN as it is compared: no blanks, capitals.
 fn compact(iban: &str) -> String {
     iban.split_whitespace().collect::<String>().to_uppercase()
-}
-
-/// What stands in the list for something of which only the name is known.
-fn nameless(account: &str) -> Account {
-    let empty = String::new;
-    Account { account: account.to_owned(), name: empty(), customer: empty(), currency: empty(), balance: None }
-}
-
-/// The first of these keys that holds text or a number, as text.
-fn text_of(entry: &Value, keys: &[&str]) -> Option<String> {
-    keys.iter().find_map(|key| match &entry[*key] {
-        Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    })
 }

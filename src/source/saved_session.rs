@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub struct SavedSession {
     /// The bearer token.
     pub token: SecretString,
-    /// Its lifetime, where known.
+    /// The lifetime of the session, where known.
     pub life: Option<Lifetime>,
 }
 
@@ -35,7 +35,7 @@ impl Lifetime {
         self.until - ((self.until - self.from) / 10).clamp(TimeDelta::zero(), TimeDelta::days(1))
     }
 
-    /// Whether the owner is to be told of the end.
+    /// True once the owner is to be told of the end.
     pub fn is_ending(&self, now: DateTime<Utc>) -> bool {
         now >= self.notice()
     }

@@ -19,24 +19,24 @@ use crate::store::{self, Attention, SourceState, Store, Unsettled};
 /// Longest part of a failure that is repeated in the sentence about several.
 const LONGEST_REASON: usize = 160;
 
-/// Who asks for a sign-in.
+/// The party that asks for a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asking {
-    /// The clock, or a command that nobody may be sitting at.
-    Nobody,
-    /// `login`, which is how the owner does what most causes ask for.
+    /// The clock, or a command without a person at a terminal.
+    Unattended,
+    /// `login`: with it the owner does what most causes ask for.
     Login,
     /// A person at a terminal, or one who says that he has acted.
     Owner,
 }
 
 impl Asking {
-    /// Whether this cause holds whoever asks up.
+    /// True where this cause holds the party up.
     fn respects(self, cause: Cause, unsettled: &Unsettled) -> bool {
         match self {
             _ if cause.needs_new_config() => true,
-            Asking::Nobody => cause.blocks_schedule(),
-            // It lifts what runs have left open, and not what itself has.
+            Asking::Unattended => cause.blocks_schedule(),
+            // A `login` lifts the attempts that runs have left open, but not those of an earlier `login`.
             Asking::Login => cause == Cause::OutcomeUnknown && unsettled.by_login,
             Asking::Owner => false,
         }
@@ -45,7 +45,7 @@ impl Asking {
 
 impl Engine {
     /// The sentence to repeat, where this source must not be tried now.
-    pub(super) fn left_alone(&self, source: &config::Source, state: &SourceState, asking: Asking) -> Option<String> {
+    pub(super) fn held_back(&self, source: &config::Source, state: &SourceState, asking: Asking) -> Option<String> {
         let unsettled = &state.unsettled;
         let holds = |cause: Cause| asking.respects(cause, unsettled);
         let attention = state.attention.as_ref().filter(|attention| holds(attention.cause));
@@ -67,7 +67,7 @@ impl Engine {
     }
 
     /// The failure of a sign-in as it counts: what was not answered too often in a row is a matter for the owner.
-    pub(super) fn weighed(&self, source: &config::Source, unsettled: &Unsettled, error: Error) -> Error {
+    pub(super) fn graded(&self, source: &config::Source, unsettled: &Unsettled, error: Error) -> Error {
         let grave = error.cause().is_some_and(Cause::blocks_schedule);
         if grave || !unsettled.are_too_many() || !unsettled.went_with(&fingerprint(&self.store, source)) {
             return error;
@@ -82,12 +82,12 @@ pub(super) struct Ledger {
     store: Arc<Store>,
     source: config::Source,
     by_login: bool,
-    /// Why something could not be noted.
+    /// The reason why an attempt could not be noted.
     failure: Mutex<Option<store::Error>>,
 }
 
 impl Ledger {
-    /// What became of the store meanwhile: its failure ends a cycle, whatever the bank says.
+    /// The failure of the store meanwhile, which ends a cycle whatever the bank says.
     pub fn failure(&self) -> Result<(), store::Error> {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.take().map_or(Ok(()), Err)

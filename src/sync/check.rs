@@ -9,15 +9,15 @@ use crate::remote::trace::Trace;
 use crate::remote::{Context, Error};
 use crate::{config, store};
 
-/// How far back the fetch of a recording reaches.
+/// Days that the fetch of a recording reaches back.
 const TRACED_DAYS: i64 = 31;
 
-/// What a check of one source or destination found.
+/// The result of a check of one source or destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
     /// `source` or `destination`, and its name.
     pub what: String,
-    /// How it fared.
+    /// The outcome.
     pub outcome: Outcome,
     /// Good news, or the one line of trouble with its remedy.
     pub lines: Vec<String>,
@@ -29,7 +29,7 @@ impl Engine {
         let mut checked = Vec::new();
         for source in &self.config.sources {
             watcher(Step { label: format!("{}: checking", source.name), done: 0, total: 0 });
-            checked.push(self.check_source(source, None, Asking::Nobody).await?);
+            checked.push(self.check_source(source, None, Asking::Unattended).await?);
         }
         for destination in &self.config.destinations {
             watcher(Step { label: format!("{}: checking", destination.name), done: 0, total: 0 });
@@ -41,7 +41,7 @@ impl Engine {
     /// As the check of every source, with a small fetch on top, and everything that was said written down, every value
     /// replaced. Also where the sign-in fails.
     pub async fn trace(&self, at_terminal: bool, watcher: &Watcher) -> Result<(Vec<Checked>, String), store::Error> {
-        let asking = if at_terminal { Asking::Owner } else { Asking::Nobody };
+        let asking = if at_terminal { Asking::Owner } else { Asking::Unattended };
         let (mut checked, mut text) = (Vec::new(), String::new());
         for source in &self.config.sources {
             watcher(Step { label: format!("{}: recording", source.name), done: 0, total: 0 });
@@ -58,8 +58,8 @@ impl Engine {
         Ok((checked, text))
     }
 
-    /// Signs in once and lists the accounts. A refusal counts like one of a cycle: it is not tried again; nor is a source in
-    /// attention.
+    /// Signs in once and lists the accounts. A refusal counts like one of a cycle: it is not tried again; nor is a
+    /// source in attention.
     async fn check_source(
         &self,
         source: &config::Source,
@@ -67,7 +67,7 @@ impl Engine {
         asking: Asking,
     ) -> Result<Checked, store::Error> {
         let what = format!("source {}", source.name);
-        if let Some(attention) = self.left_alone(source, &self.store.source(&source.name)?, asking) {
+        if let Some(attention) = self.held_back(source, &self.store.source(&source.name)?, asking) {
             return Ok(Checked { what, outcome: Outcome::Attention, lines: vec![attention] });
         }
         let is_traced = trace.is_some();
@@ -98,7 +98,7 @@ impl Engine {
             }
             Err(error) => {
                 let mut report = SourceReport { name: source.name.clone(), ..SourceReport::default() };
-                self.conclude(source, &mut report, vec![error], Utc::now())?;
+                self.record_result(source, &mut report, vec![error], Utc::now())?;
                 Checked { what, outcome: report.outcome, lines: report.error.into_iter().collect() }
             }
         })

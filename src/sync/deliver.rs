@@ -184,7 +184,7 @@ impl Delivery<'_> {
             self.advance_watermark(first.examined, &first.suppressed)?;
             let now = Utc::now();
             if !self.engine.summary_due(self.config, &self.state, now)?
-                && !self.engine.own_rules_due(self.config, &self.state, now)
+                && !self.engine.sheet_rules_due(self.config, &self.state, now)
             {
                 return Ok(());
             }

@@ -38,7 +38,7 @@ impl Engine {
     pub async fn apply_rules(&self, overwrite: bool, watcher: &Watcher) -> Result<(Applied, Report), store::Error> {
         if !overwrite {
             // What was agreed to be overwritten was shown with the rules as last read.
-            self.read_own_rules(watcher).await?;
+            self.read_sheet_rules(watcher).await?;
         }
         let applied = self.apply(overwrite, Utc::now(), watcher).await?;
         // A cycle without its first half.

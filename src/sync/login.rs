@@ -62,7 +62,7 @@ impl Engine {
         ask: &mut AskCode<'_>,
     ) -> Result<Interactive, store::Error> {
         let asking = if at_terminal { Asking::Owner } else { Asking::Login };
-        if let Some(attention) = self.left_alone(source, &self.store.source(&source.name)?, asking) {
+        if let Some(attention) = self.held_back(source, &self.store.source(&source.name)?, asking) {
             return Ok(Interactive::Stopped(Outcome::Attention, attention));
         }
         let context = Context::new(self.shutdown.clone(), self.backoff.clone());
@@ -79,7 +79,7 @@ impl Engine {
             Ok(SignedIn::WithCode(session)) => Ok(Interactive::Session(session)),
             Err(error) => {
                 let mut report = SourceReport { name: source.name.clone(), ..SourceReport::default() };
-                self.conclude(source, &mut report, vec![error], Utc::now())?;
+                self.record_result(source, &mut report, vec![error], Utc::now())?;
                 Ok(Interactive::Stopped(report.outcome, report.error.unwrap_or_default()))
             }
         }

@@ -1,4 +1,4 @@
-//! The first half of a cycle: one session per source, every account fetched, what came reconciled into the store.
+//! The first half of a cycle: one session per source, every account fetched, the pages reconciled into the store.
 
 use std::sync::Arc;
 
@@ -7,66 +7,32 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use super::attempts::{Asking, Ledger, fingerprint};
 use super::{Engine, Outcome, Request, SourceReport, Step, Watcher, outcome_of};
 use crate::config;
-use crate::destination::What;
-use crate::model::{Account, Row, Transaction, id_hash};
-use crate::reconcile::{Break, Chain, Difference, KnownRows, Look, Reconciler, as_first_seen, compare};
+use crate::model::{Account, Transaction};
 use crate::remote::{Cause, Context, Error, Kind};
-use crate::rules::Enricher;
-use crate::source::{Page, Refused, Told};
-use crate::store::{self, Attention, StoredAccount, StoredRow, Writer};
+use crate::source::Page;
+use crate::store::{self, Attention};
 
 mod completeness;
+mod ingest;
 mod unreadable;
 
-use unreadable::Unreadable;
+use ingest::Ingest;
 
-/// Rows per batch of writes: large enough to be quick, small enough to stay out of the way of memory.
-const ROWS_PER_BATCH: usize = 1000;
-
-/// What a dry run would have added, for the destinations' preview.
+/// The rows that a dry run would have added, for the destinations' preview.
 #[derive(Default)]
 pub struct Preview {
     /// Transactions not in the store yet.
     pub new: Vec<Transaction>,
 }
 
-/// The rows of one account as they come.
-type Rows = Box<dyn Iterator<Item = Result<Row, Refused>> + Send>;
-
-/// One account on its way into the store.
-struct Arrival {
-    account: Account,
-    known_before: Option<StoredAccount>,
-    number: u16,
-    from: Option<NaiveDate>,
-    until: NaiveDate,
-    opening: Option<rust_decimal::Decimal>,
-    closing: Option<rust_decimal::Decimal>,
-    rows: std::iter::Peekable<Rows>,
-    told: Told,
-    unlisted: Option<NaiveDate>,
-    unreadable: Unreadable,
-    /// What is missing has vanished.
-    proof: bool,
-    /// Why rows may be missing that the bank has.
-    doubt: Option<String>,
-    reconciler: Reconciler,
-    /// Known rows of the account outside the window; read when a row is not in it.
-    elsewhere: Option<KnownRows>,
-    chain: Chain,
-    fetched: u64,
-    /// Numbers of known rows whose bank data changed: rules may have something to say to what is new in them.
-    touched: Vec<u64>,
-}
-
-/// An account and what was fetched of it.
+/// An account with its page, or with the reason why there is none.
 type Fetch = (Account, Result<Page, Error>);
 
-/// What the bank has given.
+/// The result of one session at the bank.
 struct Fetched {
-    /// The accounts it lists.
+    /// The accounts that the bank lists.
     listed: Vec<String>,
-    /// What it has of them.
+    /// The pages of the accounts.
     pages: Vec<Fetch>,
 }
 
@@ -81,9 +47,9 @@ impl Engine {
         preview: &mut Preview,
     ) -> Result<SourceReport, store::Error> {
         let mut report = SourceReport { name: source.name.clone(), ..SourceReport::default() };
-        let asking = if request.by_hand { Asking::Owner } else { Asking::Nobody };
-        if let Some(attention) = self.left_alone(source, &self.store.source(&source.name)?, asking) {
-            self.note_left_alone(source, &attention, now)?;
+        let asking = if request.by_hand { Asking::Owner } else { Asking::Unattended };
+        if let Some(attention) = self.held_back(source, &self.store.source(&source.name)?, asking) {
+            self.note_held_back(source, &attention, now)?;
             report.outcome = Outcome::Attention;
             report.cause = self.store.source(&source.name)?.attention.map(|attention| attention.cause.word());
             report.error = Some(attention);
@@ -96,8 +62,12 @@ impl Engine {
         ledger.failure()?;
         let failure = match fetched {
             Ok(Fetched { listed, pages }) => {
-                let (counts, failures) =
-                    self.absorb(source, pages, now, request.dry_run, preview, &mut report.notes)?;
+                let mut ingest = Ingest::new(self, source, now, &mut report.notes);
+                match request.dry_run {
+                    true => ingest.preview(pages, preview)?,
+                    false => ingest.store(pages)?,
+                }
+                let Ingest { counts, failures, .. } = ingest;
                 report.fetched = counts.fetched;
                 report.new = counts.new;
                 report.changed = counts.changed;
@@ -109,12 +79,12 @@ impl Engine {
             }
             Err(error) => vec![error],
         };
-        self.conclude(source, &mut report, failure, now)?;
+        self.record_result(source, &mut report, failure, now)?;
         report.notes.extend(self.session_note(source, now));
         Ok(report)
     }
 
-    /// Signs in and fetches every account. What fails for one account alone is kept beside the pages of the others.
+    /// Signs in and fetches every account. A failure of one account alone stands beside the pages of the others.
     async fn fetch(
         &self,
         source: &config::Source,
@@ -164,7 +134,7 @@ impl Engine {
     }
 
     /// Attempts that a crash cut off have told nobody: status and page get to know of them here.
-    fn note_left_alone(&self, source: &config::Source, message: &str, now: DateTime<Utc>) -> Result<(), store::Error> {
+    fn note_held_back(&self, source: &config::Source, message: &str, now: DateTime<Utc>) -> Result<(), store::Error> {
         let state = self.store.source(&source.name)?;
         if state.attention.is_some_and(|known| known.message == message) {
             return Ok(());
@@ -175,7 +145,7 @@ impl Engine {
     }
 
     /// Remembers how the pull ended.
-    pub(super) fn conclude(
+    pub(super) fn record_result(
         &self,
         source: &config::Source,
         report: &mut SourceReport,
@@ -186,12 +156,12 @@ impl Engine {
         let more = failures.len().saturating_sub(1);
         let worst = (!failures.is_empty()).then(|| failures.swap_remove(worst));
         let changed = self.store.change_source(&source.name, |state| {
-            // The bank let us in: whatever it wanted of the owner is over. Of other failures nothing is known.
+            // A bank that let us in wants nothing more of the owner. Other failures say nothing about that.
             let is_in = worst.is_none() || report.accounts > 0;
             if is_in {
                 state.unsettled.lift();
             }
-            let worst = worst.map(|error| self.weighed(source, &state.unsettled, error));
+            let worst = worst.map(|error| self.graded(source, &state.unsettled, error));
             report.outcome = worst.as_ref().map_or(Outcome::Ok, outcome_of);
             report.cause = worst.as_ref().map(Error::word);
             report.error = worst.as_ref().map(|worst| match more {
@@ -212,309 +182,4 @@ impl Engine {
         });
         changed.map(drop)
     }
-
-    /// Reconciles pages into the store, the rows of all accounts in the order of their times.
-    fn absorb(
-        &self,
-        source: &config::Source,
-        pages: Vec<Fetch>,
-        now: DateTime<Utc>,
-        dry_run: bool,
-        preview: &mut Preview,
-        notes: &mut Vec<String>,
-    ) -> Result<(Counts, Vec<Error>), store::Error> {
-        let mut counts = Counts::default();
-        let mut failures = Vec::new();
-        let mut writer = self.store.writer();
-        let mut arrivals = Vec::new();
-        let mut enricher = None;
-        for (account, page) in pages {
-            match page {
-                Ok(page) => arrivals.push(self.arrive(source, page, &mut writer, now, notes)?),
-                Err(error) => {
-                    self.note_unfetched(source, &account, &error, &mut writer)?;
-                    failures.push(error);
-                }
-            }
-        }
-        while let Some(at) = earliest(&mut arrivals) {
-            let arrival = &mut arrivals[at];
-            let row = match arrival.rows.next() {
-                Some(Ok(row)) => row,
-                Some(Err(row)) => {
-                    arrival.refuse(row);
-                    continue;
-                }
-                None => continue,
-            };
-            arrival.fetched += 1;
-            arrival.chain.add(&row);
-            if dry_run {
-                self.foresee(source, arrival, row, &mut counts, preview)?;
-            } else {
-                let enricher = &mut enricher;
-                self.take(source, arrival, row, enricher, &mut writer, &mut counts, now, notes)?;
-            }
-            if writer.rows() >= ROWS_PER_BATCH && !dry_run {
-                writer.commit()?;
-                writer = self.store.writer();
-            }
-        }
-        for arrival in &mut arrivals {
-            counts.fetched += arrival.fetched;
-            let breaks = self.breaks(arrival)?;
-            if let Some(at) = breaks.first() {
-                notes.push(format!("{}: {at}", arrival.account.account));
-            }
-            self.finish(source, arrival, &breaks, &mut writer, &mut counts, now, notes)?;
-            failures.extend(arrival.failure(&source.name));
-        }
-        if !dry_run {
-            writer.commit()?;
-            let touched = arrivals.iter().flat_map(|arrival| arrival.touched.iter().copied());
-            self.fill_touched(touched, now)?;
-            self.store.sync()?;
-        }
-        Ok((counts, failures))
-    }
-
-    /// Makes an account ready for its rows.
-    fn arrive(
-        &self,
-        source: &config::Source,
-        page: Page,
-        writer: &mut Writer<'_>,
-        now: DateTime<Utc>,
-        notes: &mut Vec<String>,
-    ) -> Result<Arrival, store::Error> {
-        let known_before = self.store.account(&source.name, &page.account.account);
-        let today = now.with_timezone(&self.config.timezone).date_naive();
-        let former = known_before.as_ref().map(|known| known.account.currency.clone());
-        let changed = former.filter(|former| *former != page.account.currency && !former.is_empty());
-        if let Some(former) = &changed {
-            notes.push(format!(
-                "{}: the currency changed from {former} to {}; rows known before keep the currency they were first seen in",
-                page.account.account, page.account.currency
-            ));
-        }
-        let number = writer.put_account(&source.name, &page.account, |stored| {
-            stored.former_currencies.extend(changed.map(|former| (today, former)));
-        })?;
-        let days = page.from.unwrap_or(NaiveDate::MIN)..=page.until;
-        let window = if known_before.is_some() { self.store.known(number, days)? } else { KnownRows::default() };
-        // A reply that is odd, or empty where there was something before, is no proof that rows are gone.
-        let suspicious = !page.notes.is_empty() || (page.count == 0 && window.len() > 2);
-        notes.extend(page.notes.iter().map(|note| format!("{}: {note}", page.account.account)));
-        Ok(Arrival {
-            account: page.account,
-            known_before,
-            number,
-            from: page.from,
-            until: page.until,
-            opening: page.opening,
-            closing: page.closing,
-            rows: (Box::new(page.rows.map(storable)) as Rows).peekable(),
-            told: page.told,
-            unlisted: page.unlisted,
-            unreadable: Unreadable::of(page.unread),
-            proof: !suspicious && page.unlisted.is_none(),
-            doubt: None,
-            reconciler: Reconciler::new(window),
-            elsewhere: None,
-            chain: Chain::default(),
-            fetched: 0,
-            touched: Vec::new(),
-        })
-    }
-
-    /// Whether a row is new, and if not, how it differs.
-    fn judge(&self, arrival: &mut Arrival, row: &Row) -> Result<Judgement, store::Error> {
-        let known = match arrival.reconciler.look(row) {
-            Look::Unchanged | Look::Repeated => return Ok(Judgement::Nothing),
-            Look::Compare(known) => known,
-            Look::Unknown if arrival.known_before.is_none() => return Ok(Judgement::New),
-            Look::Unknown => {
-                // The bank may have moved a known entry into the window from another date.
-                if arrival.elsewhere.is_none() {
-                    arrival.elsewhere = Some(self.store.known(arrival.number, NaiveDate::MIN..=NaiveDate::MAX)?);
-                }
-                match arrival.elsewhere.as_ref().and_then(|elsewhere| elsewhere.get(&id_hash(&row.id))) {
-                    Some(known) => *known,
-                    None => return Ok(Judgement::New),
-                }
-            }
-        };
-        let stored = self.store.stored(known.number)?;
-        Ok(match compare(&stored.row, row) {
-            _ if known.vanished => Judgement::Again(known, Box::new(stored), What::Reappeared),
-            Difference::Changed => Judgement::Again(known, Box::new(stored), What::Changed),
-            Difference::None | Difference::Restated => Judgement::Nothing,
-        })
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn take(
-        &self,
-        source: &config::Source,
-        arrival: &mut Arrival,
-        row: Row,
-        enricher: &mut Option<Enricher>,
-        writer: &mut Writer<'_>,
-        counts: &mut Counts,
-        now: DateTime<Utc>,
-        notes: &mut Vec<String>,
-    ) -> Result<(), store::Error> {
-        let judgement = self.judge(arrival, &row)?;
-        if !matches!(judgement, Judgement::Nothing) && row.has_broken_text() {
-            let account = &arrival.account.account;
-            notes.push(format!("{account}: {} has a character that cannot be read; it is shown as \u{fffd}", row.id));
-        }
-        match judgement {
-            Judgement::Nothing => {}
-            Judgement::New => {
-                counts.new += 1;
-                let transaction = arrival.transaction(source, row);
-                let ready = match enricher.take() {
-                    Some(ready) => ready,
-                    None => self.rules()?.ready(),
-                };
-                let enrichment = enricher.insert(ready).enrich(&transaction);
-                writer.add_enriched(arrival.number, transaction.row, enrichment)?;
-            }
-            Judgement::Again(known, former, what) => {
-                counts.changed += 1;
-                arrival.touched.push(known.number);
-                writer.change(known, &former, as_first_seen(&former.row, row), what, now.timestamp())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn foresee(
-        &self,
-        source: &config::Source,
-        arrival: &mut Arrival,
-        row: Row,
-        counts: &mut Counts,
-        preview: &mut Preview,
-    ) -> Result<(), store::Error> {
-        match self.judge(arrival, &row)? {
-            Judgement::Nothing => {}
-            Judgement::Again(..) => counts.changed += 1,
-            Judgement::New => {
-                counts.new += 1;
-                preview.new.push(arrival.transaction(source, row));
-            }
-        }
-        Ok(())
-    }
-
-    /// Marks what vanished and notes how far the account is known now.
-    #[allow(clippy::too_many_arguments)]
-    fn finish(
-        &self,
-        source: &config::Source,
-        arrival: &mut Arrival,
-        breaks: &[Break],
-        writer: &mut Writer<'_>,
-        counts: &mut Counts,
-        now: DateTime<Utc>,
-        notes: &mut Vec<String>,
-    ) -> Result<(), store::Error> {
-        let gone = arrival.reconciler.vanished();
-        if arrival.proof && !arrival.unreadable.may_hide_known() {
-            for known in gone {
-                let former: StoredRow = self.store.stored(known.number)?;
-                let row = former.row.clone();
-                counts.vanished += 1;
-                writer.change(known, &former, row, What::Vanished, now.timestamp())?;
-            }
-        } else if !gone.is_empty() {
-            let (account, count) = (&arrival.account.account, gone.len());
-            notes.push(format!("{account}: {count} known rows have not come again; none is taken as vanished"));
-        }
-        let account = &arrival.account.account;
-        notes.extend(arrival.unreadable.notes().map(|note| format!("{account}: {note}")));
-        let doubt = self.doubt(arrival)?;
-        let noted = arrival.told == Told::NoAccount;
-        notes.extend(doubt.iter().filter(|_| !noted).map(|doubt| format!("{account}: {doubt}")));
-        arrival.doubt = arrival.unreadable.doubt().or(doubt);
-        let everything = arrival.from.is_none_or(|from| source.scope.history_from == Some(from));
-        let problem = breaks.first().map(|first| match breaks.len() {
-            1 => first.to_string(),
-            more => format!("{first} (and {} more)", more - 1),
-        });
-        let today = now.with_timezone(&self.config.timezone).date_naive();
-        writer.put_account(&source.name, &arrival.account, |stored| {
-            stored.doubt = arrival.doubt.clone();
-            if arrival.told != Told::Rows {
-                return;
-            }
-            let reread = arrival.unreadable.since().into_iter().chain(arrival.unlisted).min();
-            // A chain with a hole in it cannot prove that a former break is closed.
-            let former = stored.problem.clone().filter(|_| reread.is_some());
-            stored.note_problem(problem.or(former), everything, today);
-            if !arrival.is_emptied() {
-                stored.fetched_until = stored.fetched_until.max(Some(arrival.until));
-                stored.reread_from = reread;
-            }
-        })?;
-        Ok(())
-    }
-}
-
-impl Arrival {
-    /// A new row of this account in its context.
-    fn transaction(&self, source: &config::Source, row: Row) -> Transaction {
-        Transaction {
-            source: source.name.as_str().into(),
-            account: self.account.account.as_str().into(),
-            account_name: self.account.name.as_str().into(),
-            customer: self.account.customer.as_str().into(),
-            row,
-            enrichment: Default::default(),
-            transfer: Default::default(),
-            vanished: false,
-        }
-    }
-}
-
-/// A row that could not be read back from the store counts as unreadable from the first.
-fn storable(row: Result<Row, Refused>) -> Result<Row, Refused> {
-    let row = row?;
-    match store::fits(&row) {
-        Ok(()) => Ok(row),
-        Err(store::Unfit(what)) => {
-            let why = format!("entry {} of {} cannot be stored: it has {what}", row.id, row.date);
-            Err(Refused { since: row.date, time: Some(row.time), id: Some(row.id), why })
-        }
-    }
-}
-
-/// What a row is to the store.
-enum Judgement {
-    Nothing,
-    New,
-    Again(crate::reconcile::Known, Box<StoredRow>, What),
-}
-
-/// Counts of one pull.
-#[derive(Default)]
-struct Counts {
-    fetched: u64,
-    new: u64,
-    changed: u64,
-    vanished: u64,
-}
-
-/// Which account has the earliest next row; an unreadable row comes first, so that it is reported.
-fn earliest(arrivals: &mut [Arrival]) -> Option<usize> {
-    let next = |(at, arrival): (usize, &mut Arrival)| {
-        let time = match arrival.rows.peek()? {
-            Ok(row) => Some(row.time),
-            Err(_) => None,
-        };
-        Some((time, at))
-    };
-    arrivals.iter_mut().enumerate().filter_map(next).min().map(|(_, at)| at)
 }

@@ -93,7 +93,8 @@ async fn a_copy_of_the_whole_file_goes_on_where_the_original_was() {
             gone
         });
         let before = world.google.read(&world.spreadsheet, Spreadsheet::clone);
-        let original = std::mem::replace(&mut world.spreadsheet, world.google.copy_spreadsheet(&before.id, copied));
+        let copy = world.google.copy_spreadsheet(&before.id, copied);
+        let original = std::mem::replace(&mut world.spreadsheet, copy);
         world.write_config();
         book(&world, "ПЕКАРНА");
         let report = world.cycle().await;

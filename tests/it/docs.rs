@@ -28,9 +28,13 @@ fn module(path: &Path) -> String {
 
 /// Only the demo, the hidden `simulate` and tests may name the simulators.
 fn may_simulate(path: &Path) -> bool {
+    is_test(path) || ["src/demo.rs", "src/cli/simulate.rs"].iter().any(|file| path.ends_with(file))
+}
+
+/// Files and folders of tests.
+fn is_test(path: &Path) -> bool {
     let path = path.strip_prefix(root()).unwrap();
-    let is_test = path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests");
-    is_test || ["src/demo.rs", "src/cli/simulate.rs"].iter().any(|file| path.ends_with(file))
+    path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests")
 }
 
 #[test]
@@ -65,6 +69,41 @@ fn modules_name_only_what_lies_below_them() {
             assert!(allowed, "{}: `{from}` must not name `{to}`", path.display());
         }
     }
+}
+
+/// A further kind of source or destination is added to a list, and to no other file outside of its own folder.
+#[test]
+fn kinds_are_named_by_the_lists_of_kinds_alone() {
+    let sources = bankfeed::source::KINDS.iter().map(|kind| ("source", kind.name));
+    let destinations = bankfeed::destination::KINDS.iter().map(|kind| ("destination", kind.name));
+    let kinds: Vec<_> = sources.chain(destinations).map(|(list, name)| (list, name, name.replace('-', "_"))).collect();
+    let mut found = std::collections::BTreeSet::new();
+    for (path, text) in sources_without_tests() {
+        let relative = path.strip_prefix(root().join("src")).unwrap().to_str().unwrap().to_owned();
+        let own = kinds.iter().any(|(list, _, module)| relative.starts_with(&format!("{list}/{module}")));
+        // The words of recordings are a list of words of any kind.
+        if own || relative.starts_with("simulator") || relative.starts_with("remote/trace") {
+            continue;
+        }
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//") && !line.contains("simulator::"));
+        for line in code {
+            let names = |(_, name, module): &(_, &str, String)| {
+                line.contains(&format!("{module}::")) || line.contains(&format!("\"{name}\""))
+            };
+            if kinds.iter().any(names) {
+                found.insert(format!("{relative}: {}", line.split(" = ").next().unwrap()));
+            }
+        }
+    }
+    let lists = ["destination.rs: pub const KINDS: &[Kind]", "source.rs: pub const KINDS: &[Kind]"];
+    assert_eq!(found, lists.map(str::to_owned).into());
+}
+
+/// The files of the program, each up to its tests.
+fn sources_without_tests() -> impl Iterator<Item = (PathBuf, String)> {
+    let files = sources(&root().join("src")).into_iter();
+    let files = files.filter(|(path, _)| !is_test(path));
+    files.map(|(path, text)| (path, text.split("#[cfg(test)]").next().unwrap().to_owned()))
 }
 
 #[test]

@@ -59,7 +59,10 @@ fn the_ways_out_of_an_organisation_that_forbids_keys_are_named() {
     let read = |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     for (path, ways) in [
         ("README.md", ["iam.disableServiceAccountKeyCreation", "private Google account", "Organization Policy"]),
-        ("src/cli/init.rs", ["forbid such keys", "private Google account", "Organization Policy Administrator"]),
+        (
+            "src/destination/google_sheets/interview.rs",
+            ["forbid such keys", "private Google account", "Organization Policy Administrator"],
+        ),
     ] {
         let text = read(path);
         for way in ways {

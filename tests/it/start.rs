@@ -41,9 +41,8 @@ fn complaint(output: &Output) -> String {
 /// Writes the file that `simulate` leaves for `init`, for a world that runs in the test itself.
 fn describe(world: &World) -> PathBuf {
     let dir = world.dir.path().to_owned();
-    let (bank, google, airtable) = (world.bank.server.url(), world.google.server.url(), world.airtable.server.url());
-    let text = serde_json::json!({"fibank": {"url": bank}, "google": {"url": google}, "airtable": {"url": airtable}});
-    std::fs::write(dir.join("world.json"), text.to_string()).unwrap();
+    let description = world.services.description(&dir.join("google-key.json"));
+    std::fs::write(dir.join("world.json"), description.to_string()).unwrap();
     dir
 }
 

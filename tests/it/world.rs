@@ -4,15 +4,14 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bankfeed::config;
 use bankfeed::destination::airtable::settings::AirtableSettings;
 use bankfeed::destination::google_sheets::settings::GoogleSheetsSettings;
 use bankfeed::remote::{Backoff, Shutdown};
-use bankfeed::simulator::airtable::Airtable;
-use bankfeed::simulator::fibank::{Bank, Fibank};
-use bankfeed::simulator::google::{CellValue, Google};
+use bankfeed::simulator::fibank::Bank;
+use bankfeed::simulator::google::CellValue;
+use bankfeed::simulator::services::Services;
 use bankfeed::source::fibank::FibankSettings;
 use bankfeed::store::Store;
 use bankfeed::sync::{Engine, Report, Request};
@@ -44,30 +43,32 @@ pub fn airtable_mut(destination: &mut config::Destination) -> Option<&mut Airtab
 
 pub struct World {
     pub dir: tempfile::TempDir,
-    pub bank: Fibank,
-    pub google: Google,
-    pub spreadsheet: String,
-    pub airtable: Airtable,
-    pub base: String,
+    pub services: Services,
     /// Lines put into the configuration's sections: source, sheets, airtable.
     pub extra: [String; 3],
+}
+
+/// The simulated services can be named as if they were the world's own.
+impl std::ops::Deref for World {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.services
+    }
+}
+
+impl std::ops::DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Services {
+        &mut self.services
+    }
 }
 
 impl World {
     pub async fn new(bank: Bank) -> World {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let (google, airtable) = (Google::start().await.unwrap(), Airtable::start().await.unwrap());
-        google.quota(None);
-        airtable.rate_limit(None, Duration::ZERO);
-        let world = World {
-            dir: tempfile::tempdir().unwrap(),
-            bank: Fibank::start(bank).await.unwrap(),
-            spreadsheet: google.create_spreadsheet("Household"),
-            base: airtable.create_base("Household"),
-            google,
-            airtable,
-            extra: Default::default(),
-        };
+        let services = Services::start(bank, "Household").await.unwrap();
+        services.lift_limits();
+        let world = World { dir: tempfile::tempdir().unwrap(), services, extra: Default::default() };
         world.write_config();
         world
     }
@@ -82,56 +83,24 @@ impl World {
 
     /// (Re)writes the configuration with the bank's present password.
     pub fn write_config(&self) {
-        self.write_config_with_password(&self.bank.edit(|bank| bank.password.clone()));
-    }
-
-    pub fn write_config_with_password(&self, password: &str) {
         let key = self.dir.path().join("google-key.json");
-        std::fs::write(&key, self.google.service_account_key()).unwrap();
+        self.services.write_key(&key).unwrap();
+        let [source, sheets, base] = &self.extra;
         let text = format!(
-            r#"
-data_dir = "{data}"
-timezone = "Europe/Sofia"
-
-[[source]]
-name = "fibank"
-kind = "fibank"
-username = "{username}"
-password = "{password}"
-base_url = "{bank}"
-{source}
-
-[[destination]]
-name = "household"
-kind = "google-sheets"
-spreadsheet = "{spreadsheet}"
-service_account = {{ file = "{key}" }}
-base_url = "{google}/"
-{sheets}
-
-[[destination]]
-name = "base"
-kind = "airtable"
-base = "{base}"
-table = "Transactions"
-token = "{token}"
-base_url = "{airtable}"
-{base_extra}
-"#,
+            "\ndata_dir = \"{data}\"\ntimezone = \"Europe/Sofia\"\n\n{}{source}\n\n{}{sheets}\n\n{}{base}\n",
+            self.services.source(),
+            self.services.sheet(&key),
+            self.services.table(),
             data = self.data_dir().display(),
-            username = self.bank.edit(|bank| bank.username.clone()),
-            bank = self.bank.server.url(),
-            source = self.extra[0],
-            spreadsheet = self.spreadsheet,
-            key = key.display(),
-            google = self.google.server.url(),
-            sheets = self.extra[1],
-            base = self.base,
-            token = self.airtable.token(),
-            airtable = self.airtable.server.url(),
-            base_extra = self.extra[2],
         );
         write_private(&self.config_path(), &text);
+    }
+
+    /// (Re)writes the configuration with another password than the bank's.
+    pub fn write_config_with_password(&self, password: &str) {
+        let right = self.bank.edit(|bank| std::mem::replace(&mut bank.password, password.to_owned()));
+        self.write_config();
+        self.bank.edit(|bank| bank.password = right);
     }
 
     /// The engine over the store as it is on disk, with next to no patience.

@@ -1,5 +1,5 @@
-//! Questions and answers. On a terminal a wrong answer is asked for again and a secret is not shown; from a pipe the
-//! answers come one a line.
+//! Questions and answers: from a terminal, where a wrong answer is asked for again and a secret is not shown, or from a
+//! pipe, one answer a line.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -7,17 +7,14 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tc
 use secrecy::{SecretString, zeroize::Zeroize};
 
 use crate::printable::printable;
+use crate::settings::interview::{Interview, Stop};
 
-/// The character of Ctrl-C while the key does not interrupt.
+/// The character of Ctrl-C where it does not interrupt.
 const INTERRUPT: char = '\u{3}';
-
-/// The reason why a question has no answer; the beginning of a line.
-#[derive(Debug)]
-pub(in crate::cli) struct Stop(pub String);
 
 /// Asks on stderr and reads from stdin.
 pub(in crate::cli) struct Asker {
-    /// True if stdin is a terminal, so that a person can be asked again.
+    /// A person sits at the terminal and can be asked again.
     is_terminal: bool,
 }
 
@@ -25,36 +22,35 @@ impl Asker {
     pub fn new() -> Asker {
         Asker { is_terminal: io::stdin().is_terminal() }
     }
+}
 
-    /// Prints to stderr. A closed stderr does not matter.
-    pub fn say(&self, text: &str) {
-        let _ = io::stderr().write_all(printable(text).as_bytes());
+impl Interview for Asker {
+    fn say(&mut self, text: &str) {
+        tell(text);
     }
 
-    /// Asks until the answer is good; an empty answer means `usual`.
-    pub fn ask<T>(
+    fn ask(
         &mut self,
         question: &str,
         usual: Option<&str>,
-        read: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<T, Stop> {
+        take: &mut dyn FnMut(&str) -> Result<(), String>,
+    ) -> Result<(), Stop> {
         let hint = usual.map_or(String::new(), |usual| format!(" [{usual}]"));
         loop {
             let line = self.line(&format!("{question}{hint}: "), question, false)?;
             let given = line.trim();
             let given = usual.filter(|_| given.is_empty()).unwrap_or(given);
-            match read(given) {
-                Ok(answer) => return Ok(answer),
+            match take(given) {
+                Ok(()) => return Ok(()),
                 Err(why) => self.refuse(question, &why)?,
             }
         }
     }
 
-    /// Asks for a secret, which is never trimmed, shown or repeated.
-    pub fn ask_secret(
+    fn ask_secret(
         &mut self,
         question: &str,
-        read: impl Fn(&str) -> Result<String, String>,
+        read: &dyn Fn(&str) -> Result<String, String>,
     ) -> Result<SecretString, Stop> {
         loop {
             let mut line = self.line(&format!("{question}: "), question, true)?;
@@ -66,24 +62,31 @@ impl Asker {
             }
         }
     }
+}
 
+/// Writes to stderr. A closed stderr means that no reader is left.
+fn tell(text: &str) {
+    let _ = io::stderr().write_all(printable(text).as_bytes());
+}
+
+impl Asker {
     fn refuse(&self, question: &str, why: &str) -> Result<(), Stop> {
         if !self.is_terminal {
             return Err(Stop(format!("{question}: {why}")));
         }
-        self.say(&format!("  That does not work: {why}. Once more.\n"));
+        tell(&format!("  That does not work: {why}. Once more.\n"));
         Ok(())
     }
 
     fn line(&self, prompt: &str, question: &str, hidden: bool) -> Result<String, Stop> {
-        // The echo ends before the question appears, so that a quick typist is not seen either.
+        // First the silence, then the question: whoever types at once is not seen either.
         let silence = (hidden && self.is_terminal).then(Silence::begin).flatten();
-        self.say(prompt);
+        tell(prompt);
         let read = read_line(&mut io::stdin().lock());
         drop(silence);
-        // A hidden answer and one from a pipe have not moved the cursor to a new line.
+        // Text that was typed unseen, or came from a pipe, has not moved the cursor on.
         if hidden || !self.is_terminal {
-            self.say("\n");
+            tell("\n");
         }
         match read {
             Ok(line) if line.is_empty() => Err(Stop(format!("the answers end before the question \"{question}\""))),
@@ -97,7 +100,7 @@ impl Asker {
     }
 }
 
-/// Reads a line with its end, which may be a typed Ctrl-C; empty: the input has ended.
+/// A line with its end, which may be a typed Ctrl-C; empty: there is no more.
 fn read_line(input: &mut impl BufRead) -> io::Result<String> {
     let mut line = Vec::new();
     loop {

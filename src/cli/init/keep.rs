@@ -1,9 +1,10 @@
-//! The storage of secrets, and the writing of the configuration.
+//! The places of the secrets, and the way the file is written.
 //!
-//! A configuration below `/etc/bankfeed`, written by root on a machine that runs systemd, belongs to the service. The
-//! secrets of such a configuration become credentials, encrypted for this machine. Any other configuration contains its
-//! secrets: only its owner can read it, so a second file of the same mode would protect nothing more, and a single file
-//! cannot be moved or restored without its other half. The service account's key is a file already and stays in place.
+//! A configuration below `/etc/bankfeed`, written by root on a machine that runs systemd, belongs to the service: there
+//! the secrets become credentials, encrypted for this machine. Anywhere else they stand in the configuration itself.
+//! The file is readable by its owner alone, so a second file of the same mode beside it would protect nothing more; and
+//! one file cannot be moved or restored without its other half. The service account's key is a file already and stays
+//! where it is.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,15 +12,17 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use secrecy::ExposeSecret;
+
 use super::Answers;
-use super::ask::Stop;
 use crate::config;
 use crate::settings::answer;
+use crate::settings::interview::{DraftSecret, Stop};
 
 /// The folder in which systemd looks for encrypted credentials by itself.
 const CREDSTORE: &str = "/etc/credstore.encrypted";
 
-/// The storage of secrets.
+/// The place for secrets.
 pub(super) enum Keeper {
     /// Into the configuration.
     InPlace,
@@ -47,12 +50,13 @@ impl Keeper {
         }
     }
 
-    /// Stores the secrets. An existing credential is never replaced.
+    /// Puts the secrets away. A credential that is there already is never replaced.
     pub fn keep(&self, answers: &Answers) -> Result<Kept, Stop> {
         let mut kept = Kept::default();
         let Keeper::Credentials { program, folder } = self else { return Ok(kept) };
-        for (name, secret) in answers.secrets() {
-            match encrypt(program, folder, name, secret) {
+        for secret in answers.drafts().iter().map(|draft| &draft.secret) {
+            let name = secret.credential;
+            match encrypt(program, folder, name, secret.text.expose_secret()) {
                 Ok(path) => kept.credentials.push((name, path)),
                 Err(why) => {
                     kept.undo();
@@ -65,11 +69,12 @@ impl Keeper {
 }
 
 impl Kept {
-    /// The text of a secret in the configuration.
-    pub fn reference(&self, name: &str, secret: &str) -> String {
+    /// The TOML of a secret.
+    pub fn reference(&self, secret: &DraftSecret) -> String {
+        let name = secret.credential;
         match self.credentials.iter().any(|(known, _)| *known == name) {
             true => format!("{{ credential = {} }}", answer::quoted(name)),
-            false => answer::quoted(secret),
+            false => secret.otherwise.clone(),
         }
     }
 

@@ -1,34 +1,45 @@
-//! The texts of `bankfeed init`: the configuration, with the next useful options as comments, and the words at the end.
-//! Pure.
+//! The texts of `bankfeed init`: the configuration, with the options that an owner may want next as comments, and the
+//! words at the end. Pure.
 
 use std::path::Path;
 
-use secrecy::ExposeSecret;
-
 use super::super::simulate::World;
 use super::keep::Kept;
-use super::{Airtable, Answers, Google, Writer};
+use super::{Answer, Answers};
 use crate::config::{Environment, machine_timezone};
+use crate::destination;
 use crate::settings::answer::quoted;
+use crate::settings::interview::Draft;
 
 /// The bank's own zone, for machines that do not say where they are.
 const USUAL_ZONE: &str = "Europe/Sofia";
 
-/// Name of the destination at Google.
-const SHEET: &str = "sheet";
-
 /// The whole file.
 pub(super) fn file(answers: &Answers, kept: &Kept, path: &Path, world: Option<&World>) -> String {
     let mut text = general(answers, path, world);
-    text += &fibank(answers, kept, world);
-    match (&answers.google, &answers.airtable) {
-        (None, None) => text += NOWHERE,
-        (google, airtable) => {
-            google.iter().for_each(|google| text += &google_sheets(google, kept, world));
-            airtable.iter().for_each(|base| text += &airtable_base(base, kept, world));
-        }
+    text += &entry(&answers.source, kept, world);
+    text += SCOPE;
+    text += "\n\n# Where rows go.\n";
+    if answers.destinations.is_empty() {
+        let at_rest: Vec<&str> = destination::KINDS.iter().map(|kind| kind.at_rest).collect();
+        text += &format!(
+            "\n# Nowhere yet: transactions are only kept. Take the # away from one of these and fill in what is yours.\n{}",
+            at_rest.join("\n")
+        );
+    }
+    for destination in &answers.destinations {
+        text += &entry(destination, kept, world);
+        text += COMMON;
     }
     text + REST
+}
+
+/// The lines of an entry.
+fn entry(answer: &Answer, kept: &Kept, world: Option<&World>) -> String {
+    let Answer { kind, draft } = answer;
+    let address = world.and_then(|world| world.base_url(kind)).map(|url| format!("base_url = {}\n", quoted(url)));
+    let secret = kept.reference(&draft.secret);
+    format!("{}{secret}{}{}{}", draft.head, draft.tail, address.unwrap_or_default(), draft.options)
 }
 
 fn general(answers: &Answers, path: &Path, world: Option<&World>) -> String {
@@ -61,103 +72,23 @@ timezone = {zone}
 
 
 # Where transactions come from.
-
-[[source]]
-name = "fibank"
-kind = "fibank"
 "#,
         zone = quoted(&zone()),
     )
 }
 
-/// The machine's time zone. A machine in UTC has most likely no time zone set, so the bank's zone is used.
+/// The machine's zone. A machine that runs in UTC was probably never told its place.
 fn zone() -> String {
     let zone = machine_timezone(&Environment::process()).map(|zone| zone.name()).unwrap_or(USUAL_ZONE);
     let unset = ["UTC", "Etc/UTC", "Etc/UCT", "UCT", "Universal", "Zulu", "GMT", "Etc/GMT"].contains(&zone);
     if unset { USUAL_ZONE.to_owned() } else { zone.to_owned() }
 }
 
-fn fibank(answers: &Answers, kept: &Kept, world: Option<&World>) -> String {
-    format!(
-        r#"username = {username}
-password = {password}
-{base_url}# Only these accounts. Left out: every account of every customer this login may act for.
+const SCOPE: &str = r#"# Only these accounts. Left out: every account of every customer this login may act for.
 # accounts = ["BG32 FINV 9150 1000 0000 01"]
 # The first day to fetch. Left out: as far back as the bank goes.
 # history_from = 2015-01-01
-
-
-# Where rows go.
-"#,
-        username = quoted(&answers.username),
-        password = kept.reference("fibank-password", answers.password.expose_secret()),
-        base_url = base_url(world.map(|world| world.fibank.as_str())),
-    )
-}
-
-fn google_sheets(google: &Google, kept: &Kept, world: Option<&World>) -> String {
-    let name = google.writer.credential();
-    let key = match kept.credentials.iter().any(|(known, _)| *known == name) {
-        true => kept.reference(name, ""),
-        false => format!("{{ file = {} }}", quoted(&google.key_file.display().to_string())),
-    };
-    let (remark, key) = match &google.writer {
-        Writer::Robot(account) => (
-            format!("# The spreadsheet must be shared, as editor, with\n# {}", account.escape_debug()),
-            format!("service_account = {key}"),
-        ),
-        Writer::Owner => (
-            format!("# Rows are written in your own name, once you have run `bankfeed login {SHEET}`."),
-            format!("oauth = {{ client = {key} }}"),
-        ),
-    };
-    format!(
-        r#"
-[[destination]]
-name = "{SHEET}"
-kind = "google-sheets"
-{remark}
-spreadsheet = {spreadsheet}
-{key}
-{base_url}# The tab; it is made if it is missing, and an existing one is used as it is.
-# tab = "Transactions"
-# Two more tabs, a proof of the balances and charts. A title, or false for none.
-# balances_tab = "Balances"
-# dashboard_tab = "Dashboard"
-# One more where you write rules yourself, without this file; none unless you give it a title.
-# rules_tab = "Rules"
-# Where new rows go: below the others, or with "newest-first" under the header.
-# order = "oldest-first"
-{common}"#,
-        spreadsheet = quoted(&google.spreadsheet),
-        base_url = base_url(world.map(|world| world.google.as_str())),
-        common = COMMON,
-    )
-}
-
-fn airtable_base(airtable: &Airtable, kept: &Kept, world: Option<&World>) -> String {
-    format!(
-        r#"
-[[destination]]
-name = "base"
-kind = "airtable"
-base = {base}
-token = {token}
-{base_url}# The table; it is made with its fields if it is missing, and an existing one is used as it is.
-# table = "Transactions"
-# How many requests a month your plan allows (1000 on the free one): warned of at 80 %, never spent past.
-# monthly_requests = 1000
-{common}"#,
-        base = quoted(&airtable.base),
-        token = kept.reference("airtable-token", airtable.token.expose_secret()),
-        base_url = base_url(world.map(|world| world.airtable.as_str())),
-        common = COMMON,
-    )
-}
-
-fn base_url(simulated: Option<&str>) -> String {
-    simulated.map_or(String::new(), |url| format!("base_url = {}\n", quoted(url)))
-}
+"#;
 
 const COMMON: &str = r#"# Headers in English, or with "bg" in Bulgarian.
 # language = "en"
@@ -165,21 +96,6 @@ const COMMON: &str = r#"# Headers in English, or with "bg" in Bulgarian.
 # since = 2024-01-01
 # Only money that went out ("debit") or came in ("credit").
 # direction = "debit"
-"#;
-
-const NOWHERE: &str = r#"
-# Nowhere yet: transactions are only kept. Take the # away from one of these and fill in what is yours.
-# [[destination]]
-# name = "sheet"
-# kind = "google-sheets"
-# spreadsheet = "https://docs.google.com/spreadsheets/d/1AbCdEfGhIjKlMnOpQrStUvWxYz0123456789/edit"
-# service_account = { file = "/etc/bankfeed/google-key.json" }
-
-# [[destination]]
-# name = "base"
-# kind = "airtable"
-# base = "appXXXXXXXXXXXXXX"
-# token = { file = "/etc/bankfeed/airtable-token" }
 "#;
 
 const REST: &str = r#"
@@ -198,8 +114,10 @@ const REST: &str = r#"
 /// The next steps for the owner.
 pub(super) fn farewell(answers: &Answers, kept: &Kept, path: &Path, environment: &Environment) -> String {
     let mut text = format!("\n{} is written; only you can read it.\n", path.display());
-    if let Some(google) = answers.google.as_ref().filter(|_| kept.credentials.is_empty()) {
-        text += &format!("It names {}: keep that file, and run chmod 600 on it.\n", google.key_file.display());
+    let drafts = answers.drafts();
+    let files = drafts.iter().filter(|_| kept.credentials.is_empty()).filter_map(|draft| draft.kept_file.as_ref());
+    for file in files {
+        text += &format!("It names {}: keep that file, and run chmod 600 on it.\n", file.display());
     }
     if !kept.credentials.is_empty() {
         let files: Vec<String> = kept.credentials.iter().map(|(_, file)| file.display().to_string()).collect();
@@ -210,9 +128,11 @@ pub(super) fn farewell(answers: &Answers, kept: &Kept, path: &Path, environment:
     }
     let found = crate::config::find(environment, Path::new("")).is_ok_and(|found| found == path);
     let option = if found { String::new() } else { format!("--config {} ", path.display()) };
-    let signs_in = answers.google.as_ref().is_some_and(|google| matches!(google.writer, Writer::Owner));
-    let login =
-        if signs_in { format!("`bankfeed {option}login {SHEET}` signs you in at Google, ") } else { String::new() };
+    let sign_in = |draft: &&Draft| {
+        let (name, service) = (draft.name, draft.sign_in_at?);
+        Some(format!("`bankfeed {option}login {name}` signs you in at {service}, "))
+    };
+    let login: String = drafts.iter().filter_map(sign_in).collect();
     text + &format!("Now: {login}`bankfeed {option}check` proves it, `bankfeed {option}sync` brings the first rows.\n")
 }
 
@@ -222,20 +142,20 @@ mod tests {
     use super::*;
     use std::any::Any;
 
+    use secrecy::ExposeSecret;
+
     use crate::config;
-    use crate::source::fibank::FibankSettings;
+    use crate::destination::{airtable as airtable_connector, google_sheets};
+    use crate::source::fibank::{self, FibankSettings};
 
     fn answers(google: bool, airtable: bool, schedule: Option<&str>) -> Answers {
+        let sheet =
+            google.then(|| Answer { kind: "google-sheets", draft: google_sheets::interview::tests::drafted(true) });
+        let base =
+            airtable.then(|| Answer { kind: "airtable", draft: airtable_connector::interview::tests::drafted() });
         Answers {
-            username: "иван \"\\".into(),
-            password: "p'\"\\#1".to_owned().into(),
-            google: google.then(|| Google {
-                spreadsheet: "1AbC".into(),
-                key_file: "/k/ey.json".into(),
-                key: "{}".to_owned().into(),
-                writer: Writer::Robot("bot@p.iam.example".into()),
-            }),
-            airtable: airtable.then(|| Airtable { base: "appX".into(), token: "patX.y".to_owned().into() }),
+            source: Answer { kind: "fibank", draft: fibank::interview::tests::drafted() },
+            destinations: sheet.into_iter().chain(base).collect(),
             schedule: schedule.map(str::to_owned),
         }
     }
@@ -268,7 +188,7 @@ mod tests {
     #[test]
     fn whoever_signs_in_in_a_browser_is_told_to() {
         let mut answers = answers(true, false, None);
-        answers.google.as_mut().unwrap().writer = Writer::Owner;
+        answers.destinations[0].draft = google_sheets::interview::tests::drafted(false);
         let (kept, path) = (Kept::default(), Path::new("/x/c.toml"));
         let config = load(&file(&answers, &kept, path, None));
         assert!(config.destinations[0].settings.browser_sign_in().is_some());

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::Airtable;
+use super::{Airtable, interview};
 use crate::destination::Destination;
-use crate::destination::kind::{Kind, Settings, Shown};
+use crate::destination::kind::{Kind, Offer, Settings, Shown};
 use crate::destination::policy::Rows;
 use crate::remote::{Context, Error};
 use crate::settings::{self, Entry, SECRET_EXPECTED, Secret, Value, key, values};
@@ -22,6 +22,9 @@ pub const KIND: Kind = Kind {
         key("accounts_table", "the name of a table in quotes, or false"),
     ],
     example: EXAMPLE,
+    offer: Offer { phrase: "an Airtable base (a)", words: &["a", "airtable"] },
+    questions: interview::questions,
+    at_rest: interview::AT_REST,
     read: |entry| Ok(Arc::new(AirtableSettings::read(entry)?)),
 };
 

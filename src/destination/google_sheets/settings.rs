@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::GoogleSheets;
 use super::oauth::{self, Login, OAuthClient};
+use super::{GoogleSheets, interview};
 use crate::destination::Destination;
-use crate::destination::kind::{BrowserSignIn, BrowserVisit, Kind, Settings, Shown};
+use crate::destination::kind::{BrowserSignIn, BrowserVisit, Kind, Offer, Settings, Shown};
 use crate::destination::policy::Rows;
 use crate::model::Language;
 use crate::remote::{Context, Error};
@@ -38,6 +38,9 @@ pub const KIND: Kind = Kind {
         key("oauth", "a table such as { client = { file = \"/etc/bankfeed/google-client.json\" } }"),
     ],
     example: EXAMPLE,
+    offer: Offer { phrase: "a Google spreadsheet (g)", words: &["g", "google", "google-sheets", "sheets"] },
+    questions: interview::questions,
+    at_rest: interview::AT_REST,
     read: |entry| Ok(Arc::new(GoogleSheetsSettings::read(entry)?)),
 };
 
@@ -124,7 +127,7 @@ pub enum Order {
 /// An OAuth client by its parts, but for the secret.
 #[derive(Clone, Debug)]
 pub struct InlineClient {
-    /// Its id.
+    /// The id of the client.
     pub id: String,
     /// The address for the browser; `None`: Google's page.
     pub auth_uri: Option<Url>,

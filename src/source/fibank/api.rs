@@ -1,8 +1,8 @@
 //! Calls of the bank's JSON API with the bearer token, for one pull.
 //!
-//! Promises: a call whose session has ended is made again after one new sign-in, at most one per pull; what is down is
-//! asked again with patience; what comes back is text that begins like JSON, or a refusal the caller may react to, or
-//! an error. It knows nothing of what the replies mean.
+//! Promises: a call whose session has ended is made again after one new sign-in, at most one per pull; a service
+//! that is down is asked again with patience; the result is text that begins like JSON, or a refusal the caller may react
+//! to, or an error. The meaning of replies is the caller's affair.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::remote::packed::PackedText;
 use crate::remote::{Client, Context, Error, Kind, PAGE_BYTES, REPLY_BYTES, Response, TREE_BYTES};
 use crate::source::SavedSession;
 
-/// The longest reply (a whole history, some 45 MB) over a slow line.
+/// Time for the longest reply (a whole history, some 45 MB) over a slow line.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Anything else.
+/// Time for any other reply.
 const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Longest reply that is looked at for an error object.
@@ -40,13 +40,13 @@ pub(super) struct Api {
     password: SecretString,
     client: Client,
     token: Token,
-    /// What the one new sign-in of this pull is noted with; `None` once it has been used.
+    /// Notes the one new sign-in of this pull; `None` once the sign-in has been used.
     renewal: Option<Arc<dyn Attempts>>,
-    /// Where the token comes from, if the owner has opened the session by hand.
+    /// The file of the token, if the owner has opened the session interactively.
     kept: Option<PathBuf>,
 }
 
-/// One call.
+/// A call.
 pub(super) struct Call<'a> {
     /// Below `/EBank/api/v1/`.
     pub path: &'static str,
@@ -55,27 +55,27 @@ pub(super) struct Call<'a> {
     pub customer: Option<&'a str>,
     /// The page of the bank's application that makes this call, below `/EBank/`.
     pub route: &'static str,
-    /// What is asked for, for messages.
+    /// The subject of the call, for messages.
     pub what: String,
     /// The answer may be a whole history, and where that is refused a shorter one is asked for.
     pub is_long: bool,
-    /// From how many failures on it counts as refused. The bank answers 500 or a page, or nothing in time, to what it
-    /// does not like as well as when it is unwell; `u32::MAX`: none is taken as a refusal.
+    /// The number of failures that counts as a refusal. To a call that it does not like, the bank answers with 500, a page,
+    /// or silence, just as when it is unwell; `u32::MAX`: no failure is taken as a refusal.
     pub refused_at: u32,
 }
 
-/// What came of a call.
+/// The result of a call.
 pub(super) enum Answer {
-    /// The reply; it begins like JSON.
+    /// The reply, which begins like JSON.
     Json(PackedText),
-    /// The bank does not want to answer this; the reason in its own words.
+    /// The bank does not want to answer; the reason in the bank's words.
     Refused(String),
 }
 
-/// One answer, before the session is looked after.
+/// An answer, before the session is looked after.
 enum Seen {
     Answer(Answer),
-    /// The session has ended; how it showed.
+    /// The session has ended; the sign of that.
     SignedOut(String),
 }
 
@@ -107,7 +107,7 @@ impl Api {
         })
     }
 
-    /// A connection with a token that somebody hands over. No password goes with it, so that none can be sent.
+    /// A connection with a token that a person hands over. The connection has no password, so that none can be sent.
     pub fn with_token(
         service: &str,
         base: &Url,
@@ -128,7 +128,7 @@ impl Api {
         })
     }
 
-    /// Makes a call with this very token; `Err`: how the bank shows that it does not let it in.
+    /// Makes a call with this very token; `Err`: the bank's way of not letting the token in.
     pub async fn call_once(&self, call: &Call<'_>) -> Result<Result<PackedText, String>, Error> {
         Ok(match self.ask(call).await? {
             Seen::Answer(Answer::Json(text)) => Ok(text),
@@ -144,7 +144,7 @@ impl Api {
                 Seen::SignedOut(how) => how,
             };
             let Some(attempts) = self.renewal.take() else {
-                // A new session that ends at the very same question: it may be the question.
+                // A new session that ends at the very same question: the question may be the reason.
                 if call.is_long && call.refused_at < u32::MAX {
                     return Ok(Answer::Refused(how));
                 }
@@ -166,7 +166,7 @@ impl Api {
         }
     }
 
-    /// How many answers 500 in a row are heard before the bank means it.
+    /// The number of answers 500 in a row after which the bank is believed.
     pub fn patience(&self) -> u32 {
         self.context.backoff.tries
     }
@@ -197,7 +197,7 @@ impl Api {
             .await
     }
 
-    /// The headers that the bank's own page sends; which of them it insists on is not known.
+    /// The headers that the bank's own page sends; nobody has found out which are necessary.
     fn request(&self, call: &Call<'_>) -> reqwest::RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("/EBank/api/v1/{}", call.path));
@@ -253,16 +253,16 @@ impl Api {
         }
     }
 
-    /// What a success holds: JSON, an error in JSON, or a page where JSON was due.
+    /// The content of a success: JSON, an error in JSON, or a page where JSON was due.
     fn content(&self, call: &Call<'_>, text: PackedText) -> Result<Seen, Error> {
         let (service, what) = (&self.service, &call.what);
         let begins = text.first();
-        // A byte that is no character is one broken character of one text.
+        // A byte that is no character spoils a single character of a single text.
         if text.is_broken() && !matches!(begins, Some('{' | '[' | '<')) {
             return Err(Error::malformed(format!("{service}: the reply to {what} is not UTF-8 text")));
         }
         if begins == Some('{') {
-            // An error object is small; a statement is not read twice to learn that it is none.
+            // An error object is small: a long statement need not be read twice.
             let refusal = (text.len() < ERROR_BYTES).then(|| refusal_in(&text.head(ERROR_BYTES))).flatten();
             if let Some(refusal) = refusal {
                 let told = quote(&refusal, &self.secrets());
@@ -320,7 +320,7 @@ impl Api {
     }
 }
 
-/// A fresh cookie jar and a token: what is left of an ended session must not get in the way of a new one.
+/// A fresh cookie jar and a token: remains of an ended session must not get in the way of a new one.
 async fn enter(
     service: &str,
     base: &Url,
@@ -339,8 +339,8 @@ pub(super) fn connect(service: &str, base: &Url, context: &Context) -> Result<Cl
     Ok(client.traced(context.trace.clone()))
 }
 
-/// The token of a session that the owner has opened by hand. One that cannot be read is as good as none: the ordinary
-/// sign-in then says what it needs.
+/// The token of a session that the owner has opened interactively. A token that cannot be read is as good as none: the
+/// ordinary sign-in then names its needs.
 fn kept(service: &str, path: &Path) -> Option<SecretString> {
     match SavedSession::read(path) {
         Ok(kept) => kept.map(|kept| kept.token),
@@ -358,7 +358,7 @@ fn forget(service: &str, path: &Path) {
     }
 }
 
-/// A redirect is how the bank sends to the sign-in, or to a page of its own about what it does not like.
+/// Reads a redirect: by it the bank sends a client to the sign-in, or to a page of its own about a call it does not like.
 fn redirected(call: &Call<'_>, response: &Response) -> Seen {
     let how = format!("status {}", response.status);
     let leads_to = response.location().map(|location| location.path().to_lowercase()).unwrap_or_default();

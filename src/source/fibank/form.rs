@@ -1,7 +1,7 @@
 //! The form on a page that asks for a code: found, and filled in as a browser would.
 //!
-//! No such page of the real bank has been seen, so a form counts only where there is no doubt what is asked for: it is
-//! posted, and a person has exactly one thing to type. Everything else that it carries goes back as it came.
+//! No such page of the real bank has been seen, so a form counts only where the question is beyond doubt: the
+//! form is posted, and a person has exactly one thing to type. All other fields go back as they came.
 
 use scraper::{ElementRef, Html};
 use url::Url;
@@ -13,7 +13,7 @@ use super::html::is_hidden;
 pub(super) struct CodeForm {
     /// The page's `<base>`, if it has one.
     base: Option<String>,
-    /// Where it goes, as the page writes it; empty: to the page's own address.
+    /// The target, as the page writes it; empty: the page's own address.
     action: String,
     /// Names and values in the order of the page; `None`: the code.
     fields: Vec<(String, Option<String>)>,
@@ -28,7 +28,7 @@ const INPUTS: usize = 200;
 /// Parts of the names of inputs that want a code.
 const CODE_NAMES: [&str; 8] = ["otp", "sms", "token", "tan", "verif", "factor", "code", "challenge"];
 
-/// Whether an input of this name (in lower case) wants a code.
+/// True for an input whose name (in lower case) asks for a code.
 pub(super) fn wants_code(name: &str) -> bool {
     CODE_NAMES.iter().any(|part| name.contains(part))
 }
@@ -45,14 +45,14 @@ impl CodeForm {
         let mut fitting = if named.is_empty() { others } else { named };
         let mut form = fitting.pop().filter(|_| fitting.is_empty())?;
         form.base = base.map(str::to_owned);
-        // Pages often have it in a tag only, from where a script takes it.
+        // Many pages have the token in a tag only, for a script to take.
         if let Some(csrf) = csrf.filter(|_| !form.fields.iter().any(|(name, _)| name == "_csrf")) {
             form.fields.push(("_csrf".into(), Some(csrf.to_owned())));
         }
         Some(form)
     }
 
-    /// Where the form of the page at this address goes.
+    /// The target of the form on the page at this address.
     pub fn target(&self, page: &Url) -> Option<Url> {
         let base = match &self.base {
             Some(base) if !self.action.is_empty() => page.join(base).ok()?,
@@ -63,7 +63,7 @@ impl CodeForm {
         Some(target)
     }
 
-    /// Everything it sends.
+    /// The fields that the form sends.
     pub fn filled<'a>(&'a self, code: &'a str) -> Vec<(&'a str, &'a str)> {
         self.fields.iter().map(|(name, value)| (name.as_str(), value.as_deref().unwrap_or(code))).collect()
     }
@@ -112,7 +112,7 @@ fn read(form: ElementRef) -> Option<CodeForm> {
                 }
                 None
             }
-            // Something else to fill in or to choose: what is not known.
+            // A further field to fill in or to choose, of unknown meaning.
             ("select" | "textarea", _) => return None,
             _ => continue,
         };
@@ -124,7 +124,7 @@ fn read(form: ElementRef) -> Option<CodeForm> {
     Some(CodeForm { base: None, action, fields, is_named_so: is_named_so? })
 }
 
-/// What an input is called, in every place a page says it, in lower case.
+/// The names of an input, from every place where a page gives one, in lower case.
 fn names_of(input: ElementRef) -> String {
     let said = ["name", "id", "autocomplete"].iter().filter_map(|attribute| input.attr(attribute));
     said.collect::<Vec<_>>().join(" ").to_lowercase()
@@ -136,7 +136,7 @@ fn is_password(input: ElementRef) -> bool {
     (names.contains("pass") || names.contains("username")) && !wants_code(&names)
 }
 
-/// Whether it or something around it is hidden from a person.
+/// True where the element or an element around it is hidden from a person.
 fn is_invisible(input: ElementRef) -> bool {
     std::iter::once(input).chain(input.ancestors().filter_map(ElementRef::wrap)).any(is_hidden)
 }

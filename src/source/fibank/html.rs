@@ -1,7 +1,8 @@
-//! What one of the bank's HTML pages is: whether one can sign in on it, and if not, what stands in the way.
+//! The nature of one of the bank's HTML pages: a page to sign in on, or else an obstacle of a certain kind.
 //!
 //! Structure speaks first (forms, inputs, meta tags), words second, in Bulgarian and English. No refusal of the real
-//! bank has ever been seen, so whatever is not understood stays [`Cause::UnknownPage`] and its words go to the owner.
+//! bank has ever been seen, so a page that is not understood stays [`Cause::UnknownPage`] and its words go to the
+//! owner.
 
 use scraper::{ElementRef, Html, Selector};
 
@@ -13,10 +14,10 @@ use crate::remote::document::{self, Excess};
 /// Longest quotation of a page in a message.
 const QUOTE_CHARS: usize = 200;
 
-/// Longest text of a page shown to somebody who is to answer it.
+/// Longest text of a page shown to a person who is to answer it.
 const SHOWN_CHARS: usize = 1000;
 
-/// So much of the style of an element is looked at.
+/// Longest style of an element that is looked at.
 const STYLE_BYTES: usize = 256;
 
 /// Words of error boxes that are kept.
@@ -27,11 +28,11 @@ const ALERT_BYTES: usize = 4096;
 pub(super) struct WebPage {
     /// The token that a form sent back must carry.
     pub csrf: Option<String>,
-    /// It asks for user name and password.
+    /// The page asks for user name and password.
     pub login_form: bool,
     /// The form to send a code with, where there is no doubt which one it is.
     pub code_form: Option<CodeForm>,
-    /// How many password inputs it has.
+    /// Number of password inputs.
     passwords: usize,
     /// Names of the inputs a person fills in, in lower case.
     inputs: Vec<String>,
@@ -39,13 +40,13 @@ pub(super) struct WebPage {
     text: String,
     /// The visible words of its error boxes.
     alerts: String,
-    /// Why nothing is known of it.
+    /// The reason why the page is unknown.
     excess: Option<Excess>,
 }
 
 impl WebPage {
-    /// Reads a page. Text that is no HTML gives a page of these words; one beyond what is ever read is an unknown page,
-    /// whose words are that.
+    /// Reads a page. Text that is no HTML gives a page of these words; a page beyond the limits of reading is an
+    /// unknown page whose words say so.
     pub fn read(body: &str) -> WebPage {
         match document::parse(body) {
             Ok(document) => WebPage::of(&document),
@@ -82,12 +83,12 @@ impl WebPage {
         WebPage { login_form: true, ..WebPage::default() }
     }
 
-    /// Whether it is beyond what is ever read: another look would cost as much and show no more.
+    /// True for a page beyond the limits of reading: another look would cost as much and show no more.
     pub fn is_unread(&self) -> bool {
         self.excess.is_some()
     }
 
-    /// What stands in the way on a page that should have gone on. `hint` is what its address says about an error.
+    /// The obstacle on a page that should have gone on. `hint` is the error that the address of the page tells.
     pub fn obstacle(&self, hint: &str) -> Cause {
         if self.login_form {
             return self.refusal(hint);
@@ -111,14 +112,14 @@ impl WebPage {
         }
     }
 
-    /// Whether it says that the bank is closed for maintenance and offers nothing to fill in.
+    /// True for a page that says that the bank is closed for maintenance and has no fields to fill in.
     pub fn is_maintenance(&self) -> bool {
         self.inputs.is_empty() && self.obstacle("") == Cause::Maintenance
     }
 
-    /// The login form came back. That is a refused password unless the page says something graver: what may be static
+    /// The login form came back: a refused password, unless the page says something graver. Words that may be static
     /// advice ("after five attempts the login will be locked", "in maintenance on Sunday") must not hide a refusal,
-    /// since a refusal is what must never be tried again.
+    /// since a refused password must never be tried again.
     fn refusal(&self, hint: &str) -> Cause {
         let complaint = Words::of(&format!("{} {}", self.alerts, hint));
         if complaint.have(&LOCKED) || Words::of(&self.text).have(&LOCKED_NOW) {
@@ -150,7 +151,7 @@ impl WebPage {
         quote(words, secrets)
     }
 
-    /// Everything that the page says, error boxes first, for somebody who is to answer it; without any of `secrets`.
+    /// The words of the page, error boxes first, for a person who is to answer; without any of `secrets`.
     pub fn words(&self, secrets: &[&str]) -> String {
         if self.excess.is_some() {
             return self.quote(secrets);
@@ -207,7 +208,7 @@ fn without(line: &str, secret: &str) -> String {
     clean
 }
 
-/// How many bytes of `text` spell `word`, which is in lower case.
+/// The number of bytes of `text` that spell `word`, which is in lower case.
 fn prefix_ignoring_case(text: &str, word: &str) -> Option<usize> {
     let mut wanted = word.chars();
     let mut next = wanted.next();
@@ -224,7 +225,7 @@ fn prefix_ignoring_case(text: &str, word: &str) -> Option<usize> {
 }
 
 const LOCKED: [&str; 6] = ["блокиран", "заключен", "locked", "blocked", "suspended", "disabled"];
-/// As a statement about now, not as advice.
+/// Words that state the present, as opposed to advice.
 const LOCKED_NOW: [&str; 8] = [
     " е блокиран",
     " са блокирани",
@@ -328,7 +329,7 @@ fn collect_words(element: ElementRef, words: &mut String, most: usize) {
     if is_unseen(element) {
         return;
     }
-    // Not by recursion: how deep a page goes is its own affair.
+    // Not by recursion: a page may be of any depth.
     let mut open = vec![element.children()];
     while let Some(children) = open.last_mut() {
         let Some(child) = children.next() else {
@@ -355,12 +356,12 @@ fn append_words(text: &str, words: &mut String) {
     }
 }
 
-/// Whether a person sees nothing of an element and of what is in it.
+/// True where a person sees nothing of an element and its content.
 fn is_unseen(element: ElementRef) -> bool {
     matches!(element.value().name(), "script" | "style" | "template" | "noscript") || is_hidden(element)
 }
 
-/// Whether an element says of itself that it is not shown.
+/// True for an element that is marked as not shown.
 pub(super) fn is_hidden(element: ElementRef) -> bool {
     let style = element.attr("style").unwrap_or_default();
     let style = &style[..style.floor_char_boundary(STYLE_BYTES)];

@@ -1,16 +1,17 @@
-//! Signing in with a person beside: the code that the bank asks for after the password is asked of them.
+//! Signing in with a person beside, who is asked for the code that the bank wants after the password.
 //!
 //! Promises: the password is sent once; a code goes only to the bank, only in a form that leaves no doubt, and at most
-//! [`TRIES`] are sent. A session opened elsewhere is proved before it is believed. What the page says is shown as plain
-//! words. Who the person is and where they sit it does not know.
+//! [`TRIES`] are sent. A session opened elsewhere is proved before it is believed. The words of a page are shown as
+//! plain text. The person may sit anywhere.
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::Fibank;
+use super::accounts::{named_in, whose};
 use super::api::{Api, connect};
 use super::html::WebPage;
-use super::sign_in::{Door, Landed, Landing, random_uuid};
-use super::{Fibank, named_in, whose};
+use super::sign_in::{Door, EndPage, WalkEnd, random_uuid};
 use crate::remote::attempts::Attempt;
 use crate::remote::{Cause, Error, TREE_BYTES};
 use crate::source::{AskCode, CodeRequest, InteractiveSignIn, SavedSession, SignedIn};
@@ -37,24 +38,24 @@ impl InteractiveSignIn for Fibank {
             password: &password,
         };
         let state = random_uuid();
-        let mut landing = door.knock(&state).await?;
+        let mut end = door.knock(&state).await?;
         for number in 0..=TRIES {
-            let landed = match landing {
-                Landing::Token(_) if number == 0 => return Ok(SignedIn::WithoutCode),
-                Landing::Token(token) => {
+            let end_page = match end {
+                WalkEnd::Token(_) if number == 0 => return Ok(SignedIn::WithoutCode),
+                WalkEnd::Token(token) => {
                     return Ok(SignedIn::WithCode(SavedSession::fresh(&token.secret, token.lasts, chrono::Utc::now())));
                 }
-                Landing::Page(landed) => landed,
+                WalkEnd::Page(end_page) => end_page,
             };
-            let words = landed.page.words(&door.secrets());
-            let error = stopped(&door, &landed, number);
-            if error.cause() != Some(Cause::SecondFactor) || number == TRIES || landed.page.login_form {
+            let words = end_page.page.words(&door.secrets());
+            let error = stopped(&door, &end_page, number);
+            if error.cause() != Some(Cause::SecondFactor) || number == TRIES || end_page.page.login_form {
                 return Err(error);
             }
-            let Some(form) = &landed.page.code_form else { return Err(unanswerable(&door, &landed.page)) };
-            let target = form.target(&landed.url).map(|target| door.secured(target));
+            let Some(form) = &end_page.page.code_form else { return Err(unanswerable(&door, &end_page.page)) };
+            let target = form.target(&end_page.url).map(|target| door.secured(target));
             let Some(target) = target.filter(|target| target.origin() == base_url.origin()) else {
-                return Err(unanswerable(&door, &landed.page));
+                return Err(unanswerable(&door, &end_page.page));
             };
             let question = CodeRequest { words, number: number + 1 };
             let Some(code) = ask(&question).and_then(|code| tidied(&code)) else {
@@ -63,8 +64,8 @@ impl InteractiveSignIn for Fibank {
                     format!("{name}: no code was given; to begin anew: `bankfeed login {name}`"),
                 ));
             };
-            landing = door.give(target, &form.filled(code.expose_secret()), Attempt::Code, &state).await?;
-            landing = past_the_page(&door, landing, &state).await?;
+            end = door.give(target, &form.filled(code.expose_secret()), Attempt::Code, &state).await?;
+            end = past_the_page(&door, end, &state).await?;
         }
         Err(Error::attention(Cause::SecondFactor, format!("{name}: the bank has taken none of {TRIES} codes")))
     }
@@ -80,7 +81,7 @@ impl InteractiveSignIn for Fibank {
             Error::attention(Cause::Token, message)
         };
         let unproved = |why: &str| {
-            // No run will: the token is gone with this command.
+            // No run will try again: the token is gone with this command.
             let why = why.replace("; the next run tries again", "");
             format!("{why}; whether the token is good is not known, so it was not kept; try again later")
         };
@@ -97,30 +98,31 @@ impl InteractiveSignIn for Fibank {
     }
 }
 
-/// A code as it is sent; people write them in groups. `None`: it cannot be one.
+/// A code as it is sent; people write codes in groups. `None`: the text cannot be a code.
 fn tidied(code: &SecretString) -> Option<SecretString> {
     let code: String = code.expose_secret().split_whitespace().collect();
     let fitting = !code.is_empty() && code.chars().count() <= LONGEST_CODE && !code.chars().any(char::is_control);
     fitting.then(|| SecretString::from(code))
 }
 
-/// A bank that lets in but has forgotten where to is asked for the token once more, which sends nothing secret.
-async fn past_the_page(door: &Door<'_>, landing: Landing, state: &str) -> Result<Landing, Error> {
-    let is_unknown = |landed: &Landed| landed.status == 200 && landed.page.obstacle(&landed.hint) == Cause::UnknownPage;
-    match landing {
-        Landing::Page(landed) if is_unknown(&landed) => match door.walk(door.authorize(state), state).await? {
-            Landing::Page(_) => Ok(Landing::Page(landed)),
+/// Asks once more for the token where the bank lets in but has forgotten the way; no secret is sent.
+async fn past_the_page(door: &Door<'_>, end: WalkEnd, state: &str) -> Result<WalkEnd, Error> {
+    let is_unknown =
+        |end_page: &EndPage| end_page.status == 200 && end_page.page.obstacle(&end_page.hint) == Cause::UnknownPage;
+    match end {
+        WalkEnd::Page(end_page) if is_unknown(&end_page) => match door.walk(door.authorize(state), state).await? {
+            WalkEnd::Page(_) => Ok(WalkEnd::Page(end_page)),
             token => Ok(token),
         },
         other => Ok(other),
     }
 }
 
-/// Why it does not go on from this page after so many codes.
-fn stopped(door: &Door<'_>, landed: &Landed, tries: u32) -> Error {
-    let error = door.turned_away(landed);
-    let (name, words) = (door.service, landed.page.quote(&door.secrets()));
-    // The password was right, or no code would have been asked for: the login page is how some say that the code was not.
+/// The reason why the sign-in stops at this page after so many codes.
+fn stopped(door: &Door<'_>, end_page: &EndPage, tries: u32) -> Error {
+    let error = door.turned_away(end_page);
+    let (name, words) = (door.service, end_page.page.quote(&door.secrets()));
+    // The password was right, or no code would have been asked for: some banks show the login page for a wrong code.
     let is_code = matches!(error.cause(), Some(Cause::SecondFactor | Cause::PasswordRefused));
     match tries {
         0 => error,
@@ -137,7 +139,7 @@ fn stopped(door: &Door<'_>, landed: &Landed, tries: u32) -> Error {
     }
 }
 
-/// A page that asks for something that cannot be typed here.
+/// The error of a page whose question cannot be answered by typing.
 fn unanswerable(door: &Door<'_>, page: &WebPage) -> Error {
     let (name, words) = (door.service, page.quote(&door.secrets()));
     let message = format!(

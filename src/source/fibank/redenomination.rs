@@ -1,27 +1,28 @@
-//! In which currency the rows from before 2026-01-01 are, on an account that is kept in euros today.
+//! The currency of the rows from before 2026-01-01, on an account that is kept in euros today.
 //!
-//! On that day every account in leva became one in euros under the same IBAN, and rows carry no currency. Whether the
-//! bank shows the old rows in leva or restated is not known, and an account that was always in euros looks the same
-//! from today's currency. The running balance knows: the balance after the last row of 2025 and the balance before the
-//! first row of 2026 are one sum, in one currency or in two; or two rows carry the sum over, closing leva and opening euros.
+//! On that day every account in leva became one in euros under the same IBAN, and rows carry no currency. The bank
+//! may show the old rows in leva or restated, and an account that was always in euros looks the same from today's
+//! currency. The running balance decides: the balance after the last row of 2025 and the balance before the
+//! first row of 2026 are one sum, in one currency or in two; or two rows carry the sum over, closing leva and opening
+//! euros.
 
 use chrono::{DateTime, FixedOffset, NaiveDate};
 use rust_decimal::Decimal;
 
 use crate::model::{Row, bgn_to_eur};
 
-/// What the balance says about the older rows.
+/// The currency of the older rows, by the balance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Before {
-    /// They are in euros, always or restated.
+    /// Euros, always or restated.
     Euro,
-    /// They are in leva.
+    /// Leva.
     Leva,
-    /// Both readings fit, or none does: taken as the bank's own word for the account, which is euros.
+    /// Two readings fit, or none: the bank's own word for the account, which is euros, is taken.
     Unclear,
 }
 
-/// The instant from which everything is in euros.
+/// The instant from which all amounts are in euros.
 pub(super) fn changeover() -> DateTime<FixedOffset> {
     super::wire::in_sofia(NaiveDate::from_ymd_opt(2026, 1, 1).unwrap_or_default().into())
 }
@@ -39,7 +40,7 @@ pub(super) fn before(last: Decimal, then: impl IntoIterator<Item = Decimal>) -> 
     Before::Unclear
 }
 
-/// Whether these two neighbours are the change itself: one empties the account of leva, the next fills it with euros.
+/// True for two neighbours that are the change itself: one empties the account of leva, the next fills it with euros.
 pub(super) fn is_exchange(closing: &Row, opening: &Row) -> bool {
     closing.balance == Some(Decimal::ZERO)
         && opening.balance == Some(opening.amount)

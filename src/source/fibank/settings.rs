@@ -22,6 +22,7 @@ pub const KIND: Kind = Kind {
         key("base_url", BASE_URL_EXPECTED),
     ],
     example: EXAMPLE,
+    questions: super::interview::questions,
     read: |entry| Ok(Arc::new(FibankSettings::read(entry)?)),
     aliases,
 };

@@ -1,12 +1,12 @@
 //! The bank's door: from a user name and a password to an access token.
 //!
-//! Promises: the password leaves exactly once per call of [`Door::enter`], only for the configured origin, and not before
-//! it is noted ([`Attempts`]); reads before and after it are repeated when the bank is down, the password never is. Whatever stands in the way is told
-//! apart ([`Cause`]) and reported with the page's own words, without user name and password.
+//! Promises: the password leaves exactly once per call of [`Door::enter`], only for the configured origin, and not
+//! before it is noted ([`Attempts`]); reads before and after it are repeated when the bank is down, the password never
+//! is. Obstacles are told apart ([`Cause`]) and reported with the page's own words, without user name and password.
 //!
 //! The token arrives in the fragment of a redirect, so redirects are followed by hand. Every request of the short way
-//! counts against the owner's patience with the bank: authorize (which leads to the login page), certificates, password,
-//! authorize. `/EBank/` itself, where the last redirect points, is not fetched.
+//! counts against the owner's patience with the bank: authorize (which leads to the login page), certificates,
+//! password, authorize. `/EBank/` itself, where the last redirect points, is not fetched.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const MAX_REDIRECTS: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOGIN: &str = "/oauth2-server/login";
 
-/// Who signs in, where, and with what.
+/// The login and the connection of a sign-in.
 pub(super) struct Door<'a> {
     /// The entry's name, for messages.
     pub service: &'a str,
@@ -35,7 +35,7 @@ pub(super) struct Door<'a> {
     pub client: &'a Client,
     /// Patience and stop signal.
     pub context: &'a Context,
-    /// Where passwords and codes are noted.
+    /// Notes passwords and codes before they leave.
     pub attempts: &'a dyn Attempts,
     /// Login name.
     pub username: &'a str,
@@ -43,30 +43,30 @@ pub(super) struct Door<'a> {
     pub password: &'a SecretString,
 }
 
-/// What the bank gave for the password.
+/// The bank's answer to the right password.
 pub(super) struct Token {
     /// The bearer token.
     pub secret: SecretString,
-    /// How long it is said to last.
+    /// The lifetime that the bank states.
     pub lasts: Option<Duration>,
 }
 
-/// Where a walk along redirects ended.
-pub(super) enum Landing {
+/// The end of a walk along redirects.
+pub(super) enum WalkEnd {
     Token(Token),
-    Page(Box<Landed>),
+    Page(Box<EndPage>),
 }
 
 /// A page at the end of a walk.
-pub(super) struct Landed {
+pub(super) struct EndPage {
     pub url: Url,
     pub status: u16,
     pub page: WebPage,
-    /// What its address says about an error.
+    /// The error that the address of the page tells.
     pub hint: String,
 }
 
-/// Where one answer leads.
+/// The step that an answer leads to.
 enum Next {
     Token(Token),
     Go(Url),
@@ -77,18 +77,18 @@ impl Door<'_> {
     /// Signs in.
     pub async fn enter(&self) -> Result<Token, Error> {
         match self.knock(&random_uuid()).await? {
-            Landing::Token(token) => Ok(token),
-            Landing::Page(landed) => Err(self.turned_away(&landed)),
+            WalkEnd::Token(token) => Ok(token),
+            WalkEnd::Page(end_page) => Err(self.turned_away(&end_page)),
         }
     }
 
     /// Signs in as far as user name and password lead.
-    pub(super) async fn knock(&self, state: &str) -> Result<Landing, Error> {
+    pub(super) async fn knock(&self, state: &str) -> Result<WalkEnd, Error> {
         let csrf = match self.login_page(state).await? {
-            Landing::Token(token) => return Ok(Landing::Token(token)),
-            Landing::Page(landed) => match &landed.page.csrf {
+            WalkEnd::Token(token) => return Ok(WalkEnd::Token(token)),
+            WalkEnd::Page(end_page) => match &end_page.page.csrf {
                 Some(csrf) => csrf.clone(),
-                None => return Err(self.obstacle(&landed.page, landed.status, "")),
+                None => return Err(self.obstacle(&end_page.page, end_page.status, "")),
             },
         };
         self.ask_for_certificates().await?;
@@ -97,16 +97,16 @@ impl Door<'_> {
 
     /// The page with the form's token: straight from the authorize address, which remembers the request in the session
     /// and leads on to the login page; else the way the bank's own page goes, by the login page first.
-    async fn login_page(&self, state: &str) -> Result<Landing, Error> {
-        let landing = self.walk(self.authorize(state), state).await?;
-        match &landing {
-            Landing::Token(_) => return Ok(landing),
-            Landing::Page(landed)
-                if landed.page.csrf.is_some() || landed.page.is_maintenance() || landed.page.is_unread() =>
+    async fn login_page(&self, state: &str) -> Result<WalkEnd, Error> {
+        let end = self.walk(self.authorize(state), state).await?;
+        match &end {
+            WalkEnd::Token(_) => return Ok(end),
+            WalkEnd::Page(end_page)
+                if end_page.page.csrf.is_some() || end_page.page.is_maintenance() || end_page.page.is_unread() =>
             {
-                return Ok(landing);
+                return Ok(end);
             }
-            Landing::Page(_) => {}
+            WalkEnd::Page(_) => {}
         }
         let mut login = self.at(LOGIN);
         login.query_pairs_mut().append_pair("client_id", "E_BANK");
@@ -114,8 +114,8 @@ impl Door<'_> {
         self.walk(self.authorize(state), state).await
     }
 
-    /// The bank's page asks for the login's certificates between user name and password. The answer is not used, but
-    /// whether the bank insists on the question is not known; a refusal here is no reason to stay outside.
+    /// Asks for the login's certificates between user name and password, as the bank's page does. The answer is not
+    /// used, but the bank may insist on the question; a refusal here is no reason to stay outside.
     async fn ask_for_certificates(&self) -> Result<(), Error> {
         let mut url = self.at("/oauth2-server/api/v1/sywscertificate/fnGetCertsForLogin");
         url.query_pairs_mut().append_pair("client_id", "E_BANK").append_pair("userName", self.username);
@@ -123,7 +123,7 @@ impl Door<'_> {
     }
 
     /// Sends the password, once. From here on an answer that is lost or unclear ends the sign-in.
-    async fn give_password(&self, csrf: &str, state: &str) -> Result<Landing, Error> {
+    async fn give_password(&self, csrf: &str, state: &str) -> Result<WalkEnd, Error> {
         let time = wire::stamp(wire::now());
         let form = [
             ("username", self.username),
@@ -138,75 +138,75 @@ impl Door<'_> {
         self.give(self.at(LOGIN), &form, Attempt::Password, state).await
     }
 
-    /// Posts a form with something that counts, once.
+    /// Posts a form with a password or a code, once.
     pub(super) async fn give(
         &self,
         to: Url,
         form: &[(&str, &str)],
         what: Attempt,
         state: &str,
-    ) -> Result<Landing, Error> {
+    ) -> Result<WalkEnd, Error> {
         if self.context.shutdown.requested() {
             return Err(Error::stopped());
         }
         self.attempts.begin(what)?;
-        let landing = self.post(to, form, what, state).await.map_err(|error| match error.cause() {
+        let end = self.post(to, form, what, state).await.map_err(|error| match error.cause() {
             Some(_) => error,
             None => Error {
                 message: format!("{} (after the {what} was sent; it is not sent again in this run)", error.message),
                 ..error
             },
         })?;
-        match &landing {
-            Landing::Token(_) => self.attempts.admitted()?,
+        match &end {
+            WalkEnd::Token(_) => self.attempts.admitted()?,
             // A page that is none of the bank's answers leaves open whether the bank has looked at what was sent.
-            Landing::Page(landed) if self.turned_away(landed).cause().is_some_and(Cause::blocks_schedule) => {
+            WalkEnd::Page(end_page) if self.turned_away(end_page).cause().is_some_and(Cause::blocks_schedule) => {
                 self.attempts.answered(what)?;
             }
-            Landing::Page(_) => {}
+            WalkEnd::Page(_) => {}
         }
-        Ok(landing)
+        Ok(end)
     }
 
-    async fn post(&self, to: Url, form: &[(&str, &str)], what: Attempt, state: &str) -> Result<Landing, Error> {
+    async fn post(&self, to: Url, form: &[(&str, &str)], what: Attempt, state: &str) -> Result<WalkEnd, Error> {
         let request = self.client.request(Method::POST, to).header("User-Agent", USER_AGENT).form(form);
         let response = self.send(request).await?;
         if let Some(error) = self.down(&response) {
             return Err(error);
         }
         if matches!(response.status, 307 | 308) {
-            // Those would repeat it at another address.
+            // Such a redirect would repeat the secret at another address.
             return Err(self.unknown(&format!("the bank redirects the {what} to another address")));
         }
         match self.next(&response, state)? {
-            Next::Token(token) => Ok(Landing::Token(token)),
-            Next::Stay => Ok(landed(&response)),
+            Next::Token(token) => Ok(WalkEnd::Token(token)),
+            Next::Stay => Ok(end_page(&response)),
             Next::Go(url) => self.after_password(url, state).await,
         }
     }
 
-    async fn after_password(&self, url: Url, state: &str) -> Result<Landing, Error> {
+    async fn after_password(&self, url: Url, state: &str) -> Result<WalkEnd, Error> {
         let hint = login_error(&url);
         match (self.walk(url.clone(), state).await, hint) {
-            (Ok(Landing::Page(landed)), hint) => {
-                Ok(Landing::Page(Box::new(Landed { hint: hint.unwrap_or_default(), ..*landed })))
+            (Ok(WalkEnd::Page(end_page)), hint) => {
+                Ok(WalkEnd::Page(Box::new(EndPage { hint: hint.unwrap_or_default(), ..*end_page })))
             }
-            // The address alone says it: a page that cannot be read does not make this worth another try.
+            // The address alone tells the refusal: an unreadable page does not make another try worth while.
             (Err(_), Some(hint)) if hint.starts_with("error") => {
-                Ok(Landing::Page(Box::new(Landed { url, status: 200, page: WebPage::bare_login_form(), hint })))
+                Ok(WalkEnd::Page(Box::new(EndPage { url, status: 200, page: WebPage::bare_login_form(), hint })))
             }
             (other, _) => other,
         }
     }
 
     /// Follows redirects from `url` to a token or to a page. Reads only, so each step may be repeated.
-    pub(super) async fn walk(&self, mut url: Url, state: &str) -> Result<Landing, Error> {
+    pub(super) async fn walk(&self, mut url: Url, state: &str) -> Result<WalkEnd, Error> {
         for _ in 0..MAX_REDIRECTS {
             let response = self.get(&url).await?;
             match self.next(&response, state)? {
-                Next::Token(token) => return Ok(Landing::Token(token)),
+                Next::Token(token) => return Ok(WalkEnd::Token(token)),
                 Next::Go(next) => url = next,
-                Next::Stay => return Ok(landed(&response)),
+                Next::Stay => return Ok(end_page(&response)),
             }
         }
         Err(self.unknown("the bank redirects in circles"))
@@ -228,27 +228,6 @@ impl Door<'_> {
             response = self.client.send_up_to(request.timeout(PATIENCE), PAGE_BYTES) => response,
             () = self.context.shutdown.wait() => Err(Error::stopped()),
         }
-    }
-
-    /// The error of an answer that says "not now".
-    fn down(&self, response: &Response) -> Option<Error> {
-        let status = response.status;
-        if status == 429 {
-            let message = format!("{}: the bank asks for a pause during the sign-in", self.service);
-            return Some(Error::throttled(response.retry_after(), message));
-        }
-        if status < 500 {
-            return None;
-        }
-        let page = read(response);
-        if page.is_maintenance() {
-            return Some(self.obstacle(&page, status, ""));
-        }
-        Some(Error::unavailable(format!(
-            "{}: the bank answers {status} during the sign-in; the page says: {}",
-            self.service,
-            page.quote(&self.secrets())
-        )))
     }
 
     fn next(&self, response: &Response, state: &str) -> Result<Next, Error> {
@@ -302,58 +281,6 @@ impl Door<'_> {
         Ok(Some(Token { secret: SecretString::from(token), lasts }))
     }
 
-    /// Why a page stands where the token should have come, after the password.
-    pub(super) fn turned_away(&self, landed: &Landed) -> Error {
-        let Landed { page, status, hint, .. } = landed;
-        let (status, hint) = (*status, hint.as_str());
-        let session_lost = status == 403 && page.obstacle(hint) != Cause::Locked && !page.login_form
-            || page.login_form && ["expired", "timeout", "invalid_session"].contains(&hint);
-        if session_lost {
-            return Error::unavailable(format!(
-                "{}: the bank lost the session during the sign-in (status {status}); the password is not sent again in \
-                 this run; the page says: {}",
-                self.service,
-                page.quote(&self.secrets())
-            ));
-        }
-        self.obstacle(page, status, hint)
-    }
-
-    fn obstacle(&self, page: &WebPage, status: u16, hint: &str) -> Error {
-        let cause = match page.obstacle(hint) {
-            Cause::UnknownPage if status == 401 => Cause::PasswordRefused,
-            cause => cause,
-        };
-        let code = format!(
-            "the bank asks for a second factor; give its code to `bankfeed login {}`, or sign in to My Fibank by hand, then \
-             run `bankfeed sync --retry`",
-            self.service
-        );
-        let what = match cause {
-            Cause::PasswordRefused => {
-                "the bank refuses the user name or password; correct them in the configuration (until then bankfeed does \
-                 not try again, because a few more refusals would lock the login)"
-            }
-            Cause::Locked => "the login is locked; have the bank unlock it, then run `bankfeed sync --retry`",
-            Cause::PasswordChange => {
-                "the bank demands a new password; change it in My Fibank, then put the new one into the configuration"
-            }
-            Cause::SecondFactor => &code,
-            Cause::Maintenance => "the bank is closed for maintenance; the next run tries again",
-            _ => {
-                "a page bankfeed does not know stands in the way of the sign-in; look at My Fibank in a browser, then run \
-                 `bankfeed sync --retry`"
-            }
-        };
-        let words = page.quote(&self.secrets());
-        Error::attention(cause, format!("{}: {what} (status {status}); the page says: {words}", self.service))
-    }
-
-    fn unknown(&self, what: &str) -> Error {
-        let remedy = "sign in to My Fibank in a browser to see what has changed, then run `bankfeed sync --retry`";
-        Error::attention(Cause::UnknownPage, format!("{}: {what}; {remedy}", self.service))
-    }
-
     pub(super) fn authorize(&self, state: &str) -> Url {
         let mut url = self.at("/oauth2-server/oauth/authorize");
         url.query_pairs_mut()
@@ -377,16 +304,16 @@ impl Door<'_> {
     }
 }
 
-fn landed(response: &Response) -> Landing {
+fn end_page(response: &Response) -> WalkEnd {
     let (url, status) = (response.url.clone(), response.status);
-    Landing::Page(Box::new(Landed { url, status, page: read(response), hint: String::new() }))
+    WalkEnd::Page(Box::new(EndPage { url, status, page: read(response), hint: String::new() }))
 }
 
-fn read(response: &Response) -> WebPage {
+pub(super) fn read(response: &Response) -> WebPage {
     WebPage::read(&response.text())
 }
 
-/// What the address of a login page says about an error: `?error`, `?error=locked`; `None` where it says nothing.
+/// The error in the address of a login page: `?error`, `?error=locked`; `None` where there is none.
 fn login_error(url: &Url) -> Option<String> {
     if !url.path().ends_with("/login") {
         return None;
@@ -402,7 +329,7 @@ fn login_error(url: &Url) -> Option<String> {
     hint
 }
 
-/// A random name for this sign-in, in the form the bank's page uses. It only ties the answer to our own request.
+/// A random name for this sign-in, in the form the bank's page uses. The name only ties the answer to our own request.
 pub(super) fn random_uuid() -> String {
     let bits = fastrand::u128(..) & !(0xf << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
     let hex = format!("{bits:032x}");
@@ -537,8 +464,8 @@ mod tests {
     fn no_message_holds_user_name_or_password() {
         at_door("https://my.fibank.bg", |door| {
             let page = WebPage::read("<body>Здравей, IVAN! s3cret! е стара. Нещо ново</body>");
-            let landed = Landed { url: door.at(LOGIN), status: 200, page, hint: String::new() };
-            let error = door.turned_away(&landed);
+            let end_page = EndPage { url: door.at(LOGIN), status: 200, page, hint: String::new() };
+            let error = door.turned_away(&end_page);
             assert_eq!(error.cause(), Some(Cause::UnknownPage));
             assert!(error.message.contains("Нещо ново"), "{error}");
             assert!(!error.message.to_lowercase().contains("ivan") && !error.message.contains("s3cret"), "{error}");

@@ -19,11 +19,11 @@ use super::wire::{self, Head};
 use crate::model::{Account, payload};
 use crate::remote::packed::{PackedText, Unpacker};
 use crate::remote::{Error, JSON_DEPTH, is_too_deep};
-use crate::source::{Page, Refused, Told};
+use crate::source::{Coverage, Page, Refused};
 
 mod rows;
 
-/// Refused rows of a reply that are told one by one.
+/// Refused rows of a reply that are named one by one.
 const REFUSED_TOLD: usize = 100;
 
 /// The keys of an account that are read.
@@ -31,14 +31,14 @@ const WANTED: [&str; 5] = ["iban", "ccy", "acyCurrBalance", "acDesc", "descripti
 
 /// The entry and account of a statement, for ids and messages.
 #[derive(Clone)]
-pub(super) struct Owner {
+pub(super) struct AccountRef {
     /// The entry's name.
     pub service: String,
     /// The account.
     pub iban: String,
 }
 
-impl Owner {
+impl AccountRef {
     fn malformed(&self, what: impl fmt::Display) -> Error {
         Error::malformed(format!(
             "{}: account {}: {what}; the bank's interface may have changed",
@@ -102,27 +102,27 @@ impl Pieces<'_> {
 
 impl Reply {
     /// Finds the account and its rows in the text of a reply about a window that begins on the day `since`.
-    pub fn read(owner: &Owner, since: NaiveDate, text: impl Into<PackedText>) -> Result<Reply, Error> {
+    pub fn read(wanted: &AccountRef, since: NaiveDate, text: impl Into<PackedText>) -> Result<Reply, Error> {
         let text = text.into();
         let outline = Outline::find(&text, &WANTED).map_err(|defect| {
-            owner.malformed(match defect {
+            wanted.malformed(match defect {
                 Defect::CutOff => format!("the statement is cut off after {} bytes", text.len()),
                 Defect::Shape(at) => format!("the statement is no JSON at byte {at}"),
                 Defect::TooMany(most) => format!("the statement lists more than {most}, the most that are read"),
             })
         })?;
         let Some(accounts) = outline.accounts else {
-            return Err(owner.malformed("the statement has no list of accounts (`acc`)"));
+            return Err(wanted.malformed("the statement has no list of accounts (`acc`)"));
         };
-        let own = choose(&accounts, &owner.iban);
-        let mut found = Found::new(owner, since);
+        let own = choose(&accounts, &wanted.iban);
+        let mut found = Found::new(wanted, since);
         let account = found.describe(&own)?;
         let mut piece = Pieces::of(&text);
         for span in own.iter().flat_map(|listed| listed.rows.iter().flatten()) {
             found.take(*span, piece.at(*span));
         }
         found.keep_one_of_each(&mut piece);
-        // An empty list that does not say whose it is may be nobody's.
+        // An empty list without an IBAN may be of no account at all.
         let is_own = found.seen > 0 || own.iter().any(|listed| listed.value("iban").is_some());
         let listed = is_own && own.iter().all(|listed| listed.rows.is_some());
         let Found { places, refused, unread, opening, closing, doubled, .. } = found;
@@ -152,7 +152,7 @@ fn words(token: Option<&str>) -> Option<String> {
 
 /// The outcome of looking at the rows of one reply.
 struct Found<'a> {
-    owner: &'a Owner,
+    wanted: &'a AccountRef,
     since: NaiveDate,
     /// Rows seen so far.
     seen: usize,
@@ -165,9 +165,9 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    fn new(owner: &Owner, since: NaiveDate) -> Found<'_> {
+    fn new(wanted: &AccountRef, since: NaiveDate) -> Found<'_> {
         let (places, refused, unread) = (Vec::new(), Vec::new(), Vec::new());
-        Found { owner, since, seen: 0, places, refused, unread, opening: None, closing: None, doubled: 0 }
+        Found { wanted, since, seen: 0, places, refused, unread, opening: None, closing: None, doubled: 0 }
     }
 
     /// The account, where something stands there about it. A broken balance or name holds back no row.
@@ -175,7 +175,7 @@ impl Found<'_> {
         let Some(first) = own.first() else { return Ok(None) };
         let currencies: Vec<Option<String>> = own.iter().map(|listed| words(listed.value("ccy"))).collect();
         if currencies.windows(2).any(|pair| pair[0] != pair[1]) {
-            return Err(self.owner.malformed("it stands there more than once, in different currencies"));
+            return Err(self.wanted.malformed("it stands there more than once, in different currencies"));
         }
         let currency = currencies.into_iter().next().flatten();
         if currency.is_none() {
@@ -234,7 +234,7 @@ impl Found<'_> {
         }
     }
 
-    /// Notes a row that cannot be read by what of it can.
+    /// Notes a row that cannot be read, named by its readable parts.
     fn refuse(&mut self, serial: Option<u64>, time: Option<DateTime<chrono::FixedOffset>>, what: &str) {
         if self.refused.len() == REFUSED_TOLD {
             let why = "more rows cannot be read".into();
@@ -245,7 +245,7 @@ impl Found<'_> {
         }
         let name = serial.map_or_else(|| format!("row {}", self.seen), |serial| format!("entry {serial}"));
         self.refused.push(Refused {
-            id: serial.map(|serial| self.owner.id(serial)),
+            id: serial.map(|serial| self.wanted.id(serial)),
             time,
             since: time.map_or(self.since, |time| time.date_naive()),
             why: refusal(&name, time.map(|time| time.date_naive()), what),
@@ -300,7 +300,7 @@ fn sum(token: Option<&str>) -> Result<Option<Decimal>, String> {
 
 /// Joins `replies`, newest window first, into the page of the window from `from` until `until`.
 pub(super) fn page(
-    owner: &Owner,
+    wanted: &AccountRef,
     account: &Account,
     (from, until): (Option<NaiveDate>, NaiveDate),
     mut replies: Vec<Reply>,
@@ -313,26 +313,26 @@ pub(super) fn page(
         account.currency = first_of(described.currency, account.currency);
         account.balance = described.balance;
     }
-    let told = match shown {
-        false => Told::NoAccount,
-        true if replies.iter().any(|reply| reply.listed) => Told::Rows,
-        true => Told::Nothing,
+    let coverage = match shown {
+        false => Coverage::NoAccount,
+        true if replies.iter().any(|reply| reply.listed) => Coverage::Rows,
+        true => Coverage::Nothing,
     };
-    let unlisted = if told == Told::Rows { unlisted(&replies) } else { None };
-    let notes = oddities(owner, &replies, told);
+    let unlisted = if coverage == Coverage::Rows { unlisted(&replies) } else { None };
+    let notes = oddities(wanted, &replies, coverage);
     let mut unread: Vec<String> = replies.iter_mut().flat_map(|reply| std::mem::take(&mut reply.unread)).collect();
     unread.dedup();
     let (opening, closing) = (replies.last().and_then(|reply| reply.opening), replies.first().and_then(|r| r.closing));
     let refused: Vec<Refused> = replies.iter_mut().flat_map(|reply| std::mem::take(&mut reply.refused)).collect();
     let places = order(&mut replies);
     if account.currency.is_empty() && !places.is_empty() {
-        return Err(owner.malformed("nothing says in which currency it is kept (`ccy`)"));
+        return Err(wanted.malformed("nothing says in which currency it is kept (`ccy`)"));
     }
     let texts = replies.into_iter().map(|reply| reply.text).collect();
-    let rows = Rows::new(owner, &account, texts, places, &refused, closing);
+    let rows = Rows::new(wanted, &account, texts, places, &refused, closing);
     let count = refused.len() + rows.size_hint().0;
     let rows = Box::new(refused.into_iter().map(Err).chain(rows));
-    Ok(Page { account, from, until, opening, closing, count, rows, told, unlisted, unread, notes })
+    Ok(Page { account, from, until, opening, closing, count, rows, coverage, unlisted, unread, notes })
 }
 
 /// The first day of the windows without a list of rows. Before the oldest window with one there is no history where
@@ -345,13 +345,13 @@ fn unlisted(replies: &[Reply]) -> Option<NaiveDate> {
 }
 
 /// The oddities of a page.
-fn oddities(owner: &Owner, replies: &[Reply], told: Told) -> Vec<String> {
-    let iban = &owner.iban;
+fn oddities(wanted: &AccountRef, replies: &[Reply], coverage: Coverage) -> Vec<String> {
+    let iban = &wanted.iban;
     let mut notes = Vec::new();
-    match told {
-        Told::Rows => {}
-        Told::Nothing => notes.push(format!("the bank's reply for account {iban} has no list of rows")),
-        Told::NoAccount => {
+    match coverage {
+        Coverage::Rows => {}
+        Coverage::Nothing => notes.push(format!("the bank's reply for account {iban} has no list of rows")),
+        Coverage::NoAccount => {
             notes.push(format!("the bank's reply does not hold account {iban}; nothing is known of its rows"));
         }
     }

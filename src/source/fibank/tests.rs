@@ -18,7 +18,7 @@ use crate::source::Refused;
 
 const POST: &str = "POST /oauth2-server/login";
 
-/// Nobody keeps account.
+/// Keeps no account.
 pub(super) struct Unnoted;
 
 impl Attempts for Unnoted {
@@ -40,13 +40,13 @@ struct Stage {
     context: Context,
 }
 
-/// What a test asks of the connector.
+/// The settings of a test.
 struct Asked {
     settings: FibankSettings,
     scope: Scope,
 }
 
-/// What a whole pull gives.
+/// The result of a whole pull.
 struct Pulled {
     accounts: Vec<Account>,
     pages: Vec<Result<Read, Error>>,

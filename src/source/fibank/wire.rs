@@ -1,7 +1,7 @@
 //! The bank's JSON as it arrives: field names, and the three kinds of scalar that need care (text that may come as a
 //! number, money that must never pass through a double, times with any form of offset).
 //!
-//! Everything borrows from the reply's body. What a value *means* is decided elsewhere.
+//! Everything borrows from the reply's body. The *meaning* of a value is decided elsewhere.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::model::{is_in_bounds, payload};
 
-/// What must be known of a row before it is read whole: whether it is a transaction, and where it is to stand.
+/// The parts of a row that are needed before it is read whole: they tell transactions from other rows, and their place.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Head<'a> {
@@ -128,7 +128,7 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 }
 
-/// How deep the lists and objects in a text of JSON go.
+/// The depth of the lists and objects in a text of JSON.
 pub(super) fn depth(json: &str) -> usize {
     let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
     for byte in json.bytes() {

@@ -1,24 +1,24 @@
-//! Whether an account's history is known whole: the chain of its balances, and what a fetch without rows may be taken for.
+//! Proofs that an account's history is known whole: the chain of its balances, and the meaning of a fetch without rows.
 
 use rust_decimal::Decimal;
 
-use super::Arrival;
+use super::ingest::AccountIngest;
 use crate::config;
 use crate::model::{Row, bgn_to_eur, is_near, money_text};
 use crate::reconcile::Break;
-use crate::source::Told;
+use crate::source::Coverage;
 use crate::store;
 use crate::sync::Engine;
 
-/// What is said of an account that the bank lists no more.
+/// The note about an account that the bank lists no more.
 const UNLISTED: &str = "the bank does not list it any more: it was closed, or this login is not shown it; name the other accounts under `accounts` to leave it out";
 
 impl Engine {
-    /// Where the chain of balances does not hold, inside the window and at its border to what was known before.
-    pub(super) fn breaks(&self, arrival: &mut Arrival) -> Result<Vec<Break>, store::Error> {
+    /// The gaps in the chain of balances, inside the window and at its border to the rows known before.
+    pub(super) fn breaks(&self, account: &mut AccountIngest) -> Result<Vec<Break>, store::Error> {
         let mut breaks = Vec::new();
-        if let (Some(from), Some(opening), Some(_)) = (arrival.from, arrival.opening, &arrival.known_before) {
-            let before = self.store.last_before(arrival.number, from)?;
+        if let (Some(from), Some(opening), Some(_)) = (account.from, account.opening, &account.known_before) {
+            let before = self.store.last_before(account.number, from)?;
             let carried = |row: &Row| {
                 let Some(balance) = row.balance else { return true };
                 // The bank may round what it restates in euros otherwise than we do.
@@ -33,7 +33,7 @@ impl Engine {
                 );
             }
         }
-        breaks.extend(arrival.chain.breaks(arrival.opening, arrival.closing));
+        breaks.extend(account.chain.breaks(account.opening, account.closing));
         Ok(breaks)
     }
 
@@ -65,26 +65,25 @@ impl Engine {
     }
 
     /// Why a fetch without a list of rows may hide some; `None`: nothing speaks against there being none.
-    pub(super) fn doubt(&self, arrival: &Arrival) -> Result<Option<String>, store::Error> {
-        Ok(match arrival.told {
-            Told::Rows => arrival.unlisted.map(|day| {
+    pub(super) fn coverage_note(&self, account: &AccountIngest) -> Result<Option<String>, store::Error> {
+        Ok(match account.coverage {
+            Coverage::Rows => account.unlisted.map(|day| {
                 format!("the bank's reply has no list of rows for days from {day} on; they are asked for again")
             }),
-            Told::NoAccount => Some("the bank's reply does not hold it; nothing is known of its rows".into()),
-            Told::Nothing => self.doubt_without_list(arrival)?,
+            Coverage::NoAccount => Some("the bank's reply does not hold it; nothing is known of its rows".into()),
+            Coverage::Nothing => self.doubt_without_list(account)?,
         })
     }
 
-    /// A reply without a list proves nothing of a history that was never read. Of one that was, the balance may say that
-    /// nothing was added to it.
-    fn doubt_without_list(&self, arrival: &Arrival) -> Result<Option<String>, store::Error> {
-        let account = &arrival.account;
-        let Some(balance) = account.balance else {
+    /// A reply without a list proves nothing of a history that was never read. For a history that was
+    /// read, the balance may say that nothing was added.
+    fn doubt_without_list(&self, account: &AccountIngest) -> Result<Option<String>, store::Error> {
+        let Some(balance) = account.account.balance else {
             return Ok(Some("the bank's reply has neither a list of rows nor a balance".into()));
         };
-        let known = arrival.known_before.as_ref().filter(|known| known.fetched_until.is_some());
+        let known = account.known_before.as_ref().filter(|known| known.fetched_until.is_some());
         let unmoved = known.is_some_and(|known| known.is_complete() && known.account.balance == Some(balance));
-        let rows = self.store.last_before(arrival.number, arrival.until.succ_opt().unwrap_or(arrival.until))?;
+        let rows = self.store.last_before(account.number, account.until.succ_opt().unwrap_or(account.until))?;
         let follows = |row: &Row| {
             row.balance.is_none_or(|last| last == balance || (row.currency == "BGN" && bgn_to_eur(last) == balance))
         };
@@ -94,7 +93,7 @@ impl Engine {
         Ok(Some(if rows.is_empty() && balance.is_zero() {
             "the bank's reply has no list of rows; that there are none is not known before it has one".into()
         } else {
-            let (balance, currency) = (money_text(balance), &account.currency);
+            let (balance, currency) = (money_text(balance), &account.account.currency);
             format!(
                 "the bank's reply has no list of rows, and its balance of {balance} {currency} does not follow from the rows known"
             )
@@ -102,10 +101,10 @@ impl Engine {
     }
 }
 
-impl Arrival {
-    /// Whether a reply with an empty list stands against several known rows: no reason yet to doubt them, and none to go on
-    /// from there.
+impl AccountIngest {
+    /// True where a reply with an empty list stands against several known rows: no reason yet to doubt the rows, and none
+    /// to go on from there.
     pub(super) fn is_emptied(&self) -> bool {
-        self.told == Told::Rows && !self.proof && self.fetched == 0
+        self.coverage == Coverage::Rows && !self.proof && self.fetched == 0
     }
 }

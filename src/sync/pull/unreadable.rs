@@ -1,8 +1,9 @@
-//! What of an account cannot be read or fetched: named, asked for again, and never a reason to doubt the rest of it.
+//! Parts of an account that cannot be read or fetched: they are named, asked for again, and never a reason to doubt the
+//! rest of the account.
 
 use chrono::NaiveDate;
 
-use super::Arrival;
+use super::ingest::AccountIngest;
 use crate::config;
 use crate::model::Account;
 use crate::remote::Error;
@@ -21,12 +22,12 @@ pub(super) struct Unreadable {
     count: usize,
     /// The first day on which one may stand.
     since: Option<NaiveDate>,
-    /// Of one at least it is not known which it is: any known row may be it.
+    /// At least one of them has no readable id: any known row may be the one.
     is_nameless: bool,
 }
 
 impl Unreadable {
-    /// What is not a row.
+    /// Parts that are no rows.
     pub fn of(unread: Vec<String>) -> Unreadable {
         Unreadable { count: unread.len(), named: unread, ..Unreadable::default() }
     }
@@ -45,7 +46,7 @@ impl Unreadable {
         self.since
     }
 
-    /// Whether a known row that has not come may be one of these.
+    /// True where a known row that has not come may be one of these.
     pub fn may_hide_known(&self) -> bool {
         self.is_nameless
     }
@@ -56,7 +57,7 @@ impl Unreadable {
         Some(if self.count == 1 { first.clone() } else { format!("{first} (and {} more)", self.count - 1) })
     }
 
-    /// Each by name, as far as it goes.
+    /// The names, as far as there is room.
     pub fn notes(&self) -> impl Iterator<Item = String> {
         let more = self.count - self.named.len();
         let rest = (more > 0).then(|| format!("{more} more cannot be read"));
@@ -64,7 +65,7 @@ impl Unreadable {
     }
 }
 
-impl Arrival {
+impl AccountIngest {
     /// Leaves a row aside that cannot be read: the chain has a hole there, and what is known of the row stays.
     pub(super) fn refuse(&mut self, row: Refused) {
         let number = row.id.as_deref().and_then(crate::reconcile::number_in);

@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Europe::Sofia;
 use rust_decimal::Decimal;
 
-use super::{Owner, Place, defect, refusal, short};
+use super::{AccountRef, Place, defect, refusal, short};
 use crate::model::{Account, Row};
 use crate::remote::packed::{PackedText, Unpacker};
 use crate::source::Refused;
@@ -16,9 +16,9 @@ const ROW_DEPTH: usize = 100;
 
 /// The rows of a page.
 pub(super) struct Rows {
-    owner: Owner,
+    wanted: AccountRef,
     currency: String,
-    /// Of rows before the turn; `None` where it cannot be told.
+    /// The currency of rows before the turn; `None` where it cannot be told.
     older_currency: Option<String>,
     /// Time and number of the first row after the change to euros.
     turn: (DateTime<Utc>, u64),
@@ -46,7 +46,7 @@ impl Iterator for Rows {
 impl Rows {
     /// The rows at these places, oldest first; `refused` have no place among them.
     pub fn new(
-        owner: &Owner,
+        wanted: &AccountRef,
         account: &Account,
         texts: Vec<PackedText>,
         places: Vec<Place>,
@@ -54,7 +54,7 @@ impl Rows {
         closing: Option<Decimal>,
     ) -> Rows {
         let mut rows = Rows {
-            owner: owner.clone(),
+            wanted: wanted.clone(),
             currency: account.currency.clone(),
             older_currency: Some(account.currency.clone()),
             turn: (redenomination::changeover().to_utc(), 0),
@@ -71,13 +71,13 @@ impl Rows {
         let time = place.time.with_timezone(&Sofia).fixed_offset();
         let day = time.date_naive();
         let name = format!("entry {}", place.serial);
-        let id = Some(self.owner.id(place.serial));
+        let id = Some(self.wanted.id(place.serial));
         Refused { id, time: Some(time), since: day, why: refusal(&name, Some(day), why) }
     }
 
     /// Decides in which currency the rows before the change to euros are. Without a clear sign the bank's word for the
     /// account holds: a balance that fits both readings is nought, one that fits neither is a broken chain, which is
-    /// reported anyway. Where a row that cannot be read may hide the sign, nothing is taken for granted.
+    /// reported anyway. A row that cannot be read may hide the sign: then no reading is taken for granted.
     fn settle_currency(&mut self, today: [Option<Decimal>; 2], refused: &[Refused]) {
         let older = self.places.partition_point(|place| place.time < self.turn.0);
         if older == 0 || self.currency != "EUR" {
@@ -123,7 +123,7 @@ impl Rows {
         (None, is_hidden)
     }
 
-    /// What the balance says about the first `older` rows.
+    /// The currency of the first `older` rows, by the balance.
     fn before(&mut self, older: usize, today: [Option<Decimal>; 2]) -> Result<Before, String> {
         let last = self.places[older - 1];
         let Some(first) = self.places.get(older).copied() else {
@@ -153,7 +153,7 @@ impl Rows {
 
     fn row(&mut self, place: &Place) -> Result<Row, String> {
         let raw = self.unpacker.get(&self.texts, place.reply as usize, place.span.range());
-        // It is kept as it came, and whoever reads it again reads no deeper. Most rows have too few brackets to be deep.
+        // The payload is kept as it came, and later readers read no deeper. Most rows have too few brackets to be deep.
         let brackets = raw.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
         if brackets > ROW_DEPTH && wire::depth(raw) > ROW_DEPTH {
             return Err(format!("it is nested deeper than {ROW_DEPTH}, the most that is read"));
@@ -170,7 +170,7 @@ impl Rows {
         let time = place.time.with_timezone(&Sofia).fixed_offset();
         let other = entry.trn_account.get();
         Ok(Row {
-            id: self.owner.id(place.serial),
+            id: self.wanted.id(place.serial),
             time,
             date: time.date_naive(),
             value_date: value_date(entry.value_dt.get())?,
@@ -178,7 +178,7 @@ impl Rows {
             currency: currency.clone(),
             balance,
             counterparty: if entry.contragent.is_empty() { &entry.ben_order_party } else { &entry.contragent }.owned(),
-            counterparty_account: if super::super::compact(other) == self.owner.iban { "" } else { other }.to_owned(),
+            counterparty_account: if super::super::compact(other) == self.wanted.iban { "" } else { other }.to_owned(),
             description: joined([entry.rem_i.get(), entry.rem_ii.get(), entry.rem_iii.get()]),
             kind: entry.trname.owned(),
             kind_code: if entry.trn_code.is_empty() { &entry.trn_type } else { &entry.trn_code }.owned(),
@@ -196,7 +196,7 @@ fn value_date(text: &str) -> Result<Option<NaiveDate>, String> {
     Ok(Some(time.date_naive()))
 }
 
-/// Whether money went out, in the spellings of a bank that writes both alphabets: D, DT, Д, ДТ against C, CT, K, KT, К,
+/// True where money went out, in the spellings of a bank that writes both alphabets: D, DT, Д, ДТ against C, CT, K, KT, К,
 /// КТ, Кт.
 fn is_debit(dtkt: &str) -> Option<bool> {
     let latin = |letter: char| match letter {

@@ -6,8 +6,8 @@ use crate::remote::Kind;
 
 const IBAN: &str = "BG32FINV91501000000001";
 
-fn owner() -> Owner {
-    Owner { service: "bank".into(), iban: IBAN.into() }
+fn wanted() -> AccountRef {
+    AccountRef { service: "bank".into(), iban: IBAN.into() }
 }
 
 fn day(text: &str) -> NaiveDate {
@@ -35,8 +35,8 @@ fn reply(members: &str, rows: &[&str]) -> String {
 
 fn pages(bodies: &[String]) -> Result<Page, Error> {
     let replies =
-        bodies.iter().map(|body| Reply::read(&owner(), day("2026-02-01"), body.clone())).collect::<Result<_, _>>()?;
-    page(&owner(), &listed(), (None, day("2026-02-28")), replies)
+        bodies.iter().map(|body| Reply::read(&wanted(), day("2026-02-01"), body.clone())).collect::<Result<_, _>>()?;
+    page(&wanted(), &listed(), (None, day("2026-02-28")), replies)
 }
 
 fn rows_of(rows: &[&str]) -> Vec<Result<Row, Refused>> {
@@ -297,9 +297,9 @@ fn other_shapes_are_malformed_without_being_quoted() {
 #[test]
 fn a_list_that_does_not_say_whose_it_is_counts_by_its_rows() {
     let row = entry(7, "2026-02-03", r#","dtkt":"D","amount":1"#);
-    for (rows, told) in [("", Told::Nothing), (row.as_str(), Told::Rows)] {
+    for (rows, coverage) in [("", Coverage::Nothing), (row.as_str(), Coverage::Rows)] {
         let page = pages(&[format!(r#"{{"acc":[{{"iban":null,"ccy":"EUR","stmt":[{rows}]}}]}}"#)]).unwrap();
-        assert_eq!(page.told, told, "{rows}");
+        assert_eq!(page.coverage, coverage, "{rows}");
     }
 }
 
@@ -310,7 +310,7 @@ fn an_account_that_stands_there_twice_has_the_rows_of_both() {
     let both = format!(r#"{{"acc":[{},{}]}}"#, part(&row(1)), part(&row(2)));
     assert_eq!(pages(std::slice::from_ref(&both)).unwrap().count, 2);
     let half = format!(r#"{{"acc":[{},{{"iban":"{IBAN}","ccy":"EUR"}}]}}"#, part(&row(1)));
-    assert_eq!(pages(&[half]).unwrap().told, Told::Nothing);
+    assert_eq!(pages(&[half]).unwrap().coverage, Coverage::Nothing);
     let other = both.replacen("EUR", "USD", 1);
     assert!(pages(&[other]).err().unwrap().message.contains("different currencies"));
 }

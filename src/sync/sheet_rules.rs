@@ -1,8 +1,8 @@
 //! The rules that count: those of the configuration, and after them those that owners keep in their destinations, in the
 //! order of the destinations.
 //!
-//! What was last read there is in the store. It is read again with every delivery and at most once a day without one, so
-//! that a cycle with nothing new sends nothing.
+//! The store keeps the rules as they were last read. Each delivery reads them again, and without a delivery they are read
+//! at most once a day, so that a cycle with nothing new sends nothing.
 
 use chrono::{DateTime, Utc};
 use xxhash_rust::xxh3::xxh3_64;
@@ -17,12 +17,12 @@ impl Engine {
     /// Every rule, in the order in which they are applied.
     pub fn rules(&self) -> Result<Rules, store::Error> {
         let mut rules = self.config.rules.list().to_vec();
-        rules.extend(self.own_rules()?.into_iter().flat_map(|(_, own)| own));
+        rules.extend(self.sheet_rules()?.into_iter().flat_map(|(_, own)| own));
         Ok(Rules::new(rules))
     }
 
     /// The rules that were last read in destinations, with the names of those.
-    pub fn own_rules(&self) -> Result<Vec<(String, Vec<Rule>)>, store::Error> {
+    pub fn sheet_rules(&self) -> Result<Vec<(String, Vec<Rule>)>, store::Error> {
         let mut all = Vec::new();
         for (config, kept) in self.all_kept()? {
             // Text of a release that knew more, or patterns that this one takes for none, are read anew within a day.
@@ -58,8 +58,8 @@ impl Engine {
         Ok(all)
     }
 
-    /// Whether a destination without anything new is to be asked for its rules.
-    pub(super) fn own_rules_due(
+    /// True where a destination without anything new is to be asked for its rules.
+    pub(super) fn sheet_rules_due(
         &self,
         config: &config::Destination,
         state: &DestinationState,
@@ -67,11 +67,11 @@ impl Engine {
     ) -> bool {
         let Some(tab) = config.shown().rules_tab else { return false };
         let today = now.with_timezone(&self.config.timezone).date_naive();
-        // Where nothing is known of any account, rules have nothing to say yet.
+        // Rules have nothing to say before any account is known.
         !self.store.accounts().is_empty() && (state.rules.tab != tab || state.rules.day != Some(today))
     }
 
-    /// What was read, as it is kept.
+    /// The rules as the store keeps them.
     pub(super) fn kept(&self, tab: &str, own: OwnRules, now: DateTime<Utc>) -> TabRules {
         // Plain data always serialises.
         let text =
@@ -85,8 +85,8 @@ impl Engine {
         }
     }
 
-    /// Reads them at once, wherever owners keep some. What fails there is told by the delivery that follows.
-    pub(super) async fn read_own_rules(&self, watcher: &Watcher) -> Result<(), store::Error> {
+    /// Reads them at once, wherever owners keep some. Failures are told by the delivery that follows.
+    pub(super) async fn read_sheet_rules(&self, watcher: &Watcher) -> Result<(), store::Error> {
         for config in self.config.destinations.iter().filter(|config| config.shown().rules_tab.is_some()) {
             let mut state = self.store.destination(&config.name, &config.target())?;
             state.rules.day = None;

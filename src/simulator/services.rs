@@ -1,0 +1,109 @@
+//! Every simulated service at once, with the lines of a configuration that uses them: one world for the demo, for
+//! `bankfeed simulate`, for tests and for benchmarks.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Server;
+use super::airtable::Airtable;
+use super::fibank::{Bank, Fibank};
+use super::google::Google;
+
+/// The running services, with one spreadsheet and one base in them.
+#[derive(Clone)]
+pub struct Services {
+    /// The bank.
+    pub bank: Fibank,
+    /// Google.
+    pub google: Google,
+    /// Id of the spreadsheet.
+    pub spreadsheet: String,
+    /// Airtable.
+    pub airtable: Airtable,
+    /// Id of the base.
+    pub base: String,
+}
+
+impl Services {
+    /// Starts every service. Spreadsheet and base get this title and are empty.
+    pub async fn start(bank: Bank, title: &str) -> io::Result<Services> {
+        let (google, airtable) = (Google::start().await?, Airtable::start().await?);
+        Ok(Services {
+            bank: Fibank::start(bank).await?,
+            spreadsheet: google.create_spreadsheet(title),
+            base: airtable.create_base(title),
+            google,
+            airtable,
+        })
+    }
+
+    /// Takes the services' rate limits away.
+    pub fn lift_limits(&self) {
+        self.google.quota(None);
+        self.airtable.rate_limit(None, Duration::ZERO);
+    }
+
+    /// The servers with the names of their services.
+    pub fn servers(&self) -> [(&'static str, &Server); 3] {
+        [("fibank", &self.bank.server), ("google", &self.google.server), ("airtable", &self.airtable.server)]
+    }
+
+    /// Writes the key of Google's service account into this file.
+    pub fn write_key(&self, path: &Path) -> io::Result<()> {
+        std::fs::write(path, self.google.service_account_key())
+    }
+
+    /// The entry of the bank, with the bank's present password.
+    pub fn source(&self) -> String {
+        let (username, password) = self.bank.edit(|bank| (bank.username.clone(), bank.password.clone()));
+        let url = self.bank.server.url();
+        format!(
+            "[[source]]\nname = \"fibank\"\nkind = \"fibank\"\nusername = \"{username}\"\npassword = \"{password}\"\nbase_url = \"{url}\"\n"
+        )
+    }
+
+    /// The entry of the spreadsheet, for a key in this file.
+    pub fn sheet(&self, key: &Path) -> String {
+        let (spreadsheet, key, url) = (&self.spreadsheet, key.display(), self.google.server.url());
+        format!(
+            "[[destination]]\nname = \"household\"\nkind = \"google-sheets\"\nspreadsheet = \"{spreadsheet}\"\nservice_account = {{ file = \"{key}\" }}\nbase_url = \"{url}/\"\n"
+        )
+    }
+
+    /// The entry of the base.
+    pub fn table(&self) -> String {
+        let (base, token, url) = (&self.base, self.airtable.token(), self.airtable.server.url());
+        format!(
+            "[[destination]]\nname = \"base\"\nkind = \"airtable\"\nbase = \"{base}\"\ntable = \"Transactions\"\ntoken = \"{token}\"\nbase_url = \"{url}\"\n"
+        )
+    }
+
+    /// Addresses, secrets and entries for programs outside, with Google's key in this file.
+    pub fn description(&self, key: &Path) -> Value {
+        let (username, password) = self.bank.edit(|bank| (bank.username.clone(), bank.password.clone()));
+        let (bank, google, airtable) = (&self.bank.server, &self.google.server, &self.airtable.server);
+        json!({
+            "base_urls": {
+                "fibank": bank.url(),
+                "google-sheets": format!("{}/", google.url()),
+                "airtable": airtable.url(),
+            },
+            "fibank": {"url": bank.url(), "username": username, "password": password, "entry": self.source()},
+            "google": {
+                "url": google.url(),
+                "key_file": key,
+                "spreadsheet": self.spreadsheet,
+                "entry": self.sheet(key),
+            },
+            "airtable": {
+                "url": airtable.url(),
+                "token": self.airtable.token(),
+                "base": self.base,
+                "entry": self.table(),
+            },
+        })
+    }
+}
