@@ -242,7 +242,7 @@ impl Engine {
 }
 
 /// True if a row that was offered can be there.
-pub(super) fn stands(state: &DestinationState, id: &String) -> bool {
+pub(super) fn stands(state: &DestinationState, id: &str) -> bool {
     !state.rows.is_absent(id)
 }
 

@@ -93,7 +93,7 @@ impl Engine {
 }
 
 impl Delivery<'_> {
-    fn is_known_to_be_gone(&self, id: &String) -> bool {
+    fn is_known_to_be_gone(&self, id: &str) -> bool {
         self.state.rows.is_deleted(id) || self.state.rows.is_rejected(id)
     }
 
