@@ -1,6 +1,6 @@
 //! The destinations of transactions.
 //!
-//! A [`Destination`] takes [`Item`]s in batches and promises that delivering a batch again changes nothing: the engine
+//! A [`Destination`] takes [`RowChange`]s in batches and promises that delivering a batch again changes nothing: the engine
 //! may send a batch whose outcome it does not know a second time. *How* a write cannot apply twice is the destination's
 //! own affair: an upsert by id, a once-only guard beside a ledger. A destination knows nothing of the store or of
 //! sources; what it must remember between cycles it hands to the engine as an opaque [`Destination::state`].
@@ -26,6 +26,7 @@ pub mod row_op;
 
 use kind::Kind;
 use readback::Reader;
+use row_op::RowOp;
 
 /// Every kind of destination.
 pub const KINDS: &[Kind] = &[google_sheets::settings::KIND, airtable::settings::KIND];
@@ -33,50 +34,25 @@ pub const KINDS: &[Kind] = &[google_sheets::settings::KIND, airtable::settings::
 /// Kinds that later versions will know.
 pub const PLANNED: &[&str] = &["odoo"];
 
-/// The kind of change to a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum What {
-    /// First seen; never offered to this destination before.
-    New,
-    /// The bank changed a row this destination was offered before.
-    Changed,
-    /// The bank no longer shows a row this destination was offered before.
-    Vanished,
-    /// A vanished row is back.
-    Reappeared,
-    /// The owner's rules give a row that was offered before something else. A cell of a field that was empty before is
-    /// written only where it is still empty there; one of a field that was not is written over, for the owner was asked.
-    Enriched,
-    /// A row that was delivered and is gone is wanted back: written as a new row, unless it is there. Never in the
-    /// change log.
-    PutBack,
-    /// The row was found wrong, or under an older id: the bank's cells that differ (and the id) are written again, and
-    /// of several rows with its id only the first stays. Never in the change log.
-    Mend,
-    /// A write of another row has hit this one, or one of this row has missed it: [`Item::rewrite`] names the parts that
-    /// are written once more. Never in the change log.
-    Misplaced,
-}
-
-/// A change to deliver.
+/// A change of one row: data of the engine's, which a connector carries out.
 #[derive(Clone, Debug)]
-pub struct Item {
+pub struct RowChange {
     /// Position in the change log.
     pub seq: u64,
-    /// The kind of change.
-    pub what: What,
+    /// The operation on the row.
+    pub op: RowOp,
     /// The transaction as it is now.
     pub transaction: Transaction,
-    /// For `Changed`, `Reappeared` and `Enriched`: as it was before.
+    /// The transaction before the change: for `Update`, `Reinsert` and `Fill`.
     pub previous: Option<Box<Transaction>>,
-    /// For `Misplaced`: the parts to write once more.
+    /// For `Rewrite`: the parts to write once more.
     pub rewrite: Rewrite,
 }
 
-impl Item {
+impl RowChange {
     /// A change of a row.
-    pub fn new(seq: u64, what: What, transaction: Transaction, previous: Option<Transaction>) -> Item {
-        Item { seq, what, transaction, previous: previous.map(Box::new), rewrite: Rewrite::default() }
+    pub fn new(seq: u64, op: RowOp, transaction: Transaction, previous: Option<Transaction>) -> RowChange {
+        RowChange { seq, op, transaction, previous: previous.map(Box::new), rewrite: Rewrite::default() }
     }
 }
 
@@ -85,7 +61,7 @@ impl Item {
 pub struct Batch {
     /// Number of the batch at this destination: one more than the last one its ledger holds.
     pub number: u64,
-    /// Number of items from the front of the offered slice that the batch covers (at least one).
+    /// Number of changes from the front of the offered slice that the batch covers (at least one).
     pub taken: usize,
     /// Hash of its content, so that a batch of the same number can be told from it.
     pub hash: u64,
@@ -96,7 +72,7 @@ pub struct Batch {
     pub by_position: bool,
 }
 
-/// The result for one item.
+/// The result for one row change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Written as a new row.
@@ -114,7 +90,7 @@ pub enum Verdict {
 /// A batch that was carried out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// A verdict per item of the batch, in order.
+    /// A verdict per change of the batch, in order.
     pub verdicts: Vec<Verdict>,
     /// Rows that the batch hit in place of others, or missed.
     pub misplaced: Misplaced,
@@ -196,7 +172,7 @@ pub enum BatchStatus {
 pub struct Opened {
     /// Number of the last batch the ledger holds (0: none, or no ledger needed).
     pub last_batch: u64,
-    /// The most items worth offering to [`Destination::prepare`] at once.
+    /// The most changes worth offering to [`Destination::prepare`] at once.
     pub batch_limit: usize,
     /// Columns filled by rules that were added below rows written without them, since [`Extras::columns_filled`].
     pub late_columns: Vec<Field>,
@@ -340,13 +316,13 @@ pub trait Destination: Send {
     /// summary together with the last rows it is offered; `None`: the summary of the former call holds.
     async fn open(&mut self, summary: Option<&Summary>) -> Result<Opened, Error>;
 
-    /// Cuts a batch from the front of `items` (never empty). Preparing may read from the service, and never writes.
-    async fn prepare(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error>;
+    /// Cuts a batch from the front of `changes` (never empty). Preparing may read from the service, and never writes.
+    async fn prepare(&mut self, number: u64, changes: &[RowChange]) -> Result<Batch, Error>;
 
-    /// Sends a batch; `items` are the ones it covers. A transient error means: outcome unknown. A refusal means that nothing
+    /// Sends a batch; `changes` are the ones it covers. A transient error means: outcome unknown. A refusal means that nothing
     /// was applied: for a row's sake, by the service's words (`Rejected`), or for a reason that may be the place's as well
     /// (`Unexplained`: the engine tries rows alone). A place that is full or closed is attention, never a refusal of rows.
-    async fn write(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error>;
+    async fn write(&mut self, batch: &Batch, changes: &[RowChange]) -> Result<Outcome, Error>;
 
     /// Reads every row, hidden ones too, and writes nothing. A read of the ids returns the digest of former deliveries where
     /// the destination keeps one: where its numbers fit, a row that is absent was deleted by the owner.

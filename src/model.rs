@@ -197,6 +197,21 @@ pub fn shortened(word: &str) -> String {
     if iban { format!("{}…{}", &word[..4], &word[word.len() - 4..]) } else { word.to_owned() }
 }
 
+/// The kind of an entry of the change log. Stored by its place in this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChangeKind {
+    /// A transaction was first seen.
+    New,
+    /// The bank changed a transaction.
+    Changed,
+    /// The bank no longer shows a transaction.
+    Vanished,
+    /// A vanished transaction is back.
+    Reappeared,
+    /// The owner's rules give a known transaction other values.
+    Enriched,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

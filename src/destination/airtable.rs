@@ -19,8 +19,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::readback::{FoundRow, Reader, Shown};
 use super::{
-    Batch, BatchStatus, ConnectorState, DeliveryDigest, Destination, Extras, ID_MADE_AGAIN, Item, Misplaced, Opened,
-    Outcome, Reading, Summary,
+    Batch, BatchStatus, ConnectorState, DeliveryDigest, Destination, Extras, ID_MADE_AGAIN, Misplaced, Opened, Outcome,
+    Reading, RowChange, Summary,
 };
 use crate::destination::policy::Rows;
 use crate::remote::{Backoff, Cause, Client, Context, Error};
@@ -147,7 +147,7 @@ impl Airtable {
         self
     }
 
-    async fn plan(&mut self, items: &[Item]) -> Result<Vec<plan::Step>, Error> {
+    async fn plan(&mut self, items: &[RowChange]) -> Result<Vec<plan::Step>, Error> {
         let layout = self.make_ready().await?;
         Ok(plan::plan(items, &self.rows, &layout))
     }
@@ -174,7 +174,7 @@ impl Destination for Airtable {
         Ok(Opened { batch_limit: BATCH_LIMIT, late_columns, ..Opened::default() })
     }
 
-    async fn prepare(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error> {
+    async fn prepare(&mut self, number: u64, items: &[RowChange]) -> Result<Batch, Error> {
         let taken = plan::cut(items, BATCH_LIMIT);
         let steps = self.plan(&items[..taken]).await?;
         // With nothing to send there is nothing the engine would have to note beforehand.
@@ -187,7 +187,7 @@ impl Destination for Airtable {
         Ok(Batch { number, taken, hash: xxh3_64(&body), body, by_position: false })
     }
 
-    async fn write(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error> {
+    async fn write(&mut self, batch: &Batch, items: &[RowChange]) -> Result<Outcome, Error> {
         let mut steps = if batch.body.is_empty() {
             self.plan(items).await?
         } else {

@@ -14,9 +14,10 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 
 use super::readback::{FoundRow, Reader, Shown};
+use super::row_op::RowOp;
 use super::{
-    Batch, BatchStatus, ConnectorState, DeliveryDigest, Destination, Extras, ID_MADE_AGAIN, Item, Misplaced, Opened,
-    Outcome, OwnRules, Reading, Summary, What, Written,
+    Batch, BatchStatus, ConnectorState, DeliveryDigest, Destination, Extras, ID_MADE_AGAIN, Misplaced, Opened, Outcome,
+    OwnRules, Reading, RowChange, Summary, Written,
 };
 use crate::model::Language;
 use crate::remote::{Backoff, Cause, Context, Error, Shutdown};
@@ -147,8 +148,8 @@ impl GoogleSheets {
 }
 
 /// True where these items write to rows that are there.
-fn is_by_position(items: &[Item]) -> bool {
-    items.first().is_some_and(|item| item.what != What::New)
+fn is_by_position(items: &[RowChange]) -> bool {
+    items.first().is_some_and(|item| item.op != RowOp::Insert)
 }
 
 #[async_trait]
@@ -173,16 +174,16 @@ impl Destination for GoogleSheets {
         Ok(Opened { last_batch, batch_limit: MOST_ITEMS, late_columns, misplaced })
     }
 
-    async fn prepare(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error> {
+    async fn prepare(&mut self, number: u64, items: &[RowChange]) -> Result<Batch, Error> {
         let items = &items[..items.len().min(MOST_ITEMS)];
-        if items.first().is_some_and(|item| item.what == What::New) {
+        if items.first().is_some_and(|item| item.op == RowOp::Insert) {
             self.prepare_new(number, items).await
         } else {
             self.prepare_changes(number, items).await
         }
     }
 
-    async fn write(&mut self, batch: &Batch, items: &[Item]) -> Result<Outcome, Error> {
+    async fn write(&mut self, batch: &Batch, items: &[RowChange]) -> Result<Outcome, Error> {
         let known = self.known.ledger.as_ref().and_then(|(_, ledger)| ledger.applied(batch.number));
         if batch.body.is_empty() || known == Some(batch.hash) {
             self.ready().await?;
@@ -322,7 +323,7 @@ impl GoogleSheets {
     }
 
     /// Verdicts of a batch that was carried out, and the rows that it has misplaced.
-    fn written(&mut self, batch: &Batch, items: &[Item]) -> Written {
+    fn written(&mut self, batch: &Batch, items: &[RowChange]) -> Written {
         let verdicts = self.verdicts(batch, items);
         Written { verdicts, misplaced: std::mem::take(&mut self.misplaced) }
     }

@@ -1,8 +1,8 @@
 //! The operation that a change asks for on one row, under the owner's policy. Pure, and the only place that knows both:
-//! connectors carry operations out.
+//! the engine decides, and connectors carry operations out.
 
-use super::What;
 use super::policy::{Rows, Updates, Vanished};
+use crate::model::ChangeKind;
 
 /// An operation on one row. `cells` says that the bank's changed cells are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,30 +37,32 @@ pub enum RowOp {
 }
 
 impl RowOp {
-    /// The operation for a change of a row.
-    pub fn of(what: What, rows: &Rows) -> RowOp {
+    /// True if the mark of a row that the bank took back may change, or the row itself may come or go.
+    pub fn touches_mark(self) -> bool {
+        matches!(self, RowOp::Update { mark: Some(_), .. } | RowOp::Reinsert { .. } | RowOp::Delete | RowOp::Rewrite)
+    }
+
+    /// The operation for an entry of the change log.
+    pub fn of(kind: ChangeKind, rows: &Rows) -> RowOp {
         let cells = rows.updates == Updates::Apply;
-        match (what, rows.vanished) {
-            (What::New, _) => RowOp::Insert,
-            (What::Changed, _) => RowOp::Update { cells, mark: None },
-            (What::Vanished, Vanished::Ignore) => RowOp::Leave,
-            (What::Vanished, Vanished::Mark) => RowOp::Update { cells: false, mark: Some(true) },
-            (What::Vanished, Vanished::Delete) => RowOp::Delete,
+        match (kind, rows.vanished) {
+            (ChangeKind::New, _) => RowOp::Insert,
+            (ChangeKind::Changed, _) => RowOp::Update { cells, mark: None },
+            (ChangeKind::Vanished, Vanished::Ignore) => RowOp::Leave,
+            (ChangeKind::Vanished, Vanished::Mark) => RowOp::Update { cells: false, mark: Some(true) },
+            (ChangeKind::Vanished, Vanished::Delete) => RowOp::Delete,
             // The bank may have changed the row while it was away.
-            (What::Reappeared, Vanished::Ignore) => RowOp::Update { cells, mark: None },
-            (What::Reappeared, Vanished::Mark) => RowOp::Update { cells, mark: Some(false) },
-            (What::Reappeared, Vanished::Delete) => RowOp::Reinsert { cells },
-            (What::Enriched, _) => RowOp::Fill,
-            (What::PutBack, _) => RowOp::Restore,
-            (What::Mend, _) => RowOp::Repair,
-            (What::Misplaced, _) => RowOp::Rewrite,
+            (ChangeKind::Reappeared, Vanished::Ignore) => RowOp::Update { cells, mark: None },
+            (ChangeKind::Reappeared, Vanished::Mark) => RowOp::Update { cells, mark: Some(false) },
+            (ChangeKind::Reappeared, Vanished::Delete) => RowOp::Reinsert { cells },
+            (ChangeKind::Enriched, _) => RowOp::Fill,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::RowOp::{Delete, Fill, Insert, Leave, Reinsert, Repair, Restore, Rewrite, Update};
+    use super::RowOp::{Delete, Fill, Insert, Leave, Reinsert, Update};
     use super::*;
     use crate::model::Language;
 
@@ -70,26 +72,23 @@ mod tests {
         let marked = Update { cells: false, mark: Some(true) };
         // Under `vanished` = ignore, mark, delete.
         let table = [
-            (What::New, [Insert; 3]),
-            (What::Changed, [update(None); 3]),
-            (What::Vanished, [Leave, marked, Delete]),
-            (What::Reappeared, [update(None), update(Some(false)), Reinsert { cells: true }]),
-            (What::Enriched, [Fill; 3]),
-            (What::PutBack, [Restore; 3]),
-            (What::Mend, [Repair; 3]),
-            (What::Misplaced, [Rewrite; 3]),
+            (ChangeKind::New, [Insert; 3]),
+            (ChangeKind::Changed, [update(None); 3]),
+            (ChangeKind::Vanished, [Leave, marked, Delete]),
+            (ChangeKind::Reappeared, [update(None), update(Some(false)), Reinsert { cells: true }]),
+            (ChangeKind::Enriched, [Fill; 3]),
         ];
-        for (what, expected) in table {
+        for (kind, expected) in table {
             for (vanished, expected) in [Vanished::Ignore, Vanished::Mark, Vanished::Delete].into_iter().zip(expected) {
                 let op =
-                    |updates| RowOp::of(what, &Rows { columns: Vec::new(), updates, vanished, language: Language::En });
-                assert_eq!(op(Updates::Apply), expected, "{what:?} {vanished:?}");
+                    |updates| RowOp::of(kind, &Rows { columns: Vec::new(), updates, vanished, language: Language::En });
+                assert_eq!(op(Updates::Apply), expected, "{kind:?} {vanished:?}");
                 let without = match expected {
                     Update { mark, .. } => Update { cells: false, mark },
                     Reinsert { .. } => Reinsert { cells: false },
                     other => other,
                 };
-                assert_eq!(op(Updates::Ignore), without, "{what:?} {vanished:?}, corrections ignored");
+                assert_eq!(op(Updates::Ignore), without, "{kind:?} {vanished:?}, corrections ignored");
             }
         }
     }

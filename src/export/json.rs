@@ -3,8 +3,7 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-use crate::destination::What;
-use crate::model::{Field, Transaction, Value, money_text, payload};
+use crate::model::{ChangeKind, Field, Transaction, Value, money_text, payload};
 use crate::store::Former;
 
 /// A transaction as JSON: its fields by name, decimals as text, then the payload and the history.
@@ -42,13 +41,12 @@ impl Serialize for FormerJson<'_> {
         let mut map = serializer.serialize_map(None)?;
         let replaced = chrono::DateTime::from_timestamp(self.0.replaced_at, 0).map(|time| time.to_rfc3339());
         map.serialize_entry("replaced", &replaced)?;
-        let what = match self.0.what {
-            What::New => "new",
-            What::Changed => "changed",
-            What::Vanished => "vanished",
-            What::Reappeared => "reappeared",
-            What::Enriched => "enriched",
-            What::PutBack | What::Mend | What::Misplaced => "repaired",
+        let what = match self.0.kind {
+            ChangeKind::New => "new",
+            ChangeKind::Changed => "changed",
+            ChangeKind::Vanished => "vanished",
+            ChangeKind::Reappeared => "reappeared",
+            ChangeKind::Enriched => "enriched",
         };
         map.serialize_entry("what", what)?;
         map.serialize_entry("before", &TransactionJson { transaction: &self.0.transaction, history: &[] })?;

@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{after, day_key, numbered, parse_day, parse_day_key, parse_number};
 use super::{Error, Numbers, Part, Result, Store, StoredRow, Texts, codec, lock};
-use crate::destination::What;
-use crate::model::{Row, Transaction, id_hash};
+use crate::model::{ChangeKind, Row, Transaction, id_hash};
 use crate::reconcile::KnownRows;
 
 /// An entry of the change log.
@@ -21,7 +20,7 @@ pub struct Change {
     /// Number of the transaction.
     pub number: u64,
     /// The kind of change.
-    pub what: What,
+    pub kind: ChangeKind,
     /// The transaction's record, where reading the log has come by it.
     pub(super) record: Option<sled::IVec>,
 }
@@ -30,7 +29,7 @@ pub struct Change {
 #[derive(Serialize, Deserialize)]
 pub(super) struct StoredChange {
     pub number: u64,
-    pub what: What,
+    pub kind: ChangeKind,
     pub at: i64,
     pub former: Vec<u8>,
 }
@@ -41,7 +40,7 @@ pub struct Former {
     /// When it was replaced, seconds since 1970.
     pub replaced_at: i64,
     /// The kind of change that replaced it.
-    pub what: What,
+    pub kind: ChangeKind,
     /// The version.
     pub transaction: Transaction,
 }
@@ -169,13 +168,13 @@ impl Store {
         for entry in self.db.range(after(b't', seq)).take(most) {
             let (key, value) = entry?;
             let number = parse_number(&key)?;
-            log.insert(number, Change { seq: number, number, what: What::New, record: Some(value) });
+            log.insert(number, Change { seq: number, number, kind: ChangeKind::New, record: Some(value) });
         }
         for entry in self.db.range(after(b'c', seq)).take(most) {
             let (key, value) = entry?;
             let seq = parse_number(&key)?;
             let change: StoredChange = parse_change(&value)?;
-            log.insert(seq, Change { seq, number: change.number, what: change.what, record: None });
+            log.insert(seq, Change { seq, number: change.number, kind: change.kind, record: None });
         }
         Ok(log.into_values().take(most).collect())
     }
@@ -230,7 +229,7 @@ impl Store {
     pub(super) fn parse_former(&self, value: &[u8]) -> Result<Former> {
         let change = parse_change(value)?;
         let transaction = self.in_context(change.number, self.decode(&change.former, Part::Whole)?);
-        Ok(Former { replaced_at: change.at, what: change.what, transaction })
+        Ok(Former { replaced_at: change.at, kind: change.kind, transaction })
     }
 
     pub(super) fn decode(&self, value: &[u8], part: Part) -> Result<StoredRow> {

@@ -1,8 +1,7 @@
 use super::keys::*;
 use super::write::RUNS_KEPT;
 use super::*;
-use crate::destination::What;
-use crate::model::{Account, Enrichment, Row, Transaction, id_hash};
+use crate::model::{Account, ChangeKind, Enrichment, Row, Transaction, id_hash};
 use chrono::{DateTime, NaiveDate};
 use std::ops::RangeInclusive;
 
@@ -130,12 +129,12 @@ fn a_change_keeps_the_former_version() {
     let store = filled(dir.path(), std::slice::from_ref(&before));
     let known = *store.known(0, days()).unwrap().values().next().unwrap();
     let mut writer = store.writer();
-    writer.change(known, &store.stored(1).unwrap(), after.clone(), What::Changed, 7).unwrap();
+    writer.change(known, &store.stored(1).unwrap(), after.clone(), ChangeKind::Changed, 7).unwrap();
     writer.commit().unwrap();
     assert_eq!(store.transaction(1).unwrap().row, after);
     assert_eq!(store.former(2).unwrap().transaction.row, before);
     let log = store.changes_after(1, 10).unwrap();
-    assert_eq!(log, [Change { seq: 2, number: 1, what: What::Changed, record: None }]);
+    assert_eq!(log, [Change { seq: 2, number: 1, kind: ChangeKind::Changed, record: None }]);
     let known = store.known(0, days()).unwrap();
     assert_eq!(known.len(), 1, "the row moved from one day to the other");
     assert_eq!(known.values().next().unwrap().date, after.date);

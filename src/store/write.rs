@@ -9,8 +9,7 @@ use serde::Serialize;
 use super::keys::{Day, day_key, format_day, numbered, parse_day, parse_number};
 use super::read::StoredChange;
 use super::{Error, Meta, Result, Store, StoredAccount, StoredRow, codec, lock, readable};
-use crate::destination::What;
-use crate::model::{Account, Enrichment, Row, id_hash};
+use crate::model::{Account, ChangeKind, Enrichment, Row, id_hash};
 use crate::reconcile::{Known, fingerprint};
 
 /// Runs kept.
@@ -160,18 +159,16 @@ impl Writer<'_> {
     }
 
     /// Replaces a transaction's bank data, or only its standing, keeping the former version in the change log.
-    pub fn change(&mut self, known: Known, former: &StoredRow, row: Row, what: What, at: i64) -> Result<u64> {
-        let vanished = match what {
-            What::Vanished => true,
-            What::Reappeared => false,
-            What::New | What::Changed | What::PutBack | What::Mend | What::Misplaced | What::Enriched => {
-                former.vanished
-            }
+    pub fn change(&mut self, known: Known, former: &StoredRow, row: Row, kind: ChangeKind, at: i64) -> Result<u64> {
+        let vanished = match kind {
+            ChangeKind::Vanished => true,
+            ChangeKind::Reappeared => false,
+            ChangeKind::New | ChangeKind::Changed | ChangeKind::Enriched => former.vanished,
         };
         let stored = StoredRow { account: former.account, vanished, row, enrichment: former.enrichment.clone() };
         let value = self.encode(&stored)?;
         let row = &stored.row;
-        let seq = self.log(known.number, what, at)?;
+        let seq = self.log(known.number, kind, at)?;
         let hash = id_hash(&row.id);
         self.day(known.date, former.account)?.retain(|(of, _)| *of != hash);
         let now = Known { number: known.number, fingerprint: fingerprint(&row.raw), date: row.date, vanished };
@@ -185,7 +182,7 @@ impl Writer<'_> {
     pub fn enrich(&mut self, number: u64, enrichment: Enrichment, at: i64) -> Result<u64> {
         let stored = self.store.stored(number)?;
         let value = self.encode(&StoredRow { enrichment, ..stored })?;
-        let seq = self.log(number, What::Enriched, at)?;
+        let seq = self.log(number, ChangeKind::Enriched, at)?;
         self.put_row(number, value);
         Ok(seq)
     }
@@ -196,11 +193,11 @@ impl Writer<'_> {
     }
 
     /// Writes a change with the present version as the former one.
-    fn log(&mut self, number: u64, what: What, at: i64) -> Result<u64> {
+    fn log(&mut self, number: u64, kind: ChangeKind, at: i64) -> Result<u64> {
         let value = self.store.db.get(numbered(b't', number))?;
         let value = value.ok_or_else(|| Error::Damaged(format!("transaction number {number} is gone")))?;
         let seq = self.next_seq();
-        let change = StoredChange { number, what, at, former: value.to_vec() };
+        let change = StoredChange { number, kind, at, former: value.to_vec() };
         let change = postcard::to_stdvec(&change).map_err(|error| Error::Io(error.to_string()))?;
         self.batch.insert(numbered(b'c', seq).to_vec(), codec::encode_bytes(&change));
         Ok(seq)

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::destination::Item;
+use crate::destination::RowChange;
 use crate::destination::policy::{Column, Rows, Vanished};
 use crate::destination::row_op::RowOp;
 
@@ -64,8 +64,8 @@ pub(super) enum Deed {
 
 /// Number of items from the front that make one batch: as many as fit, up to the second appearance of an id. Two states
 /// of one transaction in a batch would race each other, and the same key twice in one upsert is not defined.
-pub(super) fn cut(items: &[Item], limit: usize) -> usize {
-    let id = |item: &Item| item.transaction.row.id.clone();
+pub(super) fn cut(items: &[RowChange], limit: usize) -> usize {
+    let id = |item: &RowChange| item.transaction.row.id.clone();
     let mut seen = std::collections::HashSet::new();
     items.iter().take(limit).take_while(|item| seen.insert(id(item))).count()
 }
@@ -76,7 +76,7 @@ pub(super) fn is_idle(steps: &[Step]) -> bool {
 }
 
 /// The steps for `items`.
-pub(super) fn plan(items: &[Item], rows: &Rows, layout: &Layout) -> Vec<Step> {
+pub(super) fn plan(items: &[RowChange], rows: &Rows, layout: &Layout) -> Vec<Step> {
     let columns = &rows.columns;
     items
         .iter()
@@ -101,7 +101,7 @@ fn too_long(deed: &Deed, layout: &Layout) -> Option<String> {
     Some(format!("`{key}` is longer than the {} characters a field holds", cells::MOST_CHARACTERS))
 }
 
-fn deed(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
+fn deed(item: &RowChange, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
     let transaction = &item.transaction;
     if transaction.row.id.trim().is_empty() {
         // An empty key matches nothing and would make a new row with every repetition.
@@ -109,7 +109,7 @@ fn deed(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
     }
     let whole = || cells::row(columns, &layout.columns, transaction);
     let tick = (rows.vanished == Vanished::Mark && transaction.vanished).then_some(true);
-    match RowOp::of(item.what, rows) {
+    match item.op {
         RowOp::Leave => Deed::Nothing,
         // Gone before it ever came here: there is nothing to take away later.
         RowOp::Insert if transaction.vanished && rows.vanished == Vanished::Delete => Deed::Nothing,
@@ -132,7 +132,7 @@ fn deed(item: &Item, columns: &[Column], rows: &Rows, layout: &Layout) -> Deed {
     }
 }
 
-fn enrichment(item: &Item, columns: &[Column], layout: &Layout) -> Deed {
+fn enrichment(item: &RowChange, columns: &[Column], layout: &Layout) -> Deed {
     let (empty, over) = cells::enriched(columns, &layout.columns, item.previous.as_deref(), &item.transaction);
     if empty.is_empty() && over.is_empty() { Deed::Nothing } else { Deed::Fill { empty, over } }
 }

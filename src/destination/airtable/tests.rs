@@ -8,7 +8,8 @@ use serde_json::{Value as Json, json};
 
 use crate::destination::policy::{Column, Rows, Updates, Vanished};
 use crate::destination::readback::Ids;
-use crate::destination::{Batch, BatchStatus, Destination, Item, Outcome, Reading, Verdict, What, Written};
+use crate::destination::row_op::RowOp;
+use crate::destination::{Batch, BatchStatus, Destination, Outcome, Reading, RowChange, Verdict, Written};
 use crate::model::{Enrichment, Field, Language, Row, Transaction};
 use crate::remote::{Backoff, Cause, Context, Error, Kind, Shutdown};
 use crate::settings::Secret;
@@ -60,7 +61,7 @@ impl World {
     /// A world in which `count` rows have been delivered; the log is empty again.
     async fn filled(count: usize) -> World {
         let mut world = World::new().await;
-        let items: Vec<Item> = (0..count).map(new).collect();
+        let items: Vec<RowChange> = (0..count).map(new).collect();
         assert_eq!(world.deliver(&items).await.unwrap(), vec![Verdict::Appended; count]);
         world.service.server.clear_log();
         world
@@ -91,7 +92,7 @@ impl World {
 
     /// Runs a cycle: a new connector with the state of the last one, batch after batch, a lost answer settled and sent
     /// again.
-    async fn deliver(&mut self, items: &[Item]) -> Result<Vec<Verdict>, Error> {
+    async fn deliver(&mut self, items: &[RowChange]) -> Result<Vec<Verdict>, Error> {
         let mut connector = self.connector();
         let result = cycle(&mut connector, items).await;
         self.memory = connector.state().memory;
@@ -132,7 +133,7 @@ impl World {
     }
 }
 
-async fn cycle(connector: &mut Airtable, items: &[Item]) -> Result<Vec<Verdict>, Error> {
+async fn cycle(connector: &mut Airtable, items: &[RowChange]) -> Result<Vec<Verdict>, Error> {
     assert_eq!(connector.open(None).await?.last_batch, 0);
     let mut verdicts = Vec::new();
     while verdicts.len() < items.len() {
@@ -145,7 +146,7 @@ async fn cycle(connector: &mut Airtable, items: &[Item]) -> Result<Vec<Verdict>,
     Ok(verdicts)
 }
 
-async fn send(connector: &mut Airtable, batch: &Batch, items: &[Item]) -> Result<Vec<Verdict>, Error> {
+async fn send(connector: &mut Airtable, batch: &Batch, items: &[RowChange]) -> Result<Vec<Verdict>, Error> {
     for _ in 0..3 {
         match connector.write(batch, items).await {
             Ok(Outcome::Done(Written { verdicts, .. })) => {
@@ -198,20 +199,24 @@ fn transaction(n: usize) -> Transaction {
     }
 }
 
-fn item(what: What, transaction: Transaction) -> Item {
-    let previous = (what == What::Reappeared).then(|| transaction.clone());
-    Item::new(1, what, transaction, previous)
+const UPDATE: RowOp = RowOp::Update { cells: true, mark: None };
+const MARK: RowOp = RowOp::Update { cells: false, mark: Some(true) };
+const UNMARK: RowOp = RowOp::Update { cells: true, mark: Some(false) };
+
+fn item(op: RowOp, transaction: Transaction) -> RowChange {
+    let previous = (op == UNMARK).then(|| transaction.clone());
+    RowChange::new(1, op, transaction, previous)
 }
 
-fn new(n: usize) -> Item {
-    item(What::New, transaction(n))
+fn new(n: usize) -> RowChange {
+    item(RowOp::Insert, transaction(n))
 }
 
 /// A correction by the bank: `change` makes the present version out of the former.
-fn changed(n: usize, change: impl FnOnce(&mut Transaction)) -> Item {
+fn changed(n: usize, change: impl FnOnce(&mut Transaction)) -> RowChange {
     let mut now = transaction(n);
     change(&mut now);
-    Item { previous: Some(transaction(n).into()), ..item(What::Changed, now) }
+    RowChange { previous: Some(transaction(n).into()), ..item(UPDATE, now) }
 }
 
 fn attention(result: Result<Vec<Verdict>, Error>, cause: Cause) -> String {
@@ -230,7 +235,7 @@ fn has(text: &str, parts: &[&str]) {
 #[tokio::test]
 async fn a_first_fill_makes_the_table_and_a_later_cycle_reads_nothing() {
     let mut world = World::new().await;
-    let items: Vec<Item> = (0..25).map(new).collect();
+    let items: Vec<RowChange> = (0..25).map(new).collect();
     assert_eq!(world.deliver(&items).await.unwrap(), vec![Verdict::Appended; 25]);
     let table = world.service.read(&world.base, |base| base.table(TABLE).unwrap().id.clone());
     let write = format!("PATCH /v0/BASE/{table}");

@@ -12,9 +12,8 @@ use super::cells::{
 };
 use super::expected_rows::RowWrite;
 use super::layout::{Layout, Place};
-use crate::destination::policy;
 use crate::destination::row_op::RowOp;
-use crate::destination::{Item, Verdict, What};
+use crate::destination::{RowChange, Verdict};
 use crate::model::Field;
 
 /// The operation of an item, before the row is looked up.
@@ -39,7 +38,7 @@ enum Intent {
 /// Items that change rows, cut from the front of a slice.
 pub(super) struct Changes<'a> {
     layout: &'a Layout,
-    items: &'a [Item],
+    items: &'a [RowChange],
     intents: Vec<Intent>,
 }
 
@@ -70,12 +69,12 @@ pub(super) fn rows_by_id(column: &[Vec<serde_json::Value>]) -> HashMap<&str, u32
 
 impl<'a> Changes<'a> {
     /// The changes at the front of `items`.
-    pub fn new(layout: &'a Layout, policy: &policy::Rows, items: &'a [Item]) -> Changes<'a> {
+    pub fn new(layout: &'a Layout, items: &'a [RowChange]) -> Changes<'a> {
         let count = items
             .iter()
-            .take_while(|item| !matches!(item.what, What::New | What::Mend | What::Enriched | What::Misplaced))
+            .take_while(|item| !matches!(item.op, RowOp::Insert | RowOp::Repair | RowOp::Fill | RowOp::Rewrite))
             .count();
-        let intents = items[..count].iter().map(|item| intent(layout, policy, item)).collect();
+        let intents = items[..count].iter().map(|item| intent(layout, item)).collect();
         Changes { layout, items: &items[..count], intents }
     }
 
@@ -86,7 +85,7 @@ impl<'a> Changes<'a> {
 
     /// True if a row may have to be written as a new one.
     pub fn may_append(&self, rows: &HashMap<&str, u32>) -> bool {
-        let absent = |item: &Item| !rows.contains_key(item.transaction.row.id.as_str());
+        let absent = |item: &RowChange| !rows.contains_key(item.transaction.row.id.as_str());
         let pairs = self.items.iter().zip(&self.intents);
         pairs.into_iter().any(|(item, intent)| matches!(intent, Intent::Restore(_)) && absent(item))
     }
@@ -157,7 +156,7 @@ impl<'a> Changes<'a> {
         Work { requests: out, verdicts, hash: hash.digest(), touches, restored: Vec::new() }
     }
 
-    fn note(&self, hash: &mut Xxh3, item: &Item, intent: &Intent) {
+    fn note(&self, hash: &mut Xxh3, item: &RowChange, intent: &Intent) {
         hash.update(item.transaction.row.id.as_bytes());
         hash.update(format!("\0{:?}\0", std::mem::discriminant(intent)).as_bytes());
         if let Intent::Write(places) | Intent::Return(places) | Intent::Restore(places) = intent {
@@ -182,7 +181,7 @@ impl<'a> Changes<'a> {
 }
 
 /// The row that an item writes to.
-fn touch(item: &Item, intent: &Intent, row: u32) -> Option<RowWrite> {
+fn touch(item: &RowChange, intent: &Intent, row: u32) -> Option<RowWrite> {
     let touch = |places: &[Place]| RowWrite::cells(row, &item.transaction, places);
     match intent {
         Intent::Leave | Intent::Refuse(_) => None,
@@ -194,9 +193,9 @@ fn touch(item: &Item, intent: &Intent, row: u32) -> Option<RowWrite> {
     }
 }
 
-fn intent(layout: &Layout, policy: &policy::Rows, item: &Item) -> Intent {
+fn intent(layout: &Layout, item: &RowChange) -> Intent {
     let unless_too_long = |intent: Intent| too_long(layout, &item.transaction).map_or(intent, Intent::Refuse);
-    match RowOp::of(item.what, policy) {
+    match item.op {
         RowOp::Leave | RowOp::Insert | RowOp::Fill | RowOp::Repair | RowOp::Rewrite => Intent::Leave,
         RowOp::Delete => Intent::Delete,
         RowOp::Restore => unless_too_long(Intent::Restore(Vec::new())),
@@ -212,7 +211,7 @@ fn intent(layout: &Layout, policy: &policy::Rows, item: &Item) -> Intent {
 }
 
 /// The columns of the bank's cells that have changed, where those are written.
-fn changed(layout: &Layout, are_written: bool, item: &Item) -> Vec<Place> {
+fn changed(layout: &Layout, are_written: bool, item: &RowChange) -> Vec<Place> {
     let differs = |field: &Field| {
         let before = item.previous.as_ref().map(|previous| field.value(previous));
         before != Some(field.value(&item.transaction))
@@ -228,20 +227,18 @@ mod tests {
 
     use super::*;
     use crate::destination::google_sheets::cells::tests::{layout, transaction};
-    use crate::destination::policy::{Updates, Vanished};
-    use crate::model::Language;
 
-    fn policy(updates: Updates, vanished: Vanished) -> policy::Rows {
-        policy::Rows { columns: vec![], updates, vanished, language: Language::En }
+    const UPDATE: RowOp = RowOp::Update { cells: true, mark: None };
+    const MARK: RowOp = RowOp::Update { cells: false, mark: Some(true) };
+    const UNMARK: RowOp = RowOp::Update { cells: true, mark: Some(false) };
+
+    fn item(n: u32, op: RowOp) -> RowChange {
+        let previous = (op != MARK).then(|| transaction(n));
+        RowChange::new(n.into(), op, transaction(n), previous)
     }
 
-    fn item(n: u32, what: What) -> Item {
-        let previous = (what == What::Reappeared).then(|| transaction(n));
-        Item::new(n.into(), what, transaction(n), previous)
-    }
-
-    fn corrected(n: u32) -> Item {
-        let mut item = item(n, What::Changed);
+    fn corrected(n: u32) -> RowChange {
+        let mut item = item(n, UPDATE);
         item.previous = Some(item.transaction.clone().into());
         item.transaction.row.description = "поправка".into();
         item.transaction.row.balance = None;
@@ -266,8 +263,7 @@ mod tests {
     fn only_cells_that_differ_are_written_where_the_row_is_now() {
         let (layout, column) = (sheet(), column());
         let items = [corrected(1)];
-        let policy = policy(Updates::Apply, Vanished::Mark);
-        let work = Changes::new(&layout, &policy, &items).work(&rows_by_id(&column), &OwnerFormats::default(), false);
+        let work = Changes::new(&layout, &items).work(&rows_by_id(&column), &OwnerFormats::default(), false);
         assert_eq!(work.verdicts, [Verdict::Updated]);
         assert_eq!(
             requests(&work),
@@ -282,24 +278,21 @@ mod tests {
     fn what_changes_nothing_in_the_sheet_needs_no_row() {
         let layout = layout(&[(Field::Date, 0), (Field::Category, 1), (Field::Id, 2)]);
         let items = [corrected(1)];
-        assert!(!Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items).need_rows());
+        assert!(!Changes::new(&layout, &items).need_rows());
         let layout = sheet();
-        let changes = Changes::new(&layout, &policy(Updates::Ignore, Vanished::Mark), &items);
+        let ignored = [RowChange { op: RowOp::Update { cells: false, mark: None }, ..corrected(1) }];
+        let changes = Changes::new(&layout, &ignored);
         assert!(!changes.need_rows());
         assert_eq!(changes.work(&HashMap::new(), &OwnerFormats::default(), false).verdicts, [Verdict::Unchanged]);
-        let gone = [item(1, What::Vanished), item(2, What::Reappeared)];
-        assert!(!Changes::new(&layout, &policy(Updates::Apply, Vanished::Ignore), &gone).need_rows());
+        let gone = [item(1, RowOp::Leave), item(2, UPDATE)];
+        assert!(!Changes::new(&layout, &gone).need_rows());
     }
 
     #[test]
     fn a_row_the_owner_deleted_stays_deleted() {
         let (layout, column) = (sheet(), column());
-        let items = [corrected(9), item(9, What::Vanished)];
-        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items).work(
-            &rows_by_id(&column),
-            &OwnerFormats::default(),
-            false,
-        );
+        let items = [corrected(9), item(9, MARK)];
+        let work = Changes::new(&layout, &items).work(&rows_by_id(&column), &OwnerFormats::default(), false);
         assert_eq!(work.verdicts, [Verdict::Deleted, Verdict::Deleted]);
         assert!(work.requests.is_empty());
     }
@@ -307,12 +300,8 @@ mod tests {
     #[test]
     fn vanished_rows_are_struck_through_in_the_banks_cells() {
         let (layout, column) = (sheet(), column());
-        let items = [item(2, What::Vanished), item(3, What::Reappeared)];
-        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Mark), &items).work(
-            &rows_by_id(&column),
-            &OwnerFormats::default(),
-            false,
-        );
+        let items = [item(2, MARK), item(3, UNMARK)];
+        let work = Changes::new(&layout, &items).work(&rows_by_id(&column), &OwnerFormats::default(), false);
         let requests = requests(&work);
         assert_eq!(requests.len(), 4);
         assert_eq!(
@@ -326,30 +315,26 @@ mod tests {
     #[test]
     fn a_row_that_returns_with_other_words_gets_them() {
         let (layout, column) = (sheet(), column());
-        let returned = [Item { what: What::Reappeared, ..corrected(2) }];
-        for (vanished, requests_sent) in [(Vanished::Mark, 3), (Vanished::Delete, 1), (Vanished::Ignore, 1)] {
-            let work = Changes::new(&layout, &policy(Updates::Apply, vanished), &returned).work(
-                &rows_by_id(&column),
-                &OwnerFormats::default(),
-                false,
-            );
-            assert_eq!(work.verdicts, [Verdict::Updated], "{vanished:?}");
+        for (op, requests_sent) in [(UNMARK, 3), (RowOp::Reinsert { cells: true }, 1), (UPDATE, 1)] {
+            let returned = [RowChange { op, ..corrected(2) }];
+            let work = Changes::new(&layout, &returned).work(&rows_by_id(&column), &OwnerFormats::default(), false);
+            assert_eq!(work.verdicts, [Verdict::Updated], "{op:?}");
             let requests = requests(&work);
-            assert_eq!(requests.len(), requests_sent, "{vanished:?}");
-            assert!(requests[requests_sent - 1].to_string().contains("поправка"), "{vanished:?}");
+            assert_eq!(requests.len(), requests_sent, "{op:?}");
+            assert!(requests[requests_sent - 1].to_string().contains("поправка"), "{op:?}");
         }
     }
 
     #[test]
     fn rows_are_deleted_from_the_bottom_up_and_can_return() {
         let (layout, column) = (sheet(), column());
-        let items =
-            [item(3, What::Vanished), item(1, What::Vanished), item(2, What::Vanished), item(8, What::Reappeared)];
-        let work = Changes::new(&layout, &policy(Updates::Apply, Vanished::Delete), &items).work(
-            &rows_by_id(&column),
-            &OwnerFormats::default(),
-            false,
-        );
+        let items = [
+            item(3, RowOp::Delete),
+            item(1, RowOp::Delete),
+            item(2, RowOp::Delete),
+            item(8, RowOp::Reinsert { cells: true }),
+        ];
+        let work = Changes::new(&layout, &items).work(&rows_by_id(&column), &OwnerFormats::default(), false);
         let requests = requests(&work);
         let range = |at: usize| &requests[at]["deleteDimension"]["range"];
         assert_eq!((&range(0)["startIndex"], &range(0)["endIndex"]), (&json!(3), &json!(5)));
@@ -362,17 +347,12 @@ mod tests {
     fn the_hash_is_of_the_content_not_of_the_place() {
         let (layout, mut column) = (sheet(), column());
         let (one, other) = ([corrected(1)], [corrected(2)]);
-        let policy = policy(Updates::Apply, Vanished::Mark);
-        let hash =
-            Changes::new(&layout, &policy, &one).work(&rows_by_id(&column), &OwnerFormats::default(), false).hash;
+        let hash = Changes::new(&layout, &one).work(&rows_by_id(&column), &OwnerFormats::default(), false).hash;
         assert_ne!(
             hash,
-            Changes::new(&layout, &policy, &other).work(&rows_by_id(&column), &OwnerFormats::default(), false).hash
+            Changes::new(&layout, &other).work(&rows_by_id(&column), &OwnerFormats::default(), false).hash
         );
         column[1..].reverse();
-        assert_eq!(
-            hash,
-            Changes::new(&layout, &policy, &one).work(&rows_by_id(&column), &OwnerFormats::default(), false).hash
-        );
+        assert_eq!(hash, Changes::new(&layout, &one).work(&rows_by_id(&column), &OwnerFormats::default(), false).hash);
     }
 }

@@ -14,7 +14,8 @@ use super::cells::{MOST_BYTES, write_cell, write_cells};
 use super::changes::{Work, rows_by_id};
 use super::expected_rows::RowWrite;
 use super::layout::{Layout, Place};
-use crate::destination::{Item, Verdict, What};
+use crate::destination::row_op::RowOp;
+use crate::destination::{RowChange, Verdict};
 use crate::model::{Field, Value};
 use crate::remote::Error;
 use crate::rules::SET_BY_RULES;
@@ -41,8 +42,8 @@ impl Seen {
 
 impl GoogleSheets {
     /// The requests that bring to these rows what rules have come to say, from a fresh look.
-    pub(super) async fn enrich(&mut self, layout: &Layout, items: &[Item]) -> Result<Work, Error> {
-        let count = items.iter().take_while(|item| item.what == What::Enriched).count();
+    pub(super) async fn enrich(&mut self, layout: &Layout, items: &[RowChange]) -> Result<Work, Error> {
+        let count = items.iter().take_while(|item| item.op == RowOp::Fill).count();
         let items = &items[..count];
         let shown: Vec<&Place> = layout.places.iter().filter(|place| SET_BY_RULES.contains(&place.field)).collect();
         if !items.iter().any(|item| shown.iter().any(|place| differs(item, &place.field))) {
@@ -82,18 +83,18 @@ impl GoogleSheets {
 }
 
 /// True if the rules give this field a value now, and another one than before.
-fn differs(item: &Item, field: &Field) -> bool {
+fn differs(item: &RowChange, field: &Field) -> bool {
     let now = field.value(&item.transaction);
     now != Value::Empty && item.previous.as_ref().is_some_and(|previous| field.value(previous) != now)
 }
 
 /// True if the field was empty before.
-fn was_empty(item: &Item, field: &Field) -> bool {
+fn was_empty(item: &RowChange, field: &Field) -> bool {
     item.previous.as_ref().is_none_or(|previous| field.value(previous) == Value::Empty)
 }
 
 /// Pure: from what was seen to the requests.
-fn work(layout: &Layout, items: &[Item], rows: &HashMap<&str, u32>, seen: &Seen) -> Work {
+fn work(layout: &Layout, items: &[RowChange], rows: &HashMap<&str, u32>, seen: &Seen) -> Work {
     let (mut out, mut verdicts, mut hash, mut touches) = (Vec::new(), Vec::new(), Xxh3::new(), Vec::new());
     for item in items {
         if out.len() > MOST_BYTES * 9 / 10 {
@@ -122,7 +123,7 @@ fn work(layout: &Layout, items: &[Item], rows: &HashMap<&str, u32>, seen: &Seen)
 }
 
 /// Adds the item's request to the batch's hash, apart from its row's place and contents.
-fn note(hash: &mut Xxh3, item: &Item, asked: &[Place]) {
+fn note(hash: &mut Xxh3, item: &RowChange, asked: &[Place]) {
     hash.update(b"enrich\0");
     hash.update(item.transaction.row.id.as_bytes());
     let mut cells = Vec::new();
@@ -140,12 +141,12 @@ mod tests {
     use super::*;
     use crate::destination::google_sheets::cells::tests::{layout, transaction};
 
-    fn item(n: u32, before: &str, now: &str) -> Item {
+    fn item(n: u32, before: &str, now: &str) -> RowChange {
         let (mut transaction, mut previous) = (transaction(n), transaction(n));
         previous.enrichment.category = before.into();
         transaction.enrichment.category = now.into();
         transaction.enrichment.note = "бележка".into();
-        Item::new(9, What::Enriched, transaction, Some(previous))
+        RowChange::new(9, RowOp::Fill, transaction, Some(previous))
     }
 
     fn sheet() -> Layout {
@@ -210,7 +211,7 @@ mod tests {
         let (column, layout) = (rows(), sheet());
         let empty = seen([""; 4], [""; 4]);
         let full = seen(["x"; 4], ["x"; 4]);
-        let hash = |item: Item, seen: &Seen| work(&layout, &[item], &rows_by_id(&column), seen).hash;
+        let hash = |item: RowChange, seen: &Seen| work(&layout, &[item], &rows_by_id(&column), seen).hash;
         assert_eq!(hash(item(1, "", "Food"), &empty), hash(item(1, "", "Food"), &full));
         assert_ne!(hash(item(1, "", "Food"), &empty), hash(item(1, "", "Drink"), &empty));
         assert_ne!(hash(item(1, "", "Food"), &empty), hash(item(1, "Drink", "Food"), &empty));

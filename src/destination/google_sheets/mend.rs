@@ -14,7 +14,8 @@ use super::changes::Work;
 use super::expected_rows::{ExpectedRows, RowWrite};
 use super::layout::{Layout, Place};
 use crate::destination::readback::{Cell, Shown};
-use crate::destination::{Item, Verdict, What};
+use crate::destination::row_op::RowOp;
+use crate::destination::{RowChange, Verdict};
 use crate::model::{Field, Transaction};
 use crate::remote::Error;
 use crate::source::aliases;
@@ -24,11 +25,11 @@ type Rows = HashMap<String, Vec<(u32, Vec<Cell>)>>;
 
 impl GoogleSheets {
     /// The requests that set the rows of these items right, from a fresh look.
-    pub(super) async fn mend(&mut self, items: &[Item]) -> Result<(Work, ExpectedRows), Error> {
+    pub(super) async fn mend(&mut self, items: &[RowChange]) -> Result<(Work, ExpectedRows), Error> {
         let Some(columns) = self.columns().await? else {
             return Err(Error::unavailable(self.names.say("the tab was removed while it was in use")));
         };
-        let wanted = items.iter().take_while(|item| item.what == What::Mend).map(|item| &item.transaction.row.id);
+        let wanted = items.iter().take_while(|item| item.op == RowOp::Repair).map(|item| &item.transaction.row.id);
         let wanted: HashSet<String> = wanted.flat_map(|id| aliases(id).into_iter().chain([id.clone()])).collect();
         let values = self.column_values(&columns).await?;
         let (mut rows, mut before) = (Rows::new(), Vec::new());
@@ -49,10 +50,10 @@ impl GoogleSheets {
 }
 
 /// Pure: from the rows found to the requests.
-fn work(layout: &Layout, shown: &Shown, items: &[Item], mut rows: Rows) -> Work {
+fn work(layout: &Layout, shown: &Shown, items: &[RowChange], mut rows: Rows) -> Work {
     let (mut out, mut verdicts, mut surplus, mut hash) = (Vec::new(), Vec::new(), BTreeSet::new(), Xxh3::new());
     let mut touches = Vec::new();
-    for item in items.iter().take_while(|item| item.what == What::Mend) {
+    for item in items.iter().take_while(|item| item.op == RowOp::Repair) {
         if out.len() > MOST_BYTES * 9 / 10 {
             break;
         }
@@ -109,7 +110,7 @@ fn take_nameless(rows: &mut Rows, shown: &Shown, transaction: &Transaction) -> O
 }
 
 /// Adds the item's request to the batch's hash, apart from its row's place and contents.
-fn note(hash: &mut Xxh3, layout: &Layout, item: &Item) {
+fn note(hash: &mut Xxh3, layout: &Layout, item: &RowChange) {
     hash.update(b"mend\0");
     hash.update(item.transaction.row.id.as_bytes());
     let mut cells = Vec::new();
@@ -128,8 +129,8 @@ mod tests {
     use crate::destination::google_sheets::cells::tests::{layout, transaction};
     use crate::model::Transaction;
 
-    fn item(n: u32) -> Item {
-        Item::new(0, What::Mend, transaction(n), None)
+    fn item(n: u32) -> RowChange {
+        RowChange::new(0, RowOp::Repair, transaction(n), None)
     }
 
     fn sheet() -> Layout {

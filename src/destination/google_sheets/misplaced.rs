@@ -1,7 +1,7 @@
 //! Rows that a write by position hit in place of others, or missed: they are found here and handed to the engine, which
-//! offers them to be written once more ([`What::Misplaced`]), in a batch that is compared like any other.
+//! offers them to be written once more ([`RowOp::Rewrite`]), in a batch that is compared like any other.
 //!
-//! [`What::Misplaced`]: crate::destination::What::Misplaced
+//! [`RowOp::Rewrite`]: crate::destination::row_op::RowOp::Rewrite
 
 use std::time::Instant;
 

@@ -20,7 +20,8 @@ use super::layout::Layout;
 use super::placing::{End, Spot, is_ours};
 use crate::destination::google_sheets::settings::Order;
 use crate::destination::readback::id_text;
-use crate::destination::{Item, Verdict, What};
+use crate::destination::row_op::RowOp;
+use crate::destination::{RowChange, Verdict};
 use crate::model::Transaction;
 use crate::remote::Error;
 
@@ -168,7 +169,7 @@ impl GoogleSheets {
     }
 
     /// Moves rows that landed elsewhere to their place.
-    pub(super) async fn put_in_place(&mut self, items: &[Item]) -> Result<(Work, ExpectedRows), Error> {
+    pub(super) async fn put_in_place(&mut self, items: &[RowChange]) -> Result<(Work, ExpectedRows), Error> {
         let found = self.find().await?;
         let Some(layout) = found.complete(&self.config.rows.columns, &self.config.tab, &self.memory.gone) else {
             return Err(self.moved());
@@ -178,8 +179,8 @@ impl GoogleSheets {
             return Err(self.moved());
         }
         let column = self.id_column().await?;
-        let is_misplaced = |item: &&Item| item.what == What::Misplaced && item.rewrite.relocate;
-        let items: Vec<&Item> = items.iter().take_while(is_misplaced).collect();
+        let is_misplaced = |item: &&RowChange| item.op == RowOp::Rewrite && item.rewrite.relocate;
+        let items: Vec<&RowChange> = items.iter().take_while(is_misplaced).collect();
         let rows = all_rows(&column, &items);
         let (mut verdicts, mut hash, mut moved) = (Vec::new(), Xxh3::new(), Vec::new());
         for item in &items {
@@ -260,7 +261,7 @@ fn last_of_ours(column: &[Vec<Json>]) -> Option<u32> {
 }
 
 /// The rows with the ids of these items.
-fn all_rows<'a>(column: &[Vec<Json>], items: &[&'a Item]) -> HashMap<&'a str, Vec<u32>> {
+fn all_rows<'a>(column: &[Vec<Json>], items: &[&'a RowChange]) -> HashMap<&'a str, Vec<u32>> {
     let wanted: HashSet<&str> = items.iter().map(|item| item.transaction.row.id.as_str()).collect();
     let mut rows: HashMap<&str, Vec<u32>> = HashMap::new();
     for (row, cells) in (0..).zip(column) {

@@ -14,7 +14,8 @@ use super::state::{Prepared, Support};
 use super::{GoogleSheets, MOST_ITEMS};
 use crate::destination::google_sheets::settings::Order;
 use crate::destination::readback::id_text;
-use crate::destination::{Batch, Item, Verdict, What};
+use crate::destination::row_op::RowOp;
+use crate::destination::{Batch, RowChange, Verdict};
 use crate::model::{Field, Transaction};
 use crate::remote::Error;
 
@@ -41,7 +42,7 @@ impl GoogleSheets {
         self.client().await?.column(entry).await
     }
 
-    pub(super) async fn prepare_new(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error> {
+    pub(super) async fn prepare_new(&mut self, number: u64, items: &[RowChange]) -> Result<Batch, Error> {
         let (layout, entry, ledger) = self.ready().await?;
         let order = self.config.order;
         let careful = self.is_careful();
@@ -124,26 +125,30 @@ impl GoogleSheets {
         }
     }
 
-    pub(super) async fn prepare_changes(&mut self, number: u64, items: &[Item]) -> Result<Batch, Error> {
+    pub(super) async fn prepare_changes(&mut self, number: u64, items: &[RowChange]) -> Result<Batch, Error> {
         self.cut_changes(number, items, false).await
     }
 
-    pub(super) async fn cut_changes(&mut self, number: u64, items: &[Item], even_empty: bool) -> Result<Batch, Error> {
+    pub(super) async fn cut_changes(
+        &mut self,
+        number: u64,
+        items: &[RowChange],
+        even_empty: bool,
+    ) -> Result<Batch, Error> {
         let (layout, entry, ledger) = self.ready().await?;
         // First, so that nothing stands between the look at the rows and the write.
         let beside = if items.len() < MOST_ITEMS { self.balances_work(&layout).await? } else { None };
-        let first = items.first().map(|item| item.what);
-        let (work, landing) = if first == Some(What::Mend) {
+        let first = items.first().map(|item| item.op);
+        let (work, landing) = if first == Some(RowOp::Repair) {
             self.mend(items).await?
-        } else if first == Some(What::Misplaced) {
+        } else if first == Some(RowOp::Rewrite) {
             self.straighten(&layout, items).await?
-        } else if first == Some(What::Enriched) {
+        } else if first == Some(RowOp::Fill) {
             let mut work = self.enrich(&layout, items).await?;
             let touches = std::mem::take(&mut work.touches);
             (work, ExpectedRows { touches, ..ExpectedRows::default() })
         } else {
-            let policy = self.config.rows.clone();
-            let changes = Changes::new(&layout, &policy, items);
+            let changes = Changes::new(&layout, items);
             let column = if changes.need_rows() { self.id_column().await? } else { Vec::new() };
             let rows = rows_by_id(&column);
             let appends = changes.may_append(&rows);

@@ -6,7 +6,8 @@ use super::cells::{self, MOST_BYTES, MOST_STYLED, OwnerFormats, Rows, push, push
 use super::layout::Layout;
 use super::request::ENVELOPE_BYTES;
 use crate::destination::google_sheets::settings::Order;
-use crate::destination::{Item, Verdict, What};
+use crate::destination::row_op::RowOp;
+use crate::destination::{RowChange, Verdict};
 
 /// New rows cut from the front of some items.
 pub(super) struct RowBatch {
@@ -19,14 +20,14 @@ pub(super) struct RowBatch {
 
 impl RowBatch {
     /// True where the cells of so many items carry their formats along. Rows on top get their formats by range.
-    pub fn is_styled(order: Order, items: &[Item]) -> bool {
-        let offered = items.iter().take_while(|item| item.what == What::New).count();
+    pub fn is_styled(order: Order, items: &[RowChange]) -> bool {
+        let offered = items.iter().take_while(|item| item.op == RowOp::Insert).count();
         offered <= MOST_STYLED && order == Order::OldestFirst
     }
 
     /// Takes as many new items as a request holds.
-    pub fn new(layout: &Layout, order: Order, items: &[Item], owner: &OwnerFormats) -> RowBatch {
-        let offered = items.iter().take_while(|item| item.what == What::New).count();
+    pub fn new(layout: &Layout, order: Order, items: &[RowChange], owner: &OwnerFormats) -> RowBatch {
+        let offered = items.iter().take_while(|item| item.op == RowOp::Insert).count();
         let rows = Rows::new(layout, RowBatch::is_styled(order, items), owner);
         let mut batch = RowBatch { rows, taken: 0, verdicts: Vec::new() };
         for item in &items[..offered] {
@@ -133,8 +134,8 @@ mod tests {
     use crate::destination::google_sheets::request::{GuardedRequest, ResponseDetail};
     use crate::model::Field;
 
-    fn items(count: u32) -> Vec<Item> {
-        let item = |n: u32| Item::new(n.into(), What::New, transaction(n), None);
+    fn items(count: u32) -> Vec<RowChange> {
+        let item = |n: u32| RowChange::new(n.into(), RowOp::Insert, transaction(n), None);
         (1..=count).map(item).collect()
     }
 
@@ -268,7 +269,7 @@ mod tests {
     fn a_change_ends_the_run_of_new_rows() {
         let layout = layout(&[(Field::Id, 0)]);
         let mut items = items(3);
-        items[2].what = What::Changed;
+        items[2].op = RowOp::Update { cells: true, mark: None };
         assert_eq!(RowBatch::new(&layout, Order::OldestFirst, &items, &OwnerFormats::default()).taken, 2);
     }
 }

@@ -18,7 +18,8 @@ use super::expected_rows::{ExpectedRows, Litter, RowWrite};
 use super::layout::{Layout, Place};
 use crate::destination::policy::Vanished;
 use crate::destination::readback::{Cell, agrees, id_text};
-use crate::destination::{Item, Verdict, What};
+use crate::destination::row_op::RowOp;
+use crate::destination::{RowChange, Verdict};
 use crate::model::Field;
 use crate::remote::Error;
 
@@ -27,7 +28,11 @@ const PLACES_GOOD: Duration = Duration::from_secs(60);
 
 impl GoogleSheets {
     /// The requests that write rows once more that were hit in place of others, or missed.
-    pub(super) async fn straighten(&mut self, layout: &Layout, items: &[Item]) -> Result<(Work, ExpectedRows), Error> {
+    pub(super) async fn straighten(
+        &mut self,
+        layout: &Layout,
+        items: &[RowChange],
+    ) -> Result<(Work, ExpectedRows), Error> {
         if items.first().is_some_and(|item| item.rewrite.relocate) {
             return self.put_in_place(items).await;
         }
@@ -55,7 +60,7 @@ impl GoogleSheets {
         }
         let rows = rows_by_id(&column);
         let (mut verdicts, mut hash) = (Vec::new(), Xxh3::new());
-        for item in items.iter().take_while(|item| item.what == What::Misplaced && !item.rewrite.relocate) {
+        for item in items.iter().take_while(|item| item.op == RowOp::Rewrite && !item.rewrite.relocate) {
             if out.len() > cells::MOST_BYTES * 9 / 10 {
                 break;
             }
@@ -150,7 +155,7 @@ fn find_litter(
 }
 
 /// Hashes the content to write, without the position of the row.
-fn note(hash: &mut Xxh3, item: &Item, places: &[Place]) {
+fn note(hash: &mut Xxh3, item: &RowChange, places: &[Place]) {
     hash.update(b"astray\0");
     hash.update(item.transaction.row.id.as_bytes());
     let mut cells =

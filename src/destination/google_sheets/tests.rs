@@ -13,7 +13,8 @@ use super::*;
 use crate::destination::google_sheets::settings::Order;
 use crate::destination::policy::{Column, Rows, Updates, Vanished};
 use crate::destination::readback::Ids;
-use crate::destination::{BatchStatus, Outcome, Verdict};
+use crate::destination::row_op::RowOp;
+use crate::destination::{BatchStatus, Outcome, RowChange, Verdict};
 use crate::model::{Field, Language};
 use crate::remote::{Backoff, Kind, Shutdown};
 use crate::settings::Secret;
@@ -67,7 +68,7 @@ impl Bench {
     }
 
     /// A cycle with a connector of its own.
-    async fn cycle(&mut self, items: &[Item]) -> Result<Vec<Verdict>, Error> {
+    async fn cycle(&mut self, items: &[RowChange]) -> Result<Vec<Verdict>, Error> {
         let mut sheets = self.sheets();
         let result = self.drive(&mut sheets, items).await;
         self.memory = sheets.state().memory;
@@ -75,7 +76,7 @@ impl Bench {
         result
     }
 
-    async fn drive(&mut self, sheets: &mut GoogleSheets, items: &[Item]) -> Result<Vec<Verdict>, Error> {
+    async fn drive(&mut self, sheets: &mut GoogleSheets, items: &[RowChange]) -> Result<Vec<Verdict>, Error> {
         self.number = self.number.max(sheets.open(None).await?.last_batch);
         let (mut verdicts, mut rest) = (Vec::new(), items);
         while !rest.is_empty() {
@@ -87,7 +88,12 @@ impl Bench {
         Ok(verdicts)
     }
 
-    async fn send(&mut self, sheets: &mut GoogleSheets, batch: &Batch, items: &[Item]) -> Result<Vec<Verdict>, Error> {
+    async fn send(
+        &mut self,
+        sheets: &mut GoogleSheets,
+        batch: &Batch,
+        items: &[RowChange],
+    ) -> Result<Vec<Verdict>, Error> {
         for tried in 1.. {
             match sheets.write(batch, items).await {
                 Ok(Outcome::Done(Written { verdicts, .. })) => {
@@ -133,18 +139,22 @@ impl Bench {
     }
 }
 
-fn new(numbers: std::ops::RangeInclusive<u32>) -> Vec<Item> {
-    let item = |n: u32| Item::new(n.into(), What::New, transaction(n), None);
+fn new(numbers: std::ops::RangeInclusive<u32>) -> Vec<RowChange> {
+    let item = |n: u32| RowChange::new(n.into(), RowOp::Insert, transaction(n), None);
     numbers.map(item).collect()
 }
 
-fn late(n: u32, what: What) -> Item {
-    let previous = (what == What::Reappeared).then(|| transaction(n));
-    Item::new(1_000 + u64::from(n), what, transaction(n), previous)
+const UPDATE: RowOp = RowOp::Update { cells: true, mark: None };
+const MARK: RowOp = RowOp::Update { cells: false, mark: Some(true) };
+const UNMARK: RowOp = RowOp::Update { cells: true, mark: Some(false) };
+
+fn late(n: u32, op: RowOp) -> RowChange {
+    let previous = (op != MARK).then(|| transaction(n));
+    RowChange::new(1_000 + u64::from(n), op, transaction(n), previous)
 }
 
-fn corrected(n: u32) -> Item {
-    let mut item = late(n, What::Changed);
+fn corrected(n: u32) -> RowChange {
+    let mut item = late(n, UPDATE);
     item.previous = Some(item.transaction.clone().into());
     item.transaction.row.description = "corrected".into();
     item
@@ -442,7 +452,9 @@ async fn what_needs_no_request_sends_none() {
     bench.config.rows.vanished = Vanished::Ignore;
     bench.cycle(&new(1..=1)).await.unwrap();
     bench.google.server.clear_log();
-    let verdicts = bench.cycle(&[corrected(1), late(1, What::Vanished), late(1, What::Reappeared)]).await.unwrap();
+    let ignored = RowOp::Update { cells: false, mark: None };
+    let corrected = RowChange { op: ignored, ..corrected(1) };
+    let verdicts = bench.cycle(&[corrected, late(1, RowOp::Leave), late(1, ignored)]).await.unwrap();
     assert_eq!(verdicts, vec![Verdict::Unchanged; 3]);
     assert_eq!(bench.asked(), STEADY[..2]);
     assert_eq!(bench.number, 1);
@@ -458,14 +470,14 @@ async fn vanished_rows_are_marked_or_deleted() {
     };
     let mut bench = Bench::new().await;
     bench.cycle(&new(1..=3)).await.unwrap();
-    bench.cycle(&[late(2, What::Vanished)]).await.unwrap();
+    bench.cycle(&[late(2, MARK)]).await.unwrap();
     assert_eq!([1, 2, 3].map(|row| struck(&bench, row)), [false, true, false]);
-    bench.cycle(&[late(2, What::Reappeared)]).await.unwrap();
+    bench.cycle(&[late(2, UNMARK)]).await.unwrap();
     assert!(!struck(&bench, 2));
     bench.config.rows.vanished = Vanished::Delete;
-    bench.cycle(&[late(1, What::Vanished), late(3, What::Vanished)]).await.unwrap();
+    bench.cycle(&[late(1, RowOp::Delete), late(3, RowOp::Delete)]).await.unwrap();
     assert_eq!(bench.ids(), ids_of(2..=2));
-    assert_eq!(bench.cycle(&[late(1, What::Reappeared)]).await.unwrap(), [Verdict::Appended]);
+    assert_eq!(bench.cycle(&[late(1, RowOp::Reinsert { cells: true })]).await.unwrap(), [Verdict::Appended]);
     assert_eq!(bench.ids(), [ids_of(2..=2), ids_of(1..=1)].concat());
 }
 
@@ -474,7 +486,7 @@ async fn newest_first_stands_under_the_header() {
     let mut bench = Bench::new().await;
     bench.config.order = Order::NewestFirst;
     bench.cycle(&new(1..=2)).await.unwrap();
-    bench.cycle(&[late(2, What::Vanished)]).await.unwrap();
+    bench.cycle(&[late(2, MARK)]).await.unwrap();
     bench.google.server.clear_log();
     bench.cycle(&new(3..=4)).await.unwrap();
     assert_eq!(bench.asked(), STEADY);

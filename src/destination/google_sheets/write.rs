@@ -13,7 +13,8 @@ use super::request::{GuardedRequest, ResponseDetail};
 use super::state::Support;
 use super::{GoogleSheets, is_by_position};
 use crate::destination::google_sheets::settings::Order;
-use crate::destination::{Batch, BatchStatus, Item, Outcome, Verdict, What};
+use crate::destination::row_op::RowOp;
+use crate::destination::{Batch, BatchStatus, Outcome, RowChange, Verdict};
 use crate::remote::Error;
 
 /// The age up to which positions of rows are written to. Rows that are moved in between are noticed after the write; a
@@ -35,23 +36,24 @@ pub(super) enum Sent {
 
 impl GoogleSheets {
     /// The verdicts of a batch, also of a batch that another process cut.
-    pub(super) fn verdicts(&self, batch: &Batch, items: &[Item]) -> Vec<Verdict> {
+    pub(super) fn verdicts(&self, batch: &Batch, items: &[RowChange]) -> Vec<Verdict> {
         if let Some(prepared) = self.prepared.as_ref().filter(|prepared| prepared.is(batch.number, batch.hash)) {
             return prepared.verdicts.clone();
         }
         let Some(layout) = &self.known.layout else { return Vec::new() };
-        if items.first().is_some_and(|item| item.what == What::New) {
-            let verdict =
-                |item: &Item| cells::too_long(layout, &item.transaction).map_or(Verdict::Appended, Verdict::Rejected);
+        if items.first().is_some_and(|item| item.op == RowOp::Insert) {
+            let verdict = |item: &RowChange| {
+                cells::too_long(layout, &item.transaction).map_or(Verdict::Appended, Verdict::Rejected)
+            };
             return items.iter().map(verdict).collect();
         }
-        if items.first().is_some_and(|item| matches!(item.what, What::Mend | What::Enriched)) {
+        if items.first().is_some_and(|item| matches!(item.op, RowOp::Repair | RowOp::Fill)) {
             return vec![Verdict::Updated; items.len()];
         }
-        if items.first().is_some_and(|item| item.what == What::Misplaced) {
+        if items.first().is_some_and(|item| item.op == RowOp::Rewrite) {
             return vec![Verdict::Unchanged; items.len()];
         }
-        Changes::new(layout, &self.config.rows, items).presumed()
+        Changes::new(layout, items).presumed()
     }
 
     /// The request to send now. Positions of rows that may have moved since are read again.
@@ -60,7 +62,7 @@ impl GoogleSheets {
     pub(super) async fn present_request(
         &mut self,
         batch: &Batch,
-        items: &[Item],
+        items: &[RowChange],
     ) -> Result<Option<GuardedRequest>, Error> {
         let is_placed = self.prepared.as_ref().is_some_and(|prepared| {
             prepared.is(batch.number, batch.hash)

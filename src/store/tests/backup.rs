@@ -19,7 +19,7 @@ fn sample(dir: &Path) -> Store {
     let known = *store.known(0, days()).unwrap().values().next().unwrap();
     let former = store.stored(known.number).unwrap();
     let mut writer = store.writer();
-    writer.change(known, &former, former.row.clone(), What::Vanished, 7).unwrap();
+    writer.change(known, &former, former.row.clone(), ChangeKind::Vanished, 7).unwrap();
     writer.commit().unwrap();
     let state = delivered(51);
     store.put_destination("household", "sheet", &state).unwrap();

@@ -26,7 +26,7 @@ fn a_row_too_long_to_be_read_back_is_refused_and_its_batch_goes_on() {
     let known = *store.known(0, days()).unwrap().get(&id_hash(&row(1, 3, "-1").id)).unwrap();
     let former = store.stored(1).unwrap();
     let mut writer = store.writer();
-    let refused = writer.change(known, &former, long(1, 5 << 20), What::Changed, 7);
+    let refused = writer.change(known, &former, long(1, 5 << 20), ChangeKind::Changed, 7);
     assert!(matches!(refused, Err(Error::Unfit(_))));
     let note = Enrichment { note: "x".repeat(5 << 20), ..Enrichment::default() };
     assert!(matches!(writer.enrich(1, note, 7), Err(Error::Unfit(_))));

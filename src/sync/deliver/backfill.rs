@@ -7,7 +7,8 @@
 
 use super::{Delivery, Stop};
 use crate::config;
-use crate::destination::{Destination, Item, What};
+use crate::destination::row_op::RowOp;
+use crate::destination::{Destination, RowChange};
 use crate::model::{Field, Transaction, Value};
 use crate::remote::Context;
 use crate::rules::{SET_BY_RULES, put};
@@ -60,7 +61,7 @@ impl Delivery<'_> {
             let Some((number, _)) = found.last() else { break };
             last = *number;
             let delivered = found.into_iter().filter(|(number, _)| *number <= self.state.watermark);
-            let items: Vec<Item> =
+            let items: Vec<RowChange> =
                 delivered.filter_map(|(_, transaction)| self.item_to_fill(transaction, &fields)).collect();
             self.send_all(destination, &items).await?;
             self.rewrite_misplaced(destination).await?;
@@ -72,7 +73,7 @@ impl Delivery<'_> {
 
     /// The row as one that rules had given nothing in these fields before. `None`: nothing is to be filled, or it is not
     /// there.
-    fn item_to_fill(&self, transaction: Transaction, fields: &[Field]) -> Option<Item> {
+    fn item_to_fill(&self, transaction: Transaction, fields: &[Field]) -> Option<RowChange> {
         let id = &transaction.row.id;
         let gone = self.state.rows.is_absent(id) || !self.config.filter.accepts(&transaction);
         if gone || fields.iter().all(|field| field.value(&transaction) == Value::Empty) {
@@ -80,6 +81,6 @@ impl Delivery<'_> {
         }
         let mut previous = transaction.clone();
         fields.iter().for_each(|field| put(&mut previous.enrichment, field, ""));
-        Some(Item::new(0, What::Enriched, transaction, Some(previous)))
+        Some(RowChange::new(0, RowOp::Fill, transaction, Some(previous)))
     }
 }

@@ -13,7 +13,8 @@ use super::{Delivery, Stop};
 use crate::config;
 use crate::destination::policy::Vanished;
 use crate::destination::readback::{Cell, FoundRow, Reader, Shown, agrees};
-use crate::destination::{Batch, Destination, Item, Misplaced, Reading, Rewrite, What};
+use crate::destination::row_op::RowOp;
+use crate::destination::{Batch, Destination, Misplaced, Reading, Rewrite, RowChange};
 use crate::model::{Transaction, id_hash};
 use crate::remote::Error;
 use crate::store::{self, DestinationState, Numbers, Store, UnverifiedBatch};
@@ -24,11 +25,11 @@ const TRIES: u32 = 4;
 
 impl Delivery<'_> {
     /// Notes the rows that an applied batch has hit or missed; stored with the watermark that passes the batch.
-    pub(super) fn note_written(&mut self, batch: &Batch, items: &[Item], misplaced: &Misplaced) {
+    pub(super) fn note_written(&mut self, batch: &Batch, items: &[RowChange], misplaced: &Misplaced) {
         if misplaced.unverified {
             self.state.unverified.extend(self.unverified(batch, items));
         } else {
-            let rewritten = items.iter().filter(|item| item.what == What::Misplaced);
+            let rewritten = items.iter().filter(|item| item.op == RowOp::Rewrite);
             rewritten.for_each(|item| self.state.rows.rewritten(&item.transaction.row.id));
         }
         self.note_misplaced(misplaced);
@@ -43,12 +44,12 @@ impl Delivery<'_> {
     }
 
     /// The rows of a batch that writes by position.
-    pub(super) fn unverified(&self, batch: &Batch, items: &[Item]) -> Option<UnverifiedBatch> {
+    pub(super) fn unverified(&self, batch: &Batch, items: &[RowChange]) -> Option<UnverifiedBatch> {
         if !batch.by_position {
             return None;
         }
         let ids = items.iter().map(|item| item.transaction.row.id.clone()).collect();
-        let strikes = items.iter().any(|item| matches!(item.what, What::Vanished | What::Reappeared | What::Misplaced));
+        let strikes = items.iter().any(|item| item.op.touches_mark());
         Some(UnverifiedBatch { since: self.state.watermark, ids, strikes })
     }
 
@@ -75,7 +76,7 @@ impl Delivery<'_> {
     }
 
     /// The rows as they should be by now.
-    fn once_more(&mut self, ids: &[String], numbers: &Numbers) -> Result<Vec<Item>, store::Error> {
+    fn once_more(&mut self, ids: &[String], numbers: &Numbers) -> Result<Vec<RowChange>, store::Error> {
         let versions = Delivered::new(&self.engine.store, self.config, &self.state)?;
         let mut items = Vec::new();
         for id in ids {
@@ -89,7 +90,7 @@ impl Delivery<'_> {
             };
             let present = self.engine.store.transaction(*number)?;
             let rewrite = self.state.rows.get(id).and_then(|row| row.rewrite.clone()).unwrap_or_default();
-            items.push(Item { rewrite, ..item(What::Misplaced, versions.of(*number, present)) });
+            items.push(RowChange { rewrite, ..item(RowOp::Rewrite, versions.of(*number, present)) });
         }
         Ok(items)
     }

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use super::Delivery;
 use crate::config;
-use crate::destination::{Item, What};
-use crate::model::{Field, id_hash};
+use crate::destination::RowChange;
+use crate::destination::row_op::RowOp;
+use crate::model::{ChangeKind, Field, id_hash};
 use crate::rules::SET_BY_RULES;
 use crate::source::aliases;
 use crate::store::{self, Change, DestinationState, Part};
@@ -22,7 +23,7 @@ enum Offer {
     /// No work.
     Nothing,
     /// To be delivered.
-    Item(Box<Item>),
+    Change(Box<RowChange>),
     /// The bank took the row back before its first delivery; the row waits for a return.
     Suppress(String),
 }
@@ -30,7 +31,7 @@ enum Offer {
 /// The plan for the next entries of the change log.
 #[derive(Default)]
 pub(super) struct Plan {
-    pub items: Vec<Item>,
+    pub items: Vec<RowChange>,
     /// Ids of rows that the bank took back before their first delivery.
     pub suppressed: Vec<String>,
     /// The last change looked at.
@@ -52,7 +53,7 @@ impl Engine {
         }
         let mut waiting = 0;
         for change in self.store.changes_after(state.watermark, CHANGES_PER_LOOK * 2)? {
-            waiting += u64::from(matches!(self.offer(config, state, &HashSet::new(), &change)?, Offer::Item(_)));
+            waiting += u64::from(matches!(self.offer(config, state, &HashSet::new(), &change)?, Offer::Change(_)));
         }
         Ok(waiting)
     }
@@ -65,7 +66,7 @@ impl Engine {
         existing: &HashSet<u64>,
         change: &Change,
     ) -> Result<Offer, store::Error> {
-        if matches!(change.what, What::Changed | What::Enriched)
+        if matches!(change.kind, ChangeKind::Changed | ChangeKind::Enriched)
             && change.number > state.watermark
             && existing.is_empty()
         {
@@ -80,8 +81,8 @@ impl Engine {
         }
         let found = existing.contains(&id_hash(id));
         let offered_before = change.number <= state.watermark || found;
-        let previous = match change.what {
-            What::Changed | What::Reappeared | What::Enriched if offered_before => {
+        let previous = match change.kind {
+            ChangeKind::Changed | ChangeKind::Reappeared | ChangeKind::Enriched if offered_before => {
                 Some(self.store.former(change.seq)?.transaction)
             }
             _ => None,
@@ -95,29 +96,31 @@ impl Engine {
         }
         let kept_back = previous.is_some() && !was_accepted && !found;
         let not_there = kept_back || state.rows.is_absent(id);
-        let (what, previous) = match change.what {
-            What::Changed | What::Enriched if !offered_before => return Ok(Offer::Nothing),
-            What::New if found => return Ok(Offer::Nothing),
-            What::New if transaction.vanished => return Ok(Offer::Suppress(id.clone())),
+        let (kind, previous) = match change.kind {
+            ChangeKind::Changed | ChangeKind::Enriched if !offered_before => return Ok(Offer::Nothing),
+            ChangeKind::New if found => return Ok(Offer::Nothing),
+            ChangeKind::New if transaction.vanished => return Ok(Offer::Suppress(id.clone())),
             // Not there yet, or in between back again: its own delivery says all there is to say.
-            What::Vanished if not_there || !transaction.vanished || !offered_before => return Ok(Offer::Nothing),
-            What::Changed | What::Reappeared if not_there && transaction.vanished => return Ok(Offer::Nothing),
-            What::Changed | What::Reappeared if not_there => (What::New, None),
-            What::Reappeared if !offered_before => return Ok(Offer::Nothing),
+            ChangeKind::Vanished if not_there || !transaction.vanished || !offered_before => return Ok(Offer::Nothing),
+            ChangeKind::Changed | ChangeKind::Reappeared if not_there && transaction.vanished => {
+                return Ok(Offer::Nothing);
+            }
+            ChangeKind::Changed | ChangeKind::Reappeared if not_there => (ChangeKind::New, None),
+            ChangeKind::Reappeared if !offered_before => return Ok(Offer::Nothing),
             // The delivery of the row itself carries the present values of the rules.
-            What::Enriched if not_there => return Ok(Offer::Nothing),
-            What::Enriched => {
+            ChangeKind::Enriched if not_there => return Ok(Offer::Nothing),
+            ChangeKind::Enriched => {
                 let differs = |field: &Field| {
                     previous.as_ref().is_none_or(|former| field.value(former) != field.value(&transaction))
                 };
                 if !SET_BY_RULES.iter().any(|field| config.shows(field) && differs(field)) {
                     return Ok(Offer::Nothing);
                 }
-                (What::Enriched, previous)
+                (ChangeKind::Enriched, previous)
             }
-            what => (what, previous),
+            kind => (kind, previous),
         };
-        Ok(Offer::Item(Box::new(Item::new(change.seq, what, transaction, previous))))
+        Ok(Offer::Change(Box::new(RowChange::new(change.seq, RowOp::of(kind, config.rows()), transaction, previous))))
     }
 }
 
@@ -134,7 +137,7 @@ impl Delivery<'_> {
     /// Keeps what a batch did not cover, unless the batch decided something that changes what the rest means.
     pub(super) fn keep_ahead(&mut self, mut ahead: Plan, taken: usize) {
         ahead.items.drain(..taken);
-        let plain = ahead.items.iter().all(|item| item.what == What::New);
+        let plain = ahead.items.iter().all(|item| item.op == RowOp::Insert);
         self.ahead = (plain && !self.decided).then_some(ahead);
         self.decided = false;
     }
@@ -154,9 +157,9 @@ impl Delivery<'_> {
             for change in changes {
                 look.examined = change.seq;
                 // The first of several corrections of a row carries the present version and the oldest one before.
-                let repeated = match change.what {
-                    What::Changed => !changed.insert(change.number),
-                    What::Enriched => !enriched.insert(change.number),
+                let repeated = match change.kind {
+                    ChangeKind::Changed => !changed.insert(change.number),
+                    ChangeKind::Enriched => !enriched.insert(change.number),
                     _ => false,
                 };
                 if repeated {
@@ -166,10 +169,11 @@ impl Delivery<'_> {
                     Offer::Nothing => {}
                     Offer::Suppress(id) => look.suppressed.push(id),
                     // A row that was set aside may have come back more than once since.
-                    Offer::Item(item)
-                        if item.what == What::New && change.what != What::New && look.has(&item.transaction.row.id) => {
-                    }
-                    Offer::Item(item) => look.items.push(self.adopt(*item)),
+                    Offer::Change(item)
+                        if item.op == RowOp::Insert
+                            && change.kind != ChangeKind::New
+                            && look.has(&item.transaction.row.id) => {}
+                    Offer::Change(item) => look.items.push(self.adopt(*item)),
                 }
                 if look.items.len() >= most {
                     break;
@@ -180,14 +184,14 @@ impl Delivery<'_> {
     }
 
     /// A new row that was found there under an older form of its id is made ours instead of written again.
-    fn adopt(&mut self, mut item: Item) -> Item {
-        if item.what != What::New || self.existing.is_empty() {
+    fn adopt(&mut self, mut item: RowChange) -> RowChange {
+        if item.op != RowOp::Insert || self.existing.is_empty() {
             return item;
         }
         let id = &item.transaction.row.id;
         let found = aliases(id).iter().map(|alias| id_hash(alias)).find(|alias| self.existing.contains(alias));
         if found.is_some_and(|alias| *self.claimed.entry(alias).or_insert(id_hash(id)) == id_hash(id)) {
-            item.what = What::Mend;
+            item.op = RowOp::Repair;
         }
         item
     }

@@ -10,8 +10,9 @@ use std::collections::HashSet;
 use super::{Delivery, Stop};
 use crate::config;
 use crate::destination::policy::Vanished;
-use crate::destination::{DeliveryDigest, Destination, Item, Reading, What};
-use crate::model::{Field, Transaction, id_hash};
+use crate::destination::row_op::RowOp;
+use crate::destination::{DeliveryDigest, Destination, Reading, RowChange};
+use crate::model::{ChangeKind, Field, Transaction, id_hash};
 use crate::remote::{Context, Error};
 use crate::source::aliases;
 use crate::store::{self, Numbers};
@@ -159,7 +160,7 @@ impl Delivery<'_> {
             for (_, transaction) in self.known(&ids, numbers)? {
                 // Rows that the bank took back do not return to a destination that deletes such rows.
                 if !transaction.vanished || policy != Vanished::Delete {
-                    items.push(item(What::PutBack, transaction));
+                    items.push(item(RowOp::Restore, transaction));
                 }
             }
             let refused: Vec<String> = ids.iter().filter(|id| self.state.rows.is_rejected(id)).cloned().collect();
@@ -168,10 +169,12 @@ impl Delivery<'_> {
             let taken: Vec<String> = refused.into_iter().filter(|id| !self.state.rows.is_rejected(id)).collect();
             self.state.rows.ask_to_repair(taken);
             if policy == Vanished::Mark {
-                let there =
-                    |item: &Item| item.transaction.vanished && !self.state.rows.is_rejected(&item.transaction.row.id);
-                let vanished: Vec<Item> =
-                    items.into_iter().filter(there).map(|item| Item { what: What::Vanished, ..item }).collect();
+                let there = |item: &RowChange| {
+                    item.transaction.vanished && !self.state.rows.is_rejected(&item.transaction.row.id)
+                };
+                let op = RowOp::of(ChangeKind::Vanished, self.config.rows());
+                let vanished: Vec<RowChange> =
+                    items.into_iter().filter(there).map(|item| RowChange { op, ..item }).collect();
                 self.send_all(destination, &vanished).await?;
             }
             ids.iter().for_each(|id| self.state.rows.restored(id));
@@ -189,7 +192,9 @@ impl Delivery<'_> {
             let versions = Versions::new(&self.engine.store, self.config, &self.state)?;
             let mut items = Vec::with_capacity(ids.len());
             for (number, present) in self.known(&ids, numbers)? {
-                items.extend(versions.of(number, present).into_iter().next().map(|version| item(What::Mend, version)));
+                items.extend(
+                    versions.of(number, present).into_iter().next().map(|version| item(RowOp::Repair, version)),
+                );
             }
             self.send_all(destination, &items).await?;
             ids.iter().for_each(|id| self.state.rows.repaired(id));
@@ -230,7 +235,11 @@ impl Delivery<'_> {
         self.save()
     }
 
-    pub(super) async fn send_all(&mut self, destination: &mut dyn Destination, items: &[Item]) -> Result<(), Stop> {
+    pub(super) async fn send_all(
+        &mut self,
+        destination: &mut dyn Destination,
+        items: &[RowChange],
+    ) -> Result<(), Stop> {
         let mut left = items;
         while !left.is_empty() {
             if self.engine.shutdown.requested() {
@@ -257,8 +266,8 @@ impl Delivery<'_> {
 }
 
 /// An item that stands nowhere in the change log.
-pub(super) fn item(what: What, transaction: Transaction) -> Item {
-    Item::new(0, what, transaction, None)
+pub(super) fn item(op: RowOp, transaction: Transaction) -> RowChange {
+    RowChange::new(0, op, transaction, None)
 }
 
 /// The first of these rows, at most `most`, in the order in which the store came to know them.

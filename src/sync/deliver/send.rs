@@ -1,7 +1,8 @@
 //! A batch on its way: noted before it is sent, settled after a lost answer, and what becomes of its rows.
 
 use super::{Delivery, Stop};
-use crate::destination::{self, Batch, BatchStatus, Destination, Item, Verdict, What};
+use crate::destination::row_op::RowOp;
+use crate::destination::{self, Batch, BatchStatus, Destination, RowChange, Verdict};
 use crate::remote::{Cause, Error, Kind};
 use crate::store::{self, PendingBatch};
 
@@ -18,7 +19,7 @@ impl Delivery<'_> {
     /// If a batch is refused whole and the words do not name the row to blame, the rows at the front are tried alone.
     /// They are refused for good only once another row is accepted; if no row is, the place is in the way, and all of
     /// them wait for it.
-    pub(super) async fn send(&mut self, destination: &mut dyn Destination, items: &[Item]) -> Result<usize, Stop> {
+    pub(super) async fn send(&mut self, destination: &mut dyn Destination, items: &[RowChange]) -> Result<usize, Stop> {
         let (mut offered, mut refused) = (items, Vec::new());
         loop {
             let number = self.state.last_batch + 1;
@@ -74,8 +75,8 @@ impl Delivery<'_> {
 
     /// Not one of these rows was taken. A few left over where others were taken are to blame themselves, and rows that
     /// were set aside before stay so; others wait for the place.
-    fn give_up(&mut self, items: &[Item], mut refused: Vec<Verdict>, error: Error) -> Result<usize, Stop> {
-        let set_aside = |item: &Item| self.state.rows.is_rejected(&item.transaction.row.id);
+    fn give_up(&mut self, items: &[RowChange], mut refused: Vec<Verdict>, error: Error) -> Result<usize, Stop> {
+        let set_aside = |item: &RowChange| self.state.rows.is_rejected(&item.transaction.row.id);
         let left_over =
             self.contrast == Some(true) && refused.len() == items.len() && items.len() < SUSPECTS_AMONG_GOOD;
         if !left_over && !items.iter().all(set_aside) {
@@ -86,7 +87,12 @@ impl Delivery<'_> {
         Ok(items.len())
     }
 
-    async fn prepare(&self, destination: &mut dyn Destination, number: u64, items: &[Item]) -> Result<Batch, Error> {
+    async fn prepare(
+        &self,
+        destination: &mut dyn Destination,
+        number: u64,
+        items: &[RowChange],
+    ) -> Result<Batch, Error> {
         let engine = self.engine;
         let mut tried = 0;
         loop {
@@ -103,7 +109,7 @@ impl Delivery<'_> {
         &mut self,
         destination: &mut dyn Destination,
         batch: &Batch,
-        items: &[Item],
+        items: &[RowChange],
     ) -> Result<Option<Vec<Verdict>>, Stop> {
         // A former try may still be under way: a refusal then speaks of this one only.
         let mut unclear = self.state.pending.iter().any(|old| old.number == batch.number && old.hash == batch.hash);
@@ -155,14 +161,14 @@ impl Delivery<'_> {
     }
 
     /// Notes delivered rows whose present version the filter refuses: a later change finds no other trace of their delivery.
-    fn note_outside_filter(&mut self, items: &[Item]) {
-        let is_outside = |item: &&Item| item.what != What::New && !self.config.filter.accepts(&item.transaction);
+    fn note_outside_filter(&mut self, items: &[RowChange]) {
+        let is_outside = |item: &&RowChange| item.op != RowOp::Insert && !self.config.filter.accepts(&item.transaction);
         for item in items.iter().filter(is_outside) {
             self.state.rows.keep_outside_filter(item.transaction.row.id.clone());
         }
     }
 
-    fn pending(&self, batch: &Batch, items: &[Item]) -> PendingBatch {
+    fn pending(&self, batch: &Batch, items: &[RowChange]) -> PendingBatch {
         let set_aside = |id: &&String| self.state.rows.is_rejected(id) || self.state.rows.is_suppressed(id);
         let returning = items.iter().map(|item| &item.transaction.row.id).filter(set_aside).cloned().collect();
         let through = items.last().map_or(0, |item| item.seq);
@@ -239,7 +245,7 @@ impl Delivery<'_> {
     }
 
     /// Counts verdicts and remembers what the owner or the service decided about single rows.
-    fn record_verdicts(&mut self, items: &[Item], verdicts: Vec<Verdict>) {
+    fn record_verdicts(&mut self, items: &[RowChange], verdicts: Vec<Verdict>) {
         for (item, verdict) in items.iter().zip(verdicts) {
             let id = &item.transaction.row.id;
             self.decided |= matches!(verdict, Verdict::Deleted | Verdict::Rejected(_));
@@ -254,7 +260,7 @@ impl Delivery<'_> {
                     }
                 }
                 // The row is there, and stays as it is: no reason to deliver it as a new one later.
-                Verdict::Rejected(reason) if matches!(item.what, What::Enriched | What::Misplaced) => {
+                Verdict::Rejected(reason) if matches!(item.op, RowOp::Fill | RowOp::Rewrite) => {
                     self.report.rejected += 1;
                     self.state.rows.rewritten(id);
                     tracing::warn!("{}: what was to be written to {id} is refused: {reason}", self.config.name);
@@ -279,10 +285,10 @@ fn shut(error: &Error, rows: usize) -> Error {
 }
 
 /// The verdict on an item, if only the ledger tells that its batch was applied.
-fn applied(item: &Item) -> Verdict {
-    match item.what {
-        What::New | What::PutBack => Verdict::Appended,
-        What::Changed | What::Vanished | What::Reappeared | What::Mend | What::Enriched => Verdict::Updated,
-        What::Misplaced => Verdict::Unchanged,
+fn applied(item: &RowChange) -> Verdict {
+    match item.op {
+        RowOp::Insert | RowOp::Restore => Verdict::Appended,
+        RowOp::Leave | RowOp::Rewrite => Verdict::Unchanged,
+        RowOp::Reinsert { .. } | RowOp::Update { .. } | RowOp::Fill | RowOp::Repair | RowOp::Delete => Verdict::Updated,
     }
 }

@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use chrono::Days;
 
 use super::Delivery;
-use crate::destination::What;
-use crate::model::{Field, Transaction};
+use crate::model::{ChangeKind, Field, Transaction};
 use crate::store::{self, Change, Store};
 use crate::transfers::MOST_DAYS;
 
@@ -53,19 +52,19 @@ impl Delivery<'_> {
 
 /// The rows whose transfers a change may have made or ended.
 fn touch(store: &Store, change: &Change, touched: &mut BTreeSet<u64>) -> Result<(), store::Error> {
-    match change.what {
-        What::New => {
+    match change.kind {
+        ChangeKind::New => {
             if let Some(partner) = store.partner(change.number) {
                 touched.extend([change.number, partner]);
             }
         }
-        What::Changed | What::Vanished | What::Reappeared => {
+        ChangeKind::Changed | ChangeKind::Vanished | ChangeKind::Reappeared => {
             touched.insert(change.number);
             for version in [store.former(change.seq)?.transaction, store.transaction(change.number)?] {
                 touch_alike(store, &version, touched)?;
             }
         }
-        What::Enriched | What::PutBack | What::Mend | What::Misplaced => {}
+        ChangeKind::Enriched => {}
     }
     Ok(())
 }

@@ -5,8 +5,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::unreadable::Unreadable;
 use super::{Fetch, Preview};
 use crate::config;
-use crate::destination::What;
-use crate::model::{Account, Row, Transaction, id_hash};
+use crate::model::{Account, ChangeKind, Row, Transaction, id_hash};
 use crate::reconcile::{Break, Chain, Difference, KnownRows, Look, Reconciler, as_first_seen, compare};
 use crate::remote::Error;
 use crate::rules::Enricher;
@@ -69,7 +68,7 @@ pub(super) struct Ingest<'a> {
 enum Judgement {
     Nothing,
     New,
-    Again(crate::reconcile::Known, Box<StoredRow>, What),
+    Again(crate::reconcile::Known, Box<StoredRow>, ChangeKind),
 }
 
 impl<'a> Ingest<'a> {
@@ -196,8 +195,8 @@ impl<'a> Ingest<'a> {
         };
         let stored = self.engine.store.stored(known.number)?;
         Ok(match compare(&stored.row, row) {
-            _ if known.vanished => Judgement::Again(known, Box::new(stored), What::Reappeared),
-            Difference::Changed => Judgement::Again(known, Box::new(stored), What::Changed),
+            _ if known.vanished => Judgement::Again(known, Box::new(stored), ChangeKind::Reappeared),
+            Difference::Changed => Judgement::Again(known, Box::new(stored), ChangeKind::Changed),
             Difference::None | Difference::Restated => Judgement::Nothing,
         })
     }
@@ -256,7 +255,7 @@ impl<'a> Ingest<'a> {
                 let former: StoredRow = self.engine.store.stored(known.number)?;
                 let row = former.row.clone();
                 self.counts.vanished += 1;
-                writer.change(known, &former, row, What::Vanished, self.now.timestamp())?;
+                writer.change(known, &former, row, ChangeKind::Vanished, self.now.timestamp())?;
             }
         } else if !gone.is_empty() {
             let count = gone.len();

@@ -18,7 +18,7 @@ async fn whatever_happens_to_an_answer_each_row_is_there_once() {
         Fault::ApplyThenStatus(500, String::new()),
         Fault::ApplyThenStatus(503, r#"{"error":{"type":"RETRIABLE_ERROR"}}"#.into()),
     ];
-    let items: Vec<Item> = (0..12).map(new).collect();
+    let items: Vec<RowChange> = (0..12).map(new).collect();
     for fault in faults {
         let mut world = World::new().await;
         world.service.server.fail_next("PATCH", fault.clone());
@@ -73,7 +73,7 @@ async fn one_bad_row_is_set_aside_and_the_nine_others_land() {
     for _ in 0..4 {
         world.service.server.fail("PATCH", 1, 1, bad());
     }
-    let items: Vec<Item> = (0..10).map(new).collect();
+    let items: Vec<RowChange> = (0..10).map(new).collect();
     let verdicts = world.deliver(&items).await.unwrap();
     assert_eq!(verdicts[..9], vec![Verdict::Appended; 9]);
     assert_eq!(verdicts[9], Verdict::Rejected("Field \"x\" cannot accept the provided value".into()));
@@ -93,7 +93,7 @@ async fn a_refusal_for_an_unknown_reason_is_handed_on_as_it_is() {
     has(&error.message, &["table `Transactions`", "Not today"]);
 }
 
-fn with_category(n: usize, category: &str) -> Item {
+fn with_category(n: usize, category: &str) -> RowChange {
     let mut item = new(n);
     item.transaction.enrichment.category = category.into();
     item
@@ -122,7 +122,7 @@ async fn a_field_without_any_choice_a_row_needs_waits_for_the_owner() {
         base.change_field(TABLE, "Category", "singleSelect");
         base.fix_choices(TABLE, "Category");
     });
-    let items: Vec<Item> = (1..9).map(|n| with_category(n, "Food")).collect();
+    let items: Vec<RowChange> = (1..9).map(|n| with_category(n, "Food")).collect();
     let message = attention(world.deliver(&items).await, Cause::Layout);
     has(&message, &["table `Transactions`", "field `Category`", "choice `Food`", "add it to the field"]);
     world.assert_ids(1);
@@ -141,7 +141,7 @@ async fn a_text_that_no_field_holds_is_refused_by_name_and_never_sent() {
         assert_eq!(verdicts[1] == expected, refused, "{:?}", verdicts[1]);
         assert_eq!((world.count("PATCH"), &verdicts[0], &verdicts[2]), (1, &Verdict::Appended, &Verdict::Appended));
         let mut corrected = new(1);
-        corrected.what = What::Changed;
+        corrected.op = UPDATE;
         corrected.previous = Some(Box::new(corrected.transaction.clone()));
         corrected.transaction.row.description = "х".repeat(200_000);
         assert_eq!(world.deliver(&[corrected]).await.unwrap(), [expected]);
@@ -152,7 +152,7 @@ async fn a_text_that_no_field_holds_is_refused_by_name_and_never_sent() {
 async fn a_request_too_large_is_halved() {
     let mut world = World::filled(1).await;
     world.service.server.fail_next("PATCH", Fault::Status(413, String::new()));
-    let items: Vec<Item> = (1..5).map(new).collect();
+    let items: Vec<RowChange> = (1..5).map(new).collect();
     assert_eq!(world.deliver(&items).await.unwrap(), vec![Verdict::Appended; 4]);
     assert_eq!(world.count("PATCH"), 3);
     world.assert_ids(5);
@@ -233,7 +233,7 @@ async fn the_monthly_budget_is_never_spent_past() {
     let mut world = World::new().await;
     world.clock = november;
     world.monthly_requests = Some(4);
-    let items: Vec<Item> = (0..50).map(new).collect();
+    let items: Vec<RowChange> = (0..50).map(new).collect();
     let message = attention(world.deliver(&items).await, Cause::Quota);
     has(&message, &["4 requests", "2026-12-01", "`monthly_requests`"]);
     assert_eq!(world.service.server.requests(), 4);
@@ -274,7 +274,7 @@ async fn little_room_in_a_base_is_told_before_it_is_full() {
     assert_eq!(world.connector().notes(), notes);
     world.vanished = Vanished::Delete;
     let mut connector = world.connector();
-    cycle(&mut connector, &[item(What::Vanished, new(1).transaction)]).await.unwrap();
+    cycle(&mut connector, &[item(RowOp::Delete, new(1).transaction)]).await.unwrap();
     assert_eq!(connector.state().notes, Vec::<String>::new());
 }
 

@@ -233,6 +233,7 @@ async fn a_correction_no_column_shows_or_nobody_wants_costs_nothing() {
     assert_eq!(world.deliver(&[unseen, by_rule]).await.unwrap(), vec![Verdict::Unchanged; 2]);
     world.updates = Updates::Ignore;
     let seen = changed(0, |now| now.row.balance = None);
+    let seen = RowChange { op: RowOp::Update { cells: false, mark: None }, ..seen };
     assert_eq!(world.deliver(&[seen]).await.unwrap(), [Verdict::Unchanged]);
     assert_eq!(world.service.server.requests(), 0);
 }
@@ -242,14 +243,14 @@ async fn vanished_rows_are_ticked_and_unticked() {
     let mut world = World::filled(3).await;
     delete(&world, 2);
     // No row has been ticked yet, so there is no tick to remove.
-    assert_eq!(world.deliver(&[item(What::Reappeared, transaction(0))]).await.unwrap(), [Verdict::Unchanged]);
+    assert_eq!(world.deliver(&[item(UNMARK, transaction(0))]).await.unwrap(), [Verdict::Unchanged]);
     assert_eq!(world.service.server.requests(), 0);
     world.service.server.fail_next("/fields", Fault::Drop);
-    let items = [0, 2].map(|n| item(What::Vanished, transaction(n)));
+    let items = [0, 2].map(|n| item(MARK, transaction(n)));
     assert_eq!(world.deliver(&items).await.unwrap(), [Verdict::Updated, Verdict::Deleted]);
     assert_eq!((world.cell(0, "Vanished"), world.cell(1, "Vanished")), (json!(true), Json::Null));
     let before = world.service.server.requests();
-    assert_eq!(world.deliver(&[item(What::Reappeared, transaction(0))]).await.unwrap(), [Verdict::Updated]);
+    assert_eq!(world.deliver(&[item(UNMARK, transaction(0))]).await.unwrap(), [Verdict::Updated]);
     assert_eq!(world.cell(0, "Vanished"), Json::Null);
     assert_eq!(world.service.server.requests(), before + 2, "the tick field is remembered");
 }
@@ -258,12 +259,12 @@ async fn vanished_rows_are_ticked_and_unticked() {
 async fn a_tick_field_that_cannot_be_made_keeps_no_other_row_waiting() {
     let mut world = World::filled(1).await;
     world.token = world.service.token_with(&SCOPES, Role::Edit);
-    let verdicts = world.deliver(&[item(What::Vanished, transaction(0)), new(1)]).await.unwrap();
+    let verdicts = world.deliver(&[item(MARK, transaction(0)), new(1)]).await.unwrap();
     let Verdict::Rejected(reason) = &verdicts[0] else { panic!("{verdicts:?}") };
     has(reason, &["checkbox field `Vanished`", "creator"]);
     assert_eq!(verdicts[1], Verdict::Appended);
     edit(&world, |base| drop(base.add_field(TABLE, "Изчезнал", "checkbox")));
-    assert_eq!(world.deliver(&[item(What::Vanished, transaction(0))]).await.unwrap(), [Verdict::Updated]);
+    assert_eq!(world.deliver(&[item(MARK, transaction(0))]).await.unwrap(), [Verdict::Updated]);
     assert_eq!(world.cell(0, "Изчезнал"), json!(true));
 }
 
@@ -271,16 +272,19 @@ async fn a_tick_field_that_cannot_be_made_keeps_no_other_row_waiting() {
 async fn vanished_rows_are_deleted_or_left_alone_as_configured() {
     let mut world = World::filled(3).await;
     world.vanished = Vanished::Ignore;
-    assert_eq!(world.deliver(&[item(What::Vanished, transaction(0))]).await.unwrap(), [Verdict::Unchanged]);
+    assert_eq!(world.deliver(&[item(RowOp::Leave, transaction(0))]).await.unwrap(), [Verdict::Unchanged]);
     assert_eq!(world.service.server.requests(), 0);
     world.vanished = Vanished::Delete;
-    let gone = [0, 1].map(|n| item(What::Vanished, transaction(n)));
+    let gone = [0, 1].map(|n| item(RowOp::Delete, transaction(n)));
     world.service.server.fail_next("DELETE", Fault::ApplyThenDrop);
     // The answer to the deletion is lost; on the second try nothing is left to delete.
     assert_eq!(world.deliver(&gone).await.unwrap(), vec![Verdict::Unchanged; 2]);
     assert_eq!((world.record(0), world.rows().len()), (None, 1));
-    assert_eq!(world.deliver(&[item(What::Vanished, transaction(2))]).await.unwrap(), [Verdict::Updated]);
-    assert_eq!(world.deliver(&[item(What::Reappeared, transaction(0))]).await.unwrap(), [Verdict::Appended]);
+    assert_eq!(world.deliver(&[item(RowOp::Delete, transaction(2))]).await.unwrap(), [Verdict::Updated]);
+    assert_eq!(
+        world.deliver(&[item(RowOp::Reinsert { cells: true }, transaction(0))]).await.unwrap(),
+        [Verdict::Appended]
+    );
     world.assert_ids(1);
 }
 
@@ -310,14 +314,14 @@ async fn ids_with_quotes_and_very_long_ones_are_found() {
     };
     let mut ids: Vec<String> = vec!["files:x'y\\z\"".into()];
     ids.extend((0..6).map(|n| format!("files:{n}:{}", "a".repeat(3000))));
-    let rows: Vec<Item> = ids.iter().map(|id| item(What::New, odd(0, id.clone()))).collect();
+    let rows: Vec<RowChange> = ids.iter().map(|id| item(RowOp::Insert, odd(0, id.clone()))).collect();
     world.deliver(&rows).await.unwrap();
-    let corrections: Vec<Item> = ids
+    let corrections: Vec<RowChange> = ids
         .iter()
         .map(|id| {
             let mut now = odd(0, id.clone());
             now.row.reference = "corrected".into();
-            Item { previous: Some(odd(0, id.clone()).into()), ..item(What::Changed, now) }
+            RowChange { previous: Some(odd(0, id.clone()).into()), ..item(UPDATE, now) }
         })
         .collect();
     assert_eq!(world.deliver(&corrections).await.unwrap(), vec![Verdict::Updated; 7]);

@@ -32,7 +32,7 @@ async fn a_duplicate_gets_no_rows_while_the_original_is_there() {
         bench.google.server.clear_log();
         bench.cycle(&new(4..=4)).await.unwrap();
         assert_eq!(bench.asked(), STEADY, "{copied:?}: it costs nothing");
-        bench.cycle(&[corrected(2), late(1, What::Vanished)]).await.unwrap();
+        bench.cycle(&[corrected(2), late(1, MARK)]).await.unwrap();
         // A lost store asks the original what is there.
         (bench.memory, bench.number) = (Vec::new(), 0);
         let mut sheets = bench.sheets();

@@ -15,7 +15,7 @@ async fn live(order: Order, hazard: impl Fn(&mut Spreadsheet)) -> Bench {
     bench.cycle(&new(1..=4)).await.unwrap();
     bench.edit(hazard);
     bench.cycle(&new(5..=6)).await.unwrap();
-    bench.cycle(&[corrected(3), late(1, What::Vanished)]).await.unwrap();
+    bench.cycle(&[corrected(3), late(1, MARK)]).await.unwrap();
     let second = text(&transaction(2).row.id);
     let id = column(&bench, "id");
     let row = bench.google.read(&bench.id, |book| {

@@ -39,7 +39,7 @@ async fn formulas_merges_colours_and_notes_stay_where_they_are() {
             book.set_filter(TAB, 3, &["EUR"]);
         });
         bench.cycle(&new(4..=5)).await.unwrap();
-        bench.cycle(&[corrected(3), late(1, What::Vanished)]).await.unwrap();
+        bench.cycle(&[corrected(3), late(1, MARK)]).await.unwrap();
         let ids: Vec<String> = match order {
             Order::OldestFirst => ids_of(1..=5),
             Order::NewestFirst => ids_of(1..=5).into_iter().rev().collect(),
@@ -90,7 +90,7 @@ async fn filters_and_views_hide_and_sort_and_no_row_is_lost_or_misplaced() {
         assert!(bench.google.read(&bench.id, |book| book.tab(TAB).unwrap().row_hidden(1)));
         bench.cycle(&new(5..=7)).await.unwrap();
         bench.edit(|book| book.sort_by_filter(TAB, 11, order == Order::OldestFirst));
-        bench.cycle(&[corrected(2), late(6, What::Vanished)]).await.unwrap();
+        bench.cycle(&[corrected(2), late(6, MARK)]).await.unwrap();
         bench.cycle(&new(8..=9)).await.unwrap();
         let mut ids = bench.ids();
         let (fresh, old) = match order {
