@@ -12,21 +12,21 @@ use crate::config::Config;
 use crate::remote::{Backoff, Error, Kind, Shutdown};
 use crate::store::{self, Store};
 
+mod apply_rules;
 mod attempts;
+mod balances;
 mod check;
 mod deliver;
-mod enrich;
 mod left_out;
 mod login;
+mod maintenance;
 mod pull;
 mod sheet_rules;
-mod summary;
-mod upkeep;
 mod verify;
 
+pub use apply_rules::Applied;
 pub use check::Checked;
 pub use deliver::{Left, Restored};
-pub use enrich::Applied;
 pub use login::Interactive;
 pub use verify::{Different, Verification, Verified, exit_status};
 
@@ -232,7 +232,7 @@ impl Engine {
                     Some(full) => Err(full.clone()),
                     None => self.pull(source, request, started, watcher, &mut preview).await,
                 };
-                upkeep::unless_full(&source.name, pulled)?
+                maintenance::unless_full(&source.name, pulled)?
             };
             report.sources.push(pulled);
         }
@@ -252,7 +252,7 @@ impl Engine {
                 None if request.dry_run => self.preview(destination, &preview),
                 None => self.deliver(destination, watcher).await,
             };
-            upkeep::unless_full(&destination.name, delivered)
+            maintenance::unless_full(&destination.name, delivered)
         });
         for delivered in futures_util::future::join_all(deliveries).await {
             report.destinations.push(delivered?);

@@ -25,29 +25,29 @@ use super::{
 use crate::destination::policy::Rows;
 use crate::remote::{Backoff, Cause, Client, Context, Error};
 
-use accounts::Accounts;
-use api::Api;
+use balances::Accounts;
+use client::AirtableClient;
 use errors::Wording;
 use layout::Layout;
 use pace::{Limits, Spending};
 use settings::AirtableSettings;
 
-mod accounts;
-mod api;
-mod arrange;
-mod carry;
+mod balances;
 mod cells;
+mod client;
 mod errors;
 mod fill;
 pub(crate) mod interview;
 mod layout;
-mod mend;
 mod pace;
 mod plan;
 mod readback;
+mod repair;
 pub mod settings;
+mod setup;
 #[cfg(test)]
 mod tests;
+mod write;
 
 /// Records in one request, by Airtable's own limit.
 const BATCH_LIMIT: usize = 10;
@@ -57,7 +57,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The connector.
 pub struct Airtable {
-    api: Api,
+    client: AirtableClient,
     rows: Rows,
     backoff: Backoff,
     /// The known layout of the base; survives in the memory.
@@ -113,7 +113,7 @@ impl Airtable {
         }
         let Memory { layout, spending, made, accounts, id_made_again, unfilled, records } = recall(&service, memory);
         let limits = Limits::new(&context.backoff, &config.base_url, &config.base, token.expose_secret());
-        let api = Api {
+        let client = AirtableClient {
             client: Client::at(&config.base_url, &service, context.requests, false, TIMEOUT)?,
             root: config.base_url.clone(),
             token,
@@ -126,7 +126,7 @@ impl Airtable {
         };
         let layout = layout.filter(|layout| layout.speaks_of(&config.base, &config.table));
         Ok(Airtable {
-            api,
+            client,
             rows: config.rows.clone(),
             backoff: context.backoff,
             made: layout.as_ref().is_some_and(|layout| made.as_ref() == Some(&layout.table)),
@@ -143,17 +143,17 @@ impl Airtable {
 
     /// Takes the month of the request budget from this clock.
     pub fn with_clock(mut self, clock: fn() -> DateTime<Utc>) -> Airtable {
-        self.api.clock = clock;
+        self.client.clock = clock;
         self
     }
 
-    async fn plan(&mut self, items: &[RowChange]) -> Result<Vec<plan::Step>, Error> {
+    async fn plan(&mut self, items: &[RowChange]) -> Result<Vec<plan::PlannedRow>, Error> {
         let layout = self.make_ready().await?;
         Ok(plan::plan(items, &self.rows, &layout))
     }
 
     fn service(&self) -> &str {
-        &self.api.wording.service
+        &self.client.wording.service
     }
 }
 
@@ -245,7 +245,7 @@ impl Extras for Airtable {
     async fn publish(&mut self) -> Result<Option<u64>, Error> {
         self.publish_accounts().await?;
         if std::mem::take(&mut self.id_made_again) {
-            let (service, table) = (self.service(), &self.api.wording.table);
+            let (service, table) = (self.service(), &self.client.wording.table);
             return Err(Error::attention(Cause::Layout, format!("{service}: table `{table}`: {ID_MADE_AGAIN}")));
         }
         Ok(None)
@@ -266,7 +266,7 @@ impl Airtable {
 
     fn memory(&self) -> Vec<u8> {
         let made = self.layout.as_ref().filter(|_| self.made).map(|layout| layout.table.clone());
-        let (layout, spending) = (self.layout.clone(), self.api.spending.clone());
+        let (layout, spending) = (self.layout.clone(), self.client.spending.clone());
         let (accounts, id_made_again) = (self.accounts.clone(), self.id_made_again);
         let unfilled = self.unfilled.clone();
         let records = self.records;

@@ -7,7 +7,7 @@ use chrono::Datelike;
 use rust_decimal::Decimal;
 
 use super::Engine;
-use super::summary::stands;
+use super::balances::stands;
 use crate::config;
 use crate::destination::LeftOut;
 use crate::destination::policy::Vanished;

@@ -11,11 +11,11 @@ use crate::destination::Verdict;
 use crate::remote::Error;
 
 use super::Airtable;
-use super::api::{Record, formula};
-use super::carry::{Row, Sorted, Way};
 use super::cells::Cells;
+use super::client::{Record, formula};
 use super::errors::Reaction;
 use super::layout::Layout;
+use super::write::{PlacedVerdicts, Row, WriteKind};
 
 /// A row whose cells are written, with those that are only where nothing is.
 pub(super) struct Filling {
@@ -25,7 +25,7 @@ pub(super) struct Filling {
 
 impl Airtable {
     /// Fills rows that are there.
-    pub(super) async fn fill(&mut self, layout: &Layout, fillings: Vec<Filling>) -> Result<Sorted, Error> {
+    pub(super) async fn fill(&mut self, layout: &Layout, fillings: Vec<Filling>) -> Result<PlacedVerdicts, Error> {
         if fillings.is_empty() {
             return Ok(Some(Vec::new()));
         }
@@ -47,7 +47,7 @@ impl Airtable {
                 updates.push(Row { record: Some(record.id.clone()), ..row });
             }
         }
-        let Some(written) = self.write_rows(layout, Way::Update, updates).await? else { return Ok(None) };
+        let Some(written) = self.write_rows(layout, WriteKind::Update, updates).await? else { return Ok(None) };
         verdicts.extend(written);
         Ok(Some(verdicts))
     }
@@ -67,7 +67,7 @@ impl Airtable {
         fields.sort_unstable();
         fields.dedup();
         let formula = formula(&column.name, fillings.iter().map(|filling| filling.row.id.as_str()));
-        let mut records = match self.api.find(&layout.table, &formula, &fields).await {
+        let mut records = match self.client.find(&layout.table, &formula, &fields).await {
             Ok(records) => records,
             Err(refusal) if refusal.reaction == Reaction::Stale && self.refresh().await? => return Ok(None),
             Err(refusal) => return Err(refusal.error),

@@ -8,8 +8,8 @@ use crate::model::Field;
 use crate::remote::{Cause, Error};
 
 use super::Airtable;
-use super::api::{Listing, Record};
 use super::cells;
+use super::client::{Listing, Record};
 use super::errors::Reaction;
 use super::layout::{Bound, Layout, find_table};
 
@@ -89,14 +89,14 @@ impl Airtable {
         let mut tried = 0;
         let tables = loop {
             tried += 1;
-            match self.api.tables().await {
+            match self.client.tables().await {
                 Ok(tables) => break tables,
-                Err(refusal) => self.backoff.wait(&self.api.shutdown, tried, refusal.error).await?,
+                Err(refusal) => self.backoff.wait(&self.client.shutdown, tried, refusal.error).await?,
             }
         };
         let known = self.layout.clone();
         let bound_before = known.as_ref().map(|layout| layout.table.as_str());
-        let Some(table) = find_table(&tables, &self.api.wording.table, bound_before) else {
+        let Some(table) = find_table(&tables, &self.client.wording.table, bound_before) else {
             self.may_make_table(known.as_ref())?;
             return Ok(None);
         };
@@ -149,12 +149,12 @@ impl Airtable {
         let mut tried = 0;
         loop {
             tried += 1;
-            match self.api.page(table, None, fields, cursor.offset.as_deref()).await {
+            match self.client.page(table, None, fields, cursor.offset.as_deref()).await {
                 Ok(Listing { records, offset }) => {
                     let begins = cursor.offset.is_none();
                     cursor.pages = if begins { 1 } else { cursor.pages + 1 };
                     if cursor.pages > PAGES || offset.is_some() && offset == cursor.offset {
-                        let service = &self.api.wording.service;
+                        let service = &self.client.wording.service;
                         let remedy = "try again later, and if it stays so, look at the table in a browser";
                         return Err(Error::malformed(format!(
                             "{service}: the listing of the table has no end; {remedy}"
@@ -167,7 +167,7 @@ impl Airtable {
                 Err(refusal) if refusal.reaction == Reaction::Expired && cursor.beginnings < BEGINNINGS => {
                     (cursor.offset, cursor.beginnings) = (None, cursor.beginnings + 1);
                 }
-                Err(refusal) => self.backoff.wait(&self.api.shutdown, tried, refusal.error).await?,
+                Err(refusal) => self.backoff.wait(&self.client.shutdown, tried, refusal.error).await?,
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::model::Field;
 
 /// The operation of an item, before the row is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Intent {
+enum SheetOp {
     /// Nothing.
     Leave,
     /// The row cannot be written.
@@ -39,7 +39,7 @@ enum Intent {
 pub(super) struct Changes<'a> {
     layout: &'a Layout,
     items: &'a [RowChange],
-    intents: Vec<Intent>,
+    ops: Vec<SheetOp>,
 }
 
 /// The requests of a batch of changes.
@@ -74,31 +74,31 @@ impl<'a> Changes<'a> {
             .iter()
             .take_while(|item| !matches!(item.op, RowOp::Insert | RowOp::Repair | RowOp::Fill | RowOp::Rewrite))
             .count();
-        let intents = items[..count].iter().map(|item| intent(layout, item)).collect();
-        Changes { layout, items: &items[..count], intents }
+        let ops = items[..count].iter().map(|item| sheet_op(layout, item)).collect();
+        Changes { layout, items: &items[..count], ops }
     }
 
     /// True if any row has to be found.
     pub fn need_rows(&self) -> bool {
-        self.intents.iter().any(|intent| !matches!(intent, Intent::Leave | Intent::Refuse(_)))
+        self.ops.iter().any(|op| !matches!(op, SheetOp::Leave | SheetOp::Refuse(_)))
     }
 
     /// True if a row may have to be written as a new one.
     pub fn may_append(&self, rows: &HashMap<&str, u32>) -> bool {
         let absent = |item: &RowChange| !rows.contains_key(item.transaction.row.id.as_str());
-        let pairs = self.items.iter().zip(&self.intents);
-        pairs.into_iter().any(|(item, intent)| matches!(intent, Intent::Restore(_)) && absent(item))
+        let pairs = self.items.iter().zip(&self.ops);
+        pairs.into_iter().any(|(item, op)| matches!(op, SheetOp::Restore(_)) && absent(item))
     }
 
     /// Verdicts where the batch is known to have been applied, but not what it found.
     pub fn presumed(&self) -> Vec<Verdict> {
-        let verdict = |intent: &Intent| match intent {
-            Intent::Leave => Verdict::Unchanged,
-            Intent::Refuse(why) => Verdict::Rejected(why.clone()),
-            Intent::Restore(_) => Verdict::Appended,
-            Intent::Write(_) | Intent::Strike | Intent::Return(_) | Intent::Delete => Verdict::Updated,
+        let verdict = |op: &SheetOp| match op {
+            SheetOp::Leave => Verdict::Unchanged,
+            SheetOp::Refuse(why) => Verdict::Rejected(why.clone()),
+            SheetOp::Restore(_) => Verdict::Appended,
+            SheetOp::Write(_) | SheetOp::Strike | SheetOp::Return(_) | SheetOp::Delete => Verdict::Updated,
         };
-        self.intents.iter().map(verdict).collect()
+        self.ops.iter().map(verdict).collect()
     }
 
     /// The requests, as many as a batch holds. `placed`: rows that return are left to the caller.
@@ -108,39 +108,39 @@ impl<'a> Changes<'a> {
         let mut restored = Rows::new(self.layout, true, owner);
         let mut touches = Vec::new();
         let mut left = Vec::new();
-        for (at, (item, intent)) in self.items.iter().zip(&self.intents).enumerate() {
+        for (at, (item, op)) in self.items.iter().zip(&self.ops).enumerate() {
             if out.len() + restored.bytes().len() > MOST_BYTES * 9 / 10 {
                 break;
             }
-            self.note(&mut hash, item, intent);
+            self.note(&mut hash, item, op);
             let row = rows.get(item.transaction.row.id.as_str()).copied();
-            touches.extend(row.and_then(|row| touch(item, intent, row)));
-            verdicts.push(match (intent, row) {
-                (Intent::Leave, _) => Verdict::Unchanged,
-                (Intent::Refuse(why), _) => Verdict::Rejected(why.clone()),
-                (Intent::Write(places), Some(row)) => {
+            touches.extend(row.and_then(|row| touch(item, op, row)));
+            verdicts.push(match (op, row) {
+                (SheetOp::Leave, _) => Verdict::Unchanged,
+                (SheetOp::Refuse(why), _) => Verdict::Rejected(why.clone()),
+                (SheetOp::Write(places), Some(row)) => {
                     write_cells(&mut out, self.layout.sheet, &item.transaction, places, row);
                     Verdict::Updated
                 }
-                (Intent::Strike, Some(row)) => {
+                (SheetOp::Strike, Some(row)) => {
                     strike(&mut out, self.layout, true, row);
                     Verdict::Updated
                 }
-                (Intent::Return(places), Some(row)) => {
+                (SheetOp::Return(places), Some(row)) => {
                     strike(&mut out, self.layout, false, row);
                     write_cells(&mut out, self.layout.sheet, &item.transaction, places, row);
                     Verdict::Updated
                 }
-                (Intent::Delete, Some(row)) => {
+                (SheetOp::Delete, Some(row)) => {
                     deleted.insert(row);
                     Verdict::Updated
                 }
-                (Intent::Restore(places), Some(_)) if places.is_empty() => Verdict::Unchanged,
-                (Intent::Restore(places), Some(row)) => {
+                (SheetOp::Restore(places), Some(_)) if places.is_empty() => Verdict::Unchanged,
+                (SheetOp::Restore(places), Some(row)) => {
                     write_cells(&mut out, self.layout.sheet, &item.transaction, places, row);
                     Verdict::Updated
                 }
-                (Intent::Restore(_), None) => {
+                (SheetOp::Restore(_), None) => {
                     restored.push(&item.transaction, usize::MAX);
                     left.push(at);
                     Verdict::Appended
@@ -156,10 +156,10 @@ impl<'a> Changes<'a> {
         Work { requests: out, verdicts, hash: hash.digest(), touches, restored: Vec::new() }
     }
 
-    fn note(&self, hash: &mut Xxh3, item: &RowChange, intent: &Intent) {
+    fn note(&self, hash: &mut Xxh3, item: &RowChange, op: &SheetOp) {
         hash.update(item.transaction.row.id.as_bytes());
-        hash.update(format!("\0{:?}\0", std::mem::discriminant(intent)).as_bytes());
-        if let Intent::Write(places) | Intent::Return(places) | Intent::Restore(places) = intent {
+        hash.update(format!("\0{:?}\0", std::mem::discriminant(op)).as_bytes());
+        if let SheetOp::Write(places) | SheetOp::Return(places) | SheetOp::Restore(places) = op {
             let mut cells = Vec::new();
             for place in places {
                 write_cell(&mut cells, &place.field, &place.field.value(&item.transaction), false);
@@ -181,31 +181,31 @@ impl<'a> Changes<'a> {
 }
 
 /// The row that an item writes to.
-fn touch(item: &RowChange, intent: &Intent, row: u32) -> Option<RowWrite> {
+fn touch(item: &RowChange, op: &SheetOp, row: u32) -> Option<RowWrite> {
     let touch = |places: &[Place]| RowWrite::cells(row, &item.transaction, places);
-    match intent {
-        Intent::Leave | Intent::Refuse(_) => None,
-        Intent::Restore(places) if places.is_empty() => None,
-        Intent::Write(places) | Intent::Restore(places) => Some(touch(places)),
-        Intent::Strike => Some(RowWrite { struck: true, ..touch(&[]) }),
-        Intent::Return(places) => Some(RowWrite { struck: true, ..touch(places) }),
-        Intent::Delete => Some(RowWrite { deleted: true, ..touch(&[]) }),
+    match op {
+        SheetOp::Leave | SheetOp::Refuse(_) => None,
+        SheetOp::Restore(places) if places.is_empty() => None,
+        SheetOp::Write(places) | SheetOp::Restore(places) => Some(touch(places)),
+        SheetOp::Strike => Some(RowWrite { struck: true, ..touch(&[]) }),
+        SheetOp::Return(places) => Some(RowWrite { struck: true, ..touch(places) }),
+        SheetOp::Delete => Some(RowWrite { deleted: true, ..touch(&[]) }),
     }
 }
 
-fn intent(layout: &Layout, item: &RowChange) -> Intent {
-    let unless_too_long = |intent: Intent| too_long(layout, &item.transaction).map_or(intent, Intent::Refuse);
+fn sheet_op(layout: &Layout, item: &RowChange) -> SheetOp {
+    let unless_too_long = |op: SheetOp| too_long(layout, &item.transaction).map_or(op, SheetOp::Refuse);
     match item.op {
-        RowOp::Leave | RowOp::Insert | RowOp::Fill | RowOp::Repair | RowOp::Rewrite => Intent::Leave,
-        RowOp::Delete => Intent::Delete,
-        RowOp::Restore => unless_too_long(Intent::Restore(Vec::new())),
-        RowOp::Reinsert { cells } => unless_too_long(Intent::Restore(changed(layout, cells, item))),
-        RowOp::Update { mark: Some(true), .. } => Intent::Strike,
+        RowOp::Leave | RowOp::Insert | RowOp::Fill | RowOp::Repair | RowOp::Rewrite => SheetOp::Leave,
+        RowOp::Delete => SheetOp::Delete,
+        RowOp::Restore => unless_too_long(SheetOp::Restore(Vec::new())),
+        RowOp::Reinsert { cells } => unless_too_long(SheetOp::Restore(changed(layout, cells, item))),
+        RowOp::Update { mark: Some(true), .. } => SheetOp::Strike,
         RowOp::Update { cells, mark } => match (changed(layout, cells, item), mark) {
-            (places, None) if places.is_empty() => Intent::Leave,
-            (places, None) => unless_too_long(Intent::Write(places)),
-            (places, Some(_)) if places.is_empty() => Intent::Return(places),
-            (places, Some(_)) => unless_too_long(Intent::Return(places)),
+            (places, None) if places.is_empty() => SheetOp::Leave,
+            (places, None) => unless_too_long(SheetOp::Write(places)),
+            (places, Some(_)) if places.is_empty() => SheetOp::Return(places),
+            (places, Some(_)) => unless_too_long(SheetOp::Return(places)),
         },
     }
 }

@@ -199,7 +199,7 @@ async fn the_pace_of_every_day_is_four_requests_a_second() {
     let world = World::new().await;
     let context = Context::new(Shutdown::never(), Backoff::default());
     let connector = Airtable::new("household", &world.config(), context, &[]).unwrap();
-    assert_eq!(connector.api.limits.base.window(), Duration::from_millis(250));
+    assert_eq!(connector.client.limits.base.window(), Duration::from_millis(250));
 }
 
 fn november() -> DateTime<Utc> {

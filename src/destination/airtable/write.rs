@@ -13,12 +13,12 @@ use crate::destination::Verdict;
 use crate::remote::{Cause, Error};
 
 use super::Airtable;
-use super::api::{Outgoing, formula};
 use super::cells::{Cells, raw};
+use super::client::{Outgoing, formula};
 use super::errors::{Reaction, Refusal};
 use super::fill::Filling;
 use super::layout::{Bound, Layout};
-use super::plan::{Deed, Step};
+use super::plan::{PlannedRow, RecordOp};
 
 /// Number of rows refused alone because of a cell, with none accepted, after which the field is to blame.
 const UNFIT: u32 = 3;
@@ -34,7 +34,7 @@ pub(super) struct Row {
 
 /// The kinds of write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum WriteKind {
     /// By transaction id.
     Upsert,
     /// By record id.
@@ -44,11 +44,11 @@ pub(super) enum Way {
 }
 
 /// Verdicts by place among the steps; `None` where the layout turned out to have changed.
-pub(super) type Sorted = Option<Vec<(usize, Verdict)>>;
+pub(super) type PlacedVerdicts = Option<Vec<(usize, Verdict)>>;
 
 impl Airtable {
     /// Carries `steps` out. `None`: the layout has changed, and they have to be planned anew.
-    pub(super) async fn carry_out(&mut self, steps: &[Step]) -> Result<Option<Vec<Verdict>>, Error> {
+    pub(super) async fn carry_out(&mut self, steps: &[PlannedRow]) -> Result<Option<Vec<Verdict>>, Error> {
         let layout = self.make_ready().await?;
         let tick = self.tick_for(steps).await?;
         let mut verdicts: Vec<Verdict> = steps.iter().map(without_request).collect();
@@ -57,9 +57,9 @@ impl Airtable {
         let mut fills = Vec::new();
         let (mut put_backs, mut mends) = (Vec::new(), Vec::new());
         for (at, step) in steps.iter().enumerate() {
-            match &step.deed {
-                Deed::Nothing | Deed::Refuse(_) => {}
-                Deed::Upsert { cells, tick: ticked } => {
+            match &step.op {
+                RecordOp::Nothing | RecordOp::Refuse(_) => {}
+                RecordOp::Upsert { cells, tick: ticked } => {
                     upserts.push(row(
                         at,
                         step,
@@ -67,22 +67,22 @@ impl Airtable {
                         ticked_cells(cells, *ticked, &tick).unwrap_or_else(|_| cells.clone()),
                     ));
                 }
-                Deed::Amend { cells, tick: ticked } => match ticked_cells(cells, *ticked, &tick) {
-                    Ok(cells) => lookups.push((Way::Update, row(at, step, None, cells))),
+                RecordOp::Amend { cells, tick: ticked } => match ticked_cells(cells, *ticked, &tick) {
+                    Ok(cells) => lookups.push((WriteKind::Update, row(at, step, None, cells))),
                     Err(why) => verdicts[at] = Verdict::Rejected(format!("it cannot be ticked as vanished: {why}")),
                 },
-                Deed::Fill { empty, over } => {
+                RecordOp::Fill { empty, over } => {
                     fills.push(Filling { row: row(at, step, None, over.clone()), empty: empty.clone() });
                 }
-                Deed::PutBack { cells, tick: ticked } => {
+                RecordOp::PutBack { cells, tick: ticked } => {
                     let cells = ticked_cells(cells, *ticked, &tick).unwrap_or_else(|_| cells.clone());
                     put_backs.push(row(at, step, None, cells));
                 }
-                Deed::Mend { cells } => mends.push(row(at, step, None, cells.clone())),
-                Deed::Remove => lookups.push((Way::Delete, row(at, step, None, Cells::new()))),
+                RecordOp::Mend { cells } => mends.push(row(at, step, None, cells.clone())),
+                RecordOp::Remove => lookups.push((WriteKind::Delete, row(at, step, None, Cells::new()))),
             }
         }
-        let Some(upserted) = self.write_rows(&layout, Way::Upsert, upserts).await? else { return Ok(None) };
+        let Some(upserted) = self.write_rows(&layout, WriteKind::Upsert, upserts).await? else { return Ok(None) };
         let Some(found) = self.write_found(&layout, lookups).await? else { return Ok(None) };
         let Some(filled) = self.fill(&layout, fills).await? else { return Ok(None) };
         let Some(back) = self.put_back(&layout, put_backs).await? else { return Ok(None) };
@@ -94,20 +94,20 @@ impl Airtable {
     }
 
     /// The tick field, if a step needs it.
-    async fn tick_for(&mut self, steps: &[Step]) -> Result<Result<Bound, String>, Error> {
+    async fn tick_for(&mut self, steps: &[PlannedRow]) -> Result<Result<Bound, String>, Error> {
         let needed = steps.iter().any(|step| {
             matches!(
-                &step.deed,
-                Deed::Upsert { tick: Some(_), .. }
-                    | Deed::PutBack { tick: Some(_), .. }
-                    | Deed::Amend { tick: Some(_), .. }
+                &step.op,
+                RecordOp::Upsert { tick: Some(_), .. }
+                    | RecordOp::PutBack { tick: Some(_), .. }
+                    | RecordOp::Amend { tick: Some(_), .. }
             )
         });
         if needed { self.tick_field().await } else { Ok(Err("no row has to be ticked".into())) }
     }
 
     /// Looks rows up by id and writes over, or deletes, those still there.
-    async fn write_found(&mut self, layout: &Layout, lookups: Vec<(Way, Row)>) -> Result<Sorted, Error> {
+    async fn write_found(&mut self, layout: &Layout, lookups: Vec<(WriteKind, Row)>) -> Result<PlacedVerdicts, Error> {
         if lookups.is_empty() {
             return Ok(Some(Vec::new()));
         }
@@ -123,9 +123,9 @@ impl Airtable {
             let records = found.get(&row.id).map(Vec::as_slice).unwrap_or_default();
             match (way, records) {
                 // Gone as it should be: our own deletion, its answer lost, looks the same.
-                (Way::Delete, []) => verdicts.push((row.at, Verdict::Unchanged)),
+                (WriteKind::Delete, []) => verdicts.push((row.at, Verdict::Unchanged)),
                 (_, []) => verdicts.push((row.at, Verdict::Deleted)),
-                (Way::Delete, all) => {
+                (WriteKind::Delete, all) => {
                     deletions.extend(all.iter().map(|record| Row { record: Some(record.clone()), ..row.clone() }))
                 }
                 (_, [first, more @ ..]) => {
@@ -136,7 +136,7 @@ impl Airtable {
                 }
             }
         }
-        for (way, rows) in [(Way::Update, updates), (Way::Delete, deletions)] {
+        for (way, rows) in [(WriteKind::Update, updates), (WriteKind::Delete, deletions)] {
             let Some(written) = self.write_rows(layout, way, rows).await? else { return Ok(None) };
             verdicts.extend(written);
         }
@@ -155,7 +155,7 @@ impl Airtable {
             return Err(Error::malformed(format!("{}: no column shows the id", self.service())));
         };
         let formula = formula(&column.name, ids.iter().map(String::as_str));
-        let mut records = match self.api.find(&layout.table, &formula, &[&column.id]).await {
+        let mut records = match self.client.find(&layout.table, &formula, &[&column.id]).await {
             Ok(records) => records,
             Err(refusal) if refusal.reaction == Reaction::Stale && self.refresh().await? => return Ok(None),
             Err(refusal) => return Err(refusal.error),
@@ -174,7 +174,12 @@ impl Airtable {
 
     /// Writes `rows`, halving refused batches until the row to blame stands alone. If the first rows are refused alone
     /// because of a cell and none is accepted, the field is to blame and not the rows, and all rows wait for it.
-    pub(super) async fn write_rows(&mut self, layout: &Layout, way: Way, rows: Vec<Row>) -> Result<Sorted, Error> {
+    pub(super) async fn write_rows(
+        &mut self,
+        layout: &Layout,
+        way: WriteKind,
+        rows: Vec<Row>,
+    ) -> Result<PlacedVerdicts, Error> {
         let mut verdicts = Vec::new();
         let mut waiting: Vec<Vec<Row>> = rows.chunks(super::BATCH_LIMIT).rev().map(<[Row]>::to_vec).collect();
         let (mut taken, mut unfit) = (false, 0);
@@ -191,7 +196,7 @@ impl Airtable {
                 Reaction::Final => return Err(refusal.error),
                 Reaction::Stale => return if self.refresh().await? { Ok(None) } else { Err(refusal.error) },
                 Reaction::Value | Reaction::Choice if self.refresh().await? => return Ok(None),
-                Reaction::Doubled if way == Way::Upsert => {
+                Reaction::Doubled if way == WriteKind::Upsert => {
                     let Some(rest) = self.sort_doubles(layout, group, &refusal, &mut verdicts).await? else {
                         return Ok(None);
                     };
@@ -231,12 +236,12 @@ impl Airtable {
             "field {field} has no choice `{choice}` and the token may not make one: add it to the field, give the token's user the role creator, or make the field single line text (airtable says: {})",
             refusal.said
         );
-        let (service, table) = (self.service(), &self.api.wording.table);
+        let (service, table) = (self.service(), &self.client.wording.table);
         let error = Error::attention(Cause::Layout, format!("{service}: table `{table}`: {said}"));
         Refusal { said, error, ..refusal }
     }
 
-    async fn send(&mut self, layout: &Layout, way: Way, rows: &[Row]) -> Result<Vec<(usize, Verdict)>, Refusal> {
+    async fn send(&mut self, layout: &Layout, way: WriteKind, rows: &[Row]) -> Result<Vec<(usize, Verdict)>, Refusal> {
         let typecast = layout
             .columns
             .iter()
@@ -245,19 +250,19 @@ impl Airtable {
             rows.iter().map(|row| Outgoing { id: row.record.clone(), fields: row.cells.clone() }).collect();
         let updated = || rows.iter().map(|row| (row.at, Verdict::Updated)).collect();
         match way {
-            Way::Upsert => {
+            WriteKind::Upsert => {
                 let key = layout.id_column().map(|bound| bound.id.as_str()).unwrap_or_default();
-                let answer = self.api.upsert(&layout.table, key, &outgoing, typecast).await?;
+                let answer = self.client.upsert(&layout.table, key, &outgoing, typecast).await?;
                 self.records = self.records.map(|known| known + answer.created.len() as u64);
                 let verdict = |id: &String| {
                     if answer.created.contains(id) { Verdict::Appended } else { Verdict::Updated }
                 };
                 Ok(rows.iter().zip(&answer.records).map(|(row, record)| (row.at, verdict(&record.id))).collect())
             }
-            Way::Update => self.api.update(&layout.table, &outgoing, typecast).await.map(|()| updated()),
-            Way::Delete => {
+            WriteKind::Update => self.client.update(&layout.table, &outgoing, typecast).await.map(|()| updated()),
+            WriteKind::Delete => {
                 let records: Vec<String> = rows.iter().filter_map(|row| row.record.clone()).collect();
-                self.api.delete(&layout.table, &records).await?;
+                self.client.delete(&layout.table, &records).await?;
                 self.records = self.records.map(|known| known.saturating_sub(records.len() as u64));
                 Ok(updated())
             }
@@ -290,7 +295,7 @@ impl Airtable {
         for row in doubled {
             let records = &found[&row.id];
             let target = Row { record: records.first().cloned(), cells: bank_cells(layout, &row.cells), ..row };
-            let verdict = match self.send(layout, Way::Update, std::slice::from_ref(&target)).await {
+            let verdict = match self.send(layout, WriteKind::Update, std::slice::from_ref(&target)).await {
                 Ok(_) => Verdict::Rejected(doubles(records)),
                 Err(refusal) if refusal.reaction == Reaction::Final => return Err(refusal.error),
                 Err(refusal) => Verdict::Rejected(format!("{}; {}", doubles(records), refusal.said)),
@@ -302,14 +307,14 @@ impl Airtable {
 }
 
 /// The verdict of a step that needs no request, or a place-holder for one that does.
-fn without_request(step: &Step) -> Verdict {
-    match &step.deed {
-        Deed::Refuse(why) => Verdict::Rejected(why.clone()),
+fn without_request(step: &PlannedRow) -> Verdict {
+    match &step.op {
+        RecordOp::Refuse(why) => Verdict::Rejected(why.clone()),
         _ => Verdict::Unchanged,
     }
 }
 
-fn row(at: usize, step: &Step, record: Option<String>, cells: Cells) -> Row {
+fn row(at: usize, step: &PlannedRow, record: Option<String>, cells: Cells) -> Row {
     Row { at, id: step.id.clone(), record, cells }
 }
 
@@ -351,11 +356,11 @@ fn offers(cell: &RawValue, choice: &str) -> bool {
 }
 
 /// The verdict on a row that is refused alone.
-fn alone(way: Way, refusal: &Refusal) -> Verdict {
+fn alone(way: WriteKind, refusal: &Refusal) -> Verdict {
     match (refusal.reaction, way) {
         // Deleted between listing and write.
-        (Reaction::Gone, Way::Update) => Verdict::Deleted,
-        (Reaction::Gone, Way::Delete) => Verdict::Unchanged,
+        (Reaction::Gone, WriteKind::Update) => Verdict::Deleted,
+        (Reaction::Gone, WriteKind::Delete) => Verdict::Unchanged,
         (Reaction::TooLarge, _) => Verdict::Rejected("the row alone is too large for a request".into()),
         _ => Verdict::Rejected(refusal.said.clone()),
     }

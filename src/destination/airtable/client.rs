@@ -25,7 +25,7 @@ const URL_LIMIT: usize = 16_000;
 const PAGE_LIMIT: usize = 20;
 
 /// Airtable, as one token sees one base.
-pub(super) struct Api {
+pub(super) struct AirtableClient {
     pub client: Client,
     /// The API's origin.
     pub root: Url,
@@ -104,7 +104,7 @@ struct Base {
     permission: String,
 }
 
-impl Api {
+impl AirtableClient {
     /// Tables of the base with their fields.
     pub(super) async fn tables(&mut self) -> Result<Vec<Table>, Refusal> {
         let url = self.tables_url(&[]);

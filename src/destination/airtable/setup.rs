@@ -22,7 +22,7 @@ impl Airtable {
             self.layout = Some(layout.clone());
             return Ok(layout);
         }
-        let (backoff, shutdown) = (self.backoff.clone(), self.api.shutdown.clone());
+        let (backoff, shutdown) = (self.backoff.clone(), self.client.shutdown.clone());
         backoff.retry(&shutdown, self, |base| Box::pin(base.arrange())).await
     }
 
@@ -45,7 +45,7 @@ impl Airtable {
             return Ok(Ok(bound));
         }
         // Read first: an earlier attempt may have made it and lost the answer.
-        let tables = self.api.tables().await?;
+        let tables = self.client.tables().await?;
         let Some(table) = tables.iter().find(|table| table.id == layout.table) else {
             return Ok(Err("the table is gone".into()));
         };
@@ -67,8 +67,8 @@ impl Airtable {
 
     /// Everything `check` says: what is there, what will be made, and what the token may do. Writes nothing.
     pub(super) async fn inspect(&mut self) -> Result<Vec<String>, Error> {
-        let tables = self.api.tables().await?;
-        let (base, asked) = (self.api.wording.base.clone(), self.api.wording.table.clone());
+        let tables = self.client.tables().await?;
+        let (base, asked) = (self.client.wording.base.clone(), self.client.wording.table.clone());
         let known = self.layout.clone();
         let mut lines = Vec::new();
         let missing = match find_table(&tables, &asked, known.as_ref().map(|layout| layout.table.as_str())) {
@@ -84,8 +84,8 @@ impl Airtable {
         };
         lines.extend(self.inspect_token(missing).await?);
         self.inspect_reading(&tables, known.as_ref()).await?;
-        if let Some(limit) = self.api.monthly_requests {
-            lines.push(format!("{} of this month's {limit} requests are spent", self.api.sent_this_month()));
+        if let Some(limit) = self.client.monthly_requests {
+            lines.push(format!("{} of this month's {limit} requests are spent", self.client.sent_this_month()));
         }
         Ok(lines)
     }
@@ -116,9 +116,9 @@ impl Airtable {
 
     async fn arrange_once(&mut self) -> Result<Layout, Error> {
         let known = self.layout.clone();
-        let tables = self.api.tables().await?;
+        let tables = self.client.tables().await?;
         let table =
-            match find_table(&tables, &self.api.wording.table, known.as_ref().map(|layout| layout.table.as_str())) {
+            match find_table(&tables, &self.client.wording.table, known.as_ref().map(|layout| layout.table.as_str())) {
                 Some(table) => table.clone(),
                 None => {
                     self.may_make_table(known.as_ref())?;
@@ -143,7 +143,7 @@ impl Airtable {
         let tick = known.as_ref().filter(|known| known.table == table.id).and_then(|known| known.vanished.as_ref());
         // A tick field of another type is told when a row has to be ticked, not before.
         let vanished = bind_vanished(&table, tick).unwrap_or_default();
-        let (base, asked) = (self.api.wording.base.clone(), self.api.wording.table.clone());
+        let (base, asked) = (self.client.wording.base.clone(), self.client.wording.table.clone());
         Ok(Layout { base, asked, table: table.id, columns: bound, vanished, stale: false })
     }
 
@@ -177,7 +177,7 @@ impl Airtable {
     /// Checks that a missing table may be made: a table that was there before is not made again, and no table is made
     /// by id.
     pub(super) fn may_make_table(&self, known: Option<&Layout>) -> Result<(), Error> {
-        let (service, table, base) = (self.service(), &self.api.wording.table, &self.api.wording.base);
+        let (service, table, base) = (self.service(), &self.client.wording.table, &self.client.wording.base);
         let is_id =
             table.starts_with("tbl") && table.len() == 17 && table.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if known.is_none() && !is_id {
@@ -194,15 +194,15 @@ impl Airtable {
         // The first field becomes the primary one: the only one that must stay.
         let (id, others): (Vec<_>, Vec<_>) = columns.iter().partition(|column| column.field == Field::Id);
         let fields = id.into_iter().chain(others).map(definition).collect();
-        let name = self.api.wording.table.clone();
-        tracing::info!("{}: making table `{name}` in base `{}`", self.service(), self.api.wording.base);
-        Ok(self.api.create_table(&name, fields).await?)
+        let name = self.client.wording.table.clone();
+        tracing::info!("{}: making table `{name}` in base `{}`", self.service(), self.client.wording.base);
+        Ok(self.client.create_table(&name, fields).await?)
     }
 
     async fn make_field(&mut self, table: &str, at: usize) -> Result<Bound, Error> {
         let column: Column = self.rows.columns[at].clone();
         tracing::info!("{}: making field `{}`", self.service(), column.header);
-        let field = self.api.create_field(table, &definition(&column)).await?;
+        let field = self.client.create_field(table, &definition(&column)).await?;
         let shape = super::cells::Shape::of(&column.field, &field.kind).ok_or_else(|| {
             let (service, header, kind) = (self.service(), &column.header, &field.kind);
             Error::malformed(format!("{service}: field `{header}` was made as `{kind}`"))
@@ -213,7 +213,7 @@ impl Airtable {
 
     async fn make_tick_field(&mut self, table: &str) -> Result<Bound, Error> {
         let name = vanished_names(self.rows.language)[0];
-        Ok(vanished(&self.api.create_field(table, &tick_definition(name)).await?))
+        Ok(vanished(&self.client.create_field(table, &tick_definition(name)).await?))
     }
 
     /// Says which columns are there and which will be made; whether any will be.
@@ -243,8 +243,8 @@ impl Airtable {
     /// The notes about the token's rights, as far as the service tells them: the two questions are optional, and a
     /// refusal of them proves nothing.
     async fn inspect_token(&mut self, creates: bool) -> Result<Vec<String>, Error> {
-        let scopes = optional(self.api.whoami().await)?.and_then(|answer| answer.scopes);
-        let permission = optional(self.api.permission().await)?.flatten();
+        let scopes = optional(self.client.whoami().await)?.and_then(|answer| answer.scopes);
+        let permission = optional(self.client.permission().await)?.flatten();
         let mut needed = vec![Purpose::ReadRows, Purpose::WriteRows];
         needed.extend(creates.then_some(Purpose::CreateLayout));
         let scopes = scopes.filter(|scopes| !scopes.is_empty());
@@ -253,7 +253,7 @@ impl Airtable {
             .map(Purpose::scope)
             .filter(|scope| scopes.as_ref().is_some_and(|scopes| !scopes.iter().any(|given| given == scope)))
             .collect();
-        let (service, base) = (self.service(), &self.api.wording.base);
+        let (service, base) = (self.service(), &self.client.wording.base);
         if !lacking.is_empty() {
             let message = format!(
                 "{service}: the token lacks the scope {}: add it at airtable.com/create/tokens; {}",
@@ -284,9 +284,9 @@ impl Airtable {
     /// still to be made, any other of the base will do. Writing has no such proof: the service's order of checking the
     /// token and the content of a write is not known, so that a write that cannot apply would prove nothing.
     async fn inspect_reading(&mut self, tables: &[Table], known: Option<&Layout>) -> Result<(), Error> {
-        let own = find_table(tables, &self.api.wording.table, known.map(|layout| layout.table.as_str()));
+        let own = find_table(tables, &self.client.wording.table, known.map(|layout| layout.table.as_str()));
         let Some(table) = own.or(tables.first()) else { return Ok(()) };
-        let Err(refusal) = self.api.probe(&table.id).await else { return Ok(()) };
+        let Err(refusal) = self.client.probe(&table.id).await else { return Ok(()) };
         if !matches!(refusal.error.kind, Kind::Attention(Cause::NotPermitted | Cause::NotFound)) {
             return Err(refusal.error);
         }
@@ -296,7 +296,7 @@ impl Airtable {
              airtable.com/create/tokens; {}",
             self.service(),
             table.name,
-            self.api.wording.base,
+            self.client.wording.base,
             Purpose::ReadRows.scope(),
             in_all()
         );

@@ -13,28 +13,28 @@ use crate::remote::Error;
 use crate::source::aliases;
 
 use super::Airtable;
-use super::api::{Record, formula};
-use super::carry::{Row, Sorted, Way};
 use super::cells::{Cells, raw, read};
+use super::client::{Record, formula};
 use super::errors::Reaction;
 use super::layout::Layout;
+use super::write::{PlacedVerdicts, Row, WriteKind};
 
 impl Airtable {
     /// Writes those of the rows that are not there.
-    pub(super) async fn put_back(&mut self, layout: &Layout, rows: Vec<Row>) -> Result<Sorted, Error> {
+    pub(super) async fn put_back(&mut self, layout: &Layout, rows: Vec<Row>) -> Result<PlacedVerdicts, Error> {
         if rows.is_empty() {
             return Ok(Some(Vec::new()));
         }
         let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
         let Some(found) = self.find(layout, &ids).await? else { return Ok(None) };
         let (there, gone): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| found.contains_key(&row.id));
-        let Some(mut verdicts) = self.write_rows(layout, Way::Upsert, gone).await? else { return Ok(None) };
+        let Some(mut verdicts) = self.write_rows(layout, WriteKind::Upsert, gone).await? else { return Ok(None) };
         verdicts.extend(there.iter().map(|row| (row.at, Verdict::Unchanged)));
         Ok(Some(verdicts))
     }
 
     /// Makes each row what it should be, and the only one of its id.
-    pub(super) async fn mend(&mut self, layout: &Layout, rows: Vec<Row>) -> Result<Sorted, Error> {
+    pub(super) async fn mend(&mut self, layout: &Layout, rows: Vec<Row>) -> Result<PlacedVerdicts, Error> {
         if rows.is_empty() {
             return Ok(Some(Vec::new()));
         }
@@ -66,7 +66,7 @@ impl Airtable {
             }
         }
         // Surplus rows last: only where what stays has been written. Later verdicts on one row stand.
-        for (way, rows) in [(Way::Update, updates), (Way::Delete, surplus)] {
+        for (way, rows) in [(WriteKind::Update, updates), (WriteKind::Delete, surplus)] {
             let Some(written) = self.write_rows(layout, way, rows).await? else { return Ok(None) };
             verdicts.extend(written);
         }
@@ -93,7 +93,7 @@ impl Airtable {
                 .filter(|id| *id != column.id),
         );
         let formula = formula(&column.name, ids.iter().map(String::as_str));
-        let mut records = match self.api.find(&layout.table, &formula, &fields).await {
+        let mut records = match self.client.find(&layout.table, &formula, &fields).await {
             Ok(records) => records,
             Err(refusal) if refusal.reaction == Reaction::Stale && self.refresh().await? => return Ok(None),
             Err(refusal) => return Err(refusal.error),

@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::api::Outgoing;
 use super::cells::{Cells, Shape, definition, raw};
+use super::client::Outgoing;
 use super::errors::{Reaction, Refusal};
 use super::layout::{Table, find_table};
 use super::{Airtable, BATCH_LIMIT};
@@ -47,7 +47,7 @@ impl Airtable {
         let (Some(summary), Some(name)) = (self.summary.take(), self.accounts_table.clone()) else { return Ok(()) };
         // Up to four requests where the table has to be found or made.
         let needed = summary.accounts.len().div_ceil(BATCH_LIMIT) as u32 + 4;
-        if !self.api.can_spare(needed) {
+        if !self.client.can_spare(needed) {
             tracing::info!("{}: little of the month's budget is left; `{name}` waits", self.service());
             return Ok(());
         }
@@ -66,7 +66,7 @@ impl Airtable {
                     let message = format!("{}: the table `{name}` is refused; the rows are written", self.service());
                     return Err(Error::attention(Cause::Layout, message));
                 }
-                Err(Try::Failed(error)) => self.backoff.wait(&self.api.shutdown, tried, error).await?,
+                Err(Try::Failed(error)) => self.backoff.wait(&self.client.shutdown, tried, error).await?,
             }
         }
     }
@@ -82,7 +82,7 @@ impl Airtable {
         let rows = rows(&accounts, summary, self.rows.language);
         let typecast = accounts.fields.iter().any(|(_, _, shape)| shape.needs_typecast());
         for ten in rows.chunks(BATCH_LIMIT) {
-            self.api.upsert(&accounts.table, &key, ten, typecast).await.map_err(judge)?;
+            self.client.upsert(&accounts.table, &key, ten, typecast).await.map_err(judge)?;
         }
         Ok(())
     }
@@ -91,14 +91,14 @@ impl Airtable {
     async fn find_accounts(&mut self, name: &str) -> Result<Accounts, Try> {
         let language = self.rows.language;
         let columns = columns(language);
-        let tables = self.api.tables().await.map_err(judge)?;
+        let tables = self.client.tables().await.map_err(judge)?;
         let known = self.accounts.as_ref().filter(|known| known.asked == name).map(|known| known.table.clone());
         let table = match find_table(&tables, name, known.as_deref()) {
             Some(table) => table.clone(),
             None => {
                 tracing::info!("{}: making table `{name}`", self.service());
                 let fields = columns.iter().map(|(_, column)| definition(column)).collect();
-                self.api.create_table(name, fields).await.map_err(judge)?
+                self.client.create_table(name, fields).await.map_err(judge)?
             }
         };
         Ok(Accounts { asked: name.to_owned(), table: table.id.clone(), fields: bind(&columns, &table) })
