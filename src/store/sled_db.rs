@@ -189,10 +189,9 @@ impl SledDb {
             return Err(Error::Io("an earlier write failed; nothing is written until it was opened again".into()));
         }
         let mut batch = sled::Batch::default();
-        let (mut bytes, mut writes_made, mut last) = (0, 0, None);
+        let (mut bytes, mut last) = (0, None);
         for (key, value) in writes {
             bytes += key.len() as u64 + value.as_ref().map_or(0, Vec::len) as u64;
-            writes_made += 1;
             match &value {
                 Some(value) => batch.insert(key.as_slice(), value.as_slice()),
                 None => batch.remove(key.as_slice()),
@@ -202,12 +201,10 @@ impl SledDb {
         self.room_for(bytes)?;
         let open = self.opened()?;
         let written = within_patience(&open.config.clone(), open.clone(), move || {
-            let flushed = guarded(|| {
+            guarded(|| {
                 open.db.apply_batch(batch)?;
                 open.db.flush()
-            })?;
-            free_replaced(&open.db, writes_made);
-            Ok(flushed)
+            })
         });
         // sled's own flush hands pages to the kernel only.
         let synced = written.and_then(|_| {
@@ -314,16 +311,6 @@ impl Iterator for Entries {
 impl DoubleEndedIterator for Entries {
     fn next_back(&mut self) -> Option<Result<Entry>> {
         self.step(DoubleEndedIterator::next_back)
-    }
-}
-
-/// Lets sled free the pages that so many writes have replaced. sled does so only while it answers, a few pages with
-/// every 128th answer; a batch of a thousand writes leaves some thousands of pages behind. The batch is on the disk by
-/// then: a failure here shows at the next read.
-fn free_replaced(db: &sled::Db, writes: usize) {
-    let asked = guarded(|| (0..writes).try_for_each(|_| db.contains_key(b"m").map(drop)));
-    if let Err(error) = asked {
-        tracing::debug!("replaced pages are freed later: {error}");
     }
 }
 
