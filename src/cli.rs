@@ -99,8 +99,9 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         }
         Sub::Sync { source, destination, retry, dry_run, json } => {
             let some = |names: Vec<String>| Some(names).filter(|names| !names.is_empty());
-            let by_hand = retry || terminal::is_attended();
-            let request = Request { sources: some(source), destinations: some(destination), dry_run, by_hand };
+            let at_terminal = terminal::is_attended();
+            let (sources, destinations, by_hand) = (some(source), some(destination), retry || at_terminal);
+            let request = Request { sources, destinations, dry_run, by_hand, at_terminal };
             Command::Sync { request, json }
         }
         Sub::Status { json, exit_code } => Command::Status { json, exit_code },

@@ -13,7 +13,6 @@ use secrecy::SecretString;
 use crate::destination::kind::{Settings as DestinationSettings, Shown};
 use crate::destination::policy::{Filter, Rows};
 use crate::model::Field;
-use crate::remote::attempts::Attempts;
 use crate::remote::{self, Context};
 use crate::rules::Rules;
 use crate::schedule::Schedule;
@@ -80,13 +79,9 @@ pub struct Source {
 }
 
 impl Source {
-    /// Makes the connector; nothing is sent. Passwords and codes are noted in `attempts` before they leave.
-    pub fn connect(
-        &self,
-        context: Context,
-        attempts: Arc<dyn Attempts>,
-    ) -> Result<Box<dyn source::Source>, remote::Error> {
-        self.settings.connect(&self.name, &self.scope, context, attempts)
+    /// Makes the connector; nothing is sent.
+    pub fn connect(&self, setup: source::Setup) -> Result<Box<dyn source::Source>, remote::Error> {
+        self.settings.connect(setup)
     }
 }
 

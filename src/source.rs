@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, FixedOffset, NaiveDate};
+use chrono_tz::Tz;
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 
@@ -22,9 +23,12 @@ use crate::remote::{Context, Error};
 use crate::settings::interview::{Draft, Interview, Stop};
 use crate::settings::{self, Entry, Key, Secret, Table, key, values};
 
+pub mod content_id;
 pub mod fibank;
 pub mod files;
 mod saved_session;
+#[cfg(test)]
+pub mod testing;
 
 pub use saved_session::{Lifetime, SavedSession};
 
@@ -108,15 +112,8 @@ pub trait Settings: Any + fmt::Debug + Send + Sync {
     /// the text is stored.
     fn login_identity(&self) -> Option<SecretString>;
 
-    /// Makes the connector; nothing is sent. Passwords and codes are noted in
-    /// `attempts` before they leave.
-    fn connect(
-        &self,
-        name: &str,
-        scope: &Scope,
-        context: Context,
-        attempts: Arc<dyn Attempts>,
-    ) -> Result<Box<dyn Source>, Error>;
+    /// Makes the connector; nothing is sent.
+    fn connect(&self, setup: Setup) -> Result<Box<dyn Source>, Error>;
 
     /// The file of the session that the owner has opened interactively; `None`: this source takes none.
     fn session_file(&self) -> Option<&Path> {
@@ -127,6 +124,33 @@ pub trait Settings: Any + fmt::Debug + Send + Sync {
     fn session_paste(&self) -> Option<SessionPaste> {
         None
     }
+}
+
+/// The things that a connector works with.
+pub struct Setup {
+    /// The name of the source in reports and logs.
+    pub name: String,
+    /// The part of the history that the owner wants.
+    pub scope: Scope,
+    /// The owner's time zone.
+    pub timezone: Tz,
+    /// HTTP, patience and the stop signal.
+    pub context: Context,
+    /// Takes note of passwords and codes before they leave.
+    pub attempts: Arc<dyn Attempts>,
+    /// The connector's own state.
+    pub state: Arc<dyn State>,
+    /// True where a person at a terminal waits for the result.
+    pub is_attended: bool,
+}
+
+/// A connector's own state in the store: a text that only the connector understands, empty at first.
+pub trait State: Send + Sync {
+    /// Reads the state.
+    fn read(&self) -> Result<String, Error>;
+
+    /// Replaces the state. The call returns once the new state is on the disk.
+    fn write(&self, text: &str) -> Result<(), Error>;
 }
 
 /// The way in which a person copies a session out of a browser.
@@ -161,14 +185,16 @@ pub trait InteractiveSignIn {
     async fn prove(&self, token: &SecretString) -> Result<(), Error>;
 }
 
-/// Asks a person for a code.
+/// Asks a person for a code or another answer.
 pub type AskCode<'a> = dyn FnMut(&CodeRequest) -> Option<SecretString> + 'a;
 
-/// A question for a code.
+/// A question for a code or another answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeRequest {
-    /// The words of the service's own page.
+    /// The explanation above the question: the words of the service's own page, or the steps to take.
     pub words: String,
+    /// The question itself.
+    pub prompt: &'static str,
     /// Number of the try, from 1.
     pub number: u32,
 }
@@ -192,8 +218,30 @@ pub trait Session: Send {
     /// A window the source refuses is split into smaller ones.
     async fn fetch(&mut self, account: &Account, from: Option<NaiveDate>) -> Result<Page, Error>;
 
+    /// Goes on to the next part of the pull; `Ok(false)`: there is none. Called when the pages of all accounts are
+    /// fetched. `stored` is true once their rows are safe in the store, and false in a dry run.
+    async fn next(&mut self, _stored: bool) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    /// True where [`Session::accounts`] is a full list, so that a known account that is not in the list is in doubt.
+    fn lists_every_account(&self) -> bool {
+        true
+    }
+
     /// Signs out where the source has a way.
     async fn close(self: Box<Self>);
+}
+
+/// The worth of a source's ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ids {
+    /// An id names one entry for ever: an unknown id is a new entry.
+    #[default]
+    Dependable,
+    /// An entry may come again under another id, because the service gives it a new one or because the id is made of
+    /// the content. The id of a known entry still names that entry.
+    Reissued,
 }
 
 /// Everything booked on one account in one window, fetched whole.
@@ -213,6 +261,8 @@ pub struct Page {
     /// The rows, oldest first, made one by one so that a long history is not held twice. Rows that are no transactions
     /// are left out already. An `Err` is a row that cannot be read.
     pub rows: Box<dyn Iterator<Item = Result<Row, Refused>> + Send>,
+    /// The worth of the rows' ids.
+    pub ids: Ids,
     /// The source's own word on whether the rows are all of the window.
     pub coverage: Coverage,
     /// The first day of the parts of the window for which no list of rows came, where others have one.

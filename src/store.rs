@@ -54,8 +54,8 @@ use keys::named;
 pub use open::Proof;
 pub use read::{Change, Former, Outline};
 pub use records::{
-    Attention, DestinationState, Meta, NotifierState, PendingBatch, Published, SourceState, StoredAccount, TabRules,
-    Told, UnverifiedBatch,
+    Attention, DestinationState, Meta, NotifierState, PendingBatch, Published, Resting, SourceState, StoredAccount,
+    TabRules, Told, UnverifiedBatch,
 };
 pub use row_states::{Absence, RowState, RowStates};
 pub use unsettled::Unsettled;

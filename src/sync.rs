@@ -54,6 +54,9 @@ pub struct Request {
     /// The owner is there or says that he has acted: a source in attention is tried, except with a password that was
     /// refused.
     pub by_hand: bool,
+    /// A person at a terminal waits for the result.
+    #[serde(default)]
+    pub at_terminal: bool,
 }
 
 /// The result for one source or destination.

@@ -43,9 +43,7 @@ pub(super) fn sign_in(service: &StoreService, name: &str, at_terminal: bool, out
     let mut gone = None;
     let mut ask = |question: &CodeRequest| {
         let again = if question.number > 1 { "\nThat code was not taken; once more. " } else { "" };
-        let asked = output
-            .talk(&format!("{again}The bank says:\n\n  {}\n\n", question.words))
-            .and_then(|()| output.ask("The code (it is not shown)"));
+        let asked = output.talk(&format!("{again}{}\n\n", question.words)).and_then(|()| output.ask(question.prompt));
         match asked {
             Ok(answer) => answer.map(|answer| SecretString::from(answer.0)),
             Err(error) => {

@@ -62,6 +62,8 @@ pub struct SourceStatus {
     pub session_until: Option<String>,
     /// A warning that the session ends soon.
     pub note: Option<String>,
+    /// End of a pause that the service asks for while nothing is wrong.
+    pub resting_until: Option<String>,
     /// The trouble that only the owner can end.
     #[serde(serialize_with = "message")]
     pub attention: Option<Attention>,
@@ -206,6 +208,7 @@ fn gather(service: &StoreService) -> Result<Status, store::Error> {
             last_success: local(state.last_success),
             session_until: local(engine.session_life(source).map(|life| life.until)),
             note: engine.session_note(source, Utc::now()),
+            resting_until: local(state.resting.map(|resting| resting.until).filter(|until| *until > Utc::now())),
             attention: state.attention,
             error: state.error,
         });
@@ -265,6 +268,9 @@ fn text(status: &Status, accounts: &[StoredAccount]) -> String {
             (Some(note), _) => text += &format!("  note: {note}\n"),
             (None, Some(until)) => text += &format!("  session until {}\n", clock_time(until)),
             (None, None) => {}
+        }
+        if let Some(until) = &source.resting_until {
+            text += &format!("  resting until {}\n", clock_time(until));
         }
         text += &named(&trouble(source.attention.as_ref(), source.error.as_deref()));
     }

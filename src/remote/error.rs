@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// Why only the owner can go on.
@@ -71,6 +72,12 @@ pub enum Kind {
         /// The wait that the service asked for, if any.
         retry_after: Option<Duration>,
     },
+    /// The service wants no more requests before this time, and nothing is wrong: a daily quota is used up, or a bank
+    /// pauses.
+    Resting {
+        /// The time at which the service takes requests again.
+        until: DateTime<Utc>,
+    },
     /// Back off and retry. A write that fails so has an unknown outcome.
     Unavailable,
     /// The request is refused as it stands; nothing was applied.
@@ -106,6 +113,11 @@ impl Error {
         Error { kind: Kind::Throttled { retry_after }, message: message.to_string() }
     }
 
+    /// Nothing more before a certain time, though nothing is wrong.
+    pub fn resting(until: DateTime<Utc>, message: impl fmt::Display) -> Error {
+        Error { kind: Kind::Resting { until }, message: message.to_string() }
+    }
+
     /// Down, slow or cut off.
     pub fn unavailable(message: impl fmt::Display) -> Error {
         Error { kind: Kind::Unavailable, message: message.to_string() }
@@ -136,12 +148,18 @@ impl Error {
         match self.kind {
             Kind::Attention(cause) => cause.word(),
             Kind::Throttled { .. } => "throttled".to_owned(),
+            Kind::Resting { .. } => "resting".to_owned(),
             Kind::Unavailable => "unavailable".to_owned(),
             Kind::Rejected | Kind::Unexplained => "rejected".to_owned(),
             Kind::Malformed => "malformed".to_owned(),
             Kind::TooLarge => "too-large".to_owned(),
             Kind::Stopped => "stopped".to_owned(),
         }
+    }
+
+    /// The time at which the service goes on, where nothing is wrong but its quota used up.
+    pub fn resting_until(&self) -> Option<DateTime<Utc>> {
+        if let Kind::Resting { until } = self.kind { Some(until) } else { None }
     }
 
     /// The cause, where the owner must act.

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 
 use self::api::{Answer, Api, Call};
 use self::statement::{AccountRef, Reply};
-use super::{InteractiveSignIn, Page, Scope, Session, Source};
+use super::{InteractiveSignIn, Page, Scope, Session, Setup, Source};
 use crate::model::Account;
 use crate::remote::attempts::Attempts;
 use crate::remote::{Cause, Context, Error};
@@ -56,15 +56,9 @@ pub struct Fibank {
 
 impl Fibank {
     /// Prepares the connector; nothing is sent.
-    pub fn new(
-        name: &str,
-        settings: &FibankSettings,
-        scope: &Scope,
-        context: Context,
-        attempts: Arc<dyn Attempts>,
-    ) -> Fibank {
-        let (settings, scope) = (settings.clone(), scope.clone());
-        Fibank { name: name.to_owned(), settings, scope, context, attempts }
+    pub fn new(settings: &FibankSettings, setup: Setup) -> Fibank {
+        let Setup { name, scope, context, attempts, .. } = setup;
+        Fibank { name, settings: settings.clone(), scope, context, attempts }
     }
 
     fn password(&self) -> Result<SecretString, Error> {

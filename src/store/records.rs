@@ -196,9 +196,22 @@ pub struct SourceState {
     pub attention: Option<Attention>,
     /// Why the last pull failed.
     pub error: Option<String>,
+    /// The time before which the service wants no requests of the schedule, and its reason.
+    pub resting: Option<Resting>,
+    /// The connector's own state.
+    pub connector: String,
     /// The attempts that the bank has not answered.
     #[serde(flatten)]
     pub unsettled: Unsettled,
+}
+
+/// A pause that a service asks for, while nothing is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resting {
+    /// The end of the pause.
+    pub until: DateTime<Utc>,
+    /// The reason, in a sentence.
+    pub why: String,
 }
 
 /// A batch that is about to be sent, or was sent without an answer so far.

@@ -13,7 +13,8 @@ use secrecy::ExposeSecret;
 use super::Engine;
 use crate::config;
 use crate::remote::attempts::{Attempt, Attempts};
-use crate::remote::{Cause, Error};
+use crate::remote::{Cause, Context, Error};
+use crate::source::{Setup, State};
 use crate::store::{self, Attention, SourceState, Store, Unsettled};
 
 /// Longest part of a failure that is repeated in the sentence about several.
@@ -93,19 +94,48 @@ impl Ledger {
         failure.take().map_or(Ok(()), Err)
     }
 
-    fn note(&self, change: impl FnOnce(&mut SourceState)) -> Result<(), Error> {
-        let name = &self.source.name;
-        self.store.change_source(name, change).map(drop).map_err(|error| {
-            let message = format!("{name}: an attempt to sign in cannot be noted: {error}");
-            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            Error::attention(Cause::Machine, message)
-        })
+    /// The things that a connector of this source works with.
+    pub fn setup(self: &Arc<Ledger>, engine: &Engine, context: Context, is_attended: bool) -> Setup {
+        Setup {
+            name: self.source.name.clone(),
+            scope: self.source.scope.clone(),
+            timezone: engine.config.timezone,
+            context,
+            attempts: self.clone(),
+            state: self.clone(),
+            is_attended,
+        }
+    }
+
+    fn note(&self, what: &str, change: impl FnOnce(&mut SourceState)) -> Result<(), Error> {
+        let noted = self.store.change_source(&self.source.name, change);
+        noted.map(drop).map_err(|error| self.failed(what, error))
+    }
+
+    fn failed(&self, what: &str, error: store::Error) -> Error {
+        let message = format!("{}: {what}: {error}", self.source.name);
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        Error::attention(Cause::Machine, message)
+    }
+}
+
+/// Why an attempt does not leave.
+const UNNOTED: &str = "an attempt to sign in cannot be noted";
+
+impl State for Ledger {
+    fn read(&self) -> Result<String, Error> {
+        let state = self.store.source(&self.source.name);
+        state.map(|state| state.connector).map_err(|error| self.failed("its state cannot be read", error))
+    }
+
+    fn write(&self, text: &str) -> Result<(), Error> {
+        self.note("its state cannot be kept", |state| state.connector = text.to_owned())
     }
 }
 
 impl Attempts for Ledger {
     fn begin(&self, attempt: Attempt) -> Result<(), Error> {
-        self.note(|state| {
+        self.note(UNNOTED, |state| {
             state.unsettled.begin(attempt, self.by_login);
             if state.unsettled.are_too_many() {
                 let config = fingerprint(&self.store, &self.source);
@@ -119,11 +149,11 @@ impl Attempts for Ledger {
     }
 
     fn answered(&self, attempt: Attempt) -> Result<(), Error> {
-        self.note(|state| state.unsettled.answered(attempt))
+        self.note(UNNOTED, |state| state.unsettled.answered(attempt))
     }
 
     fn admitted(&self) -> Result<(), Error> {
-        self.note(|state| state.unsettled = Unsettled::default())
+        self.note(UNNOTED, |state| state.unsettled = Unsettled::default())
     }
 }
 

@@ -47,7 +47,7 @@ impl Engine {
     pub async fn prove_token(&self, source: &config::Source, token: &SecretString) -> Result<(), (Outcome, String)> {
         let context = Context::new(self.shutdown.clone(), self.backoff.clone());
         let proved = async {
-            let connector = source.connect(context, self.ledger(source, Asking::Login))?;
+            let connector = source.connect(self.ledger(source, Asking::Login).setup(self, context, true))?;
             connector.sign_in().ok_or_else(|| not_interactive(source))?.prove(token).await
         };
         proved.await.map_err(|error| (outcome_of(&error), error.message))
@@ -69,7 +69,7 @@ impl Engine {
         // With or without a person at the terminal, an attempt left open now was left open by a `login`.
         let ledger = self.ledger(source, Asking::Login);
         let came = async {
-            let connector = source.connect(context, ledger.clone())?;
+            let connector = source.connect(ledger.setup(self, context, at_terminal))?;
             connector.sign_in().ok_or_else(|| not_interactive(source))?.sign_in(ask).await
         }
         .await;

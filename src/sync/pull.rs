@@ -1,7 +1,5 @@
 //! The first half of a cycle: one session per source, every account fetched, the pages reconciled into the store.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Days, NaiveDate, Utc};
 
 use super::attempts::{Asking, Ledger, fingerprint};
@@ -9,8 +7,8 @@ use super::{Engine, Outcome, Request, SourceReport, Step, Watcher, outcome_of};
 use crate::config;
 use crate::model::{Account, Transaction};
 use crate::remote::{Cause, Context, Error, Kind};
-use crate::source::Page;
-use crate::store::{self, Attention};
+use crate::source::{Page, Session, Setup};
+use crate::store::{self, Attention, Resting};
 
 mod completeness;
 mod ingest;
@@ -28,12 +26,18 @@ pub struct Preview {
 /// An account with its page, or with the reason why there is none.
 type Fetch = (Account, Result<Page, Error>);
 
-/// The result of one session at the bank.
-struct Fetched {
-    /// The accounts that the bank lists.
+/// A pull that goes on.
+struct Pull<'a> {
+    source: &'a config::Source,
+    request: &'a Request,
+    now: DateTime<Utc>,
+    watcher: &'a Watcher,
+    ledger: &'a Ledger,
+    report: &'a mut SourceReport,
+    /// The accounts that the source lists.
     listed: Vec<String>,
-    /// The pages of the accounts.
-    pages: Vec<Fetch>,
+    /// The failures of single accounts.
+    failures: Vec<Error>,
 }
 
 impl Engine {
@@ -48,74 +52,105 @@ impl Engine {
     ) -> Result<SourceReport, store::Error> {
         let mut report = SourceReport { name: source.name.clone(), ..SourceReport::default() };
         let asking = if request.by_hand { Asking::Owner } else { Asking::Unattended };
-        if let Some(attention) = self.held_back(source, &self.store.source(&source.name)?, asking) {
+        let state = self.store.source(&source.name)?;
+        if let Some(attention) = self.held_back(source, &state, asking) {
             self.note_held_back(source, &attention, now)?;
             report.outcome = Outcome::Attention;
             report.cause = self.store.source(&source.name)?.attention.map(|attention| attention.cause.word());
             report.error = Some(attention);
             return Ok(report);
         }
+        if let Some(resting) = state.resting.filter(|resting| now < resting.until && !request.by_hand) {
+            report.outcome = Outcome::Skipped;
+            report.notes.push(self.resting_note(&resting));
+            return Ok(report);
+        }
         let context = Context::new(self.shutdown.clone(), self.backoff.clone());
         let ledger = self.ledger(source, asking);
-        let fetched = self.fetch(source, context.clone(), ledger.clone(), watcher, &mut report, now).await;
+        let setup = ledger.setup(self, context.clone(), request.at_terminal);
+        let (listed, failures) = (Vec::new(), Vec::new());
+        let mut pull = Pull { source, request, now, watcher, ledger: &ledger, report: &mut report, listed, failures };
+        let ended = self.rounds(setup, &mut pull, preview).await;
+        let mut failures = pull.failures;
         report.requests = context.requests.get();
         ledger.failure()?;
-        let failure = match fetched {
-            Ok(Fetched { listed, pages }) => {
-                let mut ingest = Ingest::new(self, source, now, &mut report.notes);
-                match request.dry_run {
-                    true => ingest.preview(pages, preview)?,
-                    false => ingest.store(pages)?,
-                }
-                let Ingest { counts, failures, .. } = ingest;
-                report.fetched = counts.fetched;
-                report.new = counts.new;
-                report.changed = counts.changed;
-                report.vanished = counts.vanished;
-                if !request.dry_run {
-                    self.note_unlisted(source, &listed, &mut report.notes)?;
-                }
-                failures
-            }
-            Err(error) => vec![error],
-        };
-        self.record_result(source, &mut report, failure, now)?;
+        failures.extend(ended?.err());
+        self.record_result(source, &mut report, failures, now)?;
         report.notes.extend(self.session_note(source, now));
         Ok(report)
     }
 
-    /// Signs in and fetches every account. A failure of one account alone stands beside the pages of the others.
-    async fn fetch(
+    /// Signs in, fetches every account and stores the rows, as often as the session has more to give.
+    async fn rounds(
         &self,
-        source: &config::Source,
-        context: Context,
-        ledger: Arc<Ledger>,
-        watcher: &Watcher,
-        report: &mut SourceReport,
-        now: DateTime<Utc>,
-    ) -> Result<Fetched, Error> {
-        let today = now.with_timezone(&self.config.timezone).date_naive();
-        let step = |label: String, done, total| watcher(Step { label, done, total });
-        step(format!("{}: signing in", source.name), 0, 0);
-        let mut session = source.connect(context, ledger)?.open().await?;
-        let fetched = async {
-            let accounts = session.accounts().await?;
-            report.accounts = accounts.len() as u64;
-            let mut pages = Vec::new();
-            for (at, account) in accounts.iter().enumerate() {
-                step(format!("{}: fetching {}", source.name, account.account), at as u64, accounts.len() as u64);
-                let from = self.window_start(source, account, today);
-                match session.fetch(account, from).await {
-                    Err(error) if matches!(error.kind, Kind::Attention(_) | Kind::Stopped) => return Err(error),
-                    other => pages.push((account.clone(), other)),
-                }
+        setup: Setup,
+        pull: &mut Pull<'_>,
+        preview: &mut Preview,
+    ) -> Result<Result<(), Error>, store::Error> {
+        pull.step("signing in", 0, 0);
+        let opened = async { pull.source.connect(setup)?.open().await }.await;
+        let mut session = match opened {
+            Ok(session) => session,
+            Err(error) => return Ok(Err(error)),
+        };
+        let ended = loop {
+            let round = self.round(&mut *session, pull, preview).await;
+            match round {
+                Ok(Ok(())) => {}
+                ended => break ended,
             }
-            let listed = accounts.into_iter().map(|account| account.account).collect();
-            Ok(Fetched { listed, pages })
-        }
-        .await;
+            match session.next(!pull.request.dry_run).await {
+                Ok(true) => {}
+                ended => break Ok(ended.map(drop)),
+            }
+        };
+        let lists_every_account = session.lists_every_account();
         session.close().await;
-        fetched
+        if matches!(ended, Ok(Ok(()))) && lists_every_account && !pull.request.dry_run {
+            self.note_unlisted(pull.source, &pull.listed, &mut pull.report.notes)?;
+        }
+        ended
+    }
+
+    /// Fetches every account and stores the rows. A failure of one account alone stands beside the pages of the others.
+    async fn round(
+        &self,
+        session: &mut dyn Session,
+        pull: &mut Pull<'_>,
+        preview: &mut Preview,
+    ) -> Result<Result<(), Error>, store::Error> {
+        let today = pull.now.with_timezone(&self.config.timezone).date_naive();
+        let accounts = match session.accounts().await {
+            Ok(accounts) => accounts,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut pages = Vec::new();
+        for (at, account) in accounts.iter().enumerate() {
+            pull.step(&format!("fetching {}", account.account), at as u64, accounts.len() as u64);
+            if !pull.listed.contains(&account.account) {
+                pull.listed.push(account.account.clone());
+                pull.report.accounts += 1;
+            }
+            let from = self.window_start(pull.source, account, today);
+            match session.fetch(account, from).await {
+                Err(error) if matches!(error.kind, Kind::Attention(_) | Kind::Stopped) => return Ok(Err(error)),
+                other => pages.push((account.clone(), other)),
+            }
+        }
+        // An attempt that could not be noted is the store's failure, whatever the source has answered.
+        pull.ledger.failure()?;
+        let mut ingest = Ingest::new(self, pull.source, pull.now, &mut pull.report.notes);
+        match pull.request.dry_run {
+            true => ingest.preview(pages, preview)?,
+            false => ingest.store(pages)?,
+        }
+        let Ingest { counts, failures, .. } = ingest;
+        pull.report.fetched += counts.fetched;
+        pull.report.new += counts.new;
+        pull.report.changed += counts.changed;
+        pull.report.vanished += counts.vanished;
+        pull.failures.extend(failures);
+        Ok(Ok(()))
     }
 
     /// The first day to ask for: the last known one less the overlap, or everything where the chain needs mending.
@@ -149,9 +184,17 @@ impl Engine {
         &self,
         source: &config::Source,
         report: &mut SourceReport,
-        mut failures: Vec<Error>,
+        failures: Vec<Error>,
         now: DateTime<Utc>,
     ) -> Result<(), store::Error> {
+        // A pause is no failure.
+        let (pauses, mut failures): (Vec<Error>, Vec<Error>) =
+            failures.into_iter().partition(|error| error.resting_until().is_some());
+        let is_idle = failures.is_empty() && !pauses.is_empty() && report.fetched == 0;
+        let resting =
+            pauses.into_iter().filter_map(|error| Some(Resting { until: error.resting_until()?, why: error.message }));
+        let resting = resting.max_by_key(|resting| resting.until);
+        report.notes.extend(resting.as_ref().map(|resting| self.resting_note(resting)));
         let worst = failures.iter().position(|error| error.cause().is_some()).unwrap_or_default();
         let more = failures.len().saturating_sub(1);
         let worst = (!failures.is_empty()).then(|| failures.swap_remove(worst));
@@ -162,13 +205,15 @@ impl Engine {
                 state.unsettled.lift();
             }
             let worst = worst.map(|error| self.graded(source, &state.unsettled, error));
-            report.outcome = worst.as_ref().map_or(Outcome::Ok, outcome_of);
+            let without_failure = if is_idle { Outcome::Skipped } else { Outcome::Ok };
+            report.outcome = worst.as_ref().map_or(without_failure, outcome_of);
             report.cause = worst.as_ref().map(Error::word);
             report.error = worst.as_ref().map(|worst| match more {
                 0 => worst.message.clone(),
                 more => format!("{} (and {more} more)", worst.message),
             });
             match worst {
+                None if is_idle => state.attention = None,
                 None => (state.last_success, state.attention) = (Some(now), None),
                 Some(Error { kind: Kind::Attention(cause), message }) => {
                     let since = state.attention.as_ref().filter(|old| old.cause == cause).map_or(now, |old| old.since);
@@ -179,7 +224,18 @@ impl Engine {
                 Some(_) => {}
             }
             state.error = report.error.clone().filter(|_| report.outcome == Outcome::Failed);
+            state.resting = resting;
         });
         changed.map(drop)
+    }
+    /// The sentence about a pause.
+    fn resting_note(&self, resting: &Resting) -> String {
+        format!("{}; it goes on at {}", resting.why, self.local(resting.until))
+    }
+}
+
+impl Pull<'_> {
+    fn step(&self, what: &str, done: u64, total: u64) {
+        (self.watcher)(Step { label: format!("{}: {what}", self.source.name), done, total });
     }
 }

@@ -57,7 +57,8 @@ impl InteractiveSignIn for Fibank {
             let Some(target) = target.filter(|target| target.origin() == base_url.origin()) else {
                 return Err(unanswerable(&door, &end_page.page));
             };
-            let question = CodeRequest { words, number: number + 1 };
+            let words = format!("The bank says:\n\n  {words}");
+            let question = CodeRequest { words, prompt: "The code (it is not shown)", number: number + 1 };
             let Some(code) = ask(&question).and_then(|code| tidied(&code)) else {
                 return Err(Error::attention(
                     Cause::SecondFactor,

@@ -7,10 +7,9 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::Fibank;
-use crate::remote::attempts::Attempts;
-use crate::remote::{Context, Error};
+use crate::remote::Error;
 use crate::settings::{self, BASE_URL_EXPECTED, Entry, SECRET_EXPECTED, Secret, key, login_file, values};
-use crate::source::{Kind, Scope, SessionPaste, Settings, Source};
+use crate::source::{Kind, SessionPaste, Settings, Setup, Source};
 
 /// `kind = "fibank"`.
 pub const KIND: Kind = Kind {
@@ -91,14 +90,8 @@ impl Settings for FibankSettings {
         Some(format!("{}\0{}\0{}", self.base_url, self.username, password.expose_secret()).into())
     }
 
-    fn connect(
-        &self,
-        name: &str,
-        scope: &Scope,
-        context: Context,
-        attempts: Arc<dyn Attempts>,
-    ) -> Result<Box<dyn Source>, Error> {
-        Ok(Box::new(Fibank::new(name, self, scope, context, attempts)))
+    fn connect(&self, setup: Setup) -> Result<Box<dyn Source>, Error> {
+        Ok(Box::new(Fibank::new(self, setup)))
     }
 
     fn session_file(&self) -> Option<&Path> {

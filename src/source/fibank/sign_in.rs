@@ -340,7 +340,7 @@ pub(super) fn random_uuid() -> String {
 mod tests {
     use super::*;
     use crate::remote::{Backoff, Kind, Shutdown};
-    use crate::source::fibank::tests::Unnoted;
+    use crate::source::testing::Unnoted;
 
     /// Runs `check` on a door at this address; nothing is sent.
     fn at_door<T>(base: &str, check: impl FnOnce(&Door) -> T) -> T {

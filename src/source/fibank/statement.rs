@@ -19,7 +19,7 @@ use super::wire::{self, Head};
 use crate::model::{Account, payload};
 use crate::remote::packed::{PackedText, Unpacker};
 use crate::remote::{Error, JSON_DEPTH, is_too_deep};
-use crate::source::{Coverage, Page, Refused};
+use crate::source::{Coverage, Ids, Page, Refused};
 
 mod rows;
 
@@ -332,7 +332,20 @@ pub(super) fn page(
     let rows = Rows::new(wanted, &account, texts, places, &refused, closing);
     let count = refused.len() + rows.size_hint().0;
     let rows = Box::new(refused.into_iter().map(Err).chain(rows));
-    Ok(Page { account, from, until, opening, closing, count, rows, coverage, unlisted, unread, notes })
+    Ok(Page {
+        account,
+        from,
+        until,
+        opening,
+        closing,
+        count,
+        rows,
+        ids: Ids::Dependable,
+        coverage,
+        unlisted,
+        unread,
+        notes,
+    })
 }
 
 /// The first day of the windows without a list of rows. Before the oldest window with one there is no history where

@@ -6,7 +6,6 @@ use rust_decimal::Decimal;
 
 use super::*;
 use crate::model::Row;
-use crate::remote::attempts::{Attempt, Attempts};
 use crate::remote::{Backoff, Kind, Shutdown};
 use crate::settings::Secret;
 use crate::simulator::Fault;
@@ -15,23 +14,9 @@ use crate::simulator::fibank::{
 };
 use crate::simulator::world::{History, iban};
 use crate::source::Refused;
+use crate::source::testing::setup;
 
 const POST: &str = "POST /oauth2-server/login";
-
-/// Keeps no account.
-pub(super) struct Unnoted;
-
-impl Attempts for Unnoted {
-    fn begin(&self, _: Attempt) -> Result<(), Error> {
-        Ok(())
-    }
-    fn answered(&self, _: Attempt) -> Result<(), Error> {
-        Ok(())
-    }
-    fn admitted(&self) -> Result<(), Error> {
-        Ok(())
-    }
-}
 
 /// A running bank and a connector to it.
 struct Stage {
@@ -72,7 +57,7 @@ impl Stage {
         asked.settings.base_url = bank.server.url().parse().unwrap();
         change(&mut asked);
         let context = Context::new(Shutdown::never(), Backoff::immediate());
-        let source = Fibank::new("bank", &asked.settings, &asked.scope, context.clone(), Arc::new(Unnoted));
+        let source = Fibank::new(&asked.settings, setup(&asked.scope, context.clone()));
         Stage { bank, source, context }
     }
 
@@ -677,7 +662,7 @@ async fn a_stop_ends_a_pull_that_waits() {
     let stage = Stage::small().await;
     let (stop, shutdown) = Shutdown::new();
     let context = Context::new(shutdown, Backoff::immediate());
-    let source = Fibank::new("bank", &stage.source.settings, &stage.source.scope, context, Arc::new(Unnoted));
+    let source = Fibank::new(&stage.source.settings, setup(&stage.source.scope, context));
     stage.bank.server.fail_next("authorize", Fault::Hang);
     let (opened, _) = tokio::join!(source.open(), async {
         while stage.bank.server.requests() == 0 {

@@ -125,6 +125,7 @@ impl<'a> Ingest<'a> {
         for (account, page) in pages {
             match page {
                 Ok(page) => accounts.push(self.stage(page, writer)?),
+                Err(error) if error.resting_until().is_some() => self.failures.push(error),
                 Err(error) => {
                     self.engine.note_unfetched(self.source, &account, &error, writer)?;
                     self.failures.push(error);

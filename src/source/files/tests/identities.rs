@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::identity::Occurrences;
+use super::identity;
 use super::*;
+use crate::source::content_id::Occurrences;
 
 fn ids(text: &str, options: &Options) -> Vec<String> {
     let mut occurrences = Occurrences::default();
@@ -12,7 +13,7 @@ fn ids(text: &str, options: &Options) -> Vec<String> {
         let account = statement.account.unwrap_or_default();
         rows.into_iter().map(move |row| (account.clone(), row)).collect::<Vec<_>>()
     };
-    found.into_iter().flat_map(of).map(|(account, row)| occurrences.id(&account, &row)).collect()
+    found.into_iter().flat_map(of).map(|(account, row)| identity::id(&mut occurrences, &account, &row)).collect()
 }
 
 fn csv(rows: &[&str]) -> String {
