@@ -8,6 +8,7 @@ pub mod attempts;
 pub mod document;
 mod error;
 mod http;
+pub mod outline;
 pub mod packed;
 pub mod rate_limit;
 mod retry;

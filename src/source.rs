@@ -21,7 +21,7 @@ use crate::model::{Account, Row};
 use crate::remote::attempts::Attempts;
 use crate::remote::{Context, Error};
 use crate::settings::interview::{Draft, Interview, Stop};
-use crate::settings::{self, Entry, Key, Secret, Table, key, values};
+use crate::settings::{self, Entry, Key, Secret, Table, Value, key, values};
 
 pub mod content_id;
 pub mod fibank;
@@ -40,7 +40,7 @@ pub const PLANNED: &[&str] = &["files"];
 
 /// The keys of `[[source]]` that every kind has.
 pub const KEYS: &[Key] = &[
-    key("accounts", "a list of IBANs in quotes"),
+    key("accounts", "a list of account numbers in quotes"),
     key("history_from", "a date such as 2015-01-01"),
     key("overlap_days", "a whole number from 0 to 3650"),
 ];
@@ -63,6 +63,8 @@ pub struct Kind {
     pub questions: fn(&mut dyn Interview) -> Result<Draft, Stop>,
     /// Reads an entry of the configuration.
     pub read: fn(&Entry<'_>) -> Result<Arc<dyn Settings>, settings::Error>,
+    /// Reads the part of the history that the owner wants from the common keys of an entry.
+    pub scope: fn(&Table<'_>) -> Result<Scope, settings::Error>,
     /// Other forms under which the row with this id may stand in a sheet that was filled by hand or by an older
     /// program.
     pub aliases: fn(&str) -> Vec<String>,
@@ -76,7 +78,7 @@ pub fn aliases(id: &str) -> Vec<String> {
 /// The part of a source's history that the owner wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// The accounts (IBANs without spaces); `None`: all.
+    /// The accounts (IBANs without spaces, or the names that the source has for them); `None`: all.
     pub accounts: Option<Vec<String>>,
     /// The first day; `None`: the beginning of the bank's history.
     pub history_from: Option<NaiveDate>,
@@ -85,10 +87,18 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Reads the keys that every kind of source has.
+    /// Reads the keys that every kind of source has, for a source that names accounts by IBAN.
     pub fn read(table: &Table<'_>) -> Result<Scope, settings::Error> {
+        Scope::read_with(table, values::accounts)
+    }
+
+    /// As [`Scope::read`], for a source that names accounts in a way of its own.
+    pub fn read_with(
+        table: &Table<'_>,
+        accounts: impl FnOnce(&Value<'_>) -> Result<Vec<String>, settings::Error>,
+    ) -> Result<Scope, settings::Error> {
         Ok(Scope {
-            accounts: table.read("accounts", values::accounts)?,
+            accounts: table.read("accounts", accounts)?,
             history_from: table.read("history_from", values::date)?,
             overlap_days: table.read("overlap_days", |value| value.whole(0..=3650))?.unwrap_or(OVERLAP_DAYS),
         })
@@ -269,6 +279,8 @@ pub struct Page {
     pub unlisted: Option<NaiveDate>,
     /// Names of other parts of the reply that cannot be read: a balance, a currency.
     pub unread: Vec<String>,
+    /// The reason why the source itself doubts that the rows are all of the window.
+    pub doubt: Option<String>,
     /// Oddities worth a line in the report, e.g. a reply without the list of rows.
     pub notes: Vec<String>,
 }

@@ -16,7 +16,7 @@ use crate::destination::policy::Filter;
 use crate::settings::entries::entries;
 use crate::settings::reader::File;
 use crate::settings::{KeyPath, Secret, Table, Value, values};
-use crate::source::{self, Scope};
+use crate::source;
 
 /// A token with fewer characters is warned of.
 pub(super) const SHORTEST_TOKEN: usize = 16;
@@ -240,7 +240,7 @@ fn sources(top: &Table<'_>, data_dir: &Path) -> Result<Vec<Source>, Error> {
     for entry in &entries(top, &keys::source(), data_dir)? {
         let Some(kind) = source::KINDS.iter().find(|kind| kind.name == entry.kind) else { continue };
         let settings = (kind.read)(entry)?;
-        sources.push(Source { name: entry.name.clone(), kind, settings, scope: Scope::read(&entry.table)? });
+        sources.push(Source { name: entry.name.clone(), kind, settings, scope: (kind.scope)(&entry.table)? });
     }
     Ok(sources)
 }

@@ -25,6 +25,10 @@ pub enum Cause {
     UnknownPage,
     /// Passwords or codes were sent, and nobody learnt what became of them.
     OutcomeUnknown,
+    /// The owner's consent or subscription at the service has ended, or was revoked.
+    AccessEnded,
+    /// One of the bank logins behind the service wants its owner, who ends that on the service's own page; the others go on.
+    BankLogin,
     /// A token or key is refused, revoked or lacks a scope.
     Token,
     /// The sheet or base is missing, or not shared with this login.
@@ -47,7 +51,10 @@ impl Cause {
     /// configuration changes: everything that another sign-in could make worse.
     pub fn blocks_schedule(self) -> bool {
         use Cause::*;
-        matches!(self, PasswordRefused | Locked | PasswordChange | SecondFactor | UnknownPage | OutcomeUnknown)
+        matches!(
+            self,
+            PasswordRefused | Locked | PasswordChange | SecondFactor | UnknownPage | OutcomeUnknown | AccessEnded
+        )
     }
 
     /// The word for it in reports and notices, e.g. `password-refused`.

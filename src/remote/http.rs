@@ -130,7 +130,7 @@ pub const REPLY_BYTES: usize = 128 << 20;
 impl Client {
     /// A client for `service` (the entry's name, used in errors), keeping cookies if `cookies`.
     pub fn new(service: &str, requests: Counter, cookies: bool, timeout: Duration) -> Result<Client, Error> {
-        Client::build(reqwest::Client::builder(), service, requests, cookies, timeout)
+        Client::build(builder(), service, requests, cookies, timeout)
     }
 
     /// As [`Client::new`], for a service at this address only. With plain http (on this machine, or the
@@ -142,9 +142,12 @@ impl Client {
         cookies: bool,
         timeout: Duration,
     ) -> Result<Client, Error> {
-        let builder = reqwest::Client::builder();
-        let builder = if base.scheme() == "http" { builder.tls_certs_only([]) } else { builder };
-        Client::build(builder, service, requests, cookies, timeout)
+        Client::build(builder_for(base), service, requests, cookies, timeout)
+    }
+
+    /// As [`Client::at`], for a service that may think for the whole of its time before it answers.
+    pub fn patient(base: &url::Url, service: &str, requests: Counter, timeout: Duration) -> Result<Client, Error> {
+        Client::build(builder_for(base).read_timeout(timeout), service, requests, false, timeout)
     }
 
     fn build(
@@ -159,7 +162,6 @@ impl Client {
             .cookie_store(cookies)
             .no_proxy()
             .connect_timeout(Duration::from_secs(10))
-            .read_timeout(Duration::from_secs(60))
             .timeout(timeout)
             .build()
             .map_err(|error| Error::unavailable(format!("{service}: cannot set up HTTP: {}", error.without_url())))?;
@@ -277,6 +279,14 @@ impl Client {
         self.trace.iter().for_each(|trace| trace.broken(what));
         Error::unavailable(format!("{}: {what}: {}", self.service, root_cause(&error.without_url())))
     }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().read_timeout(Duration::from_secs(60))
+}
+
+fn builder_for(base: &url::Url) -> reqwest::ClientBuilder {
+    if base.scheme() == "http" { builder().tls_certs_only([]) } else { builder() }
 }
 
 /// True for a reply of an API; anything else is a page, or a few words.

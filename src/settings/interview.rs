@@ -51,8 +51,8 @@ pub struct Draft {
     pub name: &'static str,
     /// The lines up to the secret.
     pub head: String,
-    /// The secret of the entry.
-    pub secret: DraftSecret,
+    /// The secret of the entry, where it has one.
+    pub secret: Option<DraftSecret>,
     /// The rest of the line with the secret.
     pub tail: &'static str,
     /// Options at rest.

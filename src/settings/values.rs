@@ -53,13 +53,22 @@ pub fn date(value: &Value<'_>) -> Result<NaiveDate, Error> {
 
 /// A list of accounts by IBAN, spaces removed.
 pub fn accounts(value: &Value<'_>) -> Result<Vec<String>, Error> {
+    account_list(value, iban)
+}
+
+/// A list of accounts by the names that a service has for them.
+pub fn account_names(value: &Value<'_>) -> Result<Vec<String>, Error> {
+    account_list(value, |item| Ok(item.text()?.trim().to_owned()))
+}
+
+fn account_list(value: &Value<'_>, read: impl Fn(&Value<'_>) -> Result<String, Error>) -> Result<Vec<String>, Error> {
     let items = value.list()?;
     if items.is_empty() {
         return Err(value.error("names no account, leave the key out to mean all"));
     }
     let mut accounts = Vec::new();
     for item in items {
-        let account = iban(&item)?;
+        let account = read(&item)?;
         if accounts.contains(&account) {
             return Err(item.error(format!("`{account}` stands in the list twice")));
         }

@@ -24,7 +24,6 @@ mod form;
 mod html;
 mod interactive;
 pub(crate) mod interview;
-mod outline;
 mod redenomination;
 mod refusal;
 mod settings;

@@ -101,7 +101,12 @@ impl Engine {
             }
             match session.next(!pull.request.dry_run).await {
                 Ok(true) => {}
-                ended => break Ok(ended.map(drop)),
+                Ok(false) => break Ok(Ok(())),
+                // The pages of this round are stored, and the list of accounts was whole.
+                Err(error) => {
+                    pull.failures.push(error);
+                    break Ok(Ok(()));
+                }
             }
         };
         let lists_every_account = session.lists_every_account();

@@ -108,6 +108,8 @@ fn happened(is_source: bool, cause: Cause) -> &'static str {
         Cause::Maintenance => "Банката извършва профилактика.",
         Cause::UnknownPage => "Входът в банката не завърши както обикновено.",
         Cause::OutcomeUnknown => "Банката не отговори дали е приела паролата или кода.",
+        Cause::AccessEnded => "Съгласието или абонаментът при услугата е изтекъл или е оттеглен.",
+        Cause::BankLogin => "Една от банките при услугата иска нещо от собственика си.",
         Cause::Token if is_source => "Достъпът вече не се приема.",
         Cause::Token => "Ключът или токенът не се приема.",
         Cause::NotFound if is_source => "Банката не показва на този достъп някоя от посочените сметки.",
@@ -162,6 +164,14 @@ fn remedy(is_source: bool, cause: Cause) -> (&'static str, &'static str) {
         Cause::OutcomeUnknown => (
             "Sign in on the bank's own page to see that the login is not locked, then press “It is done: try again”: it tries once.",
             "Влезте в страницата на банката и се уверете, че достъпът не е блокиран, после натиснете „Готово: опитай отново“: прави се един опит.",
+        ),
+        Cause::AccessEnded => (
+            "Run “bankfeed login” with this source's name, or do what else is named here and then press “It is done: try again”.",
+            "Изпълнете „bankfeed login“ с името на този източник, или направете каквото друго е посочено тук и натиснете „Готово: опитай отново“.",
+        ),
+        Cause::BankLogin => (
+            "Sign in to that bank again on the service's own page; the other accounts go on meanwhile.",
+            "Влезте отново в тази банка през страницата на услугата; останалите сметки продължават.",
         ),
         Cause::Token => (
             "Make a new token or key, put it into the configuration and restart bankfeed; or run “bankfeed login” where that is named here.",

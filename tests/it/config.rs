@@ -517,7 +517,7 @@ fn mistakes() -> Vec<(String, String)> {
         ),
         (
             "accounts = \"BG32FINV91501000000001\"",
-            ":5: source 1: accounts: expected a list of IBANs in quotes, found text",
+            ":5: source 1: accounts: expected a list of account numbers in quotes, found text",
         ),
         ("accounts = []", ":5: source 1: accounts: names no account, leave the key out to mean all"),
         (

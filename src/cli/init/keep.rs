@@ -54,7 +54,7 @@ impl Keeper {
     pub fn keep(&self, answers: &Answers) -> Result<Kept, Stop> {
         let mut kept = Kept::default();
         let Keeper::Credentials { program, folder } = self else { return Ok(kept) };
-        for secret in answers.drafts().iter().map(|draft| &draft.secret) {
+        for secret in answers.drafts().iter().filter_map(|draft| draft.secret.as_ref()) {
             let name = secret.credential;
             match encrypt(program, folder, name, secret.text.expose_secret()) {
                 Ok(path) => kept.credentials.push((name, path)),

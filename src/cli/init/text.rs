@@ -38,7 +38,7 @@ pub(super) fn file(answers: &Answers, kept: &Kept, path: &Path, world: Option<&W
 fn entry(answer: &Answer, kept: &Kept, world: Option<&World>) -> String {
     let Answer { kind, draft } = answer;
     let address = world.and_then(|world| world.base_url(kind)).map(|url| format!("base_url = {}\n", quoted(url)));
-    let secret = kept.reference(&draft.secret);
+    let secret = draft.secret.as_ref().map(|secret| kept.reference(secret)).unwrap_or_default();
     format!("{}{secret}{}{}{}", draft.head, draft.tail, address.unwrap_or_default(), draft.options)
 }
 

@@ -43,7 +43,11 @@ fn draft(base: &str, token: SecretString) -> Draft {
     Draft {
         name: "base",
         head: format!("\n[[destination]]\nname = \"base\"\nkind = \"airtable\"\nbase = {}\ntoken = ", quoted(base)),
-        secret: DraftSecret { credential: "airtable-token", otherwise: quoted(token.expose_secret()), text: token },
+        secret: Some(DraftSecret {
+            credential: "airtable-token",
+            otherwise: quoted(token.expose_secret()),
+            text: token,
+        }),
         tail: "\n",
         options: OPTIONS,
         kept_file: None,

@@ -113,7 +113,7 @@ fn draft(spreadsheet: &str, path: PathBuf, key: SecretString, writer: &Writer) -
     Draft {
         name: NAME,
         head,
-        secret: DraftSecret { credential, text: key, otherwise },
+        secret: Some(DraftSecret { credential, text: key, otherwise }),
         tail,
         options: OPTIONS,
         kept_file: Some(path),

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::api::{Answer, Call};
-use super::outline::{self, Defect};
 use super::{ListedAccount, Pull, compact, statement, wire};
 use crate::model::{Account, payload};
+use crate::remote::outline::{self, Defect};
 use crate::remote::{Error, TREE_BYTES};
 
 /// A customer the login may act for.

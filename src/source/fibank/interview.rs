@@ -17,11 +17,11 @@ fn draft(username: &str, password: SecretString) -> Draft {
     Draft {
         name: "fibank",
         head: format!("\n[[source]]\nname = \"fibank\"\nkind = \"fibank\"\nusername = {username}\npassword = "),
-        secret: DraftSecret {
+        secret: Some(DraftSecret {
             credential: "fibank-password",
             otherwise: quoted(password.expose_secret()),
             text: password,
-        },
+        }),
         tail: "\n",
         options: "",
         kept_file: None,

@@ -9,7 +9,7 @@ use url::Url;
 use super::Fibank;
 use crate::remote::Error;
 use crate::settings::{self, BASE_URL_EXPECTED, Entry, SECRET_EXPECTED, Secret, key, login_file, values};
-use crate::source::{Kind, SessionPaste, Settings, Setup, Source};
+use crate::source::{Kind, Scope, SessionPaste, Settings, Setup, Source};
 
 /// `kind = "fibank"`.
 pub const KIND: Kind = Kind {
@@ -23,6 +23,7 @@ pub const KIND: Kind = Kind {
     example: EXAMPLE,
     questions: super::interview::questions,
     read: |entry| Ok(Arc::new(FibankSettings::read(entry)?)),
+    scope: Scope::read,
     aliases,
 };
 

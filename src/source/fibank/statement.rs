@@ -14,9 +14,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use self::rows::Rows;
-use super::outline::{Defect, Listed, Outline, Span};
 use super::wire::{self, Head};
 use crate::model::{Account, payload};
+use crate::remote::outline::{Defect, Listed, Outline, Shape, Span};
 use crate::remote::packed::{PackedText, Unpacker};
 use crate::remote::{Error, JSON_DEPTH, is_too_deep};
 use crate::source::{Coverage, Ids, Page, Refused};
@@ -26,8 +26,13 @@ mod rows;
 /// Refused rows of a reply that are named one by one.
 const REFUSED_TOLD: usize = 100;
 
-/// The keys of an account that are read.
-const WANTED: [&str; 5] = ["iban", "ccy", "acyCurrBalance", "acDesc", "description"];
+/// The parts of a statement that are read.
+const SHAPE: Shape = Shape {
+    accounts: "acc",
+    rows: "stmt",
+    wanted: &["iban", "ccy", "acyCurrBalance", "acDesc", "description"],
+    beside: &[],
+};
 
 /// The entry and account of a statement, for ids and messages.
 #[derive(Clone)]
@@ -104,7 +109,7 @@ impl Reply {
     /// Finds the account and its rows in the text of a reply about a window that begins on the day `since`.
     pub fn read(wanted: &AccountRef, since: NaiveDate, text: impl Into<PackedText>) -> Result<Reply, Error> {
         let text = text.into();
-        let outline = Outline::find(&text, &WANTED).map_err(|defect| {
+        let outline = Outline::find(&text, &SHAPE).map_err(|defect| {
             wanted.malformed(match defect {
                 Defect::CutOff => format!("the statement is cut off after {} bytes", text.len()),
                 Defect::Shape(at) => format!("the statement is no JSON at byte {at}"),
@@ -344,6 +349,7 @@ pub(super) fn page(
         coverage,
         unlisted,
         unread,
+        doubt: None,
         notes,
     })
 }

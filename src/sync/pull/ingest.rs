@@ -32,6 +32,8 @@ pub(super) struct AccountIngest {
     pub coverage: Coverage,
     pub unlisted: Option<NaiveDate>,
     pub unreadable: Unreadable,
+    /// The source's own doubt about the rows.
+    pub doubt: Option<String>,
     /// The fetch proves that known rows which did not come have vanished.
     pub proof: bool,
     pub reconciler: Reconciler,
@@ -168,7 +170,8 @@ impl<'a> Ingest<'a> {
             coverage: page.coverage,
             unlisted: page.unlisted,
             unreadable: Unreadable::of(page.unread),
-            proof: !suspicious && page.unlisted.is_none(),
+            proof: !suspicious && page.unlisted.is_none() && page.doubt.is_none(),
+            doubt: page.doubt,
             reconciler: Reconciler::new(window),
             elsewhere: None,
             chain: Chain::default(),
@@ -263,7 +266,7 @@ impl<'a> Ingest<'a> {
             self.notes.push(format!("{iban}: {count} known rows have not come again; none is taken as vanished"));
         }
         self.notes.extend(account.unreadable.notes().map(|note| format!("{iban}: {note}")));
-        let doubt = self.engine.coverage_note(account)?;
+        let doubt = account.doubt.take().or(self.engine.coverage_note(account)?);
         let noted = account.coverage == Coverage::NoAccount;
         self.notes.extend(doubt.iter().filter(|_| !noted).map(|doubt| format!("{iban}: {doubt}")));
         let doubt = account.unreadable.doubt().or(doubt);

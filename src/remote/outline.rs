@@ -1,11 +1,11 @@
-//! The places of a statement's accounts and rows in its text, found by brackets and quotation marks alone.
+//! The places of a reply's accounts and of their rows in its text, found by brackets and quotation marks alone.
 //!
 //! A single pass, without recursion, whatever the values are: what is broken inside of a row or a value stays inside of it,
 //! and the others are found all the same. The meaning of values is decided elsewhere.
 
 use std::ops::Range;
 
-use crate::remote::packed::{PackedText, Unpacker};
+use super::packed::{PackedText, Unpacker};
 
 /// Most accounts and rows in one reply. A real row has some 450 bytes; a place for it takes memory even if it has two.
 const ACCOUNTS: usize = 1_000;
@@ -13,7 +13,7 @@ const ROWS: usize = 1_000_000;
 
 /// The reason why a reply cannot be taken apart at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Defect {
+pub enum Defect {
     /// The text ends in the middle.
     CutOff,
     /// The text is no JSON at this byte.
@@ -22,16 +22,31 @@ pub(super) enum Defect {
     TooMany(usize),
 }
 
+/// The names of the things that are looked for in a reply.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// The key of the list of accounts.
+    pub accounts: &'static str,
+    /// The key of an account's list of rows.
+    pub rows: &'static str,
+    /// The other keys of an account that are wanted.
+    pub wanted: &'static [&'static str],
+    /// The keys that are wanted beside the list of accounts.
+    pub beside: &'static [&'static str],
+}
+
 /// A reply.
 #[derive(Debug, Default)]
-pub(super) struct Outline {
-    /// The elements of `acc` that are objects; `None` where there is no such list.
+pub struct Outline {
+    /// The elements of the list of accounts that are objects; `None` where there is no such list.
     pub accounts: Option<Vec<Listed>>,
+    /// The wanted keys beside that list, and their values as they stand there.
+    beside: Vec<(&'static str, Member)>,
 }
 
 /// An account in it.
 #[derive(Debug, Default)]
-pub(super) struct Listed {
+pub struct Listed {
     /// The wanted keys that it has, and their values as they stand there.
     members: Vec<(&'static str, Member)>,
     /// The rows; `None` where no list of them is there.
@@ -47,7 +62,7 @@ struct Member {
 
 /// A piece of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub struct Span {
     /// The first byte.
     pub start: u32,
     /// The number of bytes.
@@ -68,14 +83,23 @@ impl Span {
 impl Listed {
     /// The value of this key as it stands there; `None` where it is absent or `null`.
     pub fn value(&self, key: &str) -> Option<&str> {
-        let member = self.members.iter().find(|(name, _)| *name == key);
-        member.map(|(_, value)| value.text.as_str()).filter(|value| *value != "null")
+        value_in(&self.members, key)
     }
 }
 
+fn value_in<'a>(members: &'a [(&'static str, Member)], key: &str) -> Option<&'a str> {
+    let member = members.iter().find(|(name, _)| *name == key);
+    member.map(|(_, value)| value.text.as_str()).filter(|value| *value != "null")
+}
+
 impl Outline {
-    /// Finds the accounts, their values under the `wanted` keys, and their rows.
-    pub fn find(text: &PackedText, wanted: &[&'static str]) -> Result<Outline, Defect> {
+    /// The value of this key beside the list of accounts; `None` where it is absent or `null`.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        value_in(&self.beside, key)
+    }
+
+    /// Finds the accounts, their values under the wanted keys, and their rows.
+    pub fn find(text: &PackedText, shape: &Shape) -> Result<Outline, Defect> {
         let mut scanner = Scanner::new(text);
         let mut outline = Outline::default();
         scanner.blank();
@@ -83,12 +107,12 @@ impl Outline {
             return Err(scanner.defect());
         }
         scanner.object(|scanner, key| {
-            let is_list = key.as_deref() == Some("acc");
+            let is_list = key.as_deref() == Some(shape.accounts);
             if is_list && scanner.peek() == Some(b'[') {
                 scanner.list(ACCOUNTS, |scanner| {
                     let accounts = outline.accounts.get_or_insert_default();
                     if scanner.peek() == Some(b'{') {
-                        accounts.push(scanner.account(wanted)?);
+                        accounts.push(scanner.account(shape)?);
                         return Ok(());
                     }
                     let defect = scanner.defect();
@@ -103,10 +127,13 @@ impl Outline {
             if is_list && scanner.text(span) == "null" {
                 outline.accounts.get_or_insert_default();
             }
+            let name = shape.beside.iter().find(|name| Some(**name) == key.as_deref());
+            outline.beside.extend(name.map(|name| (*name, Member { span, text: String::new() })));
             Ok(())
         })?;
         let Scanner { mut blocks, .. } = scanner;
         let members = outline.accounts.iter_mut().flatten().flat_map(|listed| &mut listed.members);
+        let members = members.chain(&mut outline.beside);
         for (_, member) in members {
             member.text = blocks.get(std::slice::from_ref(text), 0, member.span.range()).to_owned();
         }
@@ -115,7 +142,7 @@ impl Outline {
 }
 
 /// The elements of a list as they stand there.
-pub(super) fn elements(text: &PackedText) -> Result<Vec<String>, Defect> {
+pub fn elements(text: &PackedText) -> Result<Vec<String>, Defect> {
     let mut scanner = Scanner::new(text);
     let mut elements = Vec::new();
     scanner.blank();
@@ -151,7 +178,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// An account: a list of rows is taken apart, and the values of the wanted keys are noted.
-    fn account(&mut self, wanted: &[&'static str]) -> Result<Listed, Defect> {
+    fn account(&mut self, shape: &Shape) -> Result<Listed, Defect> {
         let mut account = Listed::default();
         // The value that was walked over last, where it is noted.
         let mut last = None;
@@ -165,9 +192,9 @@ impl<'a> Scanner<'a> {
                 return Ok(());
             };
             let begins = scanner.place();
-            let is_list = key == "stmt" && scanner.peek() == Some(b'[');
+            let is_list = key == shape.rows && scanner.peek() == Some(b'[');
             let span = if is_list { Span::between(begins, begins + 1) } else { scanner.value()? };
-            let name = wanted.iter().find(|name| **name == key);
+            let name = shape.wanted.iter().find(|name| **name == key);
             let name = name.filter(|name| !account.members.iter().any(|(known, _)| known == *name));
             last = name.map(|name| {
                 account.members.push((name, Member { span, text: String::new() }));
@@ -342,13 +369,14 @@ impl<'a> Scanner<'a> {
 mod tests {
     use super::*;
 
+    const SHAPE: Shape = Shape { accounts: "acc", rows: "stmt", wanted: &["iban", "b", "z", "y"], beside: &["x", "w"] };
+
     /// The outline of the text, the same whatever blocks it is packed in.
     fn find(text: &str) -> Result<Outline, Defect> {
-        let keys = ["iban", "b", "z", "y"];
-        let whole = Outline::find(&text.into(), &keys);
+        let whole = Outline::find(&text.into(), &SHAPE);
         if text.len() < 1_000 {
             for bytes in [4, 7, 64] {
-                let outline = Outline::find(&PackedText::in_blocks_of(bytes, text), &keys);
+                let outline = Outline::find(&PackedText::in_blocks_of(bytes, text), &SHAPE);
                 assert_eq!(format!("{outline:?}"), format!("{whole:?}"), "in blocks of {bytes} bytes");
             }
         }
@@ -374,6 +402,7 @@ mod tests {
             [Some(r#""A""#), Some("-1.5"), None]
         );
         assert_eq!(rows(text), [r#"{"a":"]}\"" }"#, "[{}]", "7"]);
+        assert_eq!([outline.value("x"), outline.value("w")], [Some(r#"[{"acc":[]}]"#), None]);
         for nothing in [r#"{"acc":[]}"#, r#"{"acc":null}"#, r#"{"acc":[null]}"#] {
             assert!(find(nothing).unwrap().accounts.unwrap().is_empty(), "{nothing}");
         }
