@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::control::{Command, HiddenText, Output};
 use crate::model::shortened;
 use crate::service::StoreService;
-use crate::store::{self, StoredAccount};
+use crate::store::{self, KnownAccount};
 
 pub mod login;
 pub mod status;
@@ -136,7 +136,7 @@ pub fn explain(error: &store::Error, config: &Config) -> String {
 
 /// A line for people: account numbers that are words of their own become `Everyday (BG32…0001)` where the store knows a
 /// name. Ids, which contain account numbers, stay fit to be copied.
-pub fn with_names(line: &str, accounts: &[StoredAccount]) -> String {
+pub fn with_names(line: &str, accounts: &[KnownAccount]) -> String {
     let spell = |word: &str| {
         let bare = word.trim_start_matches('(').trim_end_matches([':', ';', ',', '.', ')']);
         let known = accounts.iter().map(|stored| &stored.account).find(|account| account.account == bare);
@@ -158,6 +158,7 @@ fn print_json<T: serde::Serialize>(value: &T, output: &mut dyn Output) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StoredAccount;
 
     #[test]
     fn account_numbers_for_people_become_names() {
@@ -168,6 +169,7 @@ mod tests {
             },
         }]))
         .unwrap();
+        let known = KnownAccount::all(&known);
         for (line, expected) in [
             ("fibank: account BG32FINV91501000000001: no rows", "fibank: account Everyday (BG32…0001): no rows"),
             ("BG32FINV91501000000001: odd", "Everyday (BG32…0001): odd"),

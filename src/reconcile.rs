@@ -1,13 +1,15 @@
 //! The bank's rows compared with the store's: finds the rows that are new, changed, vanished or back, and checks the
 //! chain of balances. Pure: no store, no clock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, FixedOffset, NaiveDate};
 use rust_decimal::Decimal;
 use serde_json::Value;
 
 use crate::model::{Row, bgn_to_eur, id_hash, is_near, payload, plus};
+
+pub mod matching;
 
 /// The part of a stored row that is known without opening its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +50,25 @@ pub fn fingerprint(raw: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(raw.as_bytes())
 }
 
+/// Numbers of rows, or hashes of ids.
+type Numbers = HashSet<u64, std::hash::BuildHasherDefault<IdentityHasher>>;
+
 /// Decides about the rows of one account as they come in.
 pub struct Reconciler {
     window: KnownRows,
-    seen: std::collections::HashSet<u64, std::hash::BuildHasherDefault<IdentityHasher>>,
+    seen: Numbers,
     /// Rows that the bank shows and that cannot be read.
-    spared: std::collections::HashSet<u64, std::hash::BuildHasherDefault<IdentityHasher>>,
+    spared: Numbers,
+    aliases: Option<Aliases>,
+}
+
+/// The further ids of rows, where a source may give some.
+struct Aliases {
+    by_id: KnownRows,
+    /// Numbers of rows that this answer has shown, under whichever id.
+    shown: Numbers,
+    /// Numbers of the window's rows that the bank showed no longer before this answer.
+    vanished: Numbers,
 }
 
 /// First look at a fetched row, from its id and fingerprint alone.
@@ -63,6 +78,8 @@ pub enum Look {
     Unchanged,
     /// The row is known under this number; its record must be compared.
     Compare(Known),
+    /// The id is a further id of the row with this number.
+    Alias(Known),
     /// The row is not known in the window; it is new unless it is known outside of the window.
     Unknown,
     /// Second row of the same id in one fetch; left aside.
@@ -72,8 +89,19 @@ pub enum Look {
 impl Reconciler {
     /// `window`: the known rows dated inside the fetched window.
     pub fn new(window: KnownRows) -> Reconciler {
-        let seen = std::collections::HashSet::with_capacity_and_hasher(window.len(), Default::default());
-        Reconciler { window, seen, spared: Default::default() }
+        let seen = HashSet::with_capacity_and_hasher(window.len(), Default::default());
+        Reconciler { window, seen, spared: Default::default(), aliases: None }
+    }
+
+    /// `aliases`: the further ids in the fetched window.
+    pub fn with_aliases(self, aliases: KnownRows) -> Reconciler {
+        let vanished = self.window.values().filter(|known| known.vanished).map(|known| known.number).collect();
+        Reconciler { aliases: Some(Aliases { by_id: aliases, shown: Default::default(), vanished }), ..self }
+    }
+
+    /// The number of known rows in the window.
+    pub fn known(&self) -> usize {
+        self.window.len()
     }
 
     /// Looks at one fetched row.
@@ -82,25 +110,59 @@ impl Reconciler {
         if !self.seen.insert(hash) {
             return Look::Repeated;
         }
-        match self.window.get(&hash) {
-            None => Look::Unknown,
-            Some(known) if known.fingerprint == fingerprint(&row.raw) && !known.vanished && known.date == row.date => {
-                Look::Unchanged
-            }
-            Some(known) => Look::Compare(*known),
+        let Some(known) = self.window.get(&hash) else {
+            let alias = self.aliases.as_ref().and_then(|aliases| aliases.by_id.get(&hash));
+            return alias.map_or(Look::Unknown, |known| Look::Alias(*known));
+        };
+        if let Some(aliases) = &mut self.aliases {
+            aliases.shown.insert(known.number);
         }
+        if known.fingerprint == fingerprint(&row.raw) && !known.vanished && known.date == row.date {
+            Look::Unchanged
+        } else {
+            Look::Compare(*known)
+        }
+    }
+
+    /// Notes that this answer shows the row with this number. False where the answer has shown the row before.
+    pub fn show(&mut self, number: u64) -> bool {
+        self.aliases.as_mut().is_none_or(|aliases| aliases.shown.insert(number))
+    }
+
+    /// True where this answer has shown the row with this number, under whichever id.
+    pub fn is_shown(&self, number: u64) -> bool {
+        self.aliases.as_ref().is_some_and(|aliases| aliases.shown.contains(&number))
+    }
+
+    /// True where a row with this id has come.
+    pub fn is_seen(&self, id: &str) -> bool {
+        self.seen.contains(&id_hash(id))
+    }
+
+    /// True where the row under this further id is byte for byte as it was.
+    pub fn is_unchanged(&self, alias: Known, row: &Row) -> bool {
+        let vanished = self.aliases.as_ref().is_some_and(|aliases| aliases.vanished.contains(&alias.number));
+        alias.fingerprint == fingerprint(&row.raw) && alias.date == row.date && !vanished
     }
 
     /// Notes that the bank shows a row with this id whose other fields cannot be read: the row has not vanished.
     pub fn spare(&mut self, id: &str) {
-        self.spared.insert(id_hash(id));
+        let hash = id_hash(id);
+        self.spared.insert(hash);
+        if let Some(aliases) = &mut self.aliases
+            && let Some(known) = aliases.by_id.get(&hash)
+        {
+            aliases.shown.insert(known.number);
+        }
     }
 
     /// The window's known rows that the bank did not show and that are not marked yet, in the order they were first
     /// seen.
     pub fn vanished(&self) -> Vec<Known> {
-        let is_shown = |hash: &u64| self.seen.contains(hash) || self.spared.contains(hash);
-        let missing = |(hash, known): (&u64, &Known)| (!is_shown(hash) && !known.vanished).then_some(*known);
+        let is_missing = |hash: &u64, known: &Known| {
+            !self.seen.contains(hash) && !self.spared.contains(hash) && !self.is_shown(known.number)
+        };
+        let missing = |(hash, known): (&u64, &Known)| (!known.vanished && is_missing(hash, known)).then_some(*known);
         let mut vanished: Vec<Known> = self.window.iter().filter_map(missing).collect();
         vanished.sort_by_key(|known| known.number);
         vanished
@@ -124,6 +186,16 @@ pub fn compare(stored: &Row, fetched: &Row) -> Difference {
         return Difference::None;
     }
     if is_restated(stored, fetched) && same_words(stored, fetched) { Difference::Restated } else { Difference::Changed }
+}
+
+/// Compares the stored row with the fetched one of a source whose ids and payloads change by themselves: words and money
+/// decide.
+pub fn compare_words(stored: &Row, fetched: &Row) -> Difference {
+    match (same_words(stored, fetched), same_money(stored, fetched)) {
+        (true, true) => Difference::None,
+        (true, false) if is_restated(stored, fetched) => Difference::Restated,
+        _ => Difference::Changed,
+    }
 }
 
 /// The version to store of a fetched row that differs from the stored one: an entry keeps the currency it was first

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::export::json::plain;
 use crate::model::{Field, Transaction};
-use crate::store::StoredAccount;
+use crate::store::KnownAccount;
 
 pub mod day;
 
@@ -41,10 +41,10 @@ pub struct SelectionMatcher {
 
 impl SelectionMatcher {
     /// Finds the accounts that are meant, with any capitals and blanks. `Err`: no account fits; the text lists the accounts.
-    pub fn new(selection: &Selection, known: &[StoredAccount]) -> Result<SelectionMatcher, String> {
+    pub fn new(selection: &Selection, known: &[KnownAccount]) -> Result<SelectionMatcher, String> {
         let search = selection.search.as_ref().map(|text| text.to_lowercase());
         let Some(asked) = &selection.account else { return Ok(SelectionMatcher { accounts: None, search }) };
-        let is_meant = |account: &&StoredAccount| {
+        let is_meant = |account: &&KnownAccount| {
             let (asked, account) = (squeezed(asked), &account.account);
             !asked.is_empty() && (squeezed(&account.account) == asked || squeezed(&account.name) == asked)
         };
@@ -74,7 +74,7 @@ fn squeezed(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_whitespace()).flat_map(char::to_lowercase).collect()
 }
 
-fn no_such_account(asked: &str, known: &[StoredAccount]) -> String {
+fn no_such_account(asked: &str, known: &[KnownAccount]) -> String {
     if known.is_empty() {
         return format!("no account is called `{asked}`, because none is known yet; run `bankfeed sync` first");
     }

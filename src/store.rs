@@ -11,8 +11,9 @@
 //!
 //! A single tree holds everything, so that one atomic batch can touch anything. Keys:
 //! `t<number>` a transaction (its number is its place in the change log) · `c<seq>` a later change, with the former
-//! version · `k<day><account>` what reconciling needs of the rows of one day · `a<number>` accounts · `s<name>` sources ·
-//! `d<name>` destinations · `n<name>` notifiers · `r<number>` runs · `m` counters.
+//! version · `k<day><account>` what reconciling needs of the rows of one day · `i<day><account>` further ids that a source
+//! has given to rows · `u<account><hash>` rows that are kept apart · `a<number>` accounts by source · `s<name>` sources · `d<name>` destinations · `n<name>` notifiers ·
+//! `r<number>` runs · `m` counters.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -25,6 +26,7 @@ use serde::de::DeserializeOwned;
 
 use crate::reconcile::IdentityHasher;
 
+mod accounts;
 pub mod backup;
 pub mod backup_format;
 mod by_date;
@@ -32,6 +34,7 @@ mod checkpoint;
 mod codec;
 mod damage;
 mod data_dir;
+mod doubtful;
 mod keys;
 mod open;
 mod preimage;
@@ -47,15 +50,17 @@ mod transfers;
 mod unsettled;
 mod write;
 
+pub use accounts::{KnownAccount, StoredAccount};
 pub use backup::Recovered;
 pub use by_date::ByDate;
 pub use codec::{Part, StoredRow, Unfit, fits};
+pub use doubtful::DoubtfulRow;
 use keys::named;
 pub use open::Proof;
 pub use read::{Change, Former, Outline};
 pub use records::{
-    Attention, DestinationState, Meta, NotifierState, PendingBatch, Published, Resting, SourceState, StoredAccount,
-    TabRules, Told, UnverifiedBatch,
+    Attention, DestinationState, Meta, NotifierState, PendingBatch, Published, Resting, SourceState, TabRules, Told,
+    UnverifiedBatch,
 };
 pub use row_states::{Absence, RowState, RowStates};
 pub use unsettled::Unsettled;
@@ -115,7 +120,7 @@ type Result<T> = std::result::Result<T, Error>;
 /// Numbers of transactions by the hash of their id.
 pub type Numbers = HashMap<u64, u64, std::hash::BuildHasherDefault<IdentityHasher>>;
 
-/// The accounts, and of each the texts that all its transactions share.
+/// The accounts by source, and of each the texts that all its transactions share.
 #[derive(Default)]
 struct Accounts {
     stored: Vec<StoredAccount>,
@@ -132,13 +137,18 @@ struct Texts {
 
 impl From<Vec<StoredAccount>> for Accounts {
     fn from(stored: Vec<StoredAccount>) -> Accounts {
-        let texts = stored.iter().map(|stored| Texts {
-            source: stored.source.as_str().into(),
-            account: stored.account.account.as_str().into(),
-            account_name: stored.account.name.as_str().into(),
-            customer: stored.account.customer.as_str().into(),
-        });
-        Accounts { texts: texts.collect(), stored }
+        let mut texts = vec![Texts::default(); stored.len()];
+        for known in KnownAccount::all(&stored) {
+            let account: Arc<str> = known.account.account.as_str().into();
+            let account_name: Arc<str> = known.account.name.as_str().into();
+            let customer: Arc<str> = known.account.customer.as_str().into();
+            for feed in &known.feeds {
+                let Some(texts) = texts.get_mut(usize::from(feed.number)) else { continue };
+                let (account, account_name, customer) = (account.clone(), account_name.clone(), customer.clone());
+                *texts = Texts { source: feed.source.as_str().into(), account, account_name, customer };
+            }
+        }
+        Accounts { texts, stored }
     }
 }
 
@@ -175,13 +185,18 @@ impl Store {
     }
 
     /// Accounts in the order they were first seen.
-    pub fn accounts(&self) -> Vec<StoredAccount> {
+    pub fn accounts(&self) -> Vec<KnownAccount> {
+        KnownAccount::all(&self.accounts.read().unwrap_or_else(PoisonError::into_inner).stored)
+    }
+
+    /// The records of accounts by source, in the order they were first seen.
+    pub fn feeds(&self) -> Vec<StoredAccount> {
         self.accounts.read().unwrap_or_else(PoisonError::into_inner).stored.clone()
     }
 
-    /// The account of a source, if it was seen before.
-    pub fn account(&self, source: &str, account: &str) -> Option<StoredAccount> {
-        self.accounts().into_iter().find(|stored| stored.source == source && stored.account.account == account)
+    /// The record of an account of this source, if the source has given it before.
+    pub fn feed(&self, source: &str, account: &str) -> Option<StoredAccount> {
+        self.feeds().into_iter().find(|stored| stored.source == source && stored.account.account == account)
     }
 
     /// The state of a source.

@@ -6,7 +6,7 @@ use super::{Done, print_json};
 use crate::control::Output;
 use crate::model::money_text;
 use crate::service::StoreService;
-use crate::store::StoredAccount;
+use crate::store::KnownAccount;
 
 /// An account as JSON.
 #[derive(Serialize)]
@@ -24,7 +24,7 @@ struct AccountJson<'a> {
 }
 
 impl<'a> AccountJson<'a> {
-    fn new(stored: &'a StoredAccount) -> AccountJson<'a> {
+    fn new(stored: &'a KnownAccount) -> AccountJson<'a> {
         let account = &stored.account;
         AccountJson {
             account: &account.account,

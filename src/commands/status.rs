@@ -7,7 +7,7 @@ use super::{ATTENTION, Done, FAILED, explain, print_json, with_names};
 use crate::control::Output;
 use crate::model::money_text;
 use crate::service::StoreService;
-use crate::store::{self, Attention, StoredAccount};
+use crate::store::{self, Attention, KnownAccount};
 
 /// The status of everything: what `status --json` prints and what page and metrics show.
 #[derive(Serialize)]
@@ -244,7 +244,7 @@ fn problem(service: &StoreService) -> Option<String> {
     found.map(|error| explain(&error, config))
 }
 
-fn text(status: &Status, accounts: &[StoredAccount]) -> String {
+fn text(status: &Status, accounts: &[KnownAccount]) -> String {
     let named = |line: &str| with_names(line, accounts);
     let mut text = match (&status.next_run, status.daemon) {
         (Some(next), _) => format!("daemon running, next run {}\n", clock_time(next)),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::json::plain;
 use crate::model::{Field, Transaction, money_text};
-use crate::store::StoredAccount;
+use crate::store::KnownAccount;
 
 /// A line of a dump.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +92,7 @@ impl DeliveryState {
 
 impl Account {
     /// The line of an account.
-    pub fn new(stored: &StoredAccount) -> Account {
+    pub fn new(stored: &KnownAccount) -> Account {
         let account = &stored.account;
         Account {
             account: account.account.clone(),

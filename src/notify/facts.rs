@@ -227,7 +227,7 @@ impl Facts {
     fn add_accounts(&mut self, engine: &Engine) {
         for stored in engine.store.accounts() {
             let subject = account_subject(&stored.account.account);
-            if !engine.config.sources.iter().any(|source| source.name == stored.source) {
+            if !stored.feeds.iter().any(|feed| engine.config.sources.iter().any(|source| source.name == feed.source)) {
                 continue;
             }
             let (cause, what) = match (&stored.problem, &stored.doubt) {

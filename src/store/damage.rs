@@ -71,13 +71,14 @@ impl Store {
         });
         let mut all: Vec<String> = named.collect();
         all.extend(unreadable);
+        all.extend(self.identities());
         all.extend(self.small_records());
         all
     }
 
     /// Account and day of every transaction, as far as the index can be read.
     fn index(&self, unreadable: &mut Vec<String>) -> BTreeMap<u64, (String, NaiveDate)> {
-        let accounts = self.accounts();
+        let accounts = self.feeds();
         let mut index = BTreeMap::new();
         let mut last = None;
         for entry in self.db.prefix(b"k") {
@@ -95,6 +96,22 @@ impl Store {
             }
         }
         index
+    }
+
+    /// Further ids and rows kept apart that cannot be read.
+    fn identities(&self) -> Vec<String> {
+        let mut named = Vec::new();
+        for (kind, word) in [(b'i', "days with further ids of rows"), (b'u', "rows that are kept apart")] {
+            let mut count = 0;
+            for entry in self.db.prefix(&[kind]) {
+                let is_readable = entry.is_ok_and(|(key, value)| readable::read(&self.codec, &key, &value).is_ok());
+                count += usize::from(!is_readable);
+            }
+            if count > 0 {
+                named.push(format!("{count} {word} cannot be read"));
+            }
+        }
+        named
     }
 
     /// Sources, destinations and runs that cannot be read.

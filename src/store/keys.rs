@@ -29,8 +29,21 @@ pub(super) fn parse_number(key: &[u8]) -> Result<u64> {
     digits.map(u64::from_be_bytes).ok_or_else(|| Error::Damaged("a key of impossible length".into()))
 }
 
+/// The two indexes of account-days, by the first byte of their keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum DayIndex {
+    /// The ids under which rows are stored.
+    Ids = b'k' as isize,
+    /// Further ids that a source has given to rows, also to rows of other sources.
+    Aliases = b'i' as isize,
+}
+
 pub(super) fn day_key(date: NaiveDate, account: u16) -> [u8; 7] {
-    let mut key = [b'k'; 7];
+    index_key(DayIndex::Ids, date, account)
+}
+
+pub(super) fn index_key(index: DayIndex, date: NaiveDate, account: u16) -> [u8; 7] {
+    let mut key = [index as u8; 7];
     // Flipping the sign bit makes byte order the order of dates.
     let day = (date.num_days_from_ce() as u32) ^ 0x8000_0000;
     key[1..5].copy_from_slice(&day.to_be_bytes());

@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::keys::{after, day_key, numbered, parse_day, parse_day_key, parse_number};
+use super::keys::{DayIndex, after, day_key, index_key, numbered, parse_day, parse_day_key, parse_number};
 use super::{Error, Numbers, Part, Result, Store, StoredRow, Texts, codec, lock};
 use crate::model::{ChangeKind, Row, Transaction, id_hash};
 use crate::reconcile::KnownRows;
@@ -54,35 +54,68 @@ pub struct Outline {
     pub vanished: Vec<u64>,
 }
 
+impl Outline {
+    /// The outline of an account that several sources feed.
+    pub fn joined<'a>(outlines: impl Iterator<Item = &'a Outline>) -> Outline {
+        let mut joined = Outline::default();
+        for outline in outlines {
+            joined.days.extend(&outline.days);
+            joined.vanished.extend(&outline.vanished);
+        }
+        joined.days.sort_unstable();
+        joined.days.dedup();
+        joined
+    }
+}
+
 impl Store {
     /// Known rows of an account dated within these days.
     pub fn known(&self, account: u16, days: RangeInclusive<NaiveDate>) -> Result<KnownRows> {
+        self.indexed(DayIndex::Ids, &[account], days)
+    }
+
+    /// Known rows of these records of accounts dated within these days.
+    pub fn known_of(&self, accounts: &[u16], days: RangeInclusive<NaiveDate>) -> Result<KnownRows> {
+        self.indexed(DayIndex::Ids, accounts, days)
+    }
+
+    /// The further ids that these sources' records of accounts have for rows, whosever the rows are. The date is that of
+    /// the entry under the further id; whether the row has vanished stands with the row alone.
+    pub fn aliases_of(&self, accounts: &[u16], days: RangeInclusive<NaiveDate>) -> Result<KnownRows> {
+        self.indexed(DayIndex::Aliases, accounts, days)
+    }
+
+    fn indexed(&self, index: DayIndex, accounts: &[u16], days: RangeInclusive<NaiveDate>) -> Result<KnownRows> {
         let mut known = KnownRows::default();
-        let (first, last) = (day_key(*days.start(), 0), day_key(*days.end(), u16::MAX));
+        let (first, last) = (index_key(index, *days.start(), 0), index_key(index, *days.end(), u16::MAX));
         for entry in self.db.range(&first[..]..=&last[..]) {
             let (key, value) = entry?;
             let (date, of) = parse_day_key(&key)?;
-            if of == account {
-                for seen in parse_day(&value, date)? {
-                    known.insert(seen.0, seen.1);
-                }
+            if accounts.contains(&of) {
+                known.extend(parse_day(&value, date)?);
             }
         }
         Ok(known)
     }
 
-    /// The rows of the account's last day before `day`.
-    pub fn last_before(&self, account: u16, day: NaiveDate) -> Result<Vec<Row>> {
+    /// The rows of the last day before `day` that one of these records of accounts has.
+    pub fn last_before(&self, accounts: &[u16], day: NaiveDate) -> Result<Vec<Row>> {
         let (first, last) = (day_key(NaiveDate::MIN, 0), day_key(day, 0));
+        let (mut found, mut rows) = (None, Vec::new());
         for entry in self.db.range(&first[..]..&last[..]).rev() {
             let (key, value) = entry?;
             let (date, of) = parse_day_key(&key)?;
-            if of == account {
-                let numbers = parse_day(&value, date)?;
-                return numbers.iter().map(|(_, known)| Ok(self.stored(known.number)?.row)).collect();
+            if found.is_some_and(|found| found != date) {
+                break;
+            }
+            if accounts.contains(&of) {
+                found = Some(date);
+                for (_, known) in parse_day(&value, date)? {
+                    rows.push(self.stored(known.number)?.row);
+                }
             }
         }
-        Ok(Vec::new())
+        Ok(rows)
     }
 
     /// A stored row by number.
@@ -110,11 +143,15 @@ impl Store {
         Ok(outlines)
     }
 
-    /// The rows of one account-day that the bank still shows, by time.
-    pub fn rows_of_day(&self, account: u16, date: NaiveDate) -> Result<Vec<Row>> {
-        let Some(value) = self.db.get(day_key(date, account))? else { return Ok(Vec::new()) };
-        let live = parse_day(&value, date)?.into_iter().filter(|(_, known)| !known.vanished);
-        let mut rows = live.map(|(_, known)| Ok(self.stored(known.number)?.row)).collect::<Result<Vec<Row>>>()?;
+    /// The rows of one day and these records of accounts that the bank still shows, by time.
+    pub fn rows_of_day(&self, accounts: &[u16], date: NaiveDate) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for account in accounts {
+            let Some(value) = self.db.get(day_key(date, *account))? else { continue };
+            for (_, known) in parse_day(&value, date)?.into_iter().filter(|(_, known)| !known.vanished) {
+                rows.push(self.stored(known.number)?.row);
+            }
+        }
         rows.sort_by_key(|row| row.time);
         Ok(rows)
     }
@@ -149,10 +186,10 @@ impl Store {
         self.db.range(after(b't', number)).try_fold(0, |count, entry| entry.map(|_| count + 1))
     }
 
-    /// A transaction's number by its id.
+    /// A transaction's number by its id, or by a further id that a source has for it.
     pub fn find(&self, id: &str) -> Result<Option<u64>> {
         let hash = id_hash(id);
-        for entry in self.db.prefix(b"k") {
+        for entry in self.db.prefix(b"k").chain(self.db.prefix(b"i")) {
             let (key, value) = entry?;
             let (date, _) = parse_day_key(&key)?;
             if let Some((_, known)) = parse_day(&value, date)?.into_iter().find(|(of, _)| *of == hash) {

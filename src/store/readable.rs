@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use super::codec::{Codec, MAX_VALUE_BYTES, Unfit, check, decode_json};
 use super::keys::{parse_day, parse_day_key};
 use super::read::parse_change;
-use super::{DestinationState, Error, Meta, NotifierState, Result, SourceState, StoredAccount};
+use super::{DestinationState, DoubtfulRow, Error, Meta, NotifierState, Result, SourceState, StoredAccount};
 
 /// Refuses a record too long to be read back.
 pub fn short_enough(key: &[u8], bytes: usize) -> Result<()> {
@@ -22,11 +22,12 @@ pub fn read(codec: &Codec, key: &[u8], value: &[u8]) -> Result<()> {
     match key.first() {
         Some(b't') => codec.check_row(value)?,
         Some(b'c') => codec.check_row(&parse_change(value)?.former)?,
-        Some(b'k') => drop(parse_day(value, parse_day_key(key)?.0)?),
+        Some(b'k' | b'i') => drop(parse_day(value, parse_day_key(key)?.0)?),
         Some(b'a') => drop(decode_json::<StoredAccount>(value)?),
         Some(b's') => drop(decode_json::<SourceState>(value)?),
         Some(b'd') => drop(decode_json::<DestinationState>(value)?),
         Some(b'n') => drop(decode_json::<NotifierState>(value)?),
+        Some(b'u') => drop(decode_json::<DoubtfulRow>(value)?),
         Some(b'r') => drop(decode_json::<IgnoredAny>(value)?),
         Some(b'm') => drop(decode_json::<Meta>(value)?),
         _ => check(value)?,
@@ -42,8 +43,9 @@ fn name(key: &[u8]) -> String {
         Some(b'd') => format!("what is remembered of destination `{}`", named()),
         Some(b'n') => format!("what is remembered of notifier `{}`", named()),
         Some(b'a') => "what is known of an account".into(),
+        Some(b'u') => "a row that is kept apart".into(),
         Some(b'r') => "the report of a run".into(),
-        Some(b'k') => "the index of a day".into(),
+        Some(b'k' | b'i') => "the index of a day".into(),
         _ => "a transaction".into(),
     }
 }

@@ -1,16 +1,15 @@
-//! The small records of the store: accounts, what is remembered of each source and destination, run history. Stored as
+//! The small records of the store: counters, what is remembered of each source and destination, run history. Stored as
 //! JSON with defaults for absent keys, so that a later release can add some.
 
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chrono::{DateTime, Days, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::row_states::RowStates;
 use super::unsettled::Unsettled;
-use crate::model::Account;
 use crate::remote::Cause;
 
 /// Counters of the whole store.
@@ -83,93 +82,6 @@ fn hash(key: &[u8], value: &[u8]) -> u64 {
     hasher.update(key);
     hasher.update(value);
     hasher.digest()
-}
-
-/// Breaks remembered by account: each is one long pull spared.
-const UNMENDABLE_KEPT: usize = 16;
-
-/// Most days between two long pulls for a break that none has closed.
-const MENDING_REST: u32 = 32;
-
-/// An account and how well its history is known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredAccount {
-    /// Number in the store.
-    pub number: u16,
-    /// Name of the source it came from.
-    pub source: String,
-    /// The common beginning of its transactions' ids; not stored with each of them.
-    pub id_prefix: String,
-    /// As the bank describes it.
-    pub account: Account,
-    /// Last day up to which its history was fetched whole.
-    pub fetched_until: Option<NaiveDate>,
-    /// The first day of a row that could not be read, or of a window for which no list of rows came: everything from
-    /// there on is asked for again.
-    #[serde(default)]
-    pub reread_from: Option<NaiveDate>,
-    /// Why its history may be incomplete; `None`: the chain of balances is whole.
-    #[serde(default)]
-    pub problem: Option<String>,
-    /// Why the last fetch may not have given every row; `None`: it has. The next fetch answers it anew.
-    #[serde(default)]
-    pub doubt: Option<String>,
-    /// Breaks of the chain, as `problem` words them, that were still there after the whole history was fetched for
-    /// their sake. A known break is no reason to fetch the history again before [`StoredAccount::again`]; another break
-    /// is one.
-    #[serde(default)]
-    pub unmendable: Vec<String>,
-    /// The day from which on the whole history is fetched once more for a break that was still there the last time.
-    #[serde(default)]
-    pub again: Option<NaiveDate>,
-    /// Days of waiting before that day.
-    #[serde(default)]
-    pub waited: u32,
-    /// Currencies it had before, with the day of the change.
-    #[serde(default)]
-    pub former_currencies: Vec<(NaiveDate, String)>,
-}
-
-impl StoredAccount {
-    /// True if fetching the whole history again may close a gap.
-    pub fn wants_mending(&self, today: NaiveDate) -> bool {
-        let is_due = self.again.is_none_or(|day| day <= today);
-        self.problem.as_ref().is_some_and(|problem| is_due || !self.unmendable.contains(problem))
-    }
-
-    /// Notes what a pull has found of the chain, of the whole history or of its latest part.
-    pub fn note_problem(&mut self, found: Option<String>, everything: bool, today: NaiveDate) {
-        if !everything {
-            // A small window without a break proves nothing about a break outside of it.
-            self.problem = found.or(self.problem.take());
-            return;
-        }
-        let former = std::mem::replace(&mut self.problem, found);
-        let (Some(former), Some(problem)) = (former, self.problem.clone()) else {
-            // Whole; or a first look, which may have met the bank in the middle of something.
-            self.unmendable.clear();
-            (self.again, self.waited) = (None, 0);
-            return;
-        };
-        for problem in [former, problem] {
-            self.unmendable.retain(|known| *known != problem);
-            self.unmendable.push(problem);
-        }
-        self.waited = (self.waited * 2).clamp(1, MENDING_REST);
-        self.again = today.checked_add_days(Days::new(self.waited.into()));
-        self.unmendable.drain(..self.unmendable.len().saturating_sub(UNMENDABLE_KEPT));
-    }
-
-    /// The whole history is known and its chain of balances holds.
-    pub fn is_complete(&self) -> bool {
-        self.why_incomplete().is_none()
-    }
-
-    /// Why its history may be incomplete; `None`: it is whole.
-    pub fn why_incomplete(&self) -> Option<&str> {
-        let unread = || self.fetched_until.is_none().then_some("its history has not been read whole yet");
-        self.doubt.as_deref().or(self.problem.as_deref()).or_else(unread)
-    }
 }
 
 /// A task that only the owner can do.
@@ -374,57 +286,5 @@ impl Default for DestinationState {
             notes: Vec::new(),
             connector: String::new(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_break_that_nothing_closes_is_looked_at_ever_more_seldom() {
-        let account = Account {
-            account: "A".into(),
-            name: "".into(),
-            customer: "".into(),
-            currency: "EUR".into(),
-            balance: None,
-        };
-        let mut known = StoredAccount {
-            number: 0,
-            source: "bank".into(),
-            id_prefix: String::new(),
-            account,
-            fetched_until: None,
-            reread_from: None,
-            problem: None,
-            doubt: None,
-            unmendable: Vec::new(),
-            again: None,
-            waited: 0,
-            former_currencies: Vec::new(),
-        };
-        let first = NaiveDate::from_ymd_opt(2026, 1, 1).unwrap();
-        let mut long = Vec::new();
-        known.note_problem(Some("broken".into()), true, first);
-        for day in 0..100 {
-            let today = first + Days::new(day);
-            // Two pulls a day.
-            for _ in 0..2 {
-                if known.wants_mending(today) {
-                    long.push(day);
-                    known.note_problem(Some("broken".into()), true, today);
-                } else {
-                    known.note_problem(None, false, today);
-                }
-            }
-        }
-        assert_eq!(long, [0, 1, 3, 7, 15, 31, 63, 95]);
-        assert!(!known.is_complete());
-        // A break that is not known yet wants a fetch of its own.
-        known.note_problem(Some("another".into()), false, first);
-        assert!(known.wants_mending(first));
-        known.note_problem(None, true, first);
-        assert_eq!((known.problem, known.again), (None, None));
     }
 }

@@ -62,7 +62,7 @@ impl Store {
 
     /// Held for all of it: of two who ask at once the second finds it done.
     fn know_stretch(&self, at: i32) -> Result<()> {
-        let accounts = self.accounts();
+        let accounts = self.feeds();
         let mut transfers = lock(&self.transfers);
         let basis = (self.meta().last_seq, accounts.len());
         if transfers.basis != basis {
@@ -75,7 +75,7 @@ impl Store {
         let names: Vec<&str> = accounts.iter().map(|stored| stored.account.account.as_str()).collect();
         let (mut halves, mut inside) = (Vec::new(), BTreeSet::new());
         // With a single account nothing can be moved between two.
-        if accounts.len() > 1 {
+        if names.iter().any(|name| *name != names[0]) {
             for (date, account, number) in self.rows_around(at)? {
                 let row = self.row_without_raw(number)?;
                 let name = names.get(usize::from(account)).copied().unwrap_or_default();

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use chrono::NaiveDate;
 use serde::Serialize;
 
-use super::keys::{Day, day_key, format_day, numbered, parse_day, parse_number};
+use super::keys::{Day, DayIndex, format_day, index_key, numbered, parse_day, parse_number};
 use super::read::StoredChange;
 use super::{Error, Meta, Result, Store, StoredAccount, StoredRow, codec, lock, readable};
 use crate::model::{Account, ChangeKind, Enrichment, Row, id_hash};
@@ -14,6 +14,15 @@ use crate::reconcile::{Known, fingerprint};
 
 /// Runs kept.
 pub(super) const RUNS_KEPT: u64 = 500;
+
+/// Further ids kept of a row, for each source.
+const ALIASES_KEPT: usize = 4;
+
+/// The part of an id that all ids of a source's account share: `<kind>:<account>:`.
+pub fn id_prefix(id: &str) -> Option<&str> {
+    let kind = id.find(':')? + 1;
+    Some(&id[..kind + id[kind..].find(':')? + 1])
+}
 
 impl Store {
     /// Begins a batch of writes.
@@ -23,7 +32,7 @@ impl Store {
             batch: Batch::default(),
             days: HashMap::new(),
             meta: self.meta(),
-            accounts: self.accounts(),
+            accounts: self.feeds(),
             rows: 0,
         }
     }
@@ -85,7 +94,7 @@ impl Batch {
 pub struct Writer<'a> {
     store: &'a Store,
     pub(super) batch: Batch,
-    days: HashMap<(NaiveDate, u16), Day>,
+    days: HashMap<(DayIndex, NaiveDate, u16), Day>,
     pub(super) meta: Meta,
     accounts: Vec<StoredAccount>,
     rows: usize,
@@ -97,7 +106,7 @@ impl Writer<'_> {
         self.rows
     }
 
-    /// Stores an account; a new one gets the next number.
+    /// Stores an account as a source describes it; one that is new to the source gets the next number.
     pub fn put_account(
         &mut self,
         source: &str,
@@ -108,20 +117,7 @@ impl Writer<'_> {
         let at = self.accounts.iter().position(of).unwrap_or(self.accounts.len());
         if at == self.accounts.len() {
             let number = u16::try_from(at).map_err(|_| Error::Io("more accounts than the store can hold".into()))?;
-            self.accounts.push(StoredAccount {
-                number,
-                source: source.to_owned(),
-                id_prefix: String::new(),
-                account: account.clone(),
-                fetched_until: None,
-                reread_from: None,
-                problem: None,
-                doubt: None,
-                unmendable: Vec::new(),
-                again: None,
-                waited: 0,
-                former_currencies: Vec::new(),
-            });
+            self.accounts.push(StoredAccount::new(number, source, account));
         }
         let stored = &mut self.accounts[at];
         stored.account = account.clone();
@@ -139,11 +135,11 @@ impl Writer<'_> {
     /// Stores a transaction seen for the first time, with what rules give it.
     pub fn add_enriched(&mut self, account: u16, row: Row, enrichment: Enrichment) -> Result<u64> {
         if self.prefix(account).is_empty()
-            && let Some((prefix, _)) = row.id.rsplit_once(':')
+            && let Some(prefix) = id_prefix(&row.id)
         {
             // Chosen by the account's first row and never changed: records leave it out of their ids.
             let stored = &mut self.accounts[usize::from(account)];
-            stored.id_prefix = format!("{prefix}:");
+            stored.id_prefix = prefix.to_owned();
             self.batch.insert([&b"a"[..], &account.to_be_bytes()].concat(), codec::encode_json(&*stored)?);
         }
         let stored = StoredRow { account, vanished: false, row, enrichment };
@@ -153,12 +149,38 @@ impl Writer<'_> {
         self.meta.rows += 1;
         let known = Known { number, fingerprint: fingerprint(&row.raw), date: row.date, vanished: false };
         let hash = id_hash(&row.id);
-        self.day(row.date, account)?.push((hash, known));
+        self.day(DayIndex::Ids, row.date, account)?.push((hash, known));
         self.put_row(number, value);
         Ok(number)
     }
 
-    /// Replaces a transaction's bank data, or only its standing, keeping the former version in the change log.
+    /// Notes that a source knows a row under a further id, with the fingerprint of the payload under that id. `account`
+    /// is the source's record of the account, which need not be the row's.
+    pub fn add_alias(&mut self, account: u16, id: &str, alias: Known) -> Result<()> {
+        let hash = id_hash(id);
+        let day = self.day(DayIndex::Aliases, alias.date, account)?;
+        day.retain(|(of, _)| *of != hash);
+        // A source that gives another id at every fetch would fill the disk with them.
+        let of_row = day.iter().filter(|(_, known)| known.number == alias.number).count();
+        if of_row >= ALIASES_KEPT
+            && let Some(oldest) = day.iter().position(|(_, known)| known.number == alias.number)
+        {
+            day.remove(oldest);
+        }
+        day.push((hash, alias));
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Forgets a further id, because the id is now an entry's own.
+    pub fn remove_alias(&mut self, account: u16, id: &str, date: NaiveDate) -> Result<()> {
+        let hash = id_hash(id);
+        self.day(DayIndex::Aliases, date, account)?.retain(|(of, _)| *of != hash);
+        Ok(())
+    }
+
+    /// Replaces a transaction's bank data, or only its standing, keeping the former version in the change log. The id
+    /// first given stays.
     pub fn change(&mut self, known: Known, former: &StoredRow, row: Row, kind: ChangeKind, at: i64) -> Result<u64> {
         let vanished = match kind {
             ChangeKind::Vanished => true,
@@ -170,9 +192,9 @@ impl Writer<'_> {
         let row = &stored.row;
         let seq = self.log(known.number, kind, at)?;
         let hash = id_hash(&row.id);
-        self.day(known.date, former.account)?.retain(|(of, _)| *of != hash);
+        self.day(DayIndex::Ids, former.row.date, former.account)?.retain(|(of, _)| *of != hash);
         let now = Known { number: known.number, fingerprint: fingerprint(&row.raw), date: row.date, vanished };
-        self.day(row.date, former.account)?.push((hash, now));
+        self.day(DayIndex::Ids, row.date, former.account)?.push((hash, now));
         self.put_row(known.number, value);
         Ok(seq)
     }
@@ -205,8 +227,8 @@ impl Writer<'_> {
 
     /// Applies everything at once. The batch counts as acknowledged after [`Store::sync`].
     pub fn commit(mut self) -> Result<()> {
-        for ((date, account), day) in self.days.drain() {
-            let key = day_key(date, account).to_vec();
+        for ((index, date, account), day) in self.days.drain() {
+            let key = index_key(index, date, account).to_vec();
             if day.is_empty() { self.batch.remove(key) } else { self.batch.insert(key, format_day(&day)) }
         }
         let counted = self.meta;
@@ -236,12 +258,12 @@ impl Writer<'_> {
         self.batch.insert(numbered(b't', number).to_vec(), value);
     }
 
-    fn day(&mut self, date: NaiveDate, account: u16) -> Result<&mut Day> {
+    fn day(&mut self, index: DayIndex, date: NaiveDate, account: u16) -> Result<&mut Day> {
         use std::collections::hash_map::Entry;
-        Ok(match self.days.entry((date, account)) {
+        Ok(match self.days.entry((index, date, account)) {
             Entry::Occupied(day) => day.into_mut(),
             Entry::Vacant(vacant) => {
-                let value = self.store.db.get(day_key(date, account))?;
+                let value = self.store.db.get(index_key(index, date, account))?;
                 vacant.insert(value.map_or(Ok(Vec::new()), |value| parse_day(&value, date))?)
             }
         })

@@ -13,7 +13,7 @@ use crate::destination::policy::{Filter, Vanished};
 use crate::destination::{AccountSummary, Partial, Summary};
 use crate::model::{Row, plus, total};
 use crate::schedule;
-use crate::store::{self, DestinationState, Outline, Published, StoredAccount};
+use crate::store::{self, DestinationState, KnownAccount, Outline, Published};
 
 /// The rows of one account in one currency, in short.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Engine {
         let outlines = self.store.outlines()?;
         let mut accounts = Vec::new();
         for stored in self.accounts_for(config) {
-            let outline = outlines.get(&stored.number).cloned().unwrap_or_default();
+            let outline = Outline::joined(stored.numbers().iter().filter_map(|number| outlines.get(number)));
             accounts.extend(self.account_summaries(config, state, &stored, &outline)?);
         }
         if config.shown().sums {
@@ -88,10 +88,11 @@ impl Engine {
         Ok(attention)
     }
 
-    fn accounts_for(&self, config: &config::Destination) -> Vec<StoredAccount> {
-        let wanted = |stored: &StoredAccount| {
-            let source = self.config.sources.iter().any(|source| source.name == stored.source);
-            source && config.filter.accounts.as_ref().is_none_or(|only| only.contains(&stored.account.account))
+    fn accounts_for(&self, config: &config::Destination) -> Vec<KnownAccount> {
+        let wanted = |stored: &KnownAccount| {
+            let is_fed =
+                stored.feeds.iter().any(|feed| self.config.sources.iter().any(|source| source.name == feed.source));
+            is_fed && config.filter.accounts.as_ref().is_none_or(|only| only.contains(&stored.account.account))
         };
         self.store.accounts().into_iter().filter(wanted).collect()
     }
@@ -101,7 +102,7 @@ impl Engine {
         &self,
         config: &config::Destination,
         state: &DestinationState,
-        stored: &StoredAccount,
+        stored: &KnownAccount,
         outline: &Outline,
     ) -> Result<Vec<AccountSummary>, store::Error> {
         let account = &stored.account;
@@ -111,7 +112,8 @@ impl Engine {
             .last_success
             .map(|time| time.with_timezone(&self.config.timezone).fixed_offset());
         let count = |ids: &mut dyn Iterator<Item = &String>| -> u64 {
-            let own = |id: &&String| !stored.id_prefix.is_empty() && id.starts_with(&stored.id_prefix);
+            let prefixes = || stored.feeds.iter().map(|feed| &feed.id_prefix).filter(|prefix| !prefix.is_empty());
+            let own = |id: &&String| prefixes().any(|prefix| id.starts_with(prefix));
             ids.filter(own).count() as u64
         };
         let whole = AccountSummary {
@@ -126,7 +128,7 @@ impl Engine {
             last_success,
             ..AccountSummary::default()
         };
-        let mut segments = self.segments(stored.number, outline)?;
+        let mut segments = self.segments(&stored.numbers(), outline)?;
         if segments.first().is_none_or(|newest| newest.currency != account.currency) {
             // An account without entries in its present currency begins at the bank's present balance.
             let day = NaiveDate::MAX;
@@ -155,21 +157,21 @@ impl Engine {
     }
 
     /// The rows of an account by currency, newest first.
-    fn segments(&self, number: u16, outline: &Outline) -> Result<Vec<Segment>, store::Error> {
+    fn segments(&self, numbers: &[u16], outline: &Outline) -> Result<Vec<Segment>, store::Error> {
         let mut segments: Vec<Segment> = Vec::new();
         let mut days = &outline.days[..];
         while let Some(last_day) = days.last() {
             // The day of a change may have rows in both currencies.
             let fresh = |row: &Row| segments.iter().all(|known| known.currency != row.currency);
-            let mut rows = self.store.rows_of_day(number, *last_day)?;
+            let mut rows = self.store.rows_of_day(numbers, *last_day)?;
             rows.retain(fresh);
             let Some(last) = tail(&rows) else {
                 days = &days[..days.len() - 1];
                 continue;
             };
             let (currency, closing, last) = (last.currency.clone(), last.balance, last.date);
-            let first_at = self.first_day(number, days, &currency)?;
-            let mut rows = self.store.rows_of_day(number, days[first_at])?;
+            let first_at = self.first_day(numbers, days, &currency)?;
+            let mut rows = self.store.rows_of_day(numbers, days[first_at])?;
             let shared = rows.iter().any(|row| fresh(row) && row.currency != currency);
             rows.retain(|row| row.currency == currency);
             let opening = head(&rows).and_then(Row::balance_before);
@@ -182,9 +184,9 @@ impl Engine {
 
     /// The first of `days` with a row in the currency of the last ones. Currencies change once and for all, so halving
     /// finds it.
-    fn first_day(&self, number: u16, days: &[NaiveDate], currency: &str) -> Result<usize, store::Error> {
+    fn first_day(&self, numbers: &[u16], days: &[NaiveDate], currency: &str) -> Result<usize, store::Error> {
         let has = |at: usize| -> Result<bool, store::Error> {
-            Ok(self.store.rows_of_day(number, days[at])?.iter().any(|row| row.currency == currency))
+            Ok(self.store.rows_of_day(numbers, days[at])?.iter().any(|row| row.currency == currency))
         };
         if has(0)? {
             return Ok(0);
@@ -347,7 +349,7 @@ mod tests {
             row(5, "2026-02-05T10:00:00+02:00", "5", "EUR", "100"),
         ]);
         let outline = engine.store.outlines().unwrap()[&0].clone();
-        let segments = engine.segments(0, &outline).unwrap();
+        let segments = engine.segments(&[0], &outline).unwrap();
         let figures: Vec<_> = segments
             .iter()
             .map(|one| (one.currency.as_str(), one.opening.unwrap().to_string(), one.closing.unwrap().to_string()))

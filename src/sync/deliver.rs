@@ -307,7 +307,7 @@ impl Delivery<'_> {
     fn keep_foreign_ids(&mut self) -> Result<(), store::Error> {
         let mut strangers = std::mem::take(&mut self.existing);
         strangers.retain(|hash| !self.claimed.contains_key(hash));
-        for account in self.engine.store.accounts() {
+        for account in self.engine.store.feeds() {
             if strangers.is_empty() {
                 break;
             }

@@ -11,6 +11,7 @@ use crate::source::{Page, Session, Setup};
 use crate::store::{self, Attention, Resting};
 
 mod completeness;
+mod identity;
 mod ingest;
 mod unreadable;
 
@@ -144,7 +145,8 @@ impl Engine {
         }
         // An attempt that could not be noted is the store's failure, whatever the source has answered.
         pull.ledger.failure()?;
-        let mut ingest = Ingest::new(self, pull.source, pull.now, &mut pull.report.notes);
+        let mut ingest =
+            Ingest::new(self, pull.source, !session.lists_every_account(), pull.now, &mut pull.report.notes);
         match pull.request.dry_run {
             true => ingest.preview(pages, preview)?,
             false => ingest.store(pages)?,
@@ -160,7 +162,7 @@ impl Engine {
 
     /// The first day to ask for: the last known one less the overlap, or everything where the chain needs mending.
     fn window_start(&self, source: &config::Source, account: &Account, today: NaiveDate) -> Option<NaiveDate> {
-        let known = self.store.account(&source.name, &account.account);
+        let known = self.store.feed(&source.name, &account.account);
         let mending = known.as_ref().is_some_and(|known| known.wants_mending(today));
         let reread = known.as_ref().and_then(|known| known.reread_from);
         // A clock that once went ahead must not make this window empty.

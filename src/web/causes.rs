@@ -10,7 +10,7 @@ use super::html::E;
 use super::words::Words;
 use crate::model::Language;
 use crate::remote::Cause;
-use crate::store::{Attention, StoredAccount};
+use crate::store::{Attention, KnownAccount};
 
 /// An attention as HTML: the cause, then the remedy.
 pub(super) fn attention(words: &Words, is_source: bool, name: &str, attention: &Attention) -> String {
@@ -27,7 +27,7 @@ pub(super) fn failure(words: &Words, name: &str, message: &str, cause: Option<&s
 }
 
 /// The reason why an account is incomplete, as HTML.
-pub(super) fn problem(words: &Words, account: Option<&StoredAccount>, message: &str) -> String {
+pub(super) fn problem(words: &Words, account: Option<&KnownAccount>, message: &str) -> String {
     let gap = account.is_some_and(|account| account.doubt.is_none() && account.problem.is_some());
     let bulgarian = match account {
         _ if message.contains("cannot be read: ") => {

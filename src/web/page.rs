@@ -22,7 +22,7 @@ use super::{State, sections, sign_in};
 use crate::commands::status::Status;
 use crate::figures::{Figures, Gather};
 use crate::selection::{Selection, SelectionMatcher};
-use crate::store::StoredAccount;
+use crate::store::KnownAccount;
 use crate::sync::Report;
 
 /// Transactions and runs shown at once.
@@ -39,7 +39,7 @@ pub(super) struct View {
     /// Proves that a form was made by this page; empty for a program.
     pub form_proof: String,
     pub status: Status,
-    pub accounts: Vec<StoredAccount>,
+    pub accounts: Vec<KnownAccount>,
     pub runs: Vec<Report>,
     pub is_running: bool,
     pub figures: Figures,
@@ -95,7 +95,7 @@ impl PageQuery {
     }
 
     /// The matcher of the selection; an unknown account is left out.
-    fn matcher(&mut self, accounts: &[StoredAccount]) -> SelectionMatcher {
+    fn matcher(&mut self, accounts: &[KnownAccount]) -> SelectionMatcher {
         SelectionMatcher::new(&self.selection, accounts).unwrap_or_else(|_| {
             (self.selection.account, self.misread) = (None, true);
             SelectionMatcher::new(&self.selection, accounts).unwrap_or_default()

@@ -18,7 +18,7 @@ impl Engine {
     pub(super) fn breaks(&self, account: &mut AccountIngest) -> Result<Vec<Break>, store::Error> {
         let mut breaks = Vec::new();
         if let (Some(from), Some(opening), Some(_)) = (account.from, account.opening, &account.known_before) {
-            let before = self.store.last_before(account.number, from)?;
+            let before = self.store.last_before(&account.records(), from)?;
             let carried = |row: &Row| {
                 let Some(balance) = row.balance else { return true };
                 // The bank may round what it restates in euros otherwise than we do.
@@ -49,7 +49,7 @@ impl Engine {
         }
         let mut writer = self.store.writer();
         let mut noted = false;
-        for known in self.store.accounts().into_iter().filter(|known| known.source == source.name) {
+        for known in self.store.feeds().into_iter().filter(|known| known.source == source.name) {
             let name = &known.account.account;
             if listed.contains(name) {
                 continue;
@@ -83,7 +83,7 @@ impl Engine {
         };
         let known = account.known_before.as_ref().filter(|known| known.fetched_until.is_some());
         let unmoved = known.is_some_and(|known| known.is_complete() && known.account.balance == Some(balance));
-        let rows = self.store.last_before(account.number, account.until.succ_opt().unwrap_or(account.until))?;
+        let rows = self.store.last_before(&account.records(), account.until.succ_opt().unwrap_or(account.until))?;
         let follows = |row: &Row| {
             row.balance.is_none_or(|last| last == balance || (row.currency == "BGN" && bgn_to_eur(last) == balance))
         };

@@ -2,15 +2,18 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+use super::identity::{Identity, settle};
 use super::unreadable::Unreadable;
 use super::{Fetch, Preview};
 use crate::config;
 use crate::model::{Account, ChangeKind, Row, Transaction, id_hash};
-use crate::reconcile::{Break, Chain, Difference, KnownRows, Look, Reconciler, as_first_seen, compare};
+use crate::reconcile::{
+    Break, Chain, Difference, Known, KnownRows, Look, Reconciler, as_first_seen, compare, compare_words, fingerprint,
+};
 use crate::remote::Error;
 use crate::rules::Enricher;
-use crate::source::{Coverage, Page, Refused};
-use crate::store::{self, StoredAccount, StoredRow, Writer};
+use crate::source::{Coverage, Ids, Page, Refused};
+use crate::store::{self, DoubtfulRow, StoredAccount, StoredRow, Writer};
 use crate::sync::Engine;
 
 /// Rows per batch of writes: large enough to be quick, small enough to stay out of the way of memory.
@@ -37,8 +40,11 @@ pub(super) struct AccountIngest {
     /// The fetch proves that known rows which did not come have vanished.
     pub proof: bool,
     pub reconciler: Reconciler,
-    /// Known rows of the account outside the window; read when a row is not in the window.
-    elsewhere: Option<KnownRows>,
+    /// The means to find rows under new ids; `None`: ids alone decide.
+    pub identity: Option<Identity>,
+    ids: Ids,
+    /// Known rows of the account outside the window, and their further ids; read when a row is not in the window.
+    elsewhere: Option<(KnownRows, KnownRows)>,
     pub chain: Chain,
     pub fetched: u64,
     /// Numbers of known rows whose bank data changed: rules may apply to the new data.
@@ -58,6 +64,8 @@ pub(super) struct Counts {
 pub(super) struct Ingest<'a> {
     engine: &'a Engine,
     source: &'a config::Source,
+    /// The source gives parts of the history as they come, like files.
+    is_partial: bool,
     now: DateTime<Utc>,
     notes: &'a mut Vec<String>,
     pub counts: Counts,
@@ -67,10 +75,26 @@ pub(super) struct Ingest<'a> {
 }
 
 /// The relation of a row to the store.
-enum Judgement {
+pub(super) enum Judgement {
     Nothing,
     New,
-    Again(crate::reconcile::Known, Box<StoredRow>, ChangeKind),
+    /// A known row whose bank data or standing differs, perhaps under a further id.
+    Again(Known, Box<StoredRow>, ChangeKind, Option<Alias>),
+    /// A known row under a further id, with nothing to change.
+    Same(Alias),
+    /// A row that the source that gave it has missed and this one shows.
+    Back(Known, Box<StoredRow>, Alias),
+    /// Any of the rows with these ids may be the same.
+    Doubtful(Vec<String>),
+    /// The row waits for the end of its day.
+    Held(Option<Known>),
+}
+
+/// A further id of the row with this number.
+pub(super) struct Alias {
+    pub number: u64,
+    /// The day under which the id is known already.
+    pub known_at: Option<NaiveDate>,
 }
 
 impl<'a> Ingest<'a> {
@@ -78,10 +102,12 @@ impl<'a> Ingest<'a> {
     pub fn new(
         engine: &'a Engine,
         source: &'a config::Source,
+        is_partial: bool,
         now: DateTime<Utc>,
         notes: &'a mut Vec<String>,
     ) -> Ingest<'a> {
-        Ingest { engine, source, now, notes, counts: Counts::default(), failures: Vec::new(), enricher: None }
+        let counts = Counts::default();
+        Ingest { engine, source, is_partial, now, notes, counts, failures: Vec::new(), enricher: None }
     }
 
     /// Stores the rows of these pages.
@@ -89,10 +115,17 @@ impl<'a> Ingest<'a> {
         let mut writer = self.engine.store.writer();
         let mut accounts = self.begin(pages, &mut writer)?;
         while let Some((at, row)) = next(&mut accounts) {
-            self.take(&mut accounts[at], row, &mut writer)?;
+            for (row, judgement) in self.judged(&mut accounts[at], row)? {
+                self.take(&mut accounts[at], row, judgement, &mut writer)?;
+            }
             if writer.rows() >= ROWS_PER_BATCH {
                 writer.commit()?;
                 writer = self.engine.store.writer();
+            }
+        }
+        for account in &mut accounts {
+            for (row, judgement) in settle(&self.engine.store, account)? {
+                self.take(account, row, judgement, &mut writer)?;
             }
         }
         self.finish_all(&mut accounts, &mut writer)?;
@@ -108,17 +141,27 @@ impl<'a> Ingest<'a> {
         let mut writer = self.engine.store.writer();
         let mut accounts = self.begin(pages, &mut writer)?;
         while let Some((at, row)) = next(&mut accounts) {
-            let account = &mut accounts[at];
-            match self.judge(account, &row)? {
-                Judgement::Nothing => {}
-                Judgement::Again(..) => self.counts.changed += 1,
-                Judgement::New => {
-                    self.counts.new += 1;
-                    preview.new.push(account.transaction(self.source, row));
-                }
+            for (row, judgement) in self.judged(&mut accounts[at], row)? {
+                self.count(&accounts[at], row, judgement, preview);
+            }
+        }
+        for account in &mut accounts {
+            for (row, judgement) in settle(&self.engine.store, account)? {
+                self.count(account, row, judgement, preview);
             }
         }
         self.finish_all(&mut accounts, &mut writer)
+    }
+
+    fn count(&mut self, account: &AccountIngest, row: Row, judgement: Judgement, preview: &mut Preview) {
+        match judgement {
+            Judgement::Nothing | Judgement::Same(_) | Judgement::Doubtful(_) | Judgement::Held(_) => {}
+            Judgement::Again(..) | Judgement::Back(..) => self.counts.changed += 1,
+            Judgement::New => {
+                self.counts.new += 1;
+                preview.new.push(account.transaction(self.source, row));
+            }
+        }
     }
 
     /// Makes every account that was fetched ready for its rows.
@@ -140,7 +183,8 @@ impl<'a> Ingest<'a> {
     /// Makes an account ready for its rows.
     fn stage(&mut self, page: Page, writer: &mut Writer<'_>) -> Result<AccountIngest, store::Error> {
         let (store, source) = (&self.engine.store, self.source);
-        let known_before = store.account(&source.name, &page.account.account);
+        let known_before = store.feed(&source.name, &page.account.account);
+        let identity = Identity::of(store, source, &page, known_before.as_ref())?;
         let today = self.today();
         let former = known_before.as_ref().map(|known| known.account.currency.clone());
         let changed = former.filter(|former| *former != page.account.currency && !former.is_empty());
@@ -150,13 +194,22 @@ impl<'a> Ingest<'a> {
                 page.account.account, page.account.currency
             ));
         }
+        let (is_partial, now) = (self.is_partial, self.now);
         let number = writer.put_account(&source.name, &page.account, |stored| {
+            (stored.is_partial, stored.described_at) = (is_partial, Some(now));
             stored.former_currencies.extend(changed.map(|former| (today, former)));
         })?;
         let days = page.from.unwrap_or(NaiveDate::MIN)..=page.until;
-        let window = if known_before.is_some() { store.known(number, days)? } else { KnownRows::default() };
+        let reconciler = match (&identity, &known_before) {
+            (Some(identity), _) => {
+                let window = store.known_of(identity.own(), days.clone())?;
+                Reconciler::new(window).with_aliases(store.aliases_of(&identity.all(), days)?)
+            }
+            (None, Some(_)) => Reconciler::new(store.known(number, days)?),
+            (None, None) => Reconciler::new(KnownRows::default()),
+        };
         // A reply that is odd, or empty where there was something before, is no proof that rows are gone.
-        let suspicious = !page.notes.is_empty() || (page.count == 0 && window.len() > 2);
+        let suspicious = !page.notes.is_empty() || (page.count == 0 && reconciler.known() > 2);
         self.notes.extend(page.notes.iter().map(|note| format!("{}: {note}", page.account.account)));
         Ok(AccountIngest {
             account: page.account,
@@ -172,7 +225,9 @@ impl<'a> Ingest<'a> {
             unreadable: Unreadable::of(page.unread),
             proof: !suspicious && page.unlisted.is_none() && page.doubt.is_none(),
             doubt: page.doubt,
-            reconciler: Reconciler::new(window),
+            reconciler,
+            identity,
+            ids: page.ids,
             elsewhere: None,
             chain: Chain::default(),
             fetched: 0,
@@ -180,39 +235,83 @@ impl<'a> Ingest<'a> {
         })
     }
 
-    /// Compares a row with the store.
+    /// Compares a row with the store: the rows of the account about which the row settles something, itself or the ones
+    /// of the day before.
+    fn judged(&self, account: &mut AccountIngest, row: Row) -> Result<Vec<(Row, Judgement)>, store::Error> {
+        let is_over = account.identity.as_ref().is_some_and(|identity| identity.is_new_day(row.date));
+        let mut judged = if is_over { settle(&self.engine.store, account)? } else { Vec::new() };
+        match self.judge(account, &row)? {
+            Judgement::Nothing => {}
+            Judgement::Held(alias) => {
+                account.identity.iter_mut().for_each(|identity| identity.hold(row.clone(), alias))
+            }
+            judgement => judged.push((row, judgement)),
+        }
+        Ok(judged)
+    }
+
+    /// Compares a row with the store by its id.
     fn judge(&self, account: &mut AccountIngest, row: &Row) -> Result<Judgement, store::Error> {
         let known = match account.reconciler.look(row) {
             Look::Unchanged | Look::Repeated => return Ok(Judgement::Nothing),
             Look::Compare(known) => known,
-            Look::Unknown if account.known_before.is_none() => return Ok(Judgement::New),
+            Look::Alias(known) => return Ok(Judgement::Held(Some(known))),
+            Look::Unknown if account.known_before.is_none() && account.identity.is_none() => return Ok(Judgement::New),
             Look::Unknown => {
                 // The bank may have moved a known entry into the window from another date.
-                if account.elsewhere.is_none() {
-                    account.elsewhere = Some(self.engine.store.known(account.number, NaiveDate::MIN..=NaiveDate::MAX)?);
-                }
-                match account.elsewhere.as_ref().and_then(|elsewhere| elsewhere.get(&id_hash(&row.id))) {
-                    Some(known) => *known,
-                    None => return Ok(Judgement::New),
+                let (hash, may_wait) = (id_hash(&row.id), account.identity.is_some());
+                let (ids, aliases) = self.elsewhere(account)?;
+                match (ids.get(&hash), aliases.get(&hash)) {
+                    (Some(known), _) => *known,
+                    (None, Some(alias)) => return Ok(Judgement::Held(Some(*alias))),
+                    (None, None) if may_wait => return Ok(Judgement::Held(None)),
+                    (None, None) => return Ok(Judgement::New),
                 }
             }
         };
+        account.reconciler.show(known.number);
         let stored = self.engine.store.stored(known.number)?;
-        Ok(match compare(&stored.row, row) {
-            _ if known.vanished => Judgement::Again(known, Box::new(stored), ChangeKind::Reappeared),
-            Difference::Changed => Judgement::Again(known, Box::new(stored), ChangeKind::Changed),
+        let difference = match account.ids {
+            Ids::Dependable => compare(&stored.row, row),
+            Ids::Reissued => compare_words(&stored.row, row),
+        };
+        Ok(match difference {
+            _ if known.vanished => Judgement::Again(known, Box::new(stored), ChangeKind::Reappeared, None),
+            Difference::Changed => Judgement::Again(known, Box::new(stored), ChangeKind::Changed, None),
             Difference::None | Difference::Restated => Judgement::Nothing,
         })
     }
 
-    fn take(&mut self, account: &mut AccountIngest, row: Row, writer: &mut Writer<'_>) -> Result<(), store::Error> {
-        let judgement = self.judge(account, &row)?;
-        if !matches!(judgement, Judgement::Nothing) && row.has_broken_text() {
+    /// Every known row of this source in the account, and its further ids.
+    fn elsewhere<'b>(&self, account: &'b mut AccountIngest) -> Result<&'b (KnownRows, KnownRows), store::Error> {
+        let (store, days) = (&self.engine.store, NaiveDate::MIN..=NaiveDate::MAX);
+        let AccountIngest { elsewhere, identity, number, .. } = account;
+        let read = match (elsewhere.take(), identity) {
+            (Some(read), _) => read,
+            (None, Some(identity)) => {
+                (store.known_of(identity.own(), days.clone())?, store.aliases_of(&identity.all(), days)?)
+            }
+            (None, None) => (store.known(*number, days)?, KnownRows::default()),
+        };
+        Ok(elsewhere.insert(read))
+    }
+
+    fn take(
+        &mut self,
+        account: &mut AccountIngest,
+        row: Row,
+        judgement: Judgement,
+        writer: &mut Writer<'_>,
+    ) -> Result<(), store::Error> {
+        let is_stored = !matches!(judgement, Judgement::Nothing | Judgement::Same(_) | Judgement::Back(..));
+        if is_stored && row.has_broken_text() {
             let (iban, id) = (&account.account.account, &row.id);
             self.notes.push(format!("{iban}: {id} has a character that cannot be read; it is shown as \u{fffd}"));
         }
+        self.settle_doubt(account, &row, &judgement, writer)?;
+        let now = self.now.timestamp();
         match judgement {
-            Judgement::Nothing => {}
+            Judgement::Nothing | Judgement::Held(_) => {}
             Judgement::New => {
                 self.counts.new += 1;
                 let transaction = account.transaction(self.source, row);
@@ -223,12 +322,49 @@ impl<'a> Ingest<'a> {
                 let enrichment = self.enricher.insert(ready).enrich(&transaction);
                 writer.add_enriched(account.number, transaction.row, enrichment)?;
             }
-            Judgement::Again(known, former, what) => {
+            Judgement::Again(known, former, what, alias) => {
                 self.counts.changed += 1;
                 account.touched.push(known.number);
-                writer.change(known, &former, as_first_seen(&former.row, row), what, self.now.timestamp())?;
+                add_alias(account.number, alias, &row, writer)?;
+                let row = Row { id: former.row.id.clone(), ..as_first_seen(&former.row, row) };
+                writer.change(known, &former, row, what, now)?;
             }
+            Judgement::Same(alias) => add_alias(account.number, Some(alias), &row, writer)?,
+            Judgement::Back(known, former, alias) => {
+                self.counts.changed += 1;
+                add_alias(account.number, Some(alias), &row, writer)?;
+                writer.change(known, &former, former.row.clone(), ChangeKind::Reappeared, now)?;
+            }
+            Judgement::Doubtful(_) => {}
         }
+        Ok(())
+    }
+
+    /// Keeps a doubtful row apart, and forgets one about which nothing is in doubt any more.
+    fn settle_doubt(
+        &mut self,
+        account: &mut AccountIngest,
+        row: &Row,
+        judgement: &Judgement,
+        writer: &mut Writer<'_>,
+    ) -> Result<(), store::Error> {
+        let Some(identity) = &mut account.identity else { return Ok(()) };
+        let known = identity.doubtful(&row.id);
+        match (known, judgement) {
+            (None, Judgement::Doubtful(candidates)) => {
+                let (feed, candidates, since) = (account.number, candidates.clone(), self.now);
+                writer.put_doubtful(&DoubtfulRow { feed, row: row.clone(), candidates, since })?;
+            }
+            (Some(known), Judgement::Doubtful(candidates)) if known.row != *row || known.candidates != *candidates => {
+                let (row, candidates) = (row.clone(), candidates.clone());
+                writer.put_doubtful(&DoubtfulRow { row, candidates, ..known.clone() })?;
+            }
+            (Some(known), Judgement::New | Judgement::Again(..) | Judgement::Same(_) | Judgement::Back(..)) => {
+                writer.remove_doubtful(known)?;
+            }
+            _ => {}
+        }
+        identity.doubtful_count += u64::from(matches!(judgement, Judgement::Doubtful(_)));
         Ok(())
     }
 
@@ -245,6 +381,15 @@ impl<'a> Ingest<'a> {
         Ok(())
     }
 
+    /// The known rows that did not come and that only this source can answer for.
+    fn missing(&self, account: &AccountIngest) -> Result<Vec<Known>, store::Error> {
+        let gone = account.reconciler.vanished();
+        match &account.identity {
+            Some(identity) => identity.vanished(&self.engine.store, gone, account.days()),
+            None => Ok(gone),
+        }
+    }
+
     /// Marks the rows that vanished and notes how far the account is known now.
     fn finish(
         &mut self,
@@ -252,8 +397,8 @@ impl<'a> Ingest<'a> {
         breaks: &[Break],
         writer: &mut Writer<'_>,
     ) -> Result<(), store::Error> {
-        let gone = account.reconciler.vanished();
         let iban = account.account.account.clone();
+        let gone = self.missing(account)?;
         if account.proof && !account.unreadable.may_hide_known() {
             for known in gone {
                 let former: StoredRow = self.engine.store.stored(known.number)?;
@@ -261,9 +406,18 @@ impl<'a> Ingest<'a> {
                 self.counts.vanished += 1;
                 writer.change(known, &former, row, ChangeKind::Vanished, self.now.timestamp())?;
             }
+            if let Some(identity) = &account.identity {
+                for doubtful in identity.doubtful_gone(&account.reconciler, account.days()) {
+                    writer.remove_doubtful(doubtful)?;
+                }
+            }
         } else if !gone.is_empty() {
             let count = gone.len();
             self.notes.push(format!("{iban}: {count} known rows have not come again; none is taken as vanished"));
+        }
+        let doubtful = account.identity.as_ref().map_or(0, |identity| identity.doubtful_count);
+        if doubtful > 0 {
+            self.notes.push(format!("{iban}: {doubtful} rows may be the same as rows of another source; they are kept apart, `bankfeed status` lists them"));
         }
         self.notes.extend(account.unreadable.notes().map(|note| format!("{iban}: {note}")));
         let doubt = account.doubt.take().or(self.engine.coverage_note(account)?);
@@ -299,7 +453,29 @@ impl<'a> Ingest<'a> {
     }
 }
 
+/// Notes the id of a row as a further id of a known one.
+fn add_alias(account: u16, alias: Option<Alias>, row: &Row, writer: &mut Writer<'_>) -> Result<(), store::Error> {
+    let Some(Alias { number, known_at }) = alias else { return Ok(()) };
+    if let Some(day) = known_at.filter(|day| *day != row.date) {
+        writer.remove_alias(account, &row.id, day)?;
+    }
+    let known = Known { number, fingerprint: fingerprint(&row.raw), date: row.date, vanished: false };
+    writer.add_alias(account, &row.id, known)
+}
+
 impl AccountIngest {
+    /// The days of the window.
+    fn days(&self) -> std::ops::RangeInclusive<NaiveDate> {
+        self.from.unwrap_or(NaiveDate::MIN)..=self.until
+    }
+
+    /// Every record of the account whose rows belong to it.
+    pub(super) fn records(&self) -> Vec<u16> {
+        self.identity
+            .as_ref()
+            .map_or_else(|| vec![self.number], |identity| [&[self.number][..], &identity.all()].concat())
+    }
+
     /// A new row of this account in its context.
     fn transaction(&self, source: &config::Source, row: Row) -> Transaction {
         Transaction {

@@ -93,7 +93,7 @@ impl Engine {
         error: &Error,
         writer: &mut Writer<'_>,
     ) -> Result<(), store::Error> {
-        let known = self.store.account(&source.name, &account.account).map(|known| known.account);
+        let known = self.store.feed(&source.name, &account.account).map(|known| known.account);
         // Without a currency it is a mere name, of the configuration or of something that has no account.
         let listed = (!account.currency.is_empty()).then(|| account.clone());
         let Some(account) = known.or(listed) else { return Ok(()) };
