@@ -21,6 +21,7 @@ mod explore;
 mod export;
 mod faults;
 mod field_types;
+mod identity;
 mod integrity;
 mod keys;
 mod limits;
