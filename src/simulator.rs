@@ -25,6 +25,7 @@ pub mod google;
 pub mod mail;
 pub mod notices;
 pub mod services;
+pub mod simplefin;
 pub mod world;
 
 /// A way in which an answer goes wrong.

@@ -27,13 +27,14 @@ pub mod content_id;
 pub mod fibank;
 pub mod files;
 mod saved_session;
+pub mod simplefin;
 #[cfg(test)]
 pub mod testing;
 
 pub use saved_session::{Lifetime, SavedSession};
 
 /// Every kind of source.
-pub const KINDS: &[Kind] = &[fibank::KIND];
+pub const KINDS: &[Kind] = &[fibank::KIND, simplefin::KIND];
 
 /// Kinds that later versions will know.
 pub const PLANNED: &[&str] = &["files"];

@@ -122,9 +122,13 @@ fn source(asker: &mut Asker) -> Result<Answer, Stop> {
     let names = || source::KINDS.iter().map(|kind| kind.name);
     let kind = match source::KINDS {
         [only] => only,
-        several => ask(asker, "Which bank", names().next(), |text| {
-            several.iter().find(|kind| kind.name == text).ok_or_else(|| format!("expected {}", one_of(names())))
-        })?,
+        several => {
+            let titles: Vec<String> = several.iter().map(|kind| format!("{} ({})", kind.title, kind.name)).collect();
+            asker.say(&format!("Rows can come from {}.\n", titles.join(", ")));
+            ask(asker, "Where from", names().next(), |text| {
+                several.iter().find(|kind| kind.name == text).ok_or_else(|| format!("expected {}", one_of(names())))
+            })?
+        }
     };
     Ok(Answer { kind: kind.name, draft: (kind.questions)(asker)? })
 }

@@ -35,7 +35,6 @@ pub(super) async fn run(options: Options) -> io::Result<u8> {
         Some(rows) => Bank::large(rows),
         None => Bank::household(Utc::now().with_timezone(&chrono_tz::Europe::Sofia).date_naive()),
     };
-    let (username, password) = (bank.username.clone(), bank.password.clone());
     let services = Services::start(bank, "bankfeed").await?;
     if options.no_limits {
         services.lift_limits();
@@ -52,9 +51,8 @@ pub(super) async fn run(options: Options) -> io::Result<u8> {
     let mut addresses = services.description(&key_file);
     addresses["log"] = json!(options.log);
     // The description for `init --simulated`, and the answers that a person would give to it.
-    let answers = [&username, &password, "g", &services.spreadsheet, &key_file.display().to_string(), ""].join("\n");
     std::fs::write(options.log.join("world.json"), format!("{addresses}\n"))?;
-    std::fs::write(options.log.join("answers"), answers + "\n")?;
+    std::fs::write(options.log.join("answers"), services.answers(&key_file))?;
     Terminal::stdout().data(&format!("{addresses}\n"))?;
     signals.stop().await;
     Ok(0)

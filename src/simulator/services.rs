@@ -5,12 +5,14 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use chrono::Utc;
 use serde_json::{Value, json};
 
 use super::Server;
 use super::airtable::Airtable;
 use super::fibank::{Bank, Fibank};
 use super::google::Google;
+use super::simplefin::{Ledger, SimpleFin};
 
 /// The running services, with one spreadsheet and one base in them.
 #[derive(Clone)]
@@ -25,6 +27,8 @@ pub struct Services {
     pub airtable: Airtable,
     /// Id of the base.
     pub base: String,
+    /// SimpleFIN, with a few accounts in the US.
+    pub simplefin: SimpleFin,
 }
 
 impl Services {
@@ -35,6 +39,7 @@ impl Services {
             bank: Fibank::start(bank).await?,
             spreadsheet: google.create_spreadsheet(title),
             base: airtable.create_base(title),
+            simplefin: SimpleFin::start(Ledger::small(Utc::now().date_naive())).await?,
             google,
             airtable,
         })
@@ -44,11 +49,17 @@ impl Services {
     pub fn lift_limits(&self) {
         self.google.quota(None);
         self.airtable.rate_limit(None, Duration::ZERO);
+        self.simplefin.switch(|switches| switches.quota = None);
     }
 
     /// The servers with the names of their services.
-    pub fn servers(&self) -> [(&'static str, &Server); 3] {
-        [("fibank", &self.bank.server), ("google", &self.google.server), ("airtable", &self.airtable.server)]
+    pub fn servers(&self) -> [(&'static str, &Server); 4] {
+        [
+            ("fibank", &self.bank.server),
+            ("google", &self.google.server),
+            ("airtable", &self.airtable.server),
+            ("simplefin", &self.simplefin.server),
+        ]
     }
 
     /// Writes the key of Google's service account into this file.
@@ -65,6 +76,11 @@ impl Services {
         )
     }
 
+    /// The entry of SimpleFIN, for an access URL that `bankfeed login us` keeps.
+    pub fn us(&self) -> String {
+        "[[source]]\nname = \"us\"\nkind = \"simplefin\"\n".to_owned()
+    }
+
     /// The entry of the spreadsheet, for a key in this file.
     pub fn sheet(&self, key: &Path) -> String {
         let (spreadsheet, key, url) = (&self.spreadsheet, key.display(), self.google.server.url());
@@ -79,6 +95,12 @@ impl Services {
         format!(
             "[[destination]]\nname = \"base\"\nkind = \"airtable\"\nbase = \"{base}\"\ntable = \"Transactions\"\ntoken = \"{token}\"\nbase_url = \"{url}\"\n"
         )
+    }
+
+    /// The answers of a person to `init`: the bank, and the spreadsheet with Google's key in this file.
+    pub fn answers(&self, key: &Path) -> String {
+        let (username, password) = self.bank.edit(|bank| (bank.username.clone(), bank.password.clone()));
+        ["fibank", &username, &password, "g", &self.spreadsheet, &key.display().to_string(), "", ""].join("\n")
     }
 
     /// Addresses, secrets and entries for programs outside, with Google's key in this file.
@@ -103,6 +125,12 @@ impl Services {
                 "token": self.airtable.token(),
                 "base": self.base,
                 "entry": self.table(),
+            },
+            "simplefin": {
+                "url": self.simplefin.server.url(),
+                "token": self.simplefin.setup_token(),
+                "access_url": self.simplefin.access_url(),
+                "entry": self.us(),
             },
         })
     }

@@ -236,7 +236,7 @@ pub async fn code(world: &World, answers: &str) -> (i32, String) {
     answer_to(world, &["login", "fibank"], answers).await
 }
 
-async fn answer_to(world: &World, arguments: &[&str], answer: &str) -> (i32, String) {
+pub async fn answer_to(world: &World, arguments: &[&str], answer: &str) -> (i32, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bankfeed"));
     command.arg("--config").arg(world.config_path()).args(arguments).env_remove("BANKFEED_CONFIG");
     let answer = format!("{answer}\n");

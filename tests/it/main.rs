@@ -43,6 +43,7 @@ mod rules;
 mod rules_tab;
 mod seeds;
 mod silence;
+mod simplefin;
 mod sql;
 mod start;
 mod steer;

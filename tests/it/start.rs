@@ -54,7 +54,7 @@ async fn answers_from_a_pipe_become_a_configuration_that_works_for_both_destinat
     let (user, password) = world.bank.edit(|bank| (bank.username.clone(), bank.password.clone()));
     let (key, base) = (world.dir.path().join("google-key.json"), &world.base);
     let answers = format!(
-        "{user}\n{password}\nboth\nhttps://docs.google.com/spreadsheets/d/{}/edit#gid=0\n{}\nhttps://airtable.com/{base}/tblX/viwY?blocks=hide\n{}\n@daily\n",
+        "fibank\n{user}\n{password}\nboth\nhttps://docs.google.com/spreadsheets/d/{}/edit#gid=0\n{}\nhttps://airtable.com/{base}/tblX/viwY?blocks=hide\n{}\n@daily\n",
         world.spreadsheet,
         key.display(),
         world.airtable.token(),
@@ -87,7 +87,7 @@ async fn whoever_gives_an_oauth_client_is_sent_to_sign_in() {
     let here = tempfile::tempdir().unwrap();
     std::fs::write(here.path().join("client.json"), world.google.oauth_client()).unwrap();
     let (user, password) = world.bank.edit(|bank| (bank.username.clone(), bank.password.clone()));
-    let answers = format!("{user}\n{password}\ng\n{}\nclient.json\n\n", world.spreadsheet);
+    let answers = format!("fibank\n{user}\n{password}\ng\n{}\nclient.json\n\n", world.spreadsheet);
     let simulated = describe(&world);
     let output = init(here.path(), &["--simulated", simulated.to_str().unwrap()], &answers).await;
     let talk = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -111,7 +111,7 @@ async fn what_is_there_is_never_overwritten_wherever_it_is_found() {
         let path = here.path().join(place);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, "precious").unwrap();
-        let output = init(here.path(), arguments, "ivan\nsecret\nn\n\n").await;
+        let output = init(here.path(), arguments, "fibank\nivan\nsecret\nn\n\n").await;
         assert_eq!(output.status.code(), Some(2));
         assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1, "it says so before it asks");
         assert!(complaint(&output).contains(&format!("{place} is there already")));
@@ -120,7 +120,7 @@ async fn what_is_there_is_never_overwritten_wherever_it_is_found() {
     // A link that leads nowhere counts as there: writing through it would put the file somewhere else.
     let here = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("elsewhere.toml", here.path().join("config.toml")).unwrap();
-    let output = init(here.path(), &["--config", "config.toml"], "ivan\nsecret\nn\n\n").await;
+    let output = init(here.path(), &["--config", "config.toml"], "fibank\nivan\nsecret\nn\n\n").await;
     assert_eq!(output.status.code(), Some(2));
     assert!(!here.path().join("elsewhere.toml").exists());
 }
@@ -130,8 +130,8 @@ async fn answers_that_end_early_or_are_no_good_write_nothing() {
     let here = tempfile::tempdir().unwrap();
     std::fs::write(here.path().join("key.json"), r#"{"web":{"client_secret":"hush-hush"}}"#).unwrap();
     std::fs::write(here.path().join("half.json"), r#"{"installed":{"client_secret":"hush-hush"}}"#).unwrap();
-    let all = ["ivan", "hush-hush", "b", "1AbC", "key.json", "appX", "pat1.hush-hush", ""];
-    for count in 0..4 {
+    let all = ["fibank", "ivan", "hush-hush", "b", "1AbC", "key.json", "appX", "pat1.hush-hush", ""];
+    for count in 0..5 {
         let answers: String = all[..count].iter().map(|answer| format!("{answer}\n")).collect();
         let output = init(here.path(), &[], &answers).await;
         assert_eq!(output.status.code(), Some(2));
@@ -142,17 +142,17 @@ async fn answers_that_end_early_or_are_no_good_write_nothing() {
         );
     }
     for (answers, expected) in [
-        ("\n", "My Fibank user name: is empty"),
-        ("ivan\n\n", "is empty"),
-        ("ivan\nhush-hush\nx\n", "expected g, a, b or n"),
-        ("ivan\nhush-hush\ng\nhttps://example.com/x\n", "expected the address of a spreadsheet"),
-        ("ivan\nhush-hush\ng\n1AbC\nnowhere.json\n", "cannot read it"),
-        ("ivan\nhush-hush\ng\n1AbC\nkey.json\n", "make one of the type Desktop app"),
-        ("ivan\nhush-hush\ng\n1AbC\nhalf.json\n", "no whole OAuth client"),
-        ("ivan\nhush-hush\na\ntblX\n", "expected the base's id"),
-        ("ivan\nhush-hush\na\nappX\nkeyhush-hush\n", "ended in 2024"),
-        ("ivan\nhush-hush\na\nappX\nhush-hush\n", "begins with pat"),
-        ("ivan\nhush-hush\nn\n0 25 * * *\n", "Schedule: "),
+        ("fibank\n\n", "My Fibank user name: is empty"),
+        ("fibank\nivan\n\n", "is empty"),
+        ("fibank\nivan\nhush-hush\nx\n", "expected g, a, b or n"),
+        ("fibank\nivan\nhush-hush\ng\nhttps://example.com/x\n", "expected the address of a spreadsheet"),
+        ("fibank\nivan\nhush-hush\ng\n1AbC\nnowhere.json\n", "cannot read it"),
+        ("fibank\nivan\nhush-hush\ng\n1AbC\nkey.json\n", "make one of the type Desktop app"),
+        ("fibank\nivan\nhush-hush\ng\n1AbC\nhalf.json\n", "no whole OAuth client"),
+        ("fibank\nivan\nhush-hush\na\ntblX\n", "expected the base's id"),
+        ("fibank\nivan\nhush-hush\na\nappX\nkeyhush-hush\n", "ended in 2024"),
+        ("fibank\nivan\nhush-hush\na\nappX\nhush-hush\n", "begins with pat"),
+        ("fibank\nivan\nhush-hush\nn\n0 25 * * *\n", "Schedule: "),
     ] {
         let output = init(here.path(), &[], answers).await;
         assert_eq!(output.status.code(), Some(2), "{answers}");
@@ -218,6 +218,7 @@ impl Terminal {
 fn on_a_terminal_secrets_are_not_shown_and_wrong_answers_are_asked_for_again() {
     let here = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::start(bankfeed(here.path(), &["init"]));
+    terminal.answer("Where from [fibank]: ", "\n");
     terminal.answer("user name: ", "ivan\n");
     terminal.answer("not shown): ", "\n");
     terminal.answer("Once more.", "");
@@ -234,6 +235,7 @@ fn on_a_terminal_secrets_are_not_shown_and_wrong_answers_are_asked_for_again() {
 
     let elsewhere = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::start(bankfeed(elsewhere.path(), &["init"]));
+    terminal.answer("Where from [fibank]: ", "\n");
     terminal.answer("user name: ", "ivan\n");
     terminal.answer("not shown): ", "hush\u{3}");
     let (seen, status) = terminal.end();
