@@ -28,8 +28,6 @@ pub mod fibank;
 pub mod files;
 mod saved_session;
 pub mod simplefin;
-#[cfg(test)]
-pub mod testing;
 
 pub use saved_session::{Lifetime, SavedSession};
 
@@ -309,3 +307,6 @@ pub enum Coverage {
     /// The source does not mention the account at all.
     NoAccount,
 }
+
+#[cfg(test)]
+pub mod testing;

@@ -58,7 +58,7 @@ fn the_example_loads_as_it_stands() {
     let config = loaded.unwrap();
     assert_eq!(config.warnings, Vec::<String>::new());
     assert_eq!(config.schedule.iter().map(|schedule| schedule.text()).collect::<Vec<_>>(), ["0 3 * * *", "0 18 * * *"]);
-    assert_eq!(config.sources.len(), 1);
+    assert_eq!(config.sources.len(), bankfeed::source::KINDS.len());
     assert_eq!(config.destinations.len(), 2);
 }
 
@@ -425,8 +425,11 @@ fn mistakes() -> Vec<(String, String)> {
     );
     case("source = \"fibank\"".into(), ":1: source: expected [[source]] entries, found text");
     case("source = [\"fibank\"]".into(), ":1: source: expected [[source]] entries, found text");
-    case(String::new(), ": no source, add a [[source]] with kind = \"fibank\"");
-    case(SHEET.into(), ": no source, add a [[source]] with kind = \"fibank\"");
+    let quoted: Vec<&str> = bankfeed::source::KINDS.iter().map(|kind| kind.name).collect();
+    let no_source = format!(": no source, add a [[source]] with kind = \"{}\"", quoted.join("\" or \""));
+    let kinds = bankfeed::settings::words::one_of(quoted);
+    case(String::new(), &no_source);
+    case(SHEET.into(), &no_source);
     for (line, expected) in [
         ("timezone = Europe/Sofia", ":1: not valid TOML: string values must be quoted, expected literal string"),
         ("timezone = \"Europe/Sofia", ":1: not valid TOML: invalid basic string, expected `\"`"),
@@ -550,10 +553,13 @@ fn mistakes() -> Vec<(String, String)> {
     ] {
         case(format!("{SOURCE}{line}\n{SHEET}"), expected);
     }
-    case("[[source]]\nname = \"bank\"\n".into(), ":1: source `bank`: kind is missing, expected `fibank` in quotes");
+    case(
+        "[[source]]\nname = \"bank\"\n".into(),
+        &format!(":1: source `bank`: kind is missing, expected {kinds} in quotes"),
+    );
     case(
         "[[source]]\nkind = \"fibnk\"\n".into(),
-        ":2: source 1: kind: expected `fibank`, found `fibnk`, did you mean `fibank`?",
+        &format!(":2: source 1: kind: expected {kinds}, found `fibnk`, did you mean `fibank`?"),
     );
     case(
         format!("{SOURCE}[[source]]\nname = \"statements\"\nkind = \"files\"\ndirectory = \"/inbox\"\n"),
