@@ -54,6 +54,7 @@ struct Formats {
     date: Format,
     time: Format,
     money: Format,
+    signed_money: Format,
 }
 
 impl WorkbookBuilder {
@@ -66,6 +67,7 @@ impl WorkbookBuilder {
             date: Format::new().set_num_format("yyyy-mm-dd"),
             time: Format::new().set_num_format("yyyy-mm-dd hh:mm:ss"),
             money: Format::new().set_num_format("#,##0.00"),
+            signed_money: Format::new().set_num_format("[Color10]#,##0.00;[Red]-#,##0.00;#,##0.00"),
         };
         let all: Vec<Field> = Field::all().collect();
         let usual = Field::default_columns();
@@ -94,7 +96,9 @@ impl WorkbookBuilder {
         sheet.set_name(TRANSACTIONS)?.set_freeze_panes(1, 0)?;
         for (at, (_, field)) in (0..).zip(&self.columns) {
             let width = match field {
-                Field::Counterparty | Field::Description | Field::Id => 34.0,
+                Field::Id => 9.0,
+                Field::Description => 50.0,
+                Field::Counterparty => 34.0,
                 Field::Account | Field::CounterpartyAccount => 25.0,
                 Field::Time => 19.0,
                 _ => 13.0,
@@ -128,7 +132,11 @@ impl WorkbookBuilder {
         for (at, (place, field)) in (0..).zip(&self.columns) {
             let Some(text) = row.fields.get(*place).and_then(Option::as_deref) else { continue };
             match typed(field, text) {
-                Typed::Money(amount) => sheet.write_number_with_format(at_row, at, amount, &formats.money)?,
+                Typed::Money(amount) => {
+                    let is_signed = matches!(field, Field::Amount | Field::AmountEur);
+                    let format = if is_signed { &formats.signed_money } else { &formats.money };
+                    sheet.write_number_with_format(at_row, at, amount, format)?
+                }
                 Typed::Date(serial) => sheet.write_number_with_format(at_row, at, serial, &formats.date)?,
                 Typed::Time(serial) => sheet.write_number_with_format(at_row, at, serial, &formats.time)?,
                 Typed::Text(text) => {

@@ -279,6 +279,9 @@ fn style_of(field: &Field) -> &'static str {
             r#""userEnteredFormat":{"numberFormat":{"type":"DATE_TIME","pattern":"yyyy-mm-dd hh:mm:ss"}}"#
         }
         Some(Format::Money) => r##""userEnteredFormat":{"numberFormat":{"type":"NUMBER","pattern":"#,##0.00"}}"##,
+        Some(Format::SignedMoney) => {
+            r##""userEnteredFormat":{"numberFormat":{"type":"NUMBER","pattern":"[Color10]#,##0.00;[Red]-#,##0.00;#,##0.00"}}"##
+        }
     }
 }
 

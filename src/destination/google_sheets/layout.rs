@@ -81,6 +81,26 @@ pub(super) enum Format {
     Time,
     /// An amount.
     Money,
+    /// An amount with a direction: money in is green, money out is red.
+    SignedMoney,
+}
+
+/// Colours are named as Google's guide to number formats names them; 10 is a dark green.
+const SIGNED_MONEY: &str = "[Color10]#,##0.00;[Red]-#,##0.00;#,##0.00";
+
+/// Width of a field's column in a tab that is made: texts need more than the usual hundred pixels, and the id, which no
+/// person reads, needs less.
+pub(super) fn width_of(field: &Field) -> i32 {
+    match field {
+        Field::Id => 60,
+        Field::Currency => 75,
+        Field::Date | Field::ValueDate => 95,
+        Field::Description => 380,
+        Field::Counterparty | Field::Customer | Field::Note => 220,
+        Field::Account | Field::CounterpartyAccount | Field::AccountName | Field::Type => 190,
+        Field::Time | Field::Category | Field::Vendor | Field::Tags | Field::Reference => 140,
+        _ => 110,
+    }
 }
 
 impl Format {
@@ -89,7 +109,8 @@ impl Format {
         match field {
             Field::Date | Field::ValueDate => Some(Format::Date),
             Field::Time => Some(Format::Time),
-            Field::Amount | Field::Debit | Field::Credit | Field::AmountEur | Field::Balance => Some(Format::Money),
+            Field::Amount | Field::AmountEur => Some(Format::SignedMoney),
+            Field::Debit | Field::Credit | Field::Balance => Some(Format::Money),
             _ => None,
         }
     }
@@ -100,6 +121,7 @@ impl Format {
             Format::Date => ("DATE", "yyyy-mm-dd"),
             Format::Time => ("DATE_TIME", "yyyy-mm-dd hh:mm:ss"),
             Format::Money => ("NUMBER", "#,##0.00"),
+            Format::SignedMoney => ("NUMBER", SIGNED_MONEY),
         }
     }
 }

@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_large_batch_formats_the_rows_it_writes() {
-        let layout = layout(&[(Field::Date, 0), (Field::Amount, 1), (Field::Balance, 2), (Field::Id, 3)]);
+        let layout = layout(&[(Field::Date, 0), (Field::Debit, 1), (Field::Balance, 2), (Field::Id, 3)]);
         let cut = RowBatch::new(&layout, Order::OldestFirst, &items(600), &OwnerFormats::default());
         assert!(cut.is_formatted_by_range(Order::OldestFirst));
         let (_, body) = body(&cut, &layout, Order::OldestFirst, &[]);

@@ -9,12 +9,12 @@ use serde_json::Value as Json;
 use super::entries::{Location, create_metadata, update_metadata};
 use super::errors::MessageContext;
 use super::header_row::{HeaderRow, Top};
-use super::layout::{Layout, Place};
+use super::layout::{Layout, Place, width_of};
 use super::ledger::{Guards, LEDGER_KEY, Ledger};
 use super::metadata::{Bound, COLUMN_KEY, ColumnNote, HEADER_KEY, HeaderNote, Metadata, TAB_KEY, TabNote};
 use super::requests::{
     add_named_range, add_sheet, append_dimension, basic_filter, delete_named_range, freeze_header, insert_columns,
-    label_cells, number_format,
+    label_cells, number_format, width,
 };
 use super::spreadsheet::{Spreadsheet, Tab};
 use crate::destination::policy::Column;
@@ -95,6 +95,7 @@ fn new_tab(wanted: &Wanted<'_>, found: &Metadata, spreadsheet: &Spreadsheet) -> 
     requests.push(label_cells(sheet, 0, 0, wanted.columns.iter().map(|column| column.header.as_str())));
     requests.extend(layout.formats().into_iter().map(|(from, to, format)| number_format(sheet, 1, from, to, format)));
     requests.push(basic_filter(sheet));
+    requests.extend(widths(sheet, &places));
     requests.extend(places.iter().map(|place| column_note(wanted, sheet, place)));
     requests.push(header_note(wanted, sheet, 0));
     let fields = places.iter().map(|place| place.field.key().into_owned()).collect();
@@ -106,6 +107,11 @@ fn new_tab(wanted: &Wanted<'_>, found: &Metadata, spreadsheet: &Spreadsheet) -> 
     let tab_again = found.tab.is_none() && ledger.rows > 0;
     let (gone, unfilled, id_again) = (Vec::new(), Vec::new(), false);
     LayoutPlan { requests, layout, ledger, ledger_entry: entry, gone, unfilled, id_again, tab_again, news }
+}
+
+/// Makes columns as wide as the texts that they usually hold.
+fn widths(sheet: i32, places: &[Place]) -> impl Iterator<Item = Json> {
+    places.iter().map(move |place| width(sheet, place.index, place.index + 1, width_of(&place.field)))
 }
 
 /// The ledger there is, or the request for one.
@@ -261,6 +267,7 @@ impl<'a> ExistingTab<'a> {
         }
         if self.is_empty() {
             requests.push(freeze_header(sheet));
+            requests.extend(widths(sheet, added));
             requests.extend((!self.tab.filtered).then(|| basic_filter(sheet)));
         }
         requests
@@ -472,6 +479,9 @@ mod tests {
                 "repeatCell",
                 "repeatCell",
                 "setBasicFilter",
+                "updateDimensionProperties",
+                "updateDimensionProperties",
+                "updateDimensionProperties",
                 "createDeveloperMetadata",
                 "createDeveloperMetadata",
                 "createDeveloperMetadata",
@@ -488,7 +498,7 @@ mod tests {
             "Transaction ID"
         );
         assert_eq!(requests[1]["updateCells"]["fields"], "userEnteredValue,userEnteredFormat.textFormat.bold");
-        let ledger = &requests[10]["createDeveloperMetadata"]["developerMetadata"];
+        let ledger = &requests[13]["createDeveloperMetadata"]["developerMetadata"];
         assert_eq!(ledger["visibility"], "DOCUMENT");
         assert_eq!(ledger["location"], json!({"spreadsheet": true}));
         assert!(ledger["metadataValue"].as_str().unwrap().contains(r#""spreadsheetId":"1AbC""#));

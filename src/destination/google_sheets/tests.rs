@@ -21,6 +21,9 @@ use crate::settings::Secret;
 use crate::simulator::Fault;
 use crate::simulator::google::{Access, Area, CellValue, Google};
 
+/// The number format of an amount with a direction.
+const SIGNED: &str = "[Color10]#,##0.00;[Red]-#,##0.00;#,##0.00";
+
 const TAB: &str = "Transactions";
 const WRITE: &str = ":batchUpdate";
 
@@ -198,7 +201,7 @@ async fn the_first_cycle_makes_the_tab_and_a_steady_one_costs_three_requests() {
         assert_eq!(*tab.value(5, 0), CellValue::Number(46027.0));
         assert_eq!(tab.cell(5, 0).unwrap().number_format(), Some(("DATE", "yyyy-mm-dd")));
         assert_eq!(*tab.value(5, 1), CellValue::Number(-12.3));
-        assert_eq!(tab.cell(5, 1).unwrap().number_format(), Some(("NUMBER", "#,##0.00")));
+        assert_eq!(tab.cell(5, 1).unwrap().number_format(), Some(("NUMBER", SIGNED)));
         assert_eq!(*tab.value(5, 3), CellValue::Text("=IMPORTXML(\"x\")".into()));
         assert_eq!(*tab.value(5, 10), CellValue::Text("0012".into()));
         assert!(tab.filter_area().is_some());
@@ -560,7 +563,7 @@ async fn a_tab_made_by_hand_is_taken_over_with_its_ids() {
         assert_eq!(rows[3][1], CellValue::Empty);
         assert_eq!((&rows[3][2], &rows[3][3]), (&CellValue::Text(transaction(2).row.id), &CellValue::Number(-12.3)));
         let tab = book.tab(title).unwrap();
-        assert_eq!(tab.cell(3, 3).unwrap().number_format(), Some(("NUMBER", "#,##0.00")));
+        assert_eq!(tab.cell(3, 3).unwrap().number_format(), Some(("NUMBER", SIGNED)));
         assert_eq!(tab.cell(2, 3).unwrap().number_format(), None);
     });
     bench.google.server.clear_log();
