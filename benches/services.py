@@ -1,6 +1,6 @@
 """The figures of the whole program against the simulated services: start, idle memory, first deliveries.
 
-Usage: services.py BANKFEED-BINARY [idle] [sheets] [airtable]      (all three without names)
+Usage: services.py BANKFEED-BINARY [idle] [sheets] [airtable] [simplefin]      (all without names)
 
 The comparison with gspread needs a Python that has it (`pip install gspread`); without, only bankfeed is measured.
 `airtable` keeps Airtable's real pace and takes about five minutes.
@@ -183,9 +183,26 @@ def airtable(binary, folder):
         )
 
 
+def simplefin(binary, folder):
+    with Simulators(binary, folder, "--no-limits", "--rows", "100000") as simulators:
+        config = folder / "config.toml"
+        config.touch(mode=0o600)
+        place = simulators.places["simplefin"]
+        config.write_text(f'data_dir = "{folder}/data"\n{place["entry"]}access_url = "{place["access_url"]}"\n')
+        cpu, peak, wall, output = measured([binary, "--config", config, "sync", "--json"])
+        report = json.loads(output)["sources"][0]
+        _, small, _, _ = measured([binary, "--config", config, "status"])
+        print(
+            f"pull of {report['new']} rows from SimpleFIN: {report['requests']} requests, {cpu:.2f} s CPU, {wall:.1f} s, "
+            f"peak {peak:.0f} MiB, {peak - small:.0f} above `status` (goal 48 above idle)"
+        )
+        cpu, peak, wall, output = measured([binary, "--config", config, "sync", "--json"])
+        print(f"the same rows again: {cpu:.2f} s CPU, {wall:.1f} s, peak {peak:.0f} MiB, {peak - small:.0f} above `status`")
+
+
 def main():
     binary = str(pathlib.Path(sys.argv[1]).resolve())
-    parts = {"idle": idle, "sheets": sheets, "airtable": airtable}
+    parts = {"idle": idle, "sheets": sheets, "airtable": airtable, "simplefin": simplefin}
     print(f"binary: {os.path.getsize(binary) / 2**20:.2f} MiB (goal 15)")
     for name in sys.argv[2:] or parts:
         with tempfile.TemporaryDirectory() as folder:

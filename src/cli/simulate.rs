@@ -13,6 +13,7 @@ use crate::control::Output;
 use crate::daemon::signals::Signals;
 use crate::simulator::fibank::Bank;
 use crate::simulator::services::Services;
+use crate::simulator::simplefin::Ledger;
 
 /// Options of the simulation.
 #[derive(clap::Args)]
@@ -36,6 +37,9 @@ pub(super) async fn run(options: Options) -> io::Result<u8> {
         None => Bank::household(Utc::now().with_timezone(&chrono_tz::Europe::Sofia).date_naive()),
     };
     let services = Services::start(bank, "bankfeed").await?;
+    if let Some(rows) = options.rows {
+        services.simplefin.edit(|ledger| *ledger = Ledger::large(Utc::now().date_naive(), rows as u64));
+    }
     if options.no_limits {
         services.lift_limits();
     }

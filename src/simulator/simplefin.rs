@@ -109,7 +109,7 @@ impl Default for Switches {
             old_words: false,
             complaints: Vec::new(),
             missing: Vec::new(),
-            line_feed: true,
+            line_feed: false,
             is_unpaid: false,
             is_revoked: false,
             is_exhausted: false,

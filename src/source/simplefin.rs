@@ -5,6 +5,7 @@
 //! are held back; a complaint in an answer is told, and an answer that may not be complete leaves the account where it
 //! stood. The access URL is the whole secret: no message and no address shows any part of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -113,7 +114,9 @@ impl Session for Pull {
         let from = back(self.today, SLICE_DAYS);
         let reply = self.api.accounts(Some((midnight(from), None))).await?;
         self.troubles.hear(&reply, &self.api)?;
-        self.accounts = names(&reply.accounts, &self.api.memory).into_iter().zip(0..).collect();
+        let names = names(&reply.accounts, &self.api.memory, &self.settings.adopted);
+        self.accounts = names.into_iter().zip(0..).collect();
+        self.hold_strangers(&reply.accounts);
         for (name, listing) in self.accounts.iter().map(|(name, at)| (name, &reply.accounts[*at])) {
             if self.scope.wants(name) {
                 self.troubles.look(name, listing, self.today, &self.api);
@@ -155,6 +158,28 @@ impl Session for Pull {
 }
 
 impl Pull {
+    /// Leaves accounts aside that look like one that is gone: a bank that is connected anew gets new ids, and the same rows
+    /// would come a second time.
+    fn hold_strangers(&mut self, listings: &[Listing]) {
+        let (memory, scope, adopted) = (&self.api.memory, &self.scope, &self.settings.adopted);
+        let is_listed = |known: &str| self.accounts.iter().any(|(name, _)| name == known);
+        let gone: Vec<_> = memory.seen.iter().filter(|(known, _)| scope.wants(known) && !is_listed(known)).collect();
+        let twin = |(name, at): &(String, usize)| {
+            let listing = &listings[*at];
+            let is_stranger = !memory.seen.contains_key(name) && !adopted.contains_key(name);
+            let currency = self.currency(listing).unwrap_or_default();
+            let like =
+                |seen: &Seen| (&seen.bank, &seen.name, &seen.currency) == (&listing.bank, &listing.name, &currency);
+            gone.iter()
+                .filter(|_| is_stranger)
+                .find(|(_, seen)| like(seen))
+                .map(|(known, _)| (name.clone(), (*known).clone()))
+        };
+        let held: Vec<(String, String)> = self.accounts.iter().filter_map(twin).collect();
+        self.accounts.retain(|(name, _)| !held.iter().any(|(stranger, _)| stranger == name));
+        self.troubles.held = held;
+    }
+
     /// Asks for older slices until the day `first` is reached, the service has nothing older, or a request fails. A failure
     /// is told once everything that came is stored.
     async fn back_fill(&mut self, first: NaiveDate) -> Result<(), Error> {
@@ -298,9 +323,9 @@ impl Pull {
     }
 }
 
-/// The ids here of the accounts of an answer: the service's own, and for accounts that share one the connection behind it,
-/// except for the account that had the bare id first.
-fn names(listings: &[Listing], memory: &Memory) -> Vec<String> {
+/// The ids here of the accounts of an answer: the adopted one, or the service's own; for accounts that share one the
+/// connection is added, except for the account that had the bare id first.
+fn names(listings: &[Listing], memory: &Memory, adopted: &BTreeMap<String, String>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for listing in listings {
         let long = format!("{}@{}", listing.id, listing.within);
@@ -310,7 +335,11 @@ fn names(listings: &[Listing], memory: &Memory) -> Vec<String> {
             _ => !names.contains(&listing.id),
         };
         let is_bare = !memory.seen.contains_key(&long) && (alike().count() == 1 || is_first);
-        names.push(if is_bare { listing.id.clone() } else { long });
+        let name = if is_bare { listing.id.clone() } else { long };
+        // An id that is in use already stays with the account that has it.
+        let old =
+            adopted.get(&name).filter(|old| !names.contains(old) && !listings.iter().any(|other| other.id == **old));
+        names.push(old.cloned().unwrap_or(name));
     }
     names
 }

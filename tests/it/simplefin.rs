@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use bankfeed::remote::Cause;
 use bankfeed::simulator::Fault;
 use bankfeed::simulator::fibank::Bank;
-use bankfeed::simulator::simplefin::{Complaint, PASSWORD, Switches, USER};
+use bankfeed::simulator::simplefin::{Complaint, Ledger, PASSWORD, Switches, USER};
 use bankfeed::sync::{Outcome, Report, Request, SourceReport};
 use chrono::{Days, NaiveDate, Utc};
 use serde_json::Value;
@@ -136,6 +136,7 @@ async fn a_setup_token_is_claimed_once_and_its_answer_is_kept_before_anything_el
     }
     assert_eq!(world.simplefin.server.requests(), 0, "nothing was sent");
     assert_eq!(pull(&world).await.cause.as_deref(), Some("token"));
+    switch(&world, |switches| switches.line_feed = true);
     let (status, said) = login(&world, &format!(" {head} {tail} ")).await;
     assert_eq!(status, 0, "{said}");
     assert!(!said.contains(PASSWORD) && !said.contains(head), "{said}");
@@ -554,4 +555,139 @@ async fn late_rows_corrections_and_withdrawals_arrive() {
     assert_whole(&world).await;
     world.simplefin.edit(|ledger| ledger.account(&account).transactions.retain(|row| row.id != late));
     assert_eq!(pull(&world).await.vanished, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_that_is_connected_anew_waits_for_the_owners_word() {
+    let world = claimed("").await;
+    cycle(&world).await;
+    let before = booked(&world);
+    let renamed = world.simplefin.edit(|ledger| {
+        let bank = ledger.connections[0].id.clone();
+        ledger.relink(&bank)
+    });
+    let report = cycle(&world).await;
+    let source = &report.sources[0];
+    assert_eq!((source.outcome, source.new, source.vanished), (Outcome::Attention, 0, 0), "{source:?}");
+    let (old, new) = &renamed[0];
+    let error = source.error.as_ref().unwrap();
+    assert!(error.contains(&format!("`adopt = {{ \"{new}\" = \"{old}\" }}`")), "{error}");
+    assert_eq!(stored(&world).await, before, "no second copy");
+    assert_eq!(world.in_sheet().len(), before.values().sum::<usize>());
+
+    // The card is adopted, and the owner takes the other account for another one.
+    let (card_old, card_new) = &renamed[1];
+    configure(&world, &format!("adopt = {{ \"{card_new}\" = \"{card_old}\", \"{new}\" = \"{new}\" }}\n"));
+    world.simplefin.edit(|ledger| ledger.book(card_new, back(1), "-9.99", "NEW ON THE CARD"));
+    let report = pull(&world).await;
+    assert!(accounts(&world).await.contains_key(new) && !accounts(&world).await.contains_key(card_new), "{report:?}");
+    let names: Vec<String> = world.in_sheet().into_iter().map(|(id, _)| id).collect();
+    assert!(names.iter().any(|id| id.starts_with(&format!("simplefin:{card_old}:"))));
+}
+
+/// Ten pulls, each after the service has done this; nothing is doubled or lost at any time, anywhere.
+async fn ten_pulls(trap: &str, act: impl Fn(&mut Ledger, u64)) {
+    let world = claimed("").await;
+    cycle(&world).await;
+    for round in 1..=10 {
+        world.simplefin.edit(|ledger| act(ledger, round));
+        let report = cycle(&world).await;
+        assert_eq!(report.exit_status(), 0, "{trap}: {report:?}");
+        assert_eq!(stored(&world).await, booked(&world), "{trap}, pull {round}");
+    }
+    assert_whole(&world).await;
+}
+
+fn checking(ledger: &Ledger) -> String {
+    ledger.accounts[0].id.clone()
+}
+
+/// Capital One, we-promise/sure #3436: the ids of whole days are given anew, all else equal.
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_that_are_given_anew_double_nothing() {
+    ten_pulls("ids given anew", |ledger, round| {
+        let account = checking(ledger);
+        ledger.reissue(&account, back(round * 4));
+        ledger.book(&account, back(round), "-3.00", &format!("ROW {round}"));
+    })
+    .await;
+}
+
+/// we-promise/sure #602 and #449: a pending row is booked under a new id, or under its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn pending_rows_come_once_when_they_are_booked() {
+    ten_pulls("pending", |ledger, round| {
+        let account = checking(ledger);
+        let waiting: Vec<String> = ledger
+            .account(&account)
+            .transactions
+            .iter()
+            .filter(|row| !row.is_booked())
+            .map(|row| row.id.clone())
+            .collect();
+        for id in waiting {
+            ledger.post(&account, &id, back(1), round % 2 == 0);
+        }
+        ledger.reserve(&account, "-50.00", "FUEL");
+    })
+    .await;
+}
+
+/// True twins have two ids: both are kept, also when both get new ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn twins_stay_two() {
+    ten_pulls("twins", |ledger, round| {
+        let account = checking(ledger);
+        for _ in 0..2 {
+            ledger.book(&account, back(3), "-2.75", "METRO FARE");
+        }
+        if round % 3 == 0 {
+            ledger.reissue(&account, back(3));
+        }
+    })
+    .await;
+}
+
+/// Rows that come 40 days late, and texts that are corrected.
+#[tokio::test(flavor = "multi_thread")]
+async fn late_and_corrected_rows_come_once() {
+    ten_pulls("late rows", |ledger, round| {
+        let account = checking(ledger);
+        ledger.book(&account, back(44 - round), "-7.00", "LATE");
+        let row = &mut ledger.account(&account).transactions[5];
+        row.description = format!("CORRECTED {round}");
+        row.mcc = Some(format!("{round}"));
+    })
+    .await;
+}
+
+/// actualbudget/actual #7173, we-promise/sure #2864: a bank that is connected anew has new ids of accounts and rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adopted_account_goes_on_as_it_was() {
+    let world = claimed("").await;
+    cycle(&world).await;
+    let mut adopted: BTreeMap<String, String> = BTreeMap::new();
+    for round in 1..=10 {
+        if round % 3 == 0 {
+            let renamed = world.simplefin.edit(|ledger| {
+                let bank = ledger.connections[0].id.clone();
+                ledger.relink(&bank)
+            });
+            for (old, new) in renamed {
+                let here = adopted.get(&old).cloned().unwrap_or(old);
+                adopted.insert(new, here);
+            }
+            assert_eq!(pull(&world).await.outcome, Outcome::Attention, "the owner is asked first");
+            let pairs: Vec<String> = adopted.iter().map(|(new, old)| format!("\"{new}\" = \"{old}\"")).collect();
+            configure(&world, &format!("adopt = {{ {} }}\n", pairs.join(", ")));
+        }
+        world.simplefin.edit(|ledger| {
+            let account = checking(ledger);
+            ledger.book(&account, back(1), "-4.00", &format!("ROW {round}"));
+        });
+        let report = cycle(&world).await;
+        assert_eq!(report.exit_status(), 0, "{report:?}");
+        assert_eq!(stored(&world).await, booked(&world), "pull {round}");
+    }
+    assert_whole(&world).await;
 }

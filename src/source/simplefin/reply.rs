@@ -423,4 +423,40 @@ mod tests {
             assert!(error.starts_with(why), "{bad}: {error}");
         }
     }
+
+    /// Every recorded answer can be read, and says what the notes on the recordings say.
+    #[test]
+    fn recorded_answers_are_read() {
+        let Some(folder) = std::env::var_os("BANKFEED_RECORDINGS").map(std::path::PathBuf::from) else {
+            println!("skipped: BANKFEED_RECORDINGS is not set");
+            return;
+        };
+        let mut read = 0;
+        for entry in std::fs::read_dir(folder.join("simplefin")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            if !["v1_", "v2_", "invented"].iter().any(|kind| name.starts_with(kind)) {
+                continue;
+            }
+            read += 1;
+            let recording: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            let body = recording["response"]["body"].to_string();
+            let reply = Reply::read(body.as_str().into()).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            let complaints: Vec<&About> = reply.complaints.iter().map(|complaint| &complaint.about).collect();
+            match name.as_str() {
+                "v2_accounts_200_demo" => assert_eq!(reply.rows(), 4),
+                "v1_accounts_200_with_errors" => assert_eq!(complaints, [&About::Login { within: None }; 2]),
+                "v2_errlist_range_capped_200" | "v2_errlist_range_recommended_200" => {
+                    assert_eq!(complaints, [&About::Answer])
+                }
+                "v2_doc_errlist_codes" => assert_eq!(complaints.len(), 3),
+                "invented_v2_accounts_id_traps" => assert_eq!((reply.rows(), reply.accounts.len()), (4, 3)),
+                _ => assert!(complaints.is_empty() && !reply.accounts.is_empty(), "{name}"),
+            }
+            for listing in &reply.accounts {
+                assert!(listing.unread.is_empty() && listing.balance.is_ok(), "{name}: {listing:?}");
+            }
+        }
+        assert_eq!(read, 10);
+    }
 }

@@ -1,5 +1,6 @@
 //! The entry of SimpleFIN in the configuration: its keys, their errors, and the lines of the example.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ pub const KIND: Kind = Kind {
         key("access_url", SECRET_EXPECTED),
         key("currency", "the code of a currency in quotes such as \"USD\""),
         key("invert", "a list of account ids in quotes"),
+        key("adopt", ADOPT_EXPECTED),
     ],
     example: EXAMPLE,
     questions: super::interview::questions,
@@ -26,6 +28,8 @@ pub const KIND: Kind = Kind {
     scope: |table| Scope::read_with(table, values::account_names),
     aliases: |_| Vec::new(),
 };
+
+const ADOPT_EXPECTED: &str = "a table such as { \"ACT-new\" = \"ACT-old\" }";
 
 /// The lines of `config.example.toml`.
 const EXAMPLE: &str = r#"# SimpleFIN, a service for banks in the US and Canada (bridge.simplefin.org). `bankfeed login us` asks for the setup token
@@ -42,6 +46,10 @@ kind = "simplefin"
 
 # Accounts whose feed states spending as positive amounts, as some cards do.
 # invert = ["ACT-00000000-0000-4000-8000-000000000001"]
+
+# Accounts that the service calls otherwise since a bank was connected anew: the id there = the id here. An account that
+# looks like one that is gone waits until it stands here, as itself if it is another one.
+# adopt = { "ACT-00000000-0000-4000-8000-00000000000b" = "ACT-00000000-0000-4000-8000-00000000000a" }
 "#;
 
 /// An access to a SimpleFIN service.
@@ -53,6 +61,8 @@ pub struct SimpleFinSettings {
     pub currency: Option<String>,
     /// Ids of accounts whose feed states money out as positive.
     pub inverted: Vec<String>,
+    /// The ids here of accounts that the service calls otherwise.
+    pub adopted: BTreeMap<String, String>,
     /// The file of the access URL that `bankfeed login` has kept.
     pub kept: PathBuf,
 }
@@ -64,6 +74,7 @@ impl SimpleFinSettings {
             access_url: table.read("access_url", access_url)?,
             currency: table.read("currency", currency)?,
             inverted: table.read("invert", values::account_names)?.unwrap_or_default(),
+            adopted: table.read("adopt", adopted)?.unwrap_or_default(),
             kept: login_file(entry.data_dir, KIND.name, &entry.name),
         })
     }
@@ -127,6 +138,16 @@ fn access_url(value: &Value<'_>) -> Result<Secret, settings::Error> {
         }
         _ => Ok(secret),
     }
+}
+
+/// The accounts that go on under another id, each adopted once.
+fn adopted(value: &Value<'_>) -> Result<BTreeMap<String, String>, settings::Error> {
+    let table = value.table(None, &[]).ok_or_else(|| value.wrong())?;
+    let mut adopted = BTreeMap::new();
+    for (there, _, here) in table.entries(ADOPT_EXPECTED) {
+        adopted.insert(there.trim().to_owned(), here.text()?.trim().to_owned());
+    }
+    Ok(adopted)
 }
 
 fn currency(value: &Value<'_>) -> Result<String, settings::Error> {

@@ -23,6 +23,8 @@ pub(super) struct Troubles {
     pub halted: Option<Error>,
     /// The complaints of all answers, each once, with harmless words.
     complaints: Vec<Complaint>,
+    /// Accounts that wait, because each looks like a known one that is gone: its id, and the id of that one.
+    pub held: Vec<(String, String)>,
     /// Accounts of which the service says nothing since a day, by bank and name.
     stale: Vec<String>,
 }
@@ -124,7 +126,14 @@ impl Troubles {
             logins.map(|complaint| format!("the service says: {}", complaint.words)).collect();
         owners.append(&mut self.stale);
         let is_listed = |known: &str| listed.iter().any(|(name, _)| name == known);
-        let missing = memory.seen.iter().filter(|(known, _)| wants(known) && !is_listed(known));
+        owners.extend(self.held.iter().map(|(stranger, known)| {
+            format!(
+                "account {stranger} looks like {known}, which is gone, and waits: put `adopt = {{ \"{stranger}\" = \"{known}\" }}` \
+                 into the source's entry if it is the same, and `adopt = {{ \"{stranger}\" = \"{stranger}\" }}` if it is another one"
+            )
+        }));
+        let is_twin = |known: &String| self.held.iter().any(|(_, twin)| twin == known);
+        let missing = memory.seen.iter().filter(|(known, _)| wants(known) && !is_listed(known) && !is_twin(known));
         owners.extend(missing.map(|(known, seen)| {
             format!("account {known} ({}) is in the service's answer no more, and is kept as it is", seen.name)
         }));
