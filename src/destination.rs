@@ -20,6 +20,7 @@ pub mod airtable;
 mod figures;
 pub mod google_sheets;
 pub mod kind;
+pub mod nocodb;
 pub mod policy;
 pub mod readback;
 pub mod row_op;
@@ -29,7 +30,7 @@ use readback::Reader;
 use row_op::RowOp;
 
 /// Every kind of destination.
-pub const KINDS: &[Kind] = &[google_sheets::settings::KIND, airtable::settings::KIND];
+pub const KINDS: &[Kind] = &[google_sheets::settings::KIND, airtable::settings::KIND, nocodb::settings::KIND];
 
 /// Kinds that later versions will know.
 pub const PLANNED: &[&str] = &["odoo"];

@@ -23,6 +23,7 @@ pub mod airtable;
 pub mod fibank;
 pub mod google;
 pub mod mail;
+pub mod nocodb;
 pub mod notices;
 pub mod services;
 pub mod simplefin;

@@ -104,7 +104,10 @@ fn questions(asker: &mut Asker, path: &Path) -> Result<Answers, Stop> {
     ));
     let source = source(asker)?;
     let phrases: Vec<&str> = destination::KINDS.iter().map(|kind| kind.offer.phrase).collect();
-    asker.say(&format!("\nRows can go to {}, both (b), or nowhere yet (n).\n", phrases.join(", ")));
+    asker.say(&format!(
+        "\nRows can go to {}, or nowhere yet (n). Several letters mean several of them.\n",
+        phrases.join(", ")
+    ));
     let usual = destination::KINDS.first().and_then(|kind| kind.offer.words.first().copied());
     let mut destinations = Vec::new();
     for kind in ask(asker, "Where to", usual, wanted)? {
@@ -136,13 +139,14 @@ fn source(asker: &mut Asker) -> Result<Answer, Stop> {
 /// The kinds of destination that a person asks for.
 fn wanted(text: &str) -> Result<Vec<&'static Kind>, String> {
     let text = text.to_lowercase();
-    match destination::KINDS.iter().find(|kind| kind.offer.words.contains(&text.as_str())) {
-        Some(kind) => Ok(vec![kind]),
-        None if ["b", "both"].contains(&text.as_str()) => Ok(destination::KINDS.iter().collect()),
-        None if ["n", "none", "nowhere"].contains(&text.as_str()) => Ok(Vec::new()),
-        None => {
-            let letters: Vec<&str> = destination::KINDS.iter().map(|kind| kind.offer.words[0]).collect();
-            Err(format!("expected {}, b or n", letters.join(", ")))
-        }
+    if ["n", "none", "nowhere"].contains(&text.as_str()) {
+        return Ok(Vec::new());
     }
+    let offered = |word: &str| destination::KINDS.iter().find(|kind| kind.offer.words.contains(&word));
+    let words = text.split([' ', ',']).filter(|word| !word.is_empty());
+    let found: Option<Vec<&Kind>> = words.map(offered).collect();
+    found.filter(|kinds| !kinds.is_empty()).ok_or_else(|| {
+        let letters: Vec<&str> = destination::KINDS.iter().map(|kind| kind.offer.words[0]).collect();
+        format!("expected {} or n, or several letters such as `{}`", letters.join(", "), letters[..2].join(" "))
+    })
 }

@@ -21,8 +21,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::destination::policy::Rows;
 use crate::destination::readback::{FoundRow, Reader, Shown};
 use crate::destination::{
-    Batch, BatchStatus, ConnectorState, DeliveryDigest, Destination, Extras, Misplaced, Opened, Outcome, Reading, RowChange,
-    Summary,
+    Batch, BatchStatus, ConnectorState, DeliveryDigest, Destination, Extras, Misplaced, Opened, Outcome, Reading,
+    RowChange, Summary,
 };
 use crate::remote::{Backoff, Cause, Client, Context, Error};
 

@@ -12,6 +12,7 @@ use super::Server;
 use super::airtable::Airtable;
 use super::fibank::{Bank, Fibank};
 use super::google::Google;
+use super::nocodb::Nocodb;
 use super::simplefin::{Ledger, SimpleFin};
 
 /// The running services, with one spreadsheet and one base in them.
@@ -29,12 +30,16 @@ pub struct Services {
     pub base: String,
     /// SimpleFIN, with a few accounts in the US.
     pub simplefin: SimpleFin,
+    /// NocoDB.
+    pub nocodb: Nocodb,
+    /// Id of its base.
+    pub grid: String,
 }
 
 impl Services {
     /// Starts every service. Spreadsheet and base get this title and are empty.
     pub async fn start(bank: Bank, title: &str) -> io::Result<Services> {
-        let (google, airtable) = (Google::start().await?, Airtable::start().await?);
+        let (google, airtable, nocodb) = (Google::start().await?, Airtable::start().await?, Nocodb::start().await?);
         Ok(Services {
             bank: Fibank::start(bank).await?,
             spreadsheet: google.create_spreadsheet(title),
@@ -42,6 +47,8 @@ impl Services {
             simplefin: SimpleFin::start(Ledger::small(Utc::now().date_naive())).await?,
             google,
             airtable,
+            grid: nocodb.create_base(title),
+            nocodb,
         })
     }
 
@@ -53,12 +60,13 @@ impl Services {
     }
 
     /// The servers with the names of their services.
-    pub fn servers(&self) -> [(&'static str, &Server); 4] {
+    pub fn servers(&self) -> [(&'static str, &Server); 5] {
         [
             ("fibank", &self.bank.server),
             ("google", &self.google.server),
             ("airtable", &self.airtable.server),
             ("simplefin", &self.simplefin.server),
+            ("nocodb", &self.nocodb.server),
         ]
     }
 
@@ -103,6 +111,14 @@ impl Services {
         ["fibank", &username, &password, "g", &self.spreadsheet, &key.display().to_string(), "", ""].join("\n")
     }
 
+    /// The entry of the table at NocoDB.
+    pub fn grid(&self) -> String {
+        let (base, token, url) = (&self.grid, self.nocodb.token(), self.nocodb.server.url());
+        format!(
+            "[[destination]]\nname = \"grid\"\nkind = \"nocodb\"\nurl = \"{url}\"\nbase = \"{base}\"\ntable = \"Transactions\"\ntoken = \"{token}\"\n"
+        )
+    }
+
     /// Addresses, secrets and entries for programs outside, with Google's key in this file.
     pub fn description(&self, key: &Path) -> Value {
         let (username, password) = self.bank.edit(|bank| (bank.username.clone(), bank.password.clone()));
@@ -131,6 +147,12 @@ impl Services {
                 "token": self.simplefin.setup_token(),
                 "access_url": self.simplefin.access_url(),
                 "entry": self.us(),
+            },
+            "nocodb": {
+                "url": self.nocodb.server.url(),
+                "token": self.nocodb.token(),
+                "base": self.grid,
+                "entry": self.grid(),
             },
         })
     }

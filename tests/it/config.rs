@@ -59,7 +59,7 @@ fn the_example_loads_as_it_stands() {
     assert_eq!(config.warnings, Vec::<String>::new());
     assert_eq!(config.schedule.iter().map(|schedule| schedule.text()).collect::<Vec<_>>(), ["0 3 * * *", "0 18 * * *"]);
     assert_eq!(config.sources.len(), bankfeed::source::KINDS.len());
-    assert_eq!(config.destinations.len(), 2);
+    assert_eq!(config.destinations.len(), bankfeed::destination::KINDS.len());
 }
 
 /// The claims of the example's comments hold: every commented option works once the `#` is removed, and no key is left
@@ -743,7 +743,7 @@ fn mistakes() -> Vec<(String, String)> {
     );
     case(
         format!("{SOURCE}[[destination]]\nname = \"s\"\nkind = \"google_sheets\"\n"),
-        ":7: destination `s`: kind: expected `google-sheets` or `airtable`, found `google_sheets`, did you mean `google-sheets`?",
+        ":7: destination `s`: kind: expected `google-sheets`, `airtable` or `nocodb`, found `google_sheets`, did you mean `google-sheets`?",
     );
     cases
 }

@@ -176,6 +176,65 @@ impl Place {
         }
     }
 
+    fn nocodb() -> Place {
+        Place {
+            name: "grid",
+            at: 2,
+            server: |world| &world.nocodb.server,
+            writes: "POST /api/v3/data",
+            rows: |world| {
+                let rows = world.nocodb.read(&world.grid, |base| base.table("Transactions").rows());
+                gather(rows.iter().map(|row| {
+                    let text = |title: &str| row.get(title).and_then(Value::as_str).unwrap_or_default().to_owned();
+                    let amount: rust_decimal::Decimal = text("Amount").parse().unwrap();
+                    (text("Transaction ID"), text("Counterparty"), format!("{amount:.2}"))
+                }))
+            },
+            delete: |world, id| {
+                world.nocodb.edit(&world.grid, |base| {
+                    let table = base.table_mut("Transactions");
+                    table.find("Transaction ID", id).into_iter().for_each(|record| table.delete(record));
+                });
+            },
+            spoil: |world, number| change(world, number, |entry| entry.counterparty = "х".repeat(100_001)),
+            mend: |world, number| change(world, number, |entry| entry.counterparty = "КЪСО".into()),
+            more_than_a_batch: (105, 10),
+            costs: Costs {
+                first: 5,
+                new: 2,
+                correction: 3,
+                over_limit: 13,
+                // The rows are found, with them the titles of their fields are read, and once more at the end.
+                lost_after: 5,
+                lost_before: 6,
+                late: [5, 7],
+                bad_row: 2,
+            },
+            bad_token: (
+                "",
+                401,
+                r#"{"error":"ERR_AUTHENTICATION_REQUIRED","message":"Authentication required - Invalid token"}"#,
+            ),
+            throttles: || {
+                vec![
+                    ("without a hint", Fault::Status(429, "slow".into()), Outcome::Ok, 6),
+                    ("with a short one", Fault::StatusRetryAfter(429, "{}".into(), 0), Outcome::Ok, 6),
+                    ("with a long one", Fault::StatusRetryAfter(429, "{}".into(), 60), Outcome::Failed, 2),
+                ]
+            },
+        }
+    }
+
+    /// A world in which this destination is served.
+    async fn world(&self) -> World {
+        let mut world = World::new(Bank::small()).await;
+        if self.name == "grid" {
+            world.extra[2] = format!("\n{}", world.services.grid());
+            world.write_config();
+        }
+        world
+    }
+
     /// A cycle in which only this destination is served.
     async fn cycle(&self, world: &World) -> DestinationReport {
         world.clear_logs();
@@ -188,7 +247,7 @@ impl Place {
 
     /// A world in which the first rows have been delivered.
     async fn filled(&self) -> World {
-        let world = World::new(Bank::small()).await;
+        let world = self.world().await;
         assert_eq!(self.cycle(&world).await.outcome, Outcome::Ok);
         world
     }
@@ -225,7 +284,7 @@ impl Place {
 }
 
 async fn rows_arrive_once_and_cost_what_they_cost(place: Place) {
-    let world = World::new(Bank::small()).await;
+    let world = place.world().await;
     let report = place.cycle(&world).await;
     assert_eq!((report.appended, report.requests), (12, place.costs.first));
     place.settled(&world, "the first rows").await;
@@ -317,9 +376,11 @@ async fn a_batch_nobody_answered_for_is_settled_by_the_next_cycle(place: Place) 
         }
         let server = (place.server)(&world);
         server.fail(place.writes, 0, u32::MAX, fault.clone());
-        if place.name == "household" {
-            // The ledger cannot be read either after the rows were sent.
-            server.fail("developerMetadata:search", 1, u32::MAX, Fault::Status(503, String::new()));
+        // The ledger cannot be read either after the rows were sent, nor can the rows be looked for.
+        match place.name {
+            "household" => server.fail("developerMetadata:search", 1, u32::MAX, Fault::Status(503, String::new())),
+            "grid" => server.fail("where=", 1, u32::MAX, Fault::Status(503, String::new())),
+            _ => {}
         }
         let report = place.cycle(&world).await;
         assert_eq!((report.outcome, report.waiting), (Outcome::Failed, 3), "{fault:?}");
@@ -499,4 +560,4 @@ macro_rules! keeps_the_contract {
     )* };
 }
 
-keeps_the_contract!(google_sheets, airtable);
+keeps_the_contract!(google_sheets, airtable, nocodb);

@@ -48,6 +48,8 @@ async fn kill_9_at_any_moment_loses_and_doubles_nothing() {
 async fn die(seed: u64, kills: u64) -> u64 {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut world = World::new(Bank::small()).await;
+    world.extra[2] = format!("\n{}", world.services.grid());
+    world.write_config();
     if Path::new("/dev/shm").is_dir() {
         world.dir = tempfile::tempdir_in("/dev/shm").unwrap();
         world.write_config();
@@ -63,10 +65,23 @@ async fn die(seed: u64, kills: u64) -> u64 {
             let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(0), "seed {seed}, round {round}: {told}");
             world.assert_delivered();
+            assert_in_grid(&world);
         }
     }
     assert!(world.bank.login_attempts() <= runs, "{} sign-ins in {runs} runs", world.bank.login_attempts());
     struck
+}
+
+/// Checks that the table at NocoDB holds exactly the bank's entries.
+fn assert_in_grid(world: &World) {
+    let rows = world.nocodb.read(&world.grid, |base| base.table("Transactions").rows());
+    let text = |row: &std::collections::BTreeMap<String, serde_json::Value>, title: &str| {
+        row[title].as_str().unwrap().to_owned()
+    };
+    let amount = |text: String| format!("{:.2}", text.parse::<rust_decimal::Decimal>().unwrap());
+    let mut found: Vec<_> = rows.iter().map(|row| (text(row, "Transaction ID"), amount(text(row, "Amount")))).collect();
+    found.sort();
+    assert_eq!(found, world.booked().into_iter().collect::<Vec<_>>(), "the table differs from the bank");
 }
 
 /// Books new entries, often more than Airtable takes at once, and now and then corrects an older one.
@@ -92,10 +107,11 @@ fn happen(world: &World, rng: &mut fastrand::Rng) {
 /// Starts a run and kills it; returns true if it was still running.
 async fn kill_one(world: &World, rng: &mut fastrand::Rng) -> bool {
     world.clear_logs();
-    let (server, most) = match rng.u8(..3) {
+    let (server, most) = match rng.u8(..4) {
         0 => (&world.bank.server, 9),
         1 => (&world.google.server, 4),
-        _ => (&world.airtable.server, 3),
+        2 => (&world.airtable.server, 3),
+        _ => (&world.nocodb.server, 4),
     };
     let request = rng.u32(..most);
     let by_time = rng.bool();

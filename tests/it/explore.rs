@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use crate::seeds::Seeds;
 
 mod doings;
-mod life;
+pub mod life;
 mod look;
 
 use life::Life;

@@ -29,6 +29,7 @@ mod log;
 mod login;
 mod money;
 mod moved;
+mod nocodb;
 mod notify;
 mod owner;
 mod placed;

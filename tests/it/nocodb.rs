@@ -7,21 +7,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use bankfeed::destination::{Destination, RowChange};
+use bankfeed::config;
 use bankfeed::destination::row_op::RowOp;
+use bankfeed::destination::{Destination, RowChange};
 use bankfeed::model::Transaction;
 use bankfeed::remote::{Backoff, Cause, Context, Shutdown};
 use bankfeed::simulator::fibank::{Bank, Entry, Fibank};
+use bankfeed::simulator::nocodb::Nocodb;
 use bankfeed::store::Store;
 use bankfeed::sync::{DestinationReport, Engine, Outcome, Request, Verification, Verified, Watcher};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use crate::grid::{self, Nocodb, Role};
-
 mod list;
+mod lives;
 mod proxy;
 mod real;
+mod servers;
 
 use proxy::{Loss, Proxy};
 
@@ -30,6 +32,8 @@ pub struct Grid {
     dir: tempfile::TempDir,
     bank: Fibank,
     pub proxy: Proxy,
+    /// The address at which the connector finds the server: the proxy's, or its own.
+    through: String,
     /// The simulator; `None`: a real server.
     simulator: Option<Nocodb>,
     url: String,
@@ -63,7 +67,8 @@ impl Grid {
         let proxy = Proxy::start(url.trim_start_matches("http://").parse().unwrap()).await;
         let table = format!("T{} {}", std::process::id(), TABLES.fetch_add(1, Ordering::Relaxed));
         let (dir, bank) = (tempfile::tempdir().unwrap(), Fibank::start(Bank::small()).await.unwrap());
-        Grid { dir, bank, proxy, simulator, url, token, base, table, path: "/".into(), extra: String::new() }
+        let (through, path, extra) = (proxy.url(), "/".into(), String::new());
+        Grid { dir, bank, proxy, through, simulator, url, token, base, table, path, extra }
     }
 
     fn config(&self) -> PathBuf {
@@ -71,10 +76,14 @@ impl Grid {
         let (username, password) = self.bank.edit(|bank| (bank.username.clone(), bank.password.clone()));
         let text = format!(
             "data_dir = \"{}\"\ntimezone = \"Europe/Sofia\"\n[[source]]\nname = \"fibank\"\nkind = \"fibank\"\nusername = \
-             \"{username}\"\npassword = \"{password}\"\nbase_url = \"{}\"\n[[destination]]\nname = \"grid\"\n{}\n{}\n",
+             \"{username}\"\npassword = \"{password}\"\nbase_url = \"{}\"\n[[destination]]\nname = \"grid\"\nkind \
+             = \"nocodb\"\nurl = \"{}\"\nbase = \"{}\"\ntable = \"{}\"\ntoken = \"{}\"\n{}\n",
             self.dir.path().join("data").display(),
             self.bank.server.url(),
-            grid::entry(&self.root(), &self.base, &self.table, &self.token),
+            self.root(),
+            self.base,
+            self.table,
+            self.token,
             self.extra
         );
         std::fs::write(&path, text).unwrap();
@@ -82,7 +91,7 @@ impl Grid {
     }
 
     fn root(&self) -> String {
-        format!("{}{}", self.proxy.url(), self.path)
+        format!("{}{}", self.through, self.path)
     }
 
     /// Reads the place back.
@@ -95,7 +104,7 @@ impl Grid {
 
     /// The engine of a process that has just started.
     pub fn engine(&self) -> Engine {
-        let config = grid::load(&self.config(), &self.root(), &self.base, &self.table, &self.token);
+        let config = config::load(&self.config()).unwrap();
         Engine {
             config: Arc::new(config),
             store: Arc::new(Store::open(&self.dir.path().join("data")).unwrap()),
@@ -126,7 +135,11 @@ impl Grid {
     pub async fn ask(&self, method: &str, path: &str, body: Value) -> Value {
         let url = format!("{}{path}", self.url);
         let request = reqwest::Client::new().request(method.parse().unwrap(), url).header("xc-token", &self.token);
-        let request = if body.is_null() { request } else { request.header("content-type", "application/json").body(body.to_string()) };
+        let request = if body.is_null() {
+            request
+        } else {
+            request.header("content-type", "application/json").body(body.to_string())
+        };
         let answer = request.send().await.unwrap();
         let (status, text) = (answer.status(), answer.text().await.unwrap());
         assert!(status.is_success(), "{method} {path}: {status} {text}");

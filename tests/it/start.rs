@@ -130,7 +130,7 @@ async fn answers_that_end_early_or_are_no_good_write_nothing() {
     let here = tempfile::tempdir().unwrap();
     std::fs::write(here.path().join("key.json"), r#"{"web":{"client_secret":"hush-hush"}}"#).unwrap();
     std::fs::write(here.path().join("half.json"), r#"{"installed":{"client_secret":"hush-hush"}}"#).unwrap();
-    let all = ["fibank", "ivan", "hush-hush", "b", "1AbC", "key.json", "appX", "pat1.hush-hush", ""];
+    let all = ["fibank", "ivan", "hush-hush", "g a", "1AbC", "key.json", "appX", "pat1.hush-hush", ""];
     for count in 0..5 {
         let answers: String = all[..count].iter().map(|answer| format!("{answer}\n")).collect();
         let output = init(here.path(), &[], &answers).await;

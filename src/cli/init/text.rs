@@ -216,7 +216,8 @@ mod tests {
                 text.lines().map(|line| line.strip_prefix("# ").filter(is_option).unwrap_or(line)).collect();
             assert!(woken.len() > 20 && woken.contains(&"jitter = \"5m\""));
             let config = load(&woken.join("\n"));
-            assert_eq!(config.destinations.len(), 2);
+            let expected = if google { 2 } else { destination::KINDS.len() };
+            assert_eq!(config.destinations.len(), expected);
             assert!(config.http.is_some() && !config.rules.list().is_empty() && !config.schedule.is_empty());
         }
     }

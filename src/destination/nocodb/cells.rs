@@ -146,7 +146,9 @@ fn pairs<'a>(columns: &'a [Column], bound: &'a [Bound]) -> impl Iterator<Item = 
 
 /// The cells of a new row that are not empty.
 pub(super) fn row(columns: &[Column], bound: &[Bound], transaction: &Transaction) -> Cells {
-    pairs(columns, bound).filter_map(|(column, bound)| Some((bound.id.clone(), cell(column, bound, transaction)?))).collect()
+    pairs(columns, bound)
+        .filter_map(|(column, bound)| Some((bound.id.clone(), cell(column, bound, transaction)?)))
+        .collect()
 }
 
 /// The cell that a bound column should show.

@@ -137,7 +137,9 @@ impl Wording {
         match (answer.status, said.kind.as_str()) {
             (401, _) => end(self.token_refused(words)),
             (_, "ERR_PLAN_LIMIT_EXCEEDED") | (402 | 507, _) => end(self.full(words)),
-            (_, "ERR_RECORD_NOT_FOUND") => (Reaction::Gone, Error::rejected(format!("{service}: a row is gone{}", tail(words)))),
+            (_, "ERR_RECORD_NOT_FOUND") => {
+                (Reaction::Gone, Error::rejected(format!("{service}: a row is gone{}", tail(words))))
+            }
             (_, "ERR_BASE_NOT_FOUND") => end(self.base_missing(words)),
             (_, "ERR_TABLE_NOT_FOUND") => (Reaction::Stale, self.table_missing(words)),
             (_, "ERR_INVALID_OFFSET_VALUE") => {
@@ -146,11 +148,16 @@ impl Wording {
             (_, "ERR_FIELD_NOT_FOUND" | "ERR_INVALID_FILTER") => (Reaction::Stale, self.field_missing(words)),
             (_, "FIELD_UNIQUE_CONSTRAINT_VIOLATION") => (Reaction::Taken(said.field.clone()), self.unexplained(words)),
             (_, "ERR_MAX_PAYLOAD_LIMIT_EXCEEDED") => (most_rows(&said.message), self.unexplained(words)),
-            (413, _) => (Reaction::TooLarge, Error::rejected(format!("{service}: the row alone is too large for a request"))),
+            (413, _) => {
+                (Reaction::TooLarge, Error::rejected(format!("{service}: the row alone is too large for a request")))
+            }
             (_, "ERR_DATABASE_OP_FAILED") => end(self.database(&said.code, words)),
             (403, _) => end(self.forbidden(purpose, words)),
             (404 | 405, _) => end(self.no_nocodb(answer.status, words)),
-            (429, _) => end(Error::throttled(answer.retry_after, format!("{service}: too many requests at once{}", tail(words)))),
+            (429, _) => end(Error::throttled(
+                answer.retry_after,
+                format!("{service}: too many requests at once{}", tail(words)),
+            )),
             (408 | 500..=599, _) => end(self.down(answer, words)),
             (300..=399, _) => end(self.no_nocodb(answer.status, words)),
             (400 | 409 | 422, _) if purpose == Purpose::WriteRows => end(self.unexplained(words)),
@@ -175,13 +182,16 @@ impl Wording {
 
     fn base_missing(&self, words: &str) -> Error {
         let Wording { service, base, .. } = self;
-        let what = format!("{service}: there is no base `{base}` for this token's user: check `base`, or invite the user to it");
+        let what = format!(
+            "{service}: there is no base `{base}` for this token's user: check `base`, or invite the user to it"
+        );
         Error::attention(Cause::NotFound, format!("{what}{}", tail(words)))
     }
 
     pub(super) fn table_missing(&self, words: &str) -> Error {
         let Wording { service, base, table } = self;
-        let what = format!("{service}: table `{table}` is not in base `{base}`: restore it, or name another one in `table`");
+        let what =
+            format!("{service}: table `{table}` is not in base `{base}`: restore it, or name another one in `table`");
         Error::attention(Cause::NotFound, format!("{what}{}", tail(words)))
     }
 
@@ -200,7 +210,8 @@ impl Wording {
     fn forbidden(&self, purpose: Purpose, words: &str) -> Error {
         let Wording { service, base, .. } = self;
         let (deed, role) = (purpose.deed(), purpose.role());
-        let what = format!("{service}: the token's user may not {deed} in base `{base}`: give them the role {role} there");
+        let what =
+            format!("{service}: the token's user may not {deed} in base `{base}`: give them the role {role} there");
         Error::attention(Cause::NotPermitted, format!("{what}{}", tail(words)))
     }
 
@@ -236,7 +247,8 @@ impl Wording {
     }
 
     fn down(&self, answer: &Answer, words: &str) -> Error {
-        let message = format!("{}: the service is down or slow (status {}){}", self.service, answer.status, tail(words));
+        let message =
+            format!("{}: the service is down or slow (status {}){}", self.service, answer.status, tail(words));
         match answer.retry_after {
             Some(wait) => Error::throttled(Some(wait), message),
             None => Error::unavailable(message),
@@ -323,7 +335,8 @@ mod tests {
 
     #[test]
     fn the_servers_own_limit_is_taken_from_its_words() {
-        let body = r#"{"error":"ERR_MAX_PAYLOAD_LIMIT_EXCEEDED","message":"Maximum 5 entities are allowed per request"}"#;
+        let body =
+            r#"{"error":"ERR_MAX_PAYLOAD_LIMIT_EXCEEDED","message":"Maximum 5 entities are allowed per request"}"#;
         assert_eq!(refusal(Purpose::WriteRows, 422, body).reaction, Reaction::TooMany(5));
     }
 

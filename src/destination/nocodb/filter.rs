@@ -61,7 +61,10 @@ mod tests {
     #[test]
     fn ids_stand_between_quotes_and_odd_ones_are_looked_for_by_a_pattern() {
         assert_eq!(filters("c1", ["a:1", "b,(2)'"]), ["(c1,in,\"a:1\",\"b,(2)'\")"]);
-        assert_eq!(filters("c1", ["a\"b", "a:1", "a\\b"]), ["(c1,like,\"a_b\")", "(c1,like,\"a_b\")", "(c1,in,\"a:1\")"]);
+        assert_eq!(
+            filters("c1", ["a\"b", "a:1", "a\\b"]),
+            ["(c1,like,\"a_b\")", "(c1,like,\"a_b\")", "(c1,in,\"a:1\")"]
+        );
         assert!(filters("c1", []).is_empty());
     }
 

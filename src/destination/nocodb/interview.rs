@@ -33,7 +33,8 @@ pub(super) fn questions(person: &mut dyn Interview) -> Result<Draft, Stop> {
         answer::read(root, values::root)
     })?;
     let base = ask(person, "Id of the base (p…), or the address of one of its tables", None, |text| {
-        let part = |part: &&str| part.len() > 10 && part.starts_with('p') && part.bytes().all(|c| c.is_ascii_alphanumeric());
+        let part =
+            |part: &&str| part.len() > 10 && part.starts_with('p') && part.bytes().all(|c| c.is_ascii_alphanumeric());
         let found = text.split(['/', '?', '#']).find(part);
         answer::read(found.unwrap_or(text), base)
     })?;
@@ -49,7 +50,7 @@ fn draft(url: &Url, base: &str, token: SecretString) -> Draft {
     Draft {
         name: "grid",
         head: format!("\n[[destination]]\nname = \"grid\"\nkind = \"nocodb\"\nurl = {url}\nbase = {base}\ntoken = "),
-        secret: DraftSecret { credential: "nocodb-token", otherwise: quoted(token.expose_secret()), text: token },
+        secret: Some(DraftSecret { credential: "nocodb-token", otherwise: quoted(token.expose_secret()), text: token }),
         tail: "\n",
         options: OPTIONS,
         kept_file: None,
@@ -109,7 +110,11 @@ mod tests {
             "secret",
         ];
         let draft = questions(&mut Prepared(answers.into())).unwrap();
-        assert!(draft.head.contains("url = \"https://noco.example.com\"\nbase = \"pz4w115smdtymxd\""), "{}", draft.head);
-        assert_eq!(draft.secret.text.expose_secret(), "secret");
+        assert!(
+            draft.head.contains("url = \"https://noco.example.com\"\nbase = \"pz4w115smdtymxd\""),
+            "{}",
+            draft.head
+        );
+        assert_eq!(draft.secret.unwrap().text.expose_secret(), "secret");
     }
 }

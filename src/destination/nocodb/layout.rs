@@ -108,7 +108,9 @@ fn remembered<'a>(known: &'a [Bound], column: &Column) -> Option<&'a Bound> {
 /// The configured table among those of the base: by id, by title, by title in other capitals.
 pub(super) fn find_table<'a>(tables: &'a [ListedTable], asked: &str) -> Option<&'a ListedTable> {
     let by = |suits: &dyn Fn(&ListedTable) -> bool| tables.iter().find(|table| suits(table));
-    by(&|table| table.id == asked).or_else(|| by(&|table| table.title == asked)).or_else(|| by(&|table| same_title(&table.title, asked)))
+    by(&|table| table.id == asked)
+        .or_else(|| by(&|table| table.title == asked))
+        .or_else(|| by(&|table| same_title(&table.title, asked)))
 }
 
 /// True for a text that looks like a table's id rather than a title.
@@ -190,7 +192,9 @@ pub(super) fn bound(column: &Column, field: &TableField) -> Option<Bound> {
 /// Types that hold an amount as it is and show it as something else.
 pub(super) fn oddness(bound: &Bound) -> Option<String> {
     let is_odd = !bound.gone && bound.kind == "Percent";
-    is_odd.then(|| format!("field `{}` is of type Percent and shows amounts as percentages: make it Decimal", bound.title))
+    is_odd.then(|| {
+        format!("field `{}` is of type Percent and shows amounts as percentages: make it Decimal", bound.title)
+    })
 }
 
 /// Titles of the tick field, the one to create first.

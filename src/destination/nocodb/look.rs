@@ -157,7 +157,8 @@ fn ticked(cells: &Cells, tick: Option<bool>, layout: &Layout) -> Cells {
 fn differing(layout: &Layout, cells: &Cells, record: &Record) -> Cells {
     let differs = |id: &String, cell: &Json| {
         let Some(bound) = layout.fields().find(|bound| &bound.id == id) else { return true };
-        let (expected, found) = (cells::shown(bound.shape, cell), cells::found(bound.shape, record.fields.get(&bound.title)));
+        let (expected, found) =
+            (cells::shown(bound.shape, cell), cells::found(bound.shape, record.fields.get(&bound.title)));
         match bound.key.parse::<Field>() {
             Ok(field) => !agrees(&field, &expected, &found),
             Err(_) => expected != found,
@@ -179,7 +180,8 @@ fn mended(layout: &Layout, cells: &Cells, id: &str, record: &Record) -> Cells {
 
 /// The cells of the owner's columns that are to be written to the record.
 fn filled(layout: &Layout, empty: &Cells, over: &Cells, record: &Record) -> Cells {
-    let cell = |id: &String| layout.fields().find(|bound| &bound.id == id).and_then(|bound| record.fields.get(&bound.title));
+    let cell =
+        |id: &String| layout.fields().find(|bound| &bound.id == id).and_then(|bound| record.fields.get(&bound.title));
     let empty = empty.iter().filter(|(id, _)| is_empty(cell(id)));
     empty.chain(over).map(|(id, cell)| (id.clone(), cell.clone())).collect()
 }
@@ -200,5 +202,9 @@ pub(super) fn is_compared(field: &Field, bound: &Bound) -> bool {
 
 fn doubles(records: &[Record]) -> String {
     let places: Vec<String> = records.iter().map(|record| record.id.to_string()).collect();
-    format!("the table holds this transaction {} times, as records {}: delete all but one", records.len(), places.join(", "))
+    format!(
+        "the table holds this transaction {} times, as records {}: delete all but one",
+        records.len(),
+        places.join(", ")
+    )
 }

@@ -21,7 +21,7 @@ pub const KIND: Kind = Kind {
         key("token", SECRET_EXPECTED),
     ],
     example: EXAMPLE,
-    offer: Offer { phrase: "a NocoDB base (n)", words: &["n", "nocodb"] },
+    offer: Offer { phrase: "a NocoDB base (d)", words: &["d", "nocodb"] },
     questions: interview::questions,
     at_rest: interview::AT_REST,
     read: |entry| Ok(Arc::new(NocodbSettings::read(entry)?)),
@@ -107,7 +107,8 @@ impl Settings for NocodbSettings {
 /// A base's id.
 pub fn base(value: &Value<'_>) -> Result<String, settings::Error> {
     let text = value.text()?;
-    let rest = text.strip_prefix('p').filter(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_alphanumeric()));
+    let rest =
+        text.strip_prefix('p').filter(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_alphanumeric()));
     let expected = "expected the base's id, which begins with p: a part of its address in the browser";
     rest.map(|_| text.to_owned()).ok_or_else(|| value.error(expected))
 }

@@ -76,7 +76,10 @@ impl Nocodb {
         for (column, bound) in self.rows.columns.iter().zip(&columns) {
             match bound {
                 Some(bound) if bound.gone => {
-                    lines.push(format!("column `{}`: its field `{}` was deleted and stays away", column.field, bound.title));
+                    lines.push(format!(
+                        "column `{}`: its field `{}` was deleted and stays away",
+                        column.field, bound.title
+                    ));
                 }
                 Some(bound) => {
                     lines.push(format!("column `{}`: field `{}` found", column.field, bound.title));
@@ -105,14 +108,17 @@ impl Nocodb {
             Err(_) => None,
         };
         let Some(roles) = roles else {
-            return Ok(format!("nocodb does not tell what this token may do: only a write shows whether its user is {role}"));
+            return Ok(format!(
+                "nocodb does not tell what this token may do: only a write shows whether its user is {role}"
+            ));
         };
         let enough: &[&str] = if creates { &["owner", "creator"] } else { &["owner", "creator", "editor"] };
         if roles.iter().any(|role| enough.contains(&role.as_str())) {
             return Ok(format!("the token's user is {} of the base", roles.join(" and ")));
         }
         let (service, base, has) = (self.service(), &self.client.wording.base, roles.join(" and "));
-        let message = format!("{service}: the token's user needs the role {role} in base `{base}` and has the role {has}");
+        let message =
+            format!("{service}: the token's user needs the role {role} in base `{base}` and has the role {has}");
         Err(Error::attention(Cause::NotPermitted, message))
     }
 

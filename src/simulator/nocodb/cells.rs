@@ -76,7 +76,10 @@ fn decimal(text: &str) -> Option<String> {
 /// The day of a date or of an instant; the inner error: the database refuses a day that no calendar has.
 fn date(text: &str) -> Option<Result<NaiveDate, Refusal>> {
     let (day, rest) = text.split_at_checked(10)?;
-    let is_shape = day.bytes().enumerate().all(|(at, byte)| if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() });
+    let is_shape = day
+        .bytes()
+        .enumerate()
+        .all(|(at, byte)| if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() });
     let is_rest = rest.is_empty() || rest.starts_with(['T', ' ']);
     (is_shape && is_rest).then(|| day.parse().map_err(|_| Refusal::database("22008")))
 }

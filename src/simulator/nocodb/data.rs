@@ -130,11 +130,13 @@ fn read_cells(table: &Table, row: &Value) -> Result<BTreeMap<String, Value>, Ref
 /// The field and value of a unique field that another record, or an earlier row of the request, has already.
 fn clash(table: &Table, options: Options, row: &BTreeMap<String, Value>, own: Option<u64>) -> Option<Refusal> {
     let unique = table.fields.iter().filter(|field| field.unique && options.enforces_unique);
-    unique.filter_map(|field| Some((field, row.get(&field.id).filter(|value| !value.is_null())?))).find_map(|(field, value)| {
-        let same = |record: &Record| Some(record.id) != own && record.cells.get(&field.id) == Some(value);
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        table.records.iter().any(same).then(|| Refusal::taken(&field.title, &text))
-    })
+    unique.filter_map(|field| Some((field, row.get(&field.id).filter(|value| !value.is_null())?))).find_map(
+        |(field, value)| {
+            let same = |record: &Record| Some(record.id) != own && record.cells.get(&field.id) == Some(value);
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            table.records.iter().any(same).then(|| Refusal::taken(&field.title, &text))
+        },
+    )
 }
 
 fn create(table: &mut Table, options: Options, rows: &[Value]) -> Result<Value, Refusal> {

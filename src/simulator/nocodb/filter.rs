@@ -79,7 +79,8 @@ fn split(text: &str) -> Result<(Vec<Operand>, &str), Refusal> {
                 }
                 let next = text[at + 2 + length..].chars().next();
                 if !matches!(next, Some(',' | ')')) {
-                    let text = format!("Lexing error: unexpected character: ->\"<- at offset: {at}, please contact support");
+                    let text =
+                        format!("Lexing error: unexpected character: ->\"<- at offset: {at}, please contact support");
                     return Err(Refusal::filter(text));
                 }
                 let skipped = text[at + 1..at + 2 + length].chars().count();

@@ -28,13 +28,7 @@ const TYPES: [&str; 16] = [
 ];
 
 /// Answers the paths under a base's address.
-pub(super) fn answer(
-    base: &mut Base,
-    ids: &mut Ids,
-    call: &Call,
-    role: Role,
-    rest: &[&str],
-) -> Result<Value, Refusal> {
+pub(super) fn answer(base: &mut Base, ids: &mut Ids, call: &Call, role: Role, rest: &[&str]) -> Result<Value, Refusal> {
     match (&call.method, rest) {
         (&Method::GET, []) => {
             permit(role, Role::Viewer, "view base details")?;
@@ -42,7 +36,8 @@ pub(super) fn answer(
         }
         (&Method::GET, ["tables"]) => {
             permit(role, Role::Viewer, "view list of tables")?;
-            let tables = base.tables.iter().map(|table| json!({ "id": table.id, "title": table.title, "base_id": base.id }));
+            let tables =
+                base.tables.iter().map(|table| json!({ "id": table.id, "title": table.title, "base_id": base.id }));
             Ok(json!({ "list": tables.collect::<Vec<_>>() }))
         }
         (&Method::POST, ["tables"]) => {
@@ -74,7 +69,11 @@ pub(super) fn answer(
             let table = base.tables.iter_mut().find(has);
             let missing = || Refusal::new(422, "ERR_FIELD_NOT_FOUND", format!("Field '{field}' not found"));
             let table = table.ok_or_else(missing)?;
-            if call.method == Method::PATCH { change_field(table, field, &call.json()?) } else { delete_field(table, field) }
+            if call.method == Method::PATCH {
+                change_field(table, field, &call.json()?)
+            } else {
+                delete_field(table, field)
+            }
         }
         _ => Err(unknown(call)),
     }

@@ -89,7 +89,10 @@ impl Table {
     /// The records as their owner sees them: values by title.
     pub fn rows(&self) -> Vec<BTreeMap<String, Value>> {
         let row = |record: &Record| {
-            let cells = self.fields.iter().filter_map(|field| Some((field.title.clone(), record.cells.get(&field.id)?.clone())));
+            let cells = self
+                .fields
+                .iter()
+                .filter_map(|field| Some((field.title.clone(), record.cells.get(&field.id)?.clone())));
             cells.collect()
         };
         self.records.iter().map(row).collect()
@@ -137,7 +140,9 @@ impl Table {
     /// A field by id, title or first title.
     pub(super) fn field(&self, name: &str) -> Option<&Field> {
         let by = |suits: &dyn Fn(&Field) -> bool| self.fields.iter().find(|field| suits(field));
-        by(&|field| field.id == name).or_else(|| by(&|field| field.title == name)).or_else(|| by(&|field| field.first_title == name))
+        by(&|field| field.id == name)
+            .or_else(|| by(&|field| field.title == name))
+            .or_else(|| by(&|field| field.first_title == name))
     }
 
     pub(super) fn push(&mut self, cells: BTreeMap<String, Value>) -> u64 {

@@ -41,8 +41,9 @@ impl Refusal {
     }
 
     pub fn length(length: usize, most: usize, kind: &str, title: &str) -> Refusal {
-        let text =
-            format!("Value length '{length}' is exceeding allowed limit '{most}' for type '{kind}' on column '{title}'");
+        let text = format!(
+            "Value length '{length}' is exceeding allowed limit '{most}' for type '{kind}' on column '{title}'"
+        );
         Refusal::new(422, "ERR_INVALID_VALUE_FOR_FIELD", text)
     }
 

@@ -41,7 +41,8 @@ impl Bench {
 
     /// A table with an id and an amount. Returns the address of its records.
     async fn table(&self) -> String {
-        let fields = json!([{"title": "K", "type": "SingleLineText", "unique": true}, {"title": "A", "type": "Decimal"}]);
+        let fields =
+            json!([{"title": "K", "type": "SingleLineText", "unique": true}, {"title": "A", "type": "Decimal"}]);
         let body = json!({"title": "T", "fields": fields}).to_string();
         let (status, table) = self.ask("POST", &format!("/api/v3/meta/bases/{}/tables", self.base), &body).await;
         assert_eq!(status, 200);
@@ -71,7 +72,8 @@ async fn values_in_filters_are_found_but_for_quotes_and_backslashes() {
     let records = bench.table().await;
     for id in ["a,b", "a\"b", "a\\b", "a)b", "a'b", "~and", "a%b"] {
         bench.ask("POST", &records, &json!([{"fields": {"K": id}}]).to_string()).await;
-        let filter: String = url::form_urlencoded::byte_serialize(format!("(K,in,\"zz\",\"{id}\")").as_bytes()).collect();
+        let filter: String =
+            url::form_urlencoded::byte_serialize(format!("(K,in,\"zz\",\"{id}\")").as_bytes()).collect();
         let (status, found) = bench.ask("GET", &format!("{records}?where={filter}"), "").await;
         match id {
             "a\"b" => assert_eq!((status, found["error"].as_str()), (422, Some("ERR_INVALID_FILTER"))),
@@ -105,34 +107,108 @@ async fn a_request_is_carried_out_whole_or_not_at_all() {
 
 /// The recordings with their requests in the order in which they were sent, as far as version 3 without links goes.
 const SQLITE: &[&str] = &[
-    "v3_table_create", "v3_table_get", "v3_table_by_title", "v3_create_one_object", "v3_create_two",
-    "v3_create_duplicate_of_unique", "v3_create_bearer", "v3_create_unknown_field", "v3_create_only_unknown_field",
-    "v3_create_decimal_as_string", "v3_create_bad_decimal", "v3_create_bad_date", "v3_create_unknown_choice",
-    "v3_create_second_of_two_bad", "v3_list_after_half_bad_batch", "v3_create_11", "v3_create_empty_list",
-    "v3_create_broken_json", "v3_create_long_decimal", "v3_list", "v3_list_page_2", "v3_list_fields",
-    "v3_pageSize_5000", "v3_get_one", "v3_get_unknown_id", "v3_filter_eq", "v3_filter_eq_quoted",
-    "v3_filter_id_in", "v3_filter_in", "v3_filter_in_100", "v3_filter_comma_in_value", "v3_filter_blank",
-    "v3_filter_null", "v3_filter_and", "v3_filter_broken", "v3_filter_case", "v3_filter_unknown_field",
-    "v3_filter_field_id", "v3_filter_at_prefix_quoted", "v3_update",
-    "v3_update_numeric_id", "v3_update_unknown_id", "v3_get_after_half_bad_update", "v3_update_without_id",
-    "v3_update_null", "v3_delete", "v3_delete_again", "v3_count", "v3_filter_date_exact", "v3_filter_date_ge", "v3_create_awkward_ids", "v3_filter_comma",
-    "v3_filter_comma_quoted", "v3_filter_dquote_escaped", "v3_filter_backslash_escaped", "v3_filter_squote",
-    "v3_filter_paren_quoted", "v3_filter_cyrillic", "v3_filter_null_quoted", "v3_long_text_100k", "v3_write_id_field",
-    "v3_write_system_field", "v3_field_add", "v3_field_add_same_title", "v3_field_rename", "v3_create_by_field_id",
-    "v3_create_by_old_title", "v3_field_make_unique_with_duplicates", "v3_field_delete", "v3_upsert_absent",
-    "err_bad_token", "err_no_token", "err_unknown_base", "err_unknown_path", "err_unknown_table",
+    "v3_table_create",
+    "v3_table_get",
+    "v3_table_by_title",
+    "v3_create_one_object",
+    "v3_create_two",
+    "v3_create_duplicate_of_unique",
+    "v3_create_bearer",
+    "v3_create_unknown_field",
+    "v3_create_only_unknown_field",
+    "v3_create_decimal_as_string",
+    "v3_create_bad_decimal",
+    "v3_create_bad_date",
+    "v3_create_unknown_choice",
+    "v3_create_second_of_two_bad",
+    "v3_list_after_half_bad_batch",
+    "v3_create_11",
+    "v3_create_empty_list",
+    "v3_create_broken_json",
+    "v3_create_long_decimal",
+    "v3_list",
+    "v3_list_page_2",
+    "v3_list_fields",
+    "v3_pageSize_5000",
+    "v3_get_one",
+    "v3_get_unknown_id",
+    "v3_filter_eq",
+    "v3_filter_eq_quoted",
+    "v3_filter_id_in",
+    "v3_filter_in",
+    "v3_filter_in_100",
+    "v3_filter_comma_in_value",
+    "v3_filter_blank",
+    "v3_filter_null",
+    "v3_filter_and",
+    "v3_filter_broken",
+    "v3_filter_case",
+    "v3_filter_unknown_field",
+    "v3_filter_field_id",
+    "v3_filter_at_prefix_quoted",
+    "v3_update",
+    "v3_update_numeric_id",
+    "v3_update_unknown_id",
+    "v3_get_after_half_bad_update",
+    "v3_update_without_id",
+    "v3_update_null",
+    "v3_delete",
+    "v3_delete_again",
+    "v3_count",
+    "v3_filter_date_exact",
+    "v3_filter_date_ge",
+    "v3_create_awkward_ids",
+    "v3_filter_comma",
+    "v3_filter_comma_quoted",
+    "v3_filter_dquote_escaped",
+    "v3_filter_backslash_escaped",
+    "v3_filter_squote",
+    "v3_filter_paren_quoted",
+    "v3_filter_cyrillic",
+    "v3_filter_null_quoted",
+    "v3_long_text_100k",
+    "v3_write_id_field",
+    "v3_write_system_field",
+    "v3_field_add",
+    "v3_field_add_same_title",
+    "v3_field_rename",
+    "v3_create_by_field_id",
+    "v3_create_by_old_title",
+    "v3_field_make_unique_with_duplicates",
+    "v3_field_delete",
+    "v3_upsert_absent",
+    "err_bad_token",
+    "err_no_token",
+    "err_unknown_base",
+    "err_unknown_path",
+    "err_unknown_table",
 ];
 
 const POSTGRESQL: &[&str] = &[
-    "pg_v3_table_create_unique", "pg_v3_create", "pg_v3_create_duplicate", "pg_v3_create_batch_with_duplicate",
-    "pg_v3_create_precise_decimal", "pg_v3_list", "pg_v3_update_to_duplicate",
+    "pg_v3_table_create_unique",
+    "pg_v3_create",
+    "pg_v3_create_duplicate",
+    "pg_v3_create_batch_with_duplicate",
+    "pg_v3_create_precise_decimal",
+    "pg_v3_list",
+    "pg_v3_update_to_duplicate",
 ];
 
 /// Parts of answers that no simulator can repeat, or that it leaves out: ids of things beside tables and fields, times,
 /// views, colours.
 const LEFT_OUT: [&str; 12] = [
-    "CreatedAt", "UpdatedAt", "source_id", "workspace_id", "views", "options", "color", "default_value", "system",
-    "base_id", "nestedNext", "unique",
+    "CreatedAt",
+    "UpdatedAt",
+    "source_id",
+    "workspace_id",
+    "views",
+    "options",
+    "color",
+    "default_value",
+    "system",
+    "base_id",
+    "nestedNext",
+    "unique",
 ];
 
 struct Replay {
@@ -152,7 +228,9 @@ impl Replay {
         let recording: Value = serde_json::from_slice(&text).unwrap();
         let (request, response) = (&recording["request"], &recording["response"]);
         let token = match request["headers"].as_object() {
-            Some(headers) if headers.values().any(|value| value.as_str().is_some_and(|text| text.contains("<API-TOKEN>"))) => {
+            Some(headers)
+                if headers.values().any(|value| value.as_str().is_some_and(|text| text.contains("<API-TOKEN>"))) =>
+            {
                 self.bench.token.clone()
             }
             _ => "nope".to_owned(),
@@ -223,12 +301,16 @@ fn whole(folder: &std::path::Path) -> HashMap<&'static str, Value> {
     let rows = |ids: Vec<String>| ids.into_iter().map(|id| json!({"fields": {"Transaction ID": id}})).collect();
     let awkward = ["a,b", "a\"b", "a'b", "a)b", "a(b", "a\\b", "null", "Кир"].map(str::to_owned).to_vec();
     assert!(folder.is_dir());
-    HashMap::from([("v3_create_11", rows((0..11).map(|n| format!("m{n}")).collect())), ("v3_create_awkward_ids", rows(awkward))])
+    HashMap::from([
+        ("v3_create_11", rows((0..11).map(|n| format!("m{n}")).collect())),
+        ("v3_create_awkward_ids", rows(awkward)),
+    ])
 }
 
 #[tokio::test]
 async fn recorded_traffic_is_answered_as_it_was() {
-    let Some(folder) = std::env::var_os("BANKFEED_RECORDINGS").map(|folder| PathBuf::from(folder).join("nocodb")) else {
+    let Some(folder) = std::env::var_os("BANKFEED_RECORDINGS").map(|folder| PathBuf::from(folder).join("nocodb"))
+    else {
         println!("skipped: BANKFEED_RECORDINGS is not set");
         return;
     };
@@ -240,7 +322,10 @@ async fn recorded_traffic_is_answered_as_it_was() {
         for name in names {
             if *name == "pg_v3_create_precise_decimal" {
                 // The recorded table has refused one more row by then, through version 2.
-                let (target, row) = (replay.here("/api/v3/data/pcs8c8kam2muknv/mzlz8sic8jmofju/records"), r#"{"fields":{"Transaction ID":"t1"}}"#);
+                let (target, row) = (
+                    replay.here("/api/v3/data/pcs8c8kam2muknv/mzlz8sic8jmofju/records"),
+                    r#"{"fields":{"Transaction ID":"t1"}}"#,
+                );
                 assert_eq!(replay.bench.ask("POST", &target, row).await.0, 409);
             }
             match whole.get(name) {

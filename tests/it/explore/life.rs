@@ -41,9 +41,9 @@ pub struct Daemon {
 }
 
 /// A future that is dropped after so many polls, as a process that dies between two of them.
-struct Mortal<F> {
-    polls: u32,
-    future: Pin<Box<F>>,
+pub struct Mortal<F> {
+    pub polls: u32,
+    pub future: Pin<Box<F>>,
 }
 
 impl<F: Future> Future for Mortal<F> {

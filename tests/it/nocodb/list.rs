@@ -19,19 +19,31 @@ pub async fn rows_arrive_once_and_cost_what_they_cost(grid: Grid) {
 
 pub async fn cells_have_types_and_lose_nothing(mut grid: Grid) {
     grid.extra = "columns = [\"id\", \"time\", \"date\", \"amount\", \"balance\", \"counterparty\", \"description\", \"value_date\"]".into();
-    let payees =
-        ["=IMPORTXML(\"x\")", "+359 2 000", "'апостроф", "О'Нийл \\ {x} \"ц\"", "🌿 Аптека 🇧🇬", "0042", "ред\u{2028}нов", "(a,b)~and"];
+    let payees = [
+        "=IMPORTXML(\"x\")",
+        "+359 2 000",
+        "'апостроф",
+        "О'Нийл \\ {x} \"ц\"",
+        "🌿 Аптека 🇧🇬",
+        "0042",
+        "ред\u{2028}нов",
+        "(a,b)~and",
+    ];
     let ids: Vec<String> = payees.iter().map(|payee| grid.book(payee)).collect();
     grid.change(&ids[0], |entry| entry.amount = "-123456789012.34".parse().unwrap());
     grid.good_cycle().await;
     let kinds = ["SingleLineText", "DateTime", "Date", "Decimal", "Decimal", "SingleLineText", "LongText", "Date"];
     let table = grid.described().await;
-    let found: Vec<&str> = table["fields"].as_array().unwrap()[1..].iter().map(|field| field["type"].as_str().unwrap()).collect();
+    let found: Vec<&str> =
+        table["fields"].as_array().unwrap()[1..].iter().map(|field| field["type"].as_str().unwrap()).collect();
     assert_eq!(found, kinds);
     for (id, payee) in ids.iter().zip(payees) {
         let row = grid.row(id).await.unwrap();
         assert_eq!(row["Counterparty"], *payee);
-        assert!(row["Date"].as_str().unwrap().len() == 10 && row["Time"].as_str().unwrap().ends_with("+00:00"), "{row:?}");
+        assert!(
+            row["Date"].as_str().unwrap().len() == 10 && row["Time"].as_str().unwrap().ends_with("+00:00"),
+            "{row:?}"
+        );
     }
     assert_eq!(grid.row(&ids[0]).await.unwrap()["Amount"].to_string(), "-123456789012.34");
     let verified = grid.verify(false).await;
@@ -93,7 +105,10 @@ pub async fn a_lost_answer_doubles_nothing_wherever_it_is_lost(grid: Grid) {
         let ids: Vec<String> = (0..3).map(|_| grid.book("КАФЕ")).collect();
         (0..4).for_each(|_| grid.proxy.lose("POST", 0, loss));
         let report = grid.cycle().await;
-        assert_eq!((report.outcome, report.waiting), if loss == Loss::Late { (Outcome::Failed, 3) } else { (Outcome::Ok, 0) });
+        assert_eq!(
+            (report.outcome, report.waiting),
+            if loss == Loss::Late { (Outcome::Failed, 3) } else { (Outcome::Ok, 0) }
+        );
         grid.proxy.forget_losses();
         grid.change(&ids[1], |entry| entry.counterparty = "ПОПРАВЕН".into());
         grid.good_cycle().await;
@@ -104,7 +119,8 @@ pub async fn a_lost_answer_doubles_nothing_wherever_it_is_lost(grid: Grid) {
 
 /// The owner's table has no unique field: only looking keeps a late insertion from doubling a row.
 pub async fn a_late_insertion_is_kept_out_or_deleted(grid: Grid) {
-    grid.make_table(&[("Transaction ID", "SingleLineText"), ("Amount", "Decimal"), ("Counterparty", "SingleLineText")]).await;
+    grid.make_table(&[("Transaction ID", "SingleLineText"), ("Amount", "Decimal"), ("Counterparty", "SingleLineText")])
+        .await;
     grid.good_cycle().await;
     let ids: Vec<String> = (0..12).map(|_| grid.book("ХЛЯБ")).collect();
     grid.proxy.lose("POST", 1, Loss::Late);
@@ -174,7 +190,10 @@ pub async fn the_owner_renames_swaps_adds_and_deletes(grid: Grid) {
     grid.book("ПЕТИ");
     let report = grid.cycle().await;
     let said = report.error.clone().unwrap_or_default();
-    assert!(report.outcome == Outcome::Attention && said.contains("restore it, or name another one in `table`"), "{report:?}");
+    assert!(
+        report.outcome == Outcome::Attention && said.contains("restore it, or name another one in `table`"),
+        "{report:?}"
+    );
 }
 
 pub async fn a_row_the_owner_deleted_stays_deleted_until_it_is_restored(grid: Grid) {
@@ -208,7 +227,8 @@ pub async fn a_table_of_the_owners_is_used_as_it_is(mut grid: Grid) {
     assert_eq!(grid.good_cycle().await.appended, 13);
     let row = grid.row(&id).await.unwrap();
     assert_eq!((row["amount"].to_string().as_str(), &row["Counterparty"]), ("-1.5", &json!("КАФЕ")));
-    let titles: Vec<Value> = grid.described().await["fields"].as_array().unwrap().iter().map(|field| field["title"].clone()).collect();
+    let titles: Vec<Value> =
+        grid.described().await["fields"].as_array().unwrap().iter().map(|field| field["title"].clone()).collect();
     assert_eq!(titles, ["Id", "Мое", "amount", "Дата", "Counterparty", "Transaction ID", "Balance", "Reference"]);
     assert!(grid.verify(false).await.is_clean());
     // A type that cannot hold the column is told, and rows wait.
@@ -223,7 +243,9 @@ pub async fn a_table_of_the_owners_is_used_as_it_is(mut grid: Grid) {
 }
 
 pub async fn what_rules_set_is_written_once(mut grid: Grid) {
-    let rule = |category: &str| format!("[[rule]]\nwhen = {{ counterparty = \"кафе\" }}\nset = {{ category = \"{category}\" }}\n");
+    let rule = |category: &str| {
+        format!("[[rule]]\nwhen = {{ counterparty = \"кафе\" }}\nset = {{ category = \"{category}\" }}\n")
+    };
     grid.extra = rule("Кафе");
     let ids: Vec<String> = (0..3).map(|_| grid.book("КАФЕ")).collect();
     grid.good_cycle().await;
@@ -241,7 +263,8 @@ pub async fn what_rules_set_is_written_once(mut grid: Grid) {
 }
 
 pub async fn verify_finds_what_is_wrong_and_repair_sets_it_right(grid: Grid) {
-    grid.make_table(&[("Transaction ID", "SingleLineText"), ("Amount", "Decimal"), ("Counterparty", "SingleLineText")]).await;
+    grid.make_table(&[("Transaction ID", "SingleLineText"), ("Amount", "Decimal"), ("Counterparty", "SingleLineText")])
+        .await;
     let ids: Vec<String> = (0..3).map(|_| grid.book("РЕД")).collect();
     grid.good_cycle().await;
     grid.write(&ids[0], "Amount", "7.77".into()).await;
@@ -264,7 +287,11 @@ pub async fn no_id_breaks_a_search(grid: Grid) {
     let some: Transaction = engine.store.transaction(number).unwrap();
     drop(engine);
     let mut ids: Vec<String> = ('!'..='~').map(|c| format!("odd:x{c}y:1")).collect();
-    ids.extend(["odd:'); DROP TABLE x;--".to_owned(), format!("odd:{}:1", "\"\\,)(~".repeat(40)), format!("odd:{}:1", "9".repeat(3_000))]);
+    ids.extend([
+        "odd:'); DROP TABLE x;--".to_owned(),
+        format!("odd:{}:1", "\"\\,)(~".repeat(40)),
+        format!("odd:{}:1", "9".repeat(3_000)),
+    ]);
     let change = |op, id: &String, payee: &str| {
         let mut transaction = some.clone();
         (transaction.row.id, transaction.row.counterparty) = (id.clone(), payee.into());
@@ -308,9 +335,11 @@ pub async fn a_text_too_long_sets_only_its_row_aside(grid: Grid) {
 
 pub async fn whatever_stands_in_the_way_is_told_with_its_remedy(mut grid: Grid) {
     let (token, base, url) = (grid.token.clone(), grid.base.clone(), grid.url.clone());
-    for (what, cause, remedy) in
-        [("token", Cause::Token, "put it into `token`"), ("base", Cause::NotFound, "check `base`"), ("path", Cause::NotFound, "check `url`")]
-    {
+    for (what, cause, remedy) in [
+        ("token", Cause::Token, "put it into `token`"),
+        ("base", Cause::NotFound, "check `base`"),
+        ("path", Cause::NotFound, "check `url`"),
+    ] {
         match what {
             "token" => grid.token = "wrong".into(),
             "base" => grid.base = "pwrong".into(),

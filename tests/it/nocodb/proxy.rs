@@ -123,7 +123,8 @@ async fn read_request(client: &mut TcpStream) -> Option<Vec<u8>> {
         let end = request.windows(4).position(|window| window == b"\r\n\r\n");
         if let Some(end) = end {
             let head = String::from_utf8_lossy(&request[..end]).into_owned();
-            let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            let length =
+                head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
             if request.len() >= end + 4 + length.unwrap_or(0) {
                 let body = request.split_off(end + 2);
                 request.extend_from_slice(b"connection: close\r\n");
