@@ -114,6 +114,7 @@ impl Nocodb {
             token,
             wording: Wording { service, base: config.base.clone(), table: config.table.clone() },
             pace,
+            patience: context.backoff.patience,
             shutdown: context.shutdown,
         };
         let layout = layout.filter(|layout| layout.speaks_of(&config.base, &config.table));

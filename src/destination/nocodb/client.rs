@@ -32,6 +32,8 @@ pub(super) struct NocodbClient {
     pub token: SecretString,
     pub wording: Wording,
     pub pace: Pace,
+    /// The longest wait of one cycle.
+    pub patience: Duration,
     pub shutdown: Shutdown,
 }
 
@@ -218,8 +220,11 @@ impl NocodbClient {
         if !answer.is_success() {
             let answer = Answer { status: answer.status, retry_after: answer.retry_after(), body: &answer.body };
             let refusal = self.wording.refusal(purpose, &answer, self.token.expose_secret());
-            if let Kind::Throttled { retry_after: Some(pause) } = refusal.error.kind {
-                self.pace.hold(pause.min(Duration::from_secs(60)));
+            // A longer pause ends the cycle, and is told to each destination anew.
+            if let Kind::Throttled { retry_after: Some(pause) } = refusal.error.kind
+                && pause <= self.patience
+            {
+                self.pace.hold(pause);
             }
             return Err(refusal);
         }

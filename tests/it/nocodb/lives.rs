@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
 
 use bankfeed::simulator::Fault;
 use futures_util::FutureExt;
@@ -203,12 +202,14 @@ impl Life<'_> {
     async fn come_to_rest(&mut self) -> Result<(), String> {
         self.simulator.server.heal();
         self.simulator.server.land().await;
+        let request = Request { by_hand: true, ..Request::default() };
+        // A store that has lost its memory learns which rows are there, and goes by later corrections.
+        self.engine.cycle(&request, &watcher()).await.unwrap();
         // A correction that arrived late may have put older words back, which the next one replaces.
         for id in self.booked.clone() {
             self.grid.change(&id, |entry| entry.counterparty += "!");
         }
         self.booked.push(self.grid.book("ПОСЛЕДЕН"));
-        let request = Request { by_hand: true, ..Request::default() };
         for _ in 0..PATIENCE {
             self.simulator.server.clear_log();
             let report = self.engine.cycle(&request, &watcher()).await.unwrap().destinations.remove(0);
