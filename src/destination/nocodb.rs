@@ -200,7 +200,7 @@ impl Destination for Nocodb {
         if reading == Reading::Ids {
             let layout = self.make_ready().await?;
             reader.begin(Shown::nothing());
-            // Whatever is in a table made here was delivered by this store.
+            // A table made here holds nothing but what this store has delivered.
             if !self.made {
                 self.listed_ids(&layout).await?.into_iter().for_each(|id| reader.row(FoundRow::id_only(id)));
             }

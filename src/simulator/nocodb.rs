@@ -34,7 +34,7 @@ use refusal::Refusal;
 /// The roles of a token's user in every base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// None at all.
+    /// No right at all.
     NoAccess,
     /// See records.
     Viewer,
@@ -137,7 +137,7 @@ impl Nocodb {
         id
     }
 
-    /// Whether the store enforces unique fields (default), as PostgreSQL does and SQLite does not.
+    /// Makes the store enforce unique fields (default), as PostgreSQL does and SQLite does not.
     pub fn enforce_unique(&self, on: bool) {
         lock(&self.state).options.enforces_unique = on;
     }

@@ -40,7 +40,7 @@ pub(super) struct Doubt {
 }
 
 impl Doubt {
-    /// These rows are about to leave.
+    /// The rows of these steps are about to leave.
     pub(super) fn begin(&mut self, steps: &[PlannedRow]) {
         self.under_way = steps.iter().filter(|step| step.op.may_insert()).map(|step| step.id.clone()).collect();
     }
@@ -57,13 +57,13 @@ impl Doubt {
         }
     }
 
-    /// Another process has sent rows and never told how it went.
+    /// Rows under way were sent by a former process, which never told how it went.
     pub(super) fn take_over(&mut self) {
         let lost = std::mem::take(&mut self.under_way);
         self.lose(lost);
     }
 
-    /// These insertions are answered for.
+    /// The insertions of these rows are answered for.
     pub(super) fn answered(&mut self, ids: &[&str]) {
         self.under_way.retain(|id| !ids.contains(&id.as_str()));
         self.inserted.extend(ids.iter().map(|id| (*id).to_owned()));
@@ -102,7 +102,7 @@ impl Nocodb {
             let count = records.len();
             match self.client.delete(&layout.table, &records).await {
                 Ok(()) => tracing::info!("{}: {count} rows that had come twice are deleted", self.service()),
-                // Somebody deleted one in that instant: the next delivery looks again.
+                // A row was deleted in that instant: the next delivery looks again.
                 Err(refusal) if refusal.reaction == Reaction::Gone => return Ok(()),
                 Err(refusal) => return Err(refusal.error),
             }

@@ -1,8 +1,8 @@
 //! Carries a plan out: one search that finds the rows that are there, then one request of each kind per ten rows.
 //!
 //! NocoDB takes each request whole or not at all, and a batch is several of them: a batch that is refused or lost in the
-//! middle is sent again whole, and its search finds what has been written. Which row of a refused batch is to blame is the
-//! engine's to find out.
+//! middle is sent again whole, and its search finds what has been written. The engine finds out which row of a refused
+//! batch is to blame.
 
 use serde_json::Value as Json;
 

@@ -214,7 +214,7 @@ const LEFT_OUT: [&str; 12] = [
 struct Replay {
     bench: Bench,
     folder: PathBuf,
-    /// What the real server called a thing, and what the simulator calls it.
+    /// Names that the real server gave to things, with those that the simulator gives them.
     ids: HashMap<String, String>,
 }
 

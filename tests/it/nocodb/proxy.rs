@@ -62,7 +62,7 @@ impl Proxy {
         !self.script.lock().unwrap().planned.is_empty()
     }
 
-    /// Whatever is planned does not happen.
+    /// Planned losses do not happen.
     pub fn forget_losses(&self) {
         self.script.lock().unwrap().planned.clear();
     }
