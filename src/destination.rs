@@ -338,6 +338,12 @@ pub trait Destination: Send {
     /// nothing.
     async fn fence(&mut self, number: u64) -> Result<Option<u64>, Error>;
 
+    /// True if this connector refused the row for a reason of its own that no longer holds, as far as it knows without a
+    /// request: the configuration gives the row a place by now.
+    fn is_lifted(&self, _transaction: &Transaction, _reason: &str) -> bool {
+        false
+    }
+
     /// The parts of a place beside its rows.
     fn extras(&mut self) -> &mut dyn Extras;
 

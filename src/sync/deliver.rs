@@ -271,22 +271,28 @@ impl Delivery<'_> {
         self.state.notes = state.notes;
     }
 
-    /// Rows that the service refuses are tried again ever more seldom: their cause may be gone.
+    /// Rows that the service refuses are tried again ever more seldom: their cause may be gone. Rows that the connector
+    /// refused by itself are tried again as soon as its reason is gone.
     fn retry_refused(&mut self) -> Result<(), store::Error> {
-        let today = self.today();
-        if !self.state.rows.is_retry_due(today) {
+        let is_due = self.state.rows.is_retry_due(self.today());
+        if self.state.rows.rejected().next().is_none() {
+            self.state.rows.retry_on = self.state.rows.retry_on.filter(|_| !is_due);
             return Ok(());
         }
+        // A connector that cannot be made says so when the delivery needs it.
+        let context = Context::new(self.engine.shutdown.clone(), self.engine.backoff.clone());
+        let connector = self.config.connect(context, &self.state.connector()).ok();
         let mut again = Vec::new();
-        for (id, _) in self.state.rows.rejected() {
+        for (id, reason) in self.state.rows.rejected() {
             let Some(number) = self.engine.store.find(id)? else { continue };
             let transaction = self.engine.store.transaction(number)?;
-            if !transaction.vanished && self.config.filter.accepts(&transaction) {
+            let is_lifted = || connector.as_ref().is_some_and(|connector| connector.is_lifted(&transaction, reason));
+            if !transaction.vanished && self.config.filter.accepts(&transaction) && (is_due || is_lifted()) {
                 again.push(id.clone());
             }
         }
         self.state.rows.ask_to_restore(again);
-        self.state.rows.retry_on = None;
+        self.state.rows.retry_on = self.state.rows.retry_on.filter(|_| !is_due);
         Ok(())
     }
 
