@@ -21,6 +21,7 @@ mod figures;
 pub mod google_sheets;
 pub mod kind;
 pub mod nocodb;
+pub mod odoo;
 pub mod policy;
 pub mod readback;
 pub mod row_op;
@@ -30,10 +31,10 @@ use readback::Reader;
 use row_op::RowOp;
 
 /// Every kind of destination.
-pub const KINDS: &[Kind] = &[google_sheets::settings::KIND, airtable::settings::KIND, nocodb::settings::KIND];
+pub const KINDS: &[Kind] = &[google_sheets::settings::KIND, airtable::settings::KIND, nocodb::settings::KIND, odoo::settings::KIND];
 
 /// Kinds that later versions will know.
-pub const PLANNED: &[&str] = &["odoo"];
+pub const PLANNED: &[&str] = &[];
 
 /// A change of one row: data of the engine's, which a connector carries out.
 #[derive(Clone, Debug)]

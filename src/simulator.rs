@@ -25,6 +25,7 @@ pub mod google;
 pub mod mail;
 pub mod nocodb;
 pub mod notices;
+pub mod odoo;
 pub mod services;
 pub mod simplefin;
 pub mod world;

@@ -14,6 +14,7 @@ use super::fibank::{Bank, Fibank};
 use super::google::Google;
 use super::nocodb::Nocodb;
 use super::simplefin::{Ledger, SimpleFin};
+use super::odoo::{DATABASE, KEY, LOGIN, Odoo};
 
 /// The running services, with one spreadsheet and one base in them.
 #[derive(Clone)]
@@ -34,12 +35,18 @@ pub struct Services {
     pub nocodb: Nocodb,
     /// Id of its base.
     pub grid: String,
+    /// Odoo, with a bank journal for each account.
+    pub odoo: Odoo,
 }
 
 impl Services {
     /// Starts every service. Spreadsheet and base get this title and are empty.
     pub async fn start(bank: Bank, title: &str) -> io::Result<Services> {
         let (google, airtable, nocodb) = (Google::start().await?, Airtable::start().await?, Nocodb::start().await?);
+        let odoo = Odoo::start().await?;
+        for account in bank.customers.iter().flat_map(|customer| &customer.accounts) {
+            odoo.journal(&account.iban, &account.currency);
+        }
         Ok(Services {
             bank: Fibank::start(bank).await?,
             spreadsheet: google.create_spreadsheet(title),
@@ -49,6 +56,7 @@ impl Services {
             airtable,
             grid: nocodb.create_base(title),
             nocodb,
+            odoo,
         })
     }
 
@@ -60,13 +68,14 @@ impl Services {
     }
 
     /// The servers with the names of their services.
-    pub fn servers(&self) -> [(&'static str, &Server); 5] {
+    pub fn servers(&self) -> [(&'static str, &Server); 6] {
         [
             ("fibank", &self.bank.server),
             ("google", &self.google.server),
             ("airtable", &self.airtable.server),
             ("simplefin", &self.simplefin.server),
             ("nocodb", &self.nocodb.server),
+            ("odoo", &self.odoo.server),
         ]
     }
 
@@ -119,6 +128,19 @@ impl Services {
         )
     }
 
+    /// The entry of the books, with the journal of each account.
+    pub fn books(&self) -> String {
+        let journals = self.odoo.edit(|books| {
+            let journals =
+                books.journals.iter().filter_map(|it| Some(format!("\"{}\" = {}", it.account.as_ref()?, it.id)));
+            journals.collect::<Vec<_>>().join(", ")
+        });
+        let url = self.odoo.server.url();
+        format!(
+            "[[destination]]\nname = \"books\"\nkind = \"odoo\"\nurl = \"{url}\"\ndatabase = \"{DATABASE}\"\nlogin = \"{LOGIN}\"\napi_key = \"{KEY}\"\njournals = {{ {journals} }}\n"
+        )
+    }
+
     /// Addresses, secrets and entries for programs outside, with Google's key in this file.
     pub fn description(&self, key: &Path) -> Value {
         let (username, password) = self.bank.edit(|bank| (bank.username.clone(), bank.password.clone()));
@@ -153,6 +175,13 @@ impl Services {
                 "token": self.nocodb.token(),
                 "base": self.grid,
                 "entry": self.grid(),
+            },
+            "odoo": {
+                "url": self.odoo.server.url(),
+                "database": DATABASE,
+                "login": LOGIN,
+                "key": KEY,
+                "entry": self.books(),
             },
         })
     }

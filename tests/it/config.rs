@@ -737,13 +737,31 @@ fn mistakes() -> Vec<(String, String)> {
         format!("{SOURCE}{}", BASE.replace("appXXXXXXXXXXXXXX", "https://airtable.com/appX")),
         ":8: destination `base`: base: expected the base's id, which begins with app: the first part of its address after airtable.com/",
     );
-    case(
-        format!("{SOURCE}[[destination]]\nname = \"books\"\nkind = \"odoo\"\nurl = \"https://odoo.example.com\"\n"),
-        ":7: destination `books`: kind: `odoo` is not supported yet in this version",
-    );
+
+    // Odoo; the mistake stands in line 11.
+    let books = "[[destination]]\nname = \"books\"\nkind = \"odoo\"\nurl = \"https://odoo.example.com\"\ndatabase = \"company\"\napi_key = \"k\"\n";
+    for (line, expected) in [
+        ("journals = {}", "journals: names no account"),
+        (
+            "journals = 7",
+            "journals: expected a table of accounts with the ids of their bank journals, such as { \"BG…\" = 7 }, found a whole number",
+        ),
+        (
+            "journals = { \"A\" = \"x\" }",
+            "journals: `A`: expected the id of a journal, a whole number of at least 1, found text",
+        ),
+        ("journals = { \"A\" = 7, \"B\" = 7 }", "journals: `B` and `A` have one journal, give each its own"),
+        ("columns = [\"date\"]", "columns: a bank line of Odoo has fields of its own, leave the key out"),
+        (
+            "base_url = \"https://odoo.example.com\"",
+            "base_url: the address of an Odoo stands in `url`, leave the key out",
+        ),
+    ] {
+        case(format!("{SOURCE}{books}{line}\n"), &format!(":11: destination `books`: {expected}"));
+    }
     case(
         format!("{SOURCE}[[destination]]\nname = \"s\"\nkind = \"google_sheets\"\n"),
-        ":7: destination `s`: kind: expected `google-sheets`, `airtable` or `nocodb`, found `google_sheets`, did you mean `google-sheets`?",
+        ":7: destination `s`: kind: expected `google-sheets`, `airtable`, `nocodb` or `odoo`, found `google_sheets`, did you mean `google-sheets`?",
     );
     cases
 }

@@ -31,6 +31,7 @@ mod money;
 mod moved;
 mod nocodb;
 mod notify;
+mod odoo;
 mod owner;
 mod placed;
 mod places;

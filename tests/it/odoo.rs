@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bankfeed::config::{self, Config};
-use bankfeed::remote::{Backoff, Cause, Shutdown};
+use bankfeed::remote::{Backoff, Shutdown};
 use bankfeed::simulator::Fault;
 use bankfeed::simulator::fibank::{Bank, Entry, Fibank};
 use bankfeed::store::Store;
 use bankfeed::sync::{DestinationReport, Engine, Outcome, Request, Verification, Verified, Watcher};
 
-use crate::simulator::odoo::{DATABASE, Group, KEY, LOGIN, Line, Odoo};
+use crate::world::write_private;
+
+use bankfeed::simulator::odoo::{DATABASE, Group, KEY, LOGIN, Line, Odoo};
 
 /// A bank, an Odoo, and a household between them.
 struct Home {
@@ -66,8 +68,8 @@ impl Home {
             self.entry()
         );
         let path = self.dir.path().join("config.toml");
-        crate::write_private(&path, &text);
-        crate::load(&path)
+        write_private(&path, &text);
+        config::load(&path).unwrap()
     }
 
     fn engine(&self) -> Engine {
@@ -175,7 +177,9 @@ async fn rows_become_lines_once_over_either_protocol() {
         assert_eq!((report.outcome, report.appended, report.requests), (Outcome::Ok, 12, first), "{report:?}");
         home.settled();
         assert_eq!(home.cycle().await.requests, 0, "nothing new, nothing sent");
-        (0..3).for_each(|_| { book(&home, "КАФЕ"); });
+        (0..3).for_each(|_| {
+            book(&home, "КАФЕ");
+        });
         let report = home.cycle().await;
         assert_eq!((report.appended, report.updated, report.requests), (3, 0, new), "{version}: {report:?}");
         home.settled();
@@ -217,7 +221,8 @@ async fn a_lost_answer_doubles_nothing_however_often_it_is_lost() {
             Fault::ApplyThenStatus(504, "<html>Gateway Time-out</html>".into()),
             Fault::Held(100),
         ] {
-            let applied = matches!(fault, Fault::ApplyThenDrop | Fault::Truncate | Fault::CutBody | Fault::ApplyThenStatus(..));
+            let applied =
+                matches!(fault, Fault::ApplyThenDrop | Fault::Truncate | Fault::CutBody | Fault::ApplyThenStatus(..));
             let (outcome, _) = load_through(version, fault.clone()).await;
             // Found by the look before the next try, where it was applied.
             assert_eq!(outcome, if applied { Outcome::Ok } else { Outcome::Failed }, "{version}: {fault:?}");
@@ -283,7 +288,11 @@ async fn a_reconciled_line_is_never_touched_and_its_correction_is_told() {
     }
     book(&home, "НОВ");
     let report = home.cycle().await;
-    assert_eq!((report.outcome, report.appended, report.updated, report.rejected), (Outcome::Ok, 1, 1, 1), "{report:?}");
+    assert_eq!(
+        (report.outcome, report.appended, report.updated, report.rejected),
+        (Outcome::Ok, 1, 1, 1),
+        "{report:?}"
+    );
     assert_eq!(home.line(number).unwrap(), before);
     assert_eq!(home.cycle().await.requests, 0);
     let engine = home.engine();
@@ -571,7 +580,9 @@ async fn a_wrong_database_or_login_is_named() {
         assert!(report.error.unwrap().contains("no database `nope`"));
         home.database = DATABASE.into();
         if version < 19 {
-            for (login, words) in [(None, "put the user's into `login`"), (Some("x@example.com"), "not of the user `x@example.com`")] {
+            for (login, words) in
+                [(None, "put the user's into `login`"), (Some("x@example.com"), "not of the user `x@example.com`")]
+            {
                 home.login = login;
                 let report = home.cycle().await;
                 assert_eq!(report.outcome, Outcome::Attention);
@@ -653,7 +664,8 @@ async fn a_row_that_is_refused_keeps_no_other_waiting() {
 #[tokio::test]
 async fn more_than_a_batch_goes_in_several_and_text_is_text() {
     let home = Home::filled().await;
-    for payee in ["=IMPORTXML(\"x\")", "TRUE", "0042", "О'Нийл \\ {x}", "🌿", "[taken back by the bank] x", "false"] {
+    for payee in ["=IMPORTXML(\"x\")", "TRUE", "0042", "О'Нийл \\ {x}", "🌿", "[taken back by the bank] x", "false"]
+    {
         book(&home, payee);
     }
     (0..240).for_each(|_| {
@@ -675,7 +687,13 @@ async fn the_check_says_what_stands_and_what_is_missing() {
     let checked = engine.check(&nobody).await.unwrap().pop().unwrap();
     let told = checked.lines.join("\n");
     assert_eq!(checked.outcome, Outcome::Ok, "{told}");
-    for words in ["Odoo 19 answers, over JSON-2", "goes to journal `Bank 1` in EUR", "locked through 2026-02-28", "may create", "the key ends on"] {
+    for words in [
+        "Odoo 19 answers, over JSON-2",
+        "goes to journal `Bank 1` in EUR",
+        "locked through 2026-02-28",
+        "may create",
+        "the key ends on",
+    ] {
         assert!(told.contains(words), "{words}: {told}");
     }
     assert!(home.odoo.edit(|books| books.lines.is_empty()), "a check writes nothing");

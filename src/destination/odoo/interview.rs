@@ -62,7 +62,7 @@ fn draft(answers: &Answers, key: SecretString) -> Draft {
             "\n[[destination]]\nname = \"books\"\nkind = \"odoo\"\nurl = {url}\ndatabase = {database}\nlogin = {login}\n\
              journals = {{ {account} = {journal} }}\napi_key = "
         ),
-        secret: DraftSecret { credential: "odoo-key", otherwise: quoted(key.expose_secret()), text: key },
+        secret: Some(DraftSecret { credential: "odoo-key", otherwise: quoted(key.expose_secret()), text: key }),
         tail: "\n",
         options: OPTIONS,
         kept_file: None,
