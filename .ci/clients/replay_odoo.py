@@ -115,6 +115,8 @@ def prepare(name, recording, books):
     if name in ("load_same_again", "load_read_after"):
         put(18, "a1", payment_ref="load a1", ref="ra1")
         put(19, "a2", payment_ref="changed label", amount=-2.5, ref="ra2")
+    if name == "json2_write":
+        put(2)
     if name in ("line_read", "json2_read", "line_search"):
         put(1, date="2026-11-30", payment_ref="Кафе \"Ла Вита\"", amount=-12.34, partner_name="LA VITA", ref="tx-1")
     if name == "line_read_rounded":
@@ -218,7 +220,7 @@ def compare(expected, found, where="body", ids=False):
                 continue
             compare(expected[name], found[name], f"{where}.{name}", ids or name == "ids")
     elif isinstance(expected, list) and isinstance(found, list):
-        if any(isinstance(item, str) and re.search(r"… \d+ more|items", item) for item in expected):
+        if any(isinstance(item, str) and "…" in item for item in expected):
             return
         if len(expected) != len(found):
             raise Mismatch(f"{where}: {len(expected)} items expected, {len(found)} found: {found}")
@@ -249,7 +251,7 @@ def replay(url, name, recording):
     version = version_of(name)
     both = name in ("json2_two_databases_no_header", "json2_wrong_database_header")
     oca = name.startswith("oca_") or name == "json2_oca_duplicate"
-    database = OCA if oca else DATABASE
+    database = OCA if oca else "company18" if version == 18 else DATABASE
     databases = {database: prepare(name, recording, world(version, database))}
     if both:
         databases[OCA] = world(version, OCA)

@@ -13,8 +13,8 @@ use super::airtable::Airtable;
 use super::fibank::{Bank, Fibank};
 use super::google::Google;
 use super::nocodb::Nocodb;
-use super::simplefin::{Ledger, SimpleFin};
 use super::odoo::{DATABASE, KEY, LOGIN, Odoo};
+use super::simplefin::{Ledger, SimpleFin};
 
 /// The running services, with one spreadsheet and one base in them.
 #[derive(Clone)]

@@ -14,6 +14,8 @@ use crate::world::write_private;
 
 use bankfeed::simulator::odoo::{DATABASE, Group, KEY, LOGIN, Line, Odoo};
 
+mod explore;
+
 /// A bank, an Odoo, and a household between them.
 struct Home {
     dir: tempfile::TempDir,
@@ -45,7 +47,11 @@ impl Home {
         });
         let journals = journals.collect();
         let (key, database) = (KEY.to_owned(), DATABASE.to_owned());
-        let dir = tempfile::tempdir().unwrap();
+        // Memory where there is some: every save is synced.
+        let dir = match std::path::Path::new("/dev/shm").is_dir() {
+            true => tempfile::tempdir_in("/dev/shm").unwrap(),
+            false => tempfile::tempdir().unwrap(),
+        };
         Home { dir, bank, odoo, journals, extra: String::new(), key, database, login: Some(LOGIN) }
     }
 
@@ -140,18 +146,19 @@ impl Home {
 }
 
 fn book(home: &Home, payee: &str) -> u64 {
-    let now = chrono::Utc::now().with_timezone(&chrono_tz::Europe::Sofia).fixed_offset();
-    book_on(home, payee, now)
+    let number = home.bank.edit(|bank| bank.last_number()) + 1;
+    book_as(home, payee, number);
+    number
 }
 
-fn book_on(home: &Home, payee: &str, time: chrono::DateTime<chrono::FixedOffset>) -> u64 {
+fn book_as(home: &Home, payee: &str, number: u64) {
+    let time = chrono::Utc::now().with_timezone(&chrono_tz::Europe::Sofia).fixed_offset();
     home.bank.edit(|bank| {
-        let (iban, number) = (bank.customers[0].accounts[0].iban.clone(), bank.last_number() + 1);
+        let iban = bank.customers[0].accounts[0].iban.clone();
         let (amount, value_date) = (rust_decimal::Decimal::new(-150, 2), time.date_naive());
         let counterparty = payee.to_owned();
         bank.add(&iban, Entry { number, time, value_date, amount, counterparty, ..Entry::default() });
-        number
-    })
+    });
 }
 
 fn change(home: &Home, number: u64, change: impl FnOnce(&mut Entry)) {

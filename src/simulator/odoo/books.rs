@@ -182,6 +182,8 @@ pub(super) const FIELDS: &[(&str, &str, &str, bool)] = &[
     ("currency_id", "many2one", "Journal Currency", true),
     ("company_id", "many2one", "Company", true),
     ("move_id", "many2one", "Journal Entry", true),
+    ("partner_id", "many2one", "Partner", false),
+    ("sequence", "integer", "Sequence", false),
     ("name", "char", "Number", true),
     ("state", "selection", "Status", true),
     ("internal_index", "char", "Internal Reference", true),
@@ -224,7 +226,8 @@ impl Books {
             "name" => json!(number()),
             "state" => json!(if line.draft { "draft" } else { "posted" }),
             "internal_index" => json!(format!("{}2147483646{:010}", line.date.format("%Y%m%d"), line.id)),
-            "transaction_details" => json!(false),
+            "transaction_details" | "partner_id" => json!(false),
+            "sequence" => json!(1),
             "unique_import_id" if self.unique_import_id => line.unique_import_id.as_deref().map_or(json!(false), text),
             _ => return None,
         })

@@ -208,6 +208,7 @@ impl Books {
                     "journal_id" => "account.journal",
                     "move_id" => "account.move",
                     "company_id" => "res.company",
+                    "partner_id" => "res.partner",
                     _ => "res.currency",
                 };
                 shown.insert("relation".to_owned(), json!(relation));
@@ -249,10 +250,7 @@ impl Books {
             .collect();
         open.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
         if !open.is_empty() {
-            return Err(Refusal::redirect_warning(format!(
-                "There are still unreconciled bank statement lines in the period you want to lock.You should either \
-                 reconcile or delete them.\n{{'name': 'Unreconciled Transactions', 'domain': [('id', 'in', {open:?})]}}"
-            )));
+            return Err(Refusal::open_lines(&open));
         }
         for company in self.companies.iter_mut().filter(|company| call.ids.contains(&company.id)) {
             company.lock_date = soft.or(company.lock_date);

@@ -11,11 +11,13 @@ pub(super) struct Refusal {
     pub name: String,
     /// The text.
     pub message: String,
+    /// The arguments of the exception, where they say more than the text.
+    arguments: Option<Value>,
 }
 
 impl Refusal {
     fn new(status: u16, name: &str, message: impl Into<String>) -> Refusal {
-        Refusal { status, name: name.to_owned(), message: message.into() }
+        Refusal { status, name: name.to_owned(), message: message.into(), arguments: None }
     }
 
     pub fn user(message: impl Into<String>) -> Refusal {
@@ -38,8 +40,18 @@ impl Refusal {
         Refusal::new(403, "odoo.exceptions.AccessDenied", message)
     }
 
-    pub fn redirect_warning(message: impl Into<String>) -> Refusal {
-        Refusal::new(422, "odoo.exceptions.RedirectWarning", message)
+    /// A warning that offers a list of the lines in the way.
+    pub fn open_lines(lines: &[i64]) -> Refusal {
+        let text = "There are still unreconciled bank statement lines in the period you want to lock.You should either \
+                    reconcile or delete them.";
+        let button = "Show Unreconciled Bank Statement Line";
+        let action = json!({
+            "name": "Unreconciled Transactions", "type": "ir.actions.act_window", "res_model": super::books::LINE,
+            "context": {"create": false}, "view_mode": "list,form", "domain": [["id", "in", lines]],
+        });
+        let message = format!("{text}\n{action}\n{button}\nNone");
+        let arguments = Some(json!([text, action, button, null]));
+        Refusal { arguments, ..Refusal::new(422, "odoo.exceptions.RedirectWarning", message) }
     }
 
     pub fn unauthorized(message: &str) -> Refusal {
@@ -135,6 +147,6 @@ impl Refusal {
             arguments.push(json!(self.status));
         }
         let debug = format!("Traceback (most recent call last):\n  … 38 lines …\n{}: {}", self.name, self.message);
-        json!({"name": self.name, "message": self.message, "arguments": arguments, "context": {}, "debug": debug})
+        json!({"name": self.name, "message": self.message, "arguments": self.arguments.clone().unwrap_or(json!(arguments)), "context": {}, "debug": debug})
     }
 }
