@@ -382,6 +382,10 @@ async fn a_batch_nobody_answered_for_is_settled_by_the_next_cycle(place: Place) 
             "grid" => server.fail("where=", 1, u32::MAX, Fault::Status(503, String::new())),
             _ => {}
         }
+        if place.name == "books" {
+            // Nor is there a second look at the lines.
+            server.fail("line/search", 1, u32::MAX, Fault::Status(503, String::new()));
+        }
         let report = place.cycle(&world).await;
         assert_eq!((report.outcome, report.waiting), (Outcome::Failed, 3), "{fault:?}");
         server.heal();
