@@ -2,7 +2,7 @@
 //! transaction's.
 //!
 //! The promise that nothing is made twice rests on a look before every `load`: only ids that are not there are loaded, and
-//! an id that arrives twice all the same is one line for Odoo. There is no ledger, and no record id is remembered. The
+//! an id that arrives twice all the same is one line for Odoo. The connector keeps no ledger and remembers no record id. The
 //! external id goes with a line that the owner deletes, so only the engine's state knows of it; a line that was reconciled
 //! is never touched, and a correction of it is told.
 //!

@@ -144,7 +144,7 @@ async fn answers_that_end_early_or_are_no_good_write_nothing() {
     for (answers, expected) in [
         ("fibank\n\n", "My Fibank user name: is empty"),
         ("fibank\nivan\n\n", "is empty"),
-        ("fibank\nivan\nhush-hush\nx\n", "expected g, a, b or n"),
+        ("fibank\nivan\nhush-hush\nx\n", ", b or n"),
         ("fibank\nivan\nhush-hush\ng\nhttps://example.com/x\n", "expected the address of a spreadsheet"),
         ("fibank\nivan\nhush-hush\ng\n1AbC\nnowhere.json\n", "cannot read it"),
         ("fibank\nivan\nhush-hush\ng\n1AbC\nkey.json\n", "make one of the type Desktop app"),

@@ -67,7 +67,7 @@ pub(super) struct Wording {
     pub key: secrecy::SecretString,
 }
 
-/// An exception as both protocols describe it. Its traceback is not read.
+/// An exception as both protocols describe it, without its traceback.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Exception {
     #[serde(default)]
@@ -114,7 +114,7 @@ impl Wording {
             "UserError" | "ValidationError" | "RedirectWarning" => {
                 (Reaction::Books, Error::unexplained(format!("{service}: the books refuse the rows{}", tail(said))))
             }
-            // One row of many may be to blame, so that the engine tries rows alone.
+            // A row among others may be to blame, so that the engine tries rows alone.
             "ValueError" | "TypeError" => {
                 (Reaction::Unknown, Error::unexplained(format!("{service}: the request is refused{}", tail(said))))
             }

@@ -70,7 +70,7 @@ impl Odoo {
                     waiting.extend([second, group]);
                     continue;
                 }
-                // What was made before must not be told as refused.
+                // Lines that were made before must not be told as refused.
                 Err(refusal) if refusal.error.is_refusal() && !made.is_empty() => {
                     verdicts.extend(group.iter().map(|new| (new.at, Verdict::Rejected(refusal.said.clone()))));
                     continue;
@@ -105,7 +105,7 @@ impl Odoo {
         Ok(loaded)
     }
 
-    /// Sets the rows aside that a refused call names, and returns the others. Nothing of the call was taken.
+    /// Sets the rows aside that a refused call names, and returns the others. The call itself took none.
     async fn sort_out<'a>(
         &mut self,
         group: Vec<New<'a>>,
@@ -132,7 +132,8 @@ impl Odoo {
         if !refused.is_empty() {
             return self.leave_journals_out(group, &errors, &refused, verdicts).await;
         }
-        // Somebody has made and reconciled lines of these ids in between, under a day that the look did not reach.
+        // Another writer has made lines of these ids in between, under a day that the look did not reach, and somebody has
+        // reconciled the lines.
         if errors.iter().any(|error| error.message.contains("posted journal item")) {
             let wanted: BTreeSet<&str> = group.iter().map(|new| new.id).collect();
             let there = self.find(&wanted, None).await?;
@@ -161,7 +162,7 @@ impl Odoo {
         let Some(error) = errors.first().filter(|_| !named.is_empty()) else {
             return Err(Error::malformed(format!("{service}: the lines were refused without a reason")));
         };
-        // The same word about every row may be about the place.
+        // A refusal with equal words about every row may be about the place.
         let is_about_all = named.len() == group.len() && errors.iter().all(|it| it.message == error.message);
         if is_about_all && is_first && error.field.is_none() {
             let said = tail(&self.client.wording.quote(&error.message));

@@ -70,7 +70,7 @@ impl Odoo {
         self.client.call(&call).await
     }
 
-    /// These lines, whole; those that are gone are missing from the answer.
+    /// Whole lines by their ids; lines that are gone are missing from the answer.
     pub(super) async fn read_lines(&mut self, lines: &[i64]) -> Result<HashMap<i64, FoundLine>, Refusal> {
         if lines.is_empty() {
             return Ok(HashMap::new());

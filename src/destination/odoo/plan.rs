@@ -41,9 +41,9 @@ pub(super) enum LineOp {
 /// The treatment of a line that was to be made and is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) enum Found {
-    /// It stays as it is.
+    /// The line stays as it is.
     Leave,
-    /// It gets the bank's data.
+    /// The line gets the bank's data.
     Mend,
 }
 

@@ -1,4 +1,4 @@
-//! Reading every line of ours back, a page at a time. Nothing is written.
+//! Reading every line of ours back, a page at a time, without writing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -80,9 +80,9 @@ pub struct ApiKey {
     pub id: i64,
     /// The key itself.
     pub key: String,
-    /// Its name.
+    /// The name of the key.
     pub name: String,
-    /// Its end; `None`: none.
+    /// The end of the key; `None`: no end.
     pub expires: Option<DateTime<Utc>>,
 }
 

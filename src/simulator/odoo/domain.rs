@@ -137,7 +137,7 @@ pub(super) fn page(mut records: Vec<Record>, call: &Record) -> Vec<Record> {
     records.into_iter().skip(number("offset").unwrap_or(0)).take(limit).collect()
 }
 
-/// These fields of the records, the id among them; all fields where none is named.
+/// The records cut to these fields and the id; whole where no field is named.
 pub(super) fn select(model: &str, records: Vec<Record>, fields: Option<&Value>) -> Result<Value, Refusal> {
     let fields: Vec<&str> = fields.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     if fields.is_empty() {

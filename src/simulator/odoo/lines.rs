@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::books::{Books, FIELDS, Group, LINE, Line, User};
 use super::refusal::Refusal;
 
-/// Who calls, of what version, and on which day.
+/// The caller: a user, the server's version, and today.
 pub(super) struct Caller<'a> {
     pub user: &'a User,
     pub version: u32,

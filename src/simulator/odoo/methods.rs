@@ -170,7 +170,7 @@ impl Books {
         }
     }
 
-    /// One call is one transaction.
+    /// Runs a call as one transaction.
     fn all_or_none<T>(&mut self, act: impl FnOnce(&mut Books) -> Result<T, Refusal>) -> Result<T, Refusal> {
         let before = self.clone();
         let done = act(self);
