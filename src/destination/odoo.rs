@@ -9,7 +9,7 @@
 //! Two cases are left open: an owner who deletes a line between a lost answer and the next try gets it back, and a request
 //! that arrives minutes late brings an older version back until the next correction. Odoo has no means to prevent either.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -70,6 +70,8 @@ pub struct Odoo {
     memory: Memory,
     /// The layout has been read in this cycle: reading it again would bring nothing new.
     fresh: bool,
+    /// Every line of ours by transaction, once the cycle has looked at all.
+    all: Option<HashMap<String, i64>>,
     /// Transactions whose lines were sent in this cycle.
     sent: HashSet<String>,
     /// Says what day it is.
@@ -130,6 +132,7 @@ impl Odoo {
             shutdown: context.shutdown,
             memory: Memory { homeless, ..memory },
             fresh: false,
+            all: None,
             sent: HashSet::new(),
             clock: Utc::now,
         })

@@ -9,7 +9,7 @@ use crate::remote::{Cause, Error};
 
 use super::Odoo;
 use super::client::Call;
-use super::errors::{GROUPS, Reaction, Refusal};
+use super::errors::GROUPS;
 use super::line::bad_journal;
 use super::lookup::LINE;
 
@@ -82,7 +82,7 @@ impl Odoo {
             }
             Ok(_) => Ok("the user may create bank lines".to_owned()),
             // A server that keeps the answer to itself shows the right at the first delivery.
-            Err(refusal) if is_no_answer(&refusal) => {
+            Err(refusal) if refusal.is_no_answer() => {
                 Ok("the first delivery shows whether the user may create bank lines".to_owned())
             }
             Err(refusal) => Err(refusal.error),
@@ -100,7 +100,7 @@ impl Odoo {
         let call = Call { model: "res.users.apikeys", method: "search_read", ids: None, first: &first, rest: &rest };
         let keys: Vec<KeyRecord> = match self.client.call(&call).await {
             Ok(keys) => keys,
-            Err(refusal) if is_no_answer(&refusal) => Vec::new(),
+            Err(refusal) if refusal.is_no_answer() => Vec::new(),
             Err(refusal) => return Err(refusal.error),
         };
         let ends: Vec<Option<DateTime<Utc>>> = keys.iter().map(KeyRecord::end).collect();
@@ -135,10 +135,4 @@ impl KeyRecord {
         let end = NaiveDateTime::parse_from_str(self.expiration_date.as_str()?, "%Y-%m-%d %H:%M:%S").ok()?;
         Some(end.and_utc())
     }
-}
-
-/// True where the server does not answer this question, which is no reason to stop.
-fn is_no_answer(refusal: &Refusal) -> bool {
-    matches!(refusal.reaction, Reaction::Unknown | Reaction::Books | Reaction::Gone)
-        || refusal.error.cause() == Some(Cause::NotPermitted)
 }

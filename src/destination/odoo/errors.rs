@@ -44,6 +44,14 @@ pub(super) struct Refusal {
     pub said: String,
 }
 
+impl Refusal {
+    /// True where the server keeps the answer to itself, which need be no reason to stop.
+    pub fn is_no_answer(&self) -> bool {
+        matches!(self.reaction, Reaction::Unknown | Reaction::Books | Reaction::Gone)
+            || self.error.cause() == Some(Cause::NotPermitted)
+    }
+}
+
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         Refusal { reaction: Reaction::Final, said: error.message.clone(), error }

@@ -180,33 +180,20 @@ impl Odoo {
             first: &[("domain", json!([]))],
             rest: &[("fields", json!(["name", "decimal_places"]))],
         };
-        let records: Vec<CurrencyRecord> = self.client.call(&call).await?;
+        let records: Vec<CurrencyRecord> = or_nothing(self.client.call(&call).await)?;
         let entry = |it: CurrencyRecord| (it.name, Currency { id: it.id, decimals: it.decimal_places });
         Ok(records.into_iter().map(entry).collect())
     }
 
     /// Reads the currencies of companies, and notes their last locked days.
     async fn read_companies(&mut self, wanted: &BTreeSet<i64>) -> Result<BTreeMap<i64, String>, Refusal> {
-        let version = self.client.meet().await?.version;
-        // The second kind of lock is of version 18.
-        let fields: &[&str] = if version >= 18 {
-            &["currency_id", "fiscalyear_lock_date", "hard_lock_date"]
-        } else {
-            &["currency_id", "fiscalyear_lock_date"]
+        // Not every version has both kinds of locks.
+        let fields = ["currency_id", "fiscalyear_lock_date", "hard_lock_date"];
+        let records = match self.companies(wanted, &fields).await {
+            Err(refusal) if refusal.reaction == Reaction::Unknown => self.companies(wanted, &fields[..1]).await,
+            records => records,
         };
-        let call = Call {
-            model: "res.company",
-            method: "search_read",
-            ids: None,
-            first: &[("domain", json!([["id", "in", wanted]]))],
-            rest: &[("fields", json!(fields))],
-        };
-        let records: Vec<CompanyRecord> = match self.client.call(&call).await {
-            Ok(records) => records,
-            // A server may keep its companies to itself: then locks are told by their effect.
-            Err(refusal) if refusal.reaction == Reaction::Unknown => Vec::new(),
-            Err(refusal) => return Err(refusal),
-        };
+        let records = or_nothing(records)?;
         self.memory.layout.locks.clear();
         let mut currencies = BTreeMap::new();
         for record in records {
@@ -219,10 +206,29 @@ impl Odoo {
         Ok(currencies)
     }
 
+    async fn companies(&mut self, wanted: &BTreeSet<i64>, fields: &[&str]) -> Result<Vec<CompanyRecord>, Refusal> {
+        let call = Call {
+            model: "res.company",
+            method: "search_read",
+            ids: None,
+            first: &[("domain", json!([["id", "in", wanted]]))],
+            rest: &[("fields", json!(fields))],
+        };
+        self.client.call(&call).await
+    }
+
     /// Asks anew for the locked days.
     pub(super) async fn refresh_locks(&mut self) -> Result<(), Refusal> {
         let companies = self.memory.layout.journals.values().map(|journal| journal.company).collect();
         self.read_companies(&companies).await.map(drop)
+    }
+}
+
+/// No records where the server keeps them to itself: locks are then told by their effect.
+fn or_nothing<T>(records: Result<Vec<T>, Refusal>) -> Result<Vec<T>, Refusal> {
+    match records {
+        Err(refusal) if refusal.is_no_answer() => Ok(Vec::new()),
+        records => records,
     }
 }
 

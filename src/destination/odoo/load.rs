@@ -79,6 +79,8 @@ impl Odoo {
             };
             if let Some(ids) = ids(&loaded, group.len()) {
                 verdicts.extend(group.iter().map(|new| (new.at, Verdict::Appended)));
+                let named = group.iter().map(|new| new.id.to_owned()).zip(ids.iter().copied());
+                self.all.iter_mut().for_each(|all| all.extend(named.clone()));
                 made.extend(ids.into_iter().zip(group.iter().map(|new| new.line.date)));
                 continue;
             }
@@ -135,9 +137,8 @@ impl Odoo {
         // Another writer has made lines of these ids in between, under a day that the look did not reach, and somebody has
         // reconciled the lines.
         if errors.iter().any(|error| error.message.contains("posted journal item")) {
-            let wanted: BTreeSet<&str> = group.iter().map(|new| new.id).collect();
-            let there = self.find(&wanted, None).await?;
-            if !there.is_empty() {
+            let there = self.find(None).await?;
+            if group.iter().any(|new| there.contains_key(new.id)) {
                 let rest = group.into_iter().filter(|new| !there.contains_key(new.id)).collect();
                 found.extend(there);
                 return Ok(rest);

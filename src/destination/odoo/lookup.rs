@@ -21,20 +21,22 @@ const IDS_AT_ONCE: usize = 1000;
 pub(super) const LINES_AT_ONCE: usize = 500;
 
 impl Odoo {
-    /// The lines of these transactions, dated on or after a day where one is given.
+    /// Our lines by transaction: those in these journals from a day on, or all.
     pub(super) async fn find(
         &mut self,
-        wanted: &BTreeSet<&str>,
-        since: Option<NaiveDate>,
+        window: Option<(&BTreeSet<i64>, NaiveDate)>,
     ) -> Result<HashMap<String, i64>, Refusal> {
-        let mut domain = self.scope();
-        domain.extend(since.map(|since| json!(["date", ">=", since.to_string()])));
+        let domain = match window {
+            Some((journals, since)) => {
+                vec![json!(["journal_id", "in", journals]), json!(["date", ">=", since.to_string()])]
+            }
+            None => self.scope(),
+        };
         let call = Call { model: LINE, method: "search", ids: None, first: &[("domain", json!(domain))], rest: &[] };
         let lines: Vec<i64> = self.client.call(&call).await?;
         let mut found = HashMap::new();
         for some in lines.chunks(IDS_AT_ONCE) {
-            let names = self.transactions_of(some).await?;
-            found.extend(names.into_iter().filter(|(id, _)| wanted.contains(id.as_str())));
+            found.extend(self.transactions_of(some).await?);
         }
         Ok(found)
     }

@@ -19,6 +19,8 @@ pub(super) struct PlannedLine {
     pub id: String,
     /// The first day under which its line may stand.
     pub since: NaiveDate,
+    /// The journal of its account.
+    pub journal: Option<i64>,
     /// The operation.
     pub op: LineOp,
 }
@@ -71,6 +73,7 @@ pub(super) fn plan(
         PlannedLine {
             id: change.transaction.row.id.clone(),
             since: former.map_or(present, |former| former.min(present)),
+            journal: journals.get(&*change.transaction.account).copied(),
             op: line_op(change, rows, journals, layout).unwrap_or_else(LineOp::Refuse),
         }
     };

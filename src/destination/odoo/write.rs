@@ -51,22 +51,23 @@ impl Odoo {
 
     /// The lines of the steps. A line that has to be there is looked for under any date: the owner may have moved it.
     async fn look(&mut self, steps: &[PlannedLine], acting: &[usize]) -> Result<HashMap<String, i64>, Error> {
-        let wanted: BTreeSet<&str> = acting.iter().map(|at| steps[*at].id.as_str()).collect();
-        let since = acting.iter().map(|at| steps[*at].since).min();
-        let mut found = self.find(&wanted, since).await?;
+        let acting: Vec<&PlannedLine> = acting.iter().map(|at| &steps[*at]).collect();
+        let journals: BTreeSet<i64> = acting.iter().filter_map(|step| step.journal).collect();
+        let since = acting.iter().map(|step| step.since).min().unwrap_or_default();
+        let mut found = self.find(Some((&journals, since))).await?;
         let needs = |step: &PlannedLine| match step.op {
             LineOp::Change { .. } | LineOp::Remove => true,
             LineOp::Make { found, .. } => found == Found::Leave,
             LineOp::Nothing | LineOp::Refuse(_) => false,
         };
-        let absent: BTreeSet<&str> = acting
-            .iter()
-            .map(|at| &steps[*at])
-            .filter(|step| needs(step) && !found.contains_key(&step.id))
-            .map(|step| step.id.as_str())
-            .collect();
-        if !absent.is_empty() {
-            found.extend(self.find(&absent, None).await?);
+        if acting.iter().any(|step| needs(step) && !found.contains_key(&step.id)) {
+            // One look at all lines serves the whole cycle.
+            let all = match self.all.take() {
+                Some(all) => all,
+                None => self.find(None).await?,
+            };
+            found.extend(acting.iter().filter_map(|step| Some((step.id.clone(), *all.get(&step.id)?))));
+            self.all = Some(all);
         }
         Ok(found)
     }
