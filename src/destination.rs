@@ -31,7 +31,8 @@ use readback::Reader;
 use row_op::RowOp;
 
 /// Every kind of destination.
-pub const KINDS: &[Kind] = &[google_sheets::settings::KIND, airtable::settings::KIND, nocodb::settings::KIND, odoo::settings::KIND];
+pub const KINDS: &[Kind] =
+    &[google_sheets::settings::KIND, airtable::settings::KIND, nocodb::settings::KIND, odoo::settings::KIND];
 
 /// Kinds that later versions will know.
 pub const PLANNED: &[&str] = &[];

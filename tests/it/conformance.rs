@@ -10,6 +10,7 @@ use bankfeed::remote::Cause;
 use bankfeed::simulator::airtable::RATE_LIMITED;
 use bankfeed::simulator::fibank::{Bank, Entry};
 use bankfeed::simulator::google::CellValue;
+use bankfeed::simulator::odoo::Line;
 use bankfeed::simulator::{Fault, Server};
 use bankfeed::sync::{DestinationReport, Outcome, Request};
 use serde_json::Value;
@@ -225,13 +226,73 @@ impl Place {
         }
     }
 
+    fn odoo() -> Place {
+        Place {
+            name: "books",
+            at: 2,
+            server: |world| &world.odoo.server,
+            writes: "/load",
+            rows: |world| {
+                world.odoo.edit(|books| {
+                    let id = |line: i64| {
+                        books.external_id(line).map(|id| id.replace("bankfeed.tx_", "").replace("_3a", ":"))
+                    };
+                    let row = |line: &Line| {
+                        let id = id(line.id).unwrap_or_default();
+                        (id, line.partner_name.clone(), format!("{:.2}", line.amount))
+                    };
+                    gather(books.lines.values().map(row))
+                })
+            },
+            delete: |world, id| {
+                let name = format!("bankfeed.tx_{}", id.replace(':', "_3a"));
+                world.odoo.edit(|books| {
+                    let (_, line) = books.external_ids[&name].clone();
+                    books.delete_line(line);
+                });
+            },
+            // No double holds the amount.
+            spoil: |world, number| change(world, number, |entry| entry.amount = "-99999999999999.99".parse().unwrap()),
+            mend: |world, number| change(world, number, |entry| entry.amount = "-1.50".parse().unwrap()),
+            more_than_a_batch: (130, 10),
+            costs: Costs {
+                // The version, journals, currencies, companies and the key; the ids there; a look, the rows, their dates.
+                first: 9,
+                new: 3,
+                // A look, the ids, the lines, and a write for each.
+                correction: 6,
+                over_limit: 7,
+                lost_after: 5,
+                lost_before: 5,
+                late: [5, 5],
+                bad_row: 3,
+            },
+            bad_token: (
+                "",
+                401,
+                r#"{"name":"werkzeug.exceptions.Unauthorized","message":"Invalid apikey","arguments":["Invalid apikey",401],"context":{},"debug":""}"#,
+            ),
+            throttles: || {
+                vec![
+                    ("without a hint", Fault::Status(429, String::new()), Outcome::Ok, 5),
+                    ("with a page", Fault::Status(429, "<html>slow</html>".into()), Outcome::Ok, 5),
+                    ("with a short hint", Fault::StatusRetryAfter(429, String::new(), 0), Outcome::Ok, 5),
+                    ("with a long one", Fault::StatusRetryAfter(429, String::new(), 60), Outcome::Failed, 2),
+                ]
+            },
+        }
+    }
+
     /// A world in which this destination is served.
     async fn world(&self) -> World {
         let mut world = World::new(Bank::small()).await;
-        if self.name == "grid" {
-            world.extra[2] = format!("\n{}", world.services.grid());
-            world.write_config();
-        }
+        let entry = match self.name {
+            "grid" => world.services.grid(),
+            "books" => world.services.books(),
+            _ => return world,
+        };
+        world.extra[2] = format!("\n{entry}");
+        world.write_config();
         world
     }
 
@@ -380,11 +441,8 @@ async fn a_batch_nobody_answered_for_is_settled_by_the_next_cycle(place: Place) 
         match place.name {
             "household" => server.fail("developerMetadata:search", 1, u32::MAX, Fault::Status(503, String::new())),
             "grid" => server.fail("where=", 1, u32::MAX, Fault::Status(503, String::new())),
+            "books" => server.fail("line/search", 1, u32::MAX, Fault::Status(503, String::new())),
             _ => {}
-        }
-        if place.name == "books" {
-            // Nor is there a second look at the lines.
-            server.fail("line/search", 1, u32::MAX, Fault::Status(503, String::new()));
         }
         let report = place.cycle(&world).await;
         assert_eq!((report.outcome, report.waiting), (Outcome::Failed, 3), "{fault:?}");
@@ -394,8 +452,8 @@ async fn a_batch_nobody_answered_for_is_settled_by_the_next_cycle(place: Place) 
         change(&world, number - 1, |entry| entry.counterparty = "ПОПРАВЕН".into());
         assert_eq!(place.cycle(&world).await.outcome, Outcome::Ok, "{fault:?}");
         server.land().await;
-        if matches!(fault, Fault::Held(_)) && place.name == "base" {
-            // Airtable applies any request at any time: the old words are back until the next correction.
+        if matches!(fault, Fault::Held(_)) && ["base", "books"].contains(&place.name) {
+            // Airtable and Odoo apply any request at any time: the old words are back until the next correction.
             change(&world, number - 1, |entry| entry.counterparty = "ПАК ПОПРАВЕН".into());
             place.cycle(&world).await;
         }
@@ -564,4 +622,4 @@ macro_rules! keeps_the_contract {
     )* };
 }
 
-keeps_the_contract!(google_sheets, airtable, nocodb);
+keeps_the_contract!(google_sheets, airtable, nocodb, odoo);

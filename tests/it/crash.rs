@@ -48,7 +48,7 @@ async fn kill_9_at_any_moment_loses_and_doubles_nothing() {
 async fn die(seed: u64, kills: u64) -> u64 {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut world = World::new(Bank::small()).await;
-    world.extra[2] = format!("\n{}", world.services.grid());
+    world.extra[2] = format!("\n{}\n{}", world.services.grid(), world.services.books());
     world.write_config();
     if Path::new("/dev/shm").is_dir() {
         world.dir = tempfile::tempdir_in("/dev/shm").unwrap();
@@ -66,6 +66,7 @@ async fn die(seed: u64, kills: u64) -> u64 {
             assert_eq!(output.status.code(), Some(0), "seed {seed}, round {round}: {told}");
             world.assert_delivered();
             assert_in_grid(&world);
+            assert_in_books(&world);
         }
     }
     assert!(world.bank.login_attempts() <= runs, "{} sign-ins in {runs} runs", world.bank.login_attempts());
@@ -82,6 +83,17 @@ fn assert_in_grid(world: &World) {
     let mut found: Vec<_> = rows.iter().map(|row| (text(row, "Transaction ID"), amount(text(row, "Amount")))).collect();
     found.sort();
     assert_eq!(found, world.booked().into_iter().collect::<Vec<_>>(), "the table differs from the bank");
+}
+
+/// Checks that the books of Odoo hold exactly the bank's entries.
+fn assert_in_books(world: &World) {
+    let mut found: Vec<(String, String)> = world.odoo.edit(|books| {
+        let id =
+            |line: i64| books.external_id(line).unwrap_or_default().replace("bankfeed.tx_", "").replace("_3a", ":");
+        books.lines.values().map(|line| (id(line.id), format!("{:.2}", line.amount))).collect()
+    });
+    found.sort();
+    assert_eq!(found, world.booked().into_iter().collect::<Vec<_>>(), "the books differ from the bank");
 }
 
 /// Books new entries, often more than Airtable takes at once, and now and then corrects an older one.
@@ -107,10 +119,11 @@ fn happen(world: &World, rng: &mut fastrand::Rng) {
 /// Starts a run and kills it; returns true if it was still running.
 async fn kill_one(world: &World, rng: &mut fastrand::Rng) -> bool {
     world.clear_logs();
-    let (server, most) = match rng.u8(..4) {
+    let (server, most) = match rng.u8(..5) {
         0 => (&world.bank.server, 9),
         1 => (&world.google.server, 4),
         2 => (&world.airtable.server, 3),
+        3 => (&world.odoo.server, 6),
         _ => (&world.nocodb.server, 4),
     };
     let request = rng.u32(..most);

@@ -210,6 +210,7 @@ impl World {
     pub fn clear_logs(&self) {
         self.google.server.clear_log();
         self.airtable.server.clear_log();
+        self.odoo.server.clear_log();
         self.nocodb.server.clear_log();
         self.bank.server.clear_log();
     }
