@@ -12,16 +12,18 @@ use async_trait::async_trait;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 
 use self::api::Api;
+use self::gathered::Gathered;
 use self::memory::{Memory, Seen};
 use self::reply::{Listing, Reply};
-use self::rows::{Owner, Rows, row_id};
+use self::rows::{Owner, Rows};
 use self::trouble::Troubles;
-use super::{Coverage, Ids, InteractiveSignIn, Page, Refused, Scope, Session, Setup, Source, State};
+use super::{Coverage, Ids, InteractiveSignIn, Page, Scope, Session, Setup, Source, State};
 use crate::model::Account;
 use crate::remote::{Context, Error, Kind};
 
 mod access;
 mod api;
+mod gathered;
 pub(crate) mod interview;
 mod memory;
 mod reply;
@@ -342,56 +344,6 @@ fn names(listings: &[Listing], memory: &Memory, adopted: &BTreeMap<String, Strin
         names.push(old.cloned().unwrap_or(name));
     }
     names
-}
-
-/// The rows of one account from several answers.
-#[derive(Default)]
-struct Gathered<'a> {
-    places: Vec<(u16, reply::Place)>,
-    unread: Vec<(NaiveDate, &'a reply::Unread)>,
-    /// The first day of the parts that have no list of rows, or none that is whole.
-    lacking: Option<NaiveDate>,
-    /// One answer at least has a list of rows.
-    is_listed: bool,
-}
-
-impl<'a> Gathered<'a> {
-    fn add(&mut self, number: u16, from: NaiveDate, listing: Option<&'a Listing>, is_spoilt: bool) {
-        let rows = listing.and_then(|listing| listing.rows.as_ref());
-        self.is_listed |= rows.is_some();
-        if rows.is_none() || is_spoilt {
-            self.lack(from);
-        }
-        self.places.extend(rows.into_iter().flatten().map(|place| (number, *place)));
-        self.unread.extend(listing.into_iter().flat_map(|listing| &listing.unread).map(|unread| (from, unread)));
-    }
-
-    fn lack(&mut self, from: NaiveDate) {
-        self.lacking = Some(self.lacking.map_or(from, |known| known.min(from)));
-    }
-
-    /// The places of the rows from a day on, oldest first, each id once: the newest answer's word counts.
-    fn places(&mut self, floor: Option<NaiveDate>) -> Vec<(u16, reply::Place)> {
-        let mut places = std::mem::take(&mut self.places);
-        places.sort_by_key(|(number, place)| (place.id, *number));
-        places.dedup_by_key(|(_, place)| place.id);
-        places.retain(|(_, place)| floor.is_none_or(|floor| place.posted.date_naive() >= floor));
-        places.sort_by_key(|(_, place)| (place.posted, place.span.start));
-        places
-    }
-
-    fn refused(&self, account: &str, floor: Option<NaiveDate>) -> Vec<Refused> {
-        let wanted = |unread: &reply::Unread| {
-            unread.posted.is_none_or(|time| floor.is_none_or(|floor| time.date_naive() >= floor))
-        };
-        let refused = |(from, unread): &(NaiveDate, &reply::Unread)| Refused {
-            id: unread.id.as_ref().map(|id| row_id(account, id)),
-            time: unread.posted.map(|time| time.fixed_offset()),
-            since: unread.posted.map_or(*from, |time| time.date_naive()),
-            why: unread.why.clone(),
-        };
-        self.unread.iter().filter(|(_, unread)| wanted(unread)).map(refused).collect()
-    }
 }
 
 /// The day so many days before.

@@ -39,9 +39,9 @@ pub(super) struct Seen {
     pub within: String,
     /// The bank.
     pub bank: String,
-    /// Its name.
+    /// The name of the account.
     pub name: String,
-    /// Its currency.
+    /// The currency of the account.
     pub currency: String,
 }
 

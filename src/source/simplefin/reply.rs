@@ -89,16 +89,16 @@ pub(super) enum About {
     /// The bank login of this connection wants its owner; `within` is the id of the connection, where it is told, and the
     /// bank's name is in the words.
     Login { within: Option<String> },
-    /// This account could not be read, or not whole.
+    /// An account could not be read, or not whole.
     Account { id: Option<String> },
 }
 
 /// An answer that cannot be read; the text ends the sentence "the service's answer …".
 #[derive(Debug)]
 pub(super) enum Unreadable {
-    /// It ends too early: another one may be whole.
+    /// The answer ends too early: another one may be whole.
     CutOff(String),
-    /// It is not what the service promises.
+    /// The answer is not what the service promises.
     Shape(String),
 }
 

@@ -129,7 +129,7 @@ impl Settings for SimpleFinSettings {
     }
 }
 
-/// The access URL. One that stands in the file itself is looked at now.
+/// The access URL; a URL in the file itself is looked at now.
 fn access_url(value: &Value<'_>) -> Result<Secret, settings::Error> {
     let secret = values::secret(value)?;
     match &secret {

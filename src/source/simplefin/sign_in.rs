@@ -100,7 +100,7 @@ impl SimpleFin {
         )
     }
 
-    /// Claims the access URL, once. Whatever happens after the request has left, the token may be used up.
+    /// Claims the access URL, once. After the request has left, the token may be used up, whatever happens.
     async fn claim(&self, claim: &Url) -> Result<SecretString, Error> {
         let name = &self.name;
         let client = Client::patient(claim, name, self.context.requests.clone(), TIMEOUT)?;

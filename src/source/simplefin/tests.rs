@@ -59,3 +59,32 @@ fn rows_of_several_answers_are_one_listing() {
     gathered.add(2, NaiveDate::MIN, None, false);
     assert_eq!(gathered.lacking, Some(NaiveDate::MIN));
 }
+
+/// Answers that were garbled on their way are read or refused, and nothing else happens.
+#[test]
+fn no_garbled_answer_makes_the_reader_fall() {
+    let whole = r#"{"errlist":[{"code":"act.failed","msg":"no","account_id":"A"}],"connections":[{"conn_id":"C","name":"B"}],
+        "accounts":[{"id":"A","conn_id":"C","name":"N","currency":"USD","balance":"-05.50","balance-date":1791014400,
+        "transactions":[{"id":"a","posted":1791014400,"amount":".5","description":"d\u00e9","payee":"p","memo":"m"},
+        {"id":"b","posted":0,"pending":true,"amount":"1"}]}]}"#;
+    let pieces = ["\"", "{", "}", "[", "]", ",", ":", "\\", "null", "-", "99999999999999999999", "\\ud83c", "é", "0"];
+    let mut random = fastrand::Rng::with_seed(12);
+    for _ in 0..3_000 {
+        let mut text = whole.to_owned();
+        for _ in 0..random.usize(1..6) {
+            let at = text.floor_char_boundary(random.usize(0..=text.len()));
+            let end = text.ceil_char_boundary((at + random.usize(0..12)).min(text.len()));
+            text.replace_range(at..end, pieces[random.usize(0..pieces.len())]);
+        }
+        let Ok(reply) = Reply::read(text.as_str().into()) else { continue };
+        let reply = Arc::new(reply);
+        for listing in &reply.accounts {
+            let places = listing.rows.iter().flatten().map(|place| (0, *place)).collect();
+            let owner = Owner { account: listing.id.clone(), currency: "USD".into(), is_inverted: true };
+            for row in Rows::new(owner, vec![reply.clone()], places) {
+                let id = row.as_ref().map_or_else(|refused| refused.id.clone(), |row| Some(row.id.clone()));
+                assert!(id.is_none_or(|id| id.is_ascii() && !id.contains(' ')), "{text}");
+            }
+        }
+    }
+}

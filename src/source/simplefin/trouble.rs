@@ -183,3 +183,41 @@ fn stale_since(time: Option<DateTime<Utc>>, today: NaiveDate) -> Option<NaiveDat
     let day = time?.date_naive();
     ((today - day).num_days() > STALE_DAYS).then_some(day)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn verdict(about: About, memory: &mut Memory, today: NaiveDate) -> Option<Error> {
+        let complaints = vec![Complaint { about, words: "no".into() }];
+        Troubles { complaints, ..Troubles::default() }.verdict("us", memory, &[], None, &|_| true, today)
+    }
+
+    #[test]
+    fn an_account_that_cannot_be_read_for_days_is_a_matter_for_its_owner() {
+        let (mut memory, first) = (Memory::default(), NaiveDate::from_ymd_opt(2026, 12, 1).unwrap());
+        let account = || About::Account { id: Some("A".into()) };
+        for (days, is_for_owner) in [(0, false), (2, false), (3, true), (9, true)] {
+            let error = verdict(account(), &mut memory, first + chrono::Days::new(days)).unwrap();
+            assert_eq!(error.cause() == Some(Cause::BankLogin), is_for_owner, "{days}: {error}");
+        }
+        assert_eq!(memory.failing["A"], first);
+        verdict(About::Answer, &mut memory, first);
+        assert!(memory.failing.is_empty(), "an account that is read again starts anew");
+    }
+
+    #[test]
+    fn the_gravest_trouble_is_told() {
+        let (mut memory, today) = (Memory::default(), NaiveDate::from_ymd_opt(2026, 12, 1).unwrap());
+        memory.seen.insert("gone".into(), Seen::default());
+        let mut troubles = Troubles { halted: Some(Error::resting(Utc::now(), "later")), ..Troubles::default() };
+        let error = troubles.verdict("us", &mut memory, &[], None, &|_| true, today).unwrap();
+        assert_eq!(error.cause(), Some(Cause::BankLogin), "{error}");
+        let mut troubles = Troubles { halted: Some(Error::resting(Utc::now(), "later")), ..Troubles::default() };
+        let error = troubles.verdict("us", &mut memory, &[], None, &|_| false, today).unwrap();
+        assert!(error.resting_until().is_some(), "an account that nobody wants is no trouble");
+        assert!(Troubles::default().verdict("us", &mut memory, &[], None, &|_| false, today).is_none());
+        assert_eq!(verdict(About::Payment, &mut memory, today).unwrap().cause(), Some(Cause::AccessEnded));
+    }
+}
