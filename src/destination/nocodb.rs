@@ -198,10 +198,12 @@ impl Destination for Nocodb {
 
     async fn read(&mut self, reading: Reading, reader: &mut dyn Reader) -> Result<Option<DeliveryDigest>, Error> {
         if reading == Reading::Ids {
-            let layout = self.make_ready().await?;
             reader.begin(Shown::nothing());
             // A table made here holds nothing but what this store has delivered.
             if !self.made {
+                // Lists go by titles, which may have changed since the layout was read.
+                self.refresh().await?;
+                let layout = self.make_ready().await?;
                 self.listed_ids(&layout).await?.into_iter().for_each(|id| reader.row(FoundRow::id_only(id)));
             }
         } else {

@@ -1,7 +1,8 @@
 //! The requests: each is sent once, and its answer read whole.
 //!
 //! The client knows addresses and wire shapes, and no transactions. The caller is who tries again, and the kind of the
-//! error tells when. Fields are named by their ids, which outlive a renaming; answers name them by their titles.
+//! error tells when. Filters and cells on their way out name fields by their ids, which outlive a renaming; lists and their
+//! answers name them by their titles.
 
 use std::time::Duration;
 

@@ -32,6 +32,9 @@ pub(super) struct TableField {
     pub title: String,
     #[serde(rename = "type")]
     pub kind: String,
+    /// No two rows may have the same value, where the server's store enforces that.
+    #[serde(default)]
+    pub unique: serde_json::Value,
 }
 
 /// The remembered layout of the base.
@@ -77,6 +80,13 @@ pub(super) struct Binding {
     pub id_lost: bool,
     /// The obstacles in the owner's words; empty without one.
     pub unsuitable: Vec<String>,
+}
+
+impl Bound {
+    /// The name by which a list is asked for the field. A list of names cannot hold a title with a comma.
+    pub(super) fn listed_as(&self) -> &str {
+        if self.title.contains(',') { &self.id } else { &self.title }
+    }
 }
 
 impl Layout {
@@ -237,6 +247,7 @@ mod tests {
             id: id.into(),
             title: title.into(),
             kind: kind.into(),
+            unique: serde_json::Value::Null,
         };
         Table { id: "m1".into(), title: "Transactions".into(), fields: fields.iter().map(field).collect() }
     }

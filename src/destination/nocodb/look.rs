@@ -38,7 +38,7 @@ impl Nocodb {
         let Some(id) = layout.id_column() else {
             return Err(Error::malformed(format!("{}: no column shows the id", self.service())));
         };
-        let fields: Vec<&str> = layout.fields().map(|bound| bound.id.as_str()).collect();
+        let fields: Vec<&str> = layout.fields().map(Bound::listed_as).collect();
         for filter in filters(&id.id, ids.iter().map(String::as_str)) {
             let records = match self.client.find(&layout.table, &filter, &fields).await {
                 Ok(records) => records,
@@ -48,6 +48,9 @@ impl Nocodb {
             // Cells come under the titles of their fields. Before any is judged, the titles must be today's.
             if !records.is_empty() && !self.fresh && self.refresh().await? {
                 return Ok(None);
+            }
+            if !records.iter().all(|record| record.fields.contains_key(&id.title)) {
+                return Err(self.shows_no_id());
             }
             for record in records {
                 // A pattern finds more than was asked for, and one database compares without case.
@@ -62,6 +65,14 @@ impl Nocodb {
             records.dedup_by_key(|record| record.place());
         }
         Ok(Some(found))
+    }
+
+    /// A record whose id is not shown would count as none: the row would be written twice.
+    pub(super) fn shows_no_id(&self) -> Error {
+        let service = self.service();
+        Error::malformed(format!(
+            "{service}: the answer to a search does not show the field with the ids: update NocoDB"
+        ))
     }
 
     /// Decides each step by what was found.

@@ -38,10 +38,15 @@ impl Nocodb {
             return Ok(());
         };
         let fields: Vec<&str> =
-            std::iter::once(id.id.as_str()).chain(columns.iter().map(|(_, bound)| bound.id.as_str())).collect();
+            std::iter::once(id.listed_as()).chain(columns.iter().map(|(_, bound)| bound.listed_as())).collect();
         reader.begin(shown(&columns));
-        let tell = |record: &Record| found(record, &id, &columns).into_iter().for_each(|row| reader.row(row));
-        self.list(&table, &fields, ROWS_PER_PAGE, tell).await
+        let mut is_whole = true;
+        let tell = |record: &Record| {
+            is_whole &= record.fields.contains_key(&id.title);
+            found(record, &id, &columns).into_iter().for_each(|row| reader.row(row));
+        };
+        self.list(&table, &fields, ROWS_PER_PAGE, tell).await?;
+        if is_whole { Ok(()) } else { Err(self.shows_no_id()) }
     }
 
     /// The id field's content of every record.
@@ -49,11 +54,13 @@ impl Nocodb {
         let Some(column) = layout.id_column() else {
             return Err(Error::malformed(format!("{}: no column shows the id", self.service())));
         };
-        let mut ids = Vec::new();
-        // The only cell of each record, whatever its title is by now.
-        let tell = |record: &Record| ids.extend(record.fields.values().find_map(id_text));
-        self.list(&layout.table, &[&column.id], IDS_PER_PAGE, tell).await?;
-        Ok(ids)
+        let (mut ids, mut is_whole) = (Vec::new(), true);
+        let tell = |record: &Record| {
+            is_whole &= record.fields.contains_key(&column.title);
+            ids.extend(record.fields.get(&column.title).and_then(id_text));
+        };
+        self.list(&layout.table, &[column.listed_as()], IDS_PER_PAGE, tell).await?;
+        if is_whole { Ok(ids) } else { Err(self.shows_no_id()) }
     }
 
     /// The table and its columns as they are now. `None`: there is no such table, and there never was.

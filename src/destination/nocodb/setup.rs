@@ -88,10 +88,17 @@ impl Nocodb {
                 None => missing.push(format!("column `{}`: field `{}` will be created", column.field, column.header)),
             }
         }
+        let is_loose = |bound: &&Bound| {
+            bound.key == Field::Id.key() && table.fields.iter().any(|it| it.id == bound.id && it.unique != true)
+        };
+        if let Some(bound) = columns.iter().flatten().find(is_loose) {
+            let remedy = "switch that on in the field's menu, and no row that arrives late can be doubled";
+            lines.push(format!("field `{}` takes the same value twice: {remedy}", bound.title));
+        }
         let creates = !missing.is_empty();
         lines.extend(missing);
         if let Some(id) = columns.iter().flatten().next() {
-            self.client.page(&table.id, None, &[&id.id], 1, 1).await?;
+            self.client.page(&table.id, None, &[id.listed_as()], 1, 1).await?;
             lines.push("the token may read its rows".into());
         }
         lines.push(self.inspect_rights(creates).await?);

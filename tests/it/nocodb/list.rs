@@ -231,6 +231,11 @@ pub async fn a_table_of_the_owners_is_used_as_it_is(mut grid: Grid) {
         grid.described().await["fields"].as_array().unwrap().iter().map(|field| field["title"].clone()).collect();
     assert_eq!(titles, ["Id", "Мое", "amount", "Дата", "Counterparty", "Transaction ID", "Balance", "Reference"]);
     assert!(grid.verify(false).await.is_clean());
+    let lines = grid.connector().check().await.unwrap();
+    assert!(
+        lines.iter().any(|line| line.starts_with("field `Transaction ID` takes the same value twice")),
+        "{lines:?}"
+    );
     // A type that cannot hold the column is told, and rows wait.
     grid.change_field("Balance", json!({ "type": "Checkbox" })).await;
     grid.change(&id, |entry| entry.counterparty = "ПОПРАВЕН".into());
@@ -357,6 +362,7 @@ pub async fn whatever_stands_in_the_way_is_told_with_its_remedy(mut grid: Grid) 
     grid.good_cycle().await;
     let lines = grid.connector().check().await.unwrap();
     assert!(lines.iter().any(|line| line == "column `amount`: field `Amount` found"), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("twice")), "{lines:?}");
     // Ids of tables are never made.
     grid.table = "m00000000000000".into();
     let error = grid.connector().check().await.unwrap_err();

@@ -108,7 +108,8 @@ impl Life<'_> {
                     self.say(format!("{id} becomes {word}"));
                     self.grid.change(&id, |entry| entry.counterparty = word);
                 }
-                (8, Some(id)) => {
+                // The number of the last entry would be given to the next one.
+                (8, Some(id)) if !id.ends_with(&self.grid.bank.edit(|bank| bank.last_number()).to_string()) => {
                     self.say(format!("{id} is taken back"));
                     self.booked.retain(|known| *known != id);
                     let entry = self.grid.take_back(&id);
