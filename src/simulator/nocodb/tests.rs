@@ -311,7 +311,6 @@ fn whole(folder: &std::path::Path) -> HashMap<&'static str, Value> {
 async fn recorded_traffic_is_answered_as_it_was() {
     let Some(folder) = std::env::var_os("BANKFEED_RECORDINGS").map(|folder| PathBuf::from(folder).join("nocodb"))
     else {
-        println!("skipped: BANKFEED_RECORDINGS is not set");
         return;
     };
     for (names, enforces, base) in [(SQLITE, false, "p8auuz69vrp7wuf"), (POSTGRESQL, true, "pcs8c8kam2muknv")] {
