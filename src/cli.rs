@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::control::{Command, Output};
 use crate::daemon::signals;
 use crate::selection::Selection;
-use crate::sync::{Request, Verification};
+use crate::sync::{Answer, Request, Verification};
 
 mod arguments;
 mod backup;
@@ -30,7 +30,7 @@ mod simulate;
 mod sql;
 pub mod terminal;
 
-use arguments::{Cli, RulesSub, Sub, Which};
+use arguments::{Cli, Decision, RulesSub, Sub, Which};
 use call::call_and_print;
 use terminal::{Terminal, complain};
 
@@ -139,6 +139,14 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
             Command::Verify { request, json }
         }
         Sub::Restore { destination, ids } => Command::Restore { destination, ids },
+        Sub::Match { decision: Decision::Different, known_id: Some(known), .. } => {
+            complain(&format!("a row that is different is the same as none, so `{known}` is one word too many"));
+            return Ok(USAGE);
+        }
+        Sub::Match { decision: Decision::Different, id, known_id: None } => {
+            Command::Match { id, answer: Answer::Different }
+        }
+        Sub::Match { decision: Decision::Same, id, known_id } => Command::Match { id, answer: Answer::Same(known_id) },
     };
     with_config(cli.config.as_deref(), |config| call_and_print(config, command, None))
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::export::Format;
 use crate::rules::Rule;
 use crate::selection::Selection;
-use crate::sync::{Request, Step, Verification};
+use crate::sync::{Answer, Request, Step, Verification};
 
 /// Longest call accepted: `rules test` carries all rules of a configuration.
 const MAX_CALL_BYTES: u64 = 2 * 1024 * 1024;
@@ -136,6 +136,13 @@ pub enum Command {
         destination: String,
         /// Ids of the transactions.
         ids: Vec<String>,
+    },
+    /// Decides on a row that is kept apart.
+    Match {
+        /// Id of the row.
+        id: String,
+        /// The owner's word.
+        answer: Answer,
     },
     /// Sends the whole store as one file, in lines of base64.
     Backup,

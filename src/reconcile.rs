@@ -1,15 +1,18 @@
-//! The bank's rows compared with the store's: finds the rows that are new, changed, vanished or back, and checks the
-//! chain of balances. Pure: no store, no clock.
+//! The bank's rows compared with the store's: finds the rows that are new, changed, vanished or back, also under new ids
+//! ([`matching`]), and checks the chain of balances. Pure: no store, no clock.
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, FixedOffset, NaiveDate};
+use chrono::NaiveDate;
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use crate::model::{Row, bgn_to_eur, id_hash, is_near, payload, plus};
+use crate::model::{Row, bgn_to_eur, id_hash, is_near, payload};
 
+mod chain;
 pub mod matching;
+
+pub use chain::{Break, Chain, number_in, worded};
 
 /// The part of a stored row that is known without opening its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,178 +275,10 @@ fn scalar(value: &Value) -> String {
     }
 }
 
-/// A break in the chain of balances: a row is missing at this point.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Break {
-    /// Date of the row whose balance does not follow.
-    pub date: NaiveDate,
-    /// The balance of the row before plus the amount of this row.
-    pub expected: Decimal,
-    /// The balance that the bank states.
-    pub found: Decimal,
-}
-
-impl std::fmt::Display for Break {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Break { date, expected, found } = self;
-        write!(f, "balance chain broken at {date}: {expected} expected, {found} found; ")?;
-        match found.checked_sub(*expected) {
-            Some(missing) => write!(f, "an entry of {missing} is missing"),
-            None => f.write_str("amounts so large cannot be added up"),
-        }
-    }
-}
-
-/// The bank's own number, where an id ends in one.
-pub fn number_in(id: &str) -> Option<u64> {
-    id.rsplit(':').next().and_then(|number| number.parse().ok())
-}
-
-/// The parts of a row that the chain needs.
-#[derive(Clone, Debug)]
-struct Link {
-    time: DateTime<FixedOffset>,
-    /// The bank's own number, where the id ends in one.
-    number: Option<u64>,
-    date: NaiveDate,
-    /// A row that cannot be read stands here: any balance may follow it.
-    is_hole: bool,
-    amount: Decimal,
-    balance: Decimal,
-    leva: bool,
-    /// A euro row of before 2026: converted figures may be off by a cent.
-    converted: bool,
-}
-
-/// Checks `previous + amount = balance` over the rows of one account.
-#[derive(Clone, Debug, Default)]
-pub struct Chain {
-    links: Vec<Link>,
-    /// A row that cannot be read stands at an unknown place.
-    is_blind: bool,
-}
-
-/// A balance, with true for leva.
-type Standing = (Decimal, bool);
-
-impl Chain {
-    /// Adds a row; rows without a balance say nothing about the chain.
-    pub fn add(&mut self, row: &Row) {
-        let Some(balance) = row.balance else { return };
-        self.links.push(Link {
-            time: row.time,
-            number: number_in(&row.id),
-            date: row.date,
-            is_hole: false,
-            amount: row.amount,
-            balance,
-            leva: row.currency == "BGN",
-            converted: row.currency == "EUR" && row.date < NaiveDate::from_ymd_opt(2026, 1, 1).unwrap_or_default(),
-        });
-    }
-
-    /// Adds a row that cannot be read, with its time and number if they are known. Without a time the chain proves
-    /// nothing.
-    pub fn add_hole(&mut self, time: Option<DateTime<FixedOffset>>, number: Option<u64>) {
-        let Some(time) = time else {
-            self.is_blind = true;
-            return;
-        };
-        self.links.push(Link {
-            time,
-            number,
-            date: time.date_naive(),
-            is_hole: true,
-            amount: Decimal::ZERO,
-            balance: Decimal::ZERO,
-            leva: false,
-            converted: false,
-        });
-    }
-
-    /// The breaks of the chain. Rows were added by time; rows of one instant may stand in any order. A bank that books
-    /// a late row under an early date keeps its balances in the order of its own numbers instead: a chain that holds in
-    /// either order is whole.
-    pub fn breaks(&mut self, opening: Option<Decimal>, closing: Option<Decimal>) -> Vec<Break> {
-        if self.is_blind {
-            return Vec::new();
-        }
-        if self.links.iter().any(|link| link.is_hole) {
-            // Rows that cannot be read come before the others, whenever they were booked.
-            self.links.sort_by_key(|link| link.time);
-        }
-        let by_time = breaks(&self.links, opening, closing);
-        if by_time.is_empty() || self.links.iter().any(|link| link.number.is_none()) {
-            return by_time;
-        }
-        let mut by_number = self.links.clone();
-        by_number.sort_by_key(|link| link.number);
-        if breaks(&by_number, opening, closing).is_empty() { Vec::new() } else { by_time }
-    }
-}
-
-fn breaks(links: &[Link], opening: Option<Decimal>, closing: Option<Decimal>) -> Vec<Break> {
-    let mut breaks = Vec::new();
-    let first_in_leva = links.first().is_some_and(|link| link.leva);
-    let mut standing: Option<Standing> = opening.map(|balance| (balance, first_in_leva));
-    let mut rest = links;
-    while let Some(first) = rest.first() {
-        let same_instant = rest.iter().take_while(|link| link.time == first.time).count();
-        let (instant, later) = rest.split_at(same_instant);
-        standing = match instant.iter().any(|link| link.is_hole) {
-            true => None,
-            false => follow(instant, standing, &mut breaks),
-        };
-        rest = later;
-    }
-    if let (Some((balance, leva)), Some(closing), Some(last)) = (standing, closing, links.last()) {
-        let in_euros = if leva { bgn_to_eur(balance) } else { balance };
-        if !is_near(balance, closing, tolerance(last)) && !is_near(in_euros, closing, Decimal::new(1, 2)) {
-            breaks.push(Break { date: last.date, expected: balance, found: closing });
-        }
-    }
-    breaks
-}
-
-/// Walks the rows of one instant in an order in which their balances follow, if there is one.
-fn follow(instant: &[Link], mut standing: Option<Standing>, breaks: &mut Vec<Break>) -> Option<Standing> {
-    let mut open: Vec<&Link> = instant.iter().collect();
-    while !open.is_empty() {
-        let at = open.iter().position(|link| follows(link, standing));
-        let link = open.remove(at.unwrap_or(0));
-        if at.is_none()
-            && let Some((balance, leva)) = standing
-        {
-            breaks.push(Break {
-                date: link.date,
-                expected: plus(carried(balance, leva, link), link.amount),
-                found: link.balance,
-            });
-        }
-        standing = Some((link.balance, link.leva));
-    }
-    standing
-}
-
-fn follows(link: &Link, standing: Option<Standing>) -> bool {
-    let Some((balance, leva)) = standing else { return true };
-    let carried = carried(balance, leva, link);
-    let slack = if leva == link.leva { tolerance(link) } else { Decimal::new(1, 2) };
-    carried.checked_add(link.amount).is_some_and(|expected| is_near(expected, link.balance, slack))
-}
-
-/// The balance before, in the currency of the row that follows.
-fn carried(balance: Decimal, leva: bool, link: &Link) -> Decimal {
-    if leva && !link.leva { bgn_to_eur(balance) } else { balance }
-}
-
-fn tolerance(link: &Link) -> Decimal {
-    if link.converted { Decimal::new(1, 2) } else { Decimal::ZERO }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::DateTime;
 
     fn row(number: u32, minute: u32, amount: &str, balance: &str) -> Row {
         let time = DateTime::parse_from_rfc3339(&format!("2026-02-03T10:{minute:02}:00+02:00")).unwrap();
@@ -535,6 +370,33 @@ mod tests {
         euros.description = String::new();
         assert_eq!(compare(&leva, &euros), Difference::Restated);
         assert_eq!(as_first_seen(&leva, euros).balance, leva.balance);
+    }
+
+    /// A chain with a gap of -5 between two rows, and rows of another source.
+    fn gap(loose: &[(&str, u32)]) -> Vec<Break> {
+        let mut chain = Chain::default();
+        let day = |row: Row, days: u32| Row {
+            date: row.date + chrono::Days::new(days.into()),
+            time: row.time + chrono::Days::new(days.into()),
+            ..row
+        };
+        chain.add(&row(1, 1, "-10", "90"));
+        chain.add(&day(row(2, 2, "-10", "75"), 4));
+        loose.iter().for_each(|(amount, days)| chain.add_loose(&day(row(9, 9, amount, "0"), *days)));
+        chain.breaks(None, None)
+    }
+
+    #[test]
+    fn rows_of_another_source_close_a_gap_that_they_add_up_to() {
+        assert_eq!(gap(&[]).len(), 1);
+        assert_eq!(gap(&[("-5", 2)]), []);
+        assert_eq!(gap(&[("-3", 1), ("-2", 3)]), []);
+        // A row of the days inside belongs to the gap, a row at an edge may.
+        assert_eq!(gap(&[("-5", 2), ("-1", 3)]).len(), 1);
+        assert_eq!(gap(&[("-5", 2), ("-1", 4)]), []);
+        assert_eq!(gap(&[("-5", 0), ("-1", 4)]), []);
+        assert_eq!(gap(&[("-5", 5)]).len(), 1, "a later row");
+        assert_eq!(gap(&[("5", 2)]).len(), 1);
     }
 
     #[test]

@@ -13,7 +13,9 @@ use crate::config;
 use crate::control::Output;
 use crate::schedule;
 use crate::store;
-use crate::sync::{Applied, Checked, Engine, Report, Request, Restored, Step, Verification, Verified, Watcher};
+use crate::sync::{
+    Answer, Applied, Checked, Engine, Matched, Report, Request, Restored, Step, Verification, Verified, Watcher,
+};
 
 pub mod activity;
 pub mod timetable;
@@ -39,6 +41,8 @@ pub enum WorkerRequest {
     Verify(Verification, Watcher, oneshot::Sender<Result<Vec<Verified>, store::Error>>),
     /// Rows with these ids come back to a destination.
     Restore(Box<config::Destination>, Vec<String>, Watcher, oneshot::Sender<Result<Restored, store::Error>>),
+    /// The owner's answer about the row with this id that is kept apart.
+    Match(String, Answer, Watcher, oneshot::Sender<Result<Matched, store::Error>>),
     /// Notices that are due between two runs.
     Remind(oneshot::Sender<()>),
     /// A new engine for all later requests.
@@ -126,6 +130,17 @@ impl StoreService {
     ) -> io::Result<Result<Restored, store::Error>> {
         let (reply, answer) = oneshot::channel();
         self.ask(answer, |watcher| WorkerRequest::Restore(Box::new(destination), ids, watcher, reply), output)
+    }
+
+    /// Asks for the owner's answer about a row to be carried out and waits for the end. Blocks: not for async code.
+    pub fn match_row(
+        &self,
+        id: String,
+        answer: Answer,
+        output: &mut dyn Output,
+    ) -> io::Result<Result<Matched, store::Error>> {
+        let (reply, answered) = oneshot::channel();
+        self.ask(answered, |watcher| WorkerRequest::Match(id, answer, watcher, reply), output)
     }
 
     fn ask<T>(

@@ -17,6 +17,7 @@ mod attempts;
 mod balances;
 mod check;
 mod deliver;
+mod doubtful;
 mod left_out;
 mod login;
 mod maintenance;
@@ -27,6 +28,7 @@ mod verify;
 pub use apply_rules::Applied;
 pub use check::Checked;
 pub use deliver::{Left, Restored};
+pub use doubtful::{Answer, Matched};
 pub use login::Interactive;
 pub use verify::{Different, Verification, Verified, exit_status};
 

@@ -134,6 +134,15 @@ pub(super) enum Sub {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
     },
+    /// Decide on a row that may be the same as a row of another source, as `status` lists them
+    Match {
+        /// The decision
+        decision: Decision,
+        /// Id of the row that is kept apart
+        id: String,
+        /// Id of the transaction that it is the same as; needed where there are several candidates
+        known_id: Option<String>,
+    },
     /// Write the whole store into one portable file
     Backup {
         /// The file
@@ -213,4 +222,13 @@ impl Which {
         };
         selection.contradiction().map_or(Ok(selection), Err)
     }
+}
+
+/// The owner's word on a row that is kept apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Decision {
+    /// The row is one that is known
+    Same,
+    /// The row is one of its own, and is delivered
+    Different,
 }

@@ -7,7 +7,7 @@ use super::{ATTENTION, Done, FAILED, explain, print_json, with_names};
 use crate::control::Output;
 use crate::model::money_text;
 use crate::service::StoreService;
-use crate::store::{self, Attention, KnownAccount};
+use crate::store::{self, Attention, DoubtfulRow, KnownAccount};
 
 /// The status of everything: what `status --json` prints and what page and metrics show.
 #[derive(Serialize)]
@@ -49,6 +49,43 @@ pub struct AccountStatus {
     pub balance: Option<String>,
     pub complete: bool,
     pub problem: Option<String>,
+    /// Rows that are kept apart, because each may be the same as a row of another source.
+    pub doubtful: Vec<DoubtfulStatus>,
+}
+
+/// A row that is kept apart.
+#[derive(Serialize)]
+#[allow(missing_docs)]
+pub struct DoubtfulStatus {
+    pub id: String,
+    pub date: String,
+    pub amount: String,
+    pub currency: String,
+    pub counterparty: String,
+    pub description: String,
+    /// Ids of the transactions of which one may be the same.
+    pub candidates: Vec<String>,
+}
+
+impl DoubtfulStatus {
+    fn new(doubtful: &DoubtfulRow) -> DoubtfulStatus {
+        let row = &doubtful.row;
+        DoubtfulStatus {
+            id: row.id.clone(),
+            date: row.date.to_string(),
+            amount: money_text(row.amount),
+            currency: row.currency.clone(),
+            counterparty: row.counterparty.clone(),
+            description: row.description.clone(),
+            candidates: doubtful.candidates.clone(),
+        }
+    }
+
+    /// The words by which a person knows the row.
+    pub fn text(&self) -> String {
+        let texts = [self.counterparty.as_str(), self.description.as_str()];
+        format!("{} {} {} {}", self.date, self.amount, self.currency, texts.join(" ").trim())
+    }
 }
 
 /// The status of a source.
@@ -183,7 +220,13 @@ impl Status {
 fn gather(service: &StoreService) -> Result<Status, store::Error> {
     let (engine, store) = (&service.engine, &service.engine.store);
     let local = |time: Option<DateTime<Utc>>| time.map(|time| engine.local(time));
+    let doubtful = store.doubtful()?;
+    let doubtful_of = |account: &KnownAccount| {
+        let own = doubtful.iter().filter(|doubtful| account.numbers().contains(&doubtful.feed));
+        own.map(DoubtfulStatus::new).collect()
+    };
     let accounts = store.accounts().into_iter().map(|stored| AccountStatus {
+        doubtful: doubtful_of(&stored),
         complete: stored.is_complete(),
         problem: stored.why_incomplete().map(str::to_owned),
         account: stored.account.account,
@@ -260,6 +303,12 @@ fn text(status: &Status, accounts: &[KnownAccount]) -> String {
         let line = format!("{}  {balance:>14} {}  {word}  {}", account.account, account.currency, account.account_name);
         text += &format!("{}\n", line.trim_end());
         account.problem.iter().for_each(|problem| text += &format!("  {}\n", named(problem)));
+        for doubtful in &account.doubtful {
+            text += &format!("  kept apart: {}\n", doubtful.text());
+            text += &format!("    may be {}\n", doubtful.candidates.join(" or "));
+            text +=
+                &format!("    decide: bankfeed match same {0} [ID], or: bankfeed match different {0}\n", doubtful.id);
+        }
     }
     for source in &status.sources {
         let last = source.last_success.as_deref().map_or("never".to_owned(), clock_time);

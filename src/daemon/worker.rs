@@ -69,6 +69,10 @@ pub(super) async fn run(
                 let restored = engine.restore(&destination, &ids, &watcher).await;
                 drop(reply.send(restored));
             }
+            WorkerRequest::Match(id, answer, watcher, reply) => {
+                drop(reply.send(engine.match_row(&id, &answer)));
+                drop(watcher);
+            }
             WorkerRequest::Remind(reply) => {
                 timer::remind(&engine, &mut teller).await;
                 let _ = reply.send(());

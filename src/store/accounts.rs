@@ -109,6 +109,15 @@ impl StoredAccount {
         self.unmendable.drain(..self.unmendable.len().saturating_sub(UNMENDABLE_KEPT));
     }
 
+    /// Notes the gaps that are left after rows of another source have closed some.
+    pub fn shrink_problem(&mut self, left: Option<String>) {
+        if left.is_none() {
+            self.unmendable.clear();
+            (self.again, self.waited) = (None, 0);
+        }
+        self.problem = left;
+    }
+
     /// The whole history is known and its chain of balances holds.
     pub fn is_complete(&self) -> bool {
         self.why_incomplete().is_none()

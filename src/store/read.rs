@@ -118,6 +118,31 @@ impl Store {
         Ok(rows)
     }
 
+    /// Calls `each` with the rows of these records of accounts that the bank still shows, by time, a day at a time.
+    pub fn each_row(
+        &self,
+        accounts: &[u16],
+        days: RangeInclusive<NaiveDate>,
+        mut each: impl FnMut(u64, StoredRow),
+    ) -> Result<()> {
+        let (first, last) = (day_key(*days.start(), 0), day_key(*days.end(), u16::MAX));
+        let (mut day, mut rows) = (None, Vec::new());
+        for entry in self.db.range(&first[..]..=&last[..]) {
+            let (key, value) = entry?;
+            let (date, of) = parse_day_key(&key)?;
+            if day.replace(date) != Some(date) {
+                in_order(&mut rows).for_each(|(number, row)| each(number, row));
+            }
+            if accounts.contains(&of) {
+                for (_, known) in parse_day(&value, date)?.into_iter().filter(|(_, known)| !known.vanished) {
+                    rows.push((known.number, self.stored(known.number)?));
+                }
+            }
+        }
+        in_order(&mut rows).for_each(|(number, row)| each(number, row));
+        Ok(())
+    }
+
     /// A stored row by number.
     pub fn stored(&self, number: u64) -> Result<StoredRow> {
         let value = self.db.get(numbered(b't', number))?;
@@ -285,6 +310,12 @@ impl Store {
         let StoredRow { row, enrichment, vanished, .. } = stored;
         Transaction { source, account, account_name, customer, row, enrichment, transfer, vanished }
     }
+}
+
+/// Takes the rows of one day by time.
+fn in_order(rows: &mut Vec<(u64, StoredRow)>) -> std::vec::IntoIter<(u64, StoredRow)> {
+    rows.sort_by_key(|(number, stored)| (stored.row.time, *number));
+    std::mem::take(rows).into_iter()
 }
 
 pub(super) fn parse_change(value: &[u8]) -> Result<StoredChange> {

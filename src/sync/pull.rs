@@ -10,6 +10,7 @@ use crate::remote::{Cause, Context, Error, Kind};
 use crate::source::{Page, Session, Setup};
 use crate::store::{self, Attention, Resting};
 
+mod carry_out;
 mod completeness;
 mod identity;
 mod ingest;

@@ -10,7 +10,7 @@ use super::causes;
 use super::html::{E, count, date, moment, money};
 use super::page::View;
 use super::words::Words;
-use crate::commands::status::{ServiceStatus, SourceStatus};
+use crate::commands::status::{DoubtfulStatus, ServiceStatus, SourceStatus};
 use crate::model::{Direction, Transaction};
 use crate::remote::Cause;
 use crate::sync::{Outcome, Report};
@@ -169,9 +169,27 @@ fn accounts(view: &View) -> String {
         if let Some(problem) = &account.problem {
             let _ = write!(html, "<p class=\"problem\">{}</p>", causes::problem(words, known, problem));
         }
+        if !account.doubtful.is_empty() {
+            html += &doubtful(words, &account.doubtful);
+        }
         html += "</li>";
     }
     html + "</ul></section>"
+}
+
+/// Rows of an account that are kept apart, with the commands that decide.
+fn doubtful(words: &Words, rows: &[DoubtfulStatus]) -> String {
+    let mut html = format!("<p class=\"problem\">{}</p><ul>", words.kept_apart);
+    for row in rows {
+        let _ = write!(
+            html,
+            "<li><bdi>{}</bdi><br><code>bankfeed match same {1} {2}</code><br><code>bankfeed match different {1}</code></li>",
+            E(&row.text()),
+            E(&row.id),
+            E(row.candidates.first().map_or("", String::as_str))
+        );
+    }
+    html + "</ul>"
 }
 
 /// An account number as it is printed on paper.

@@ -37,7 +37,7 @@ macro_rules! words {
 
 words! {
     skip sign_in sign_out token token_where token_wrong token_too_often attention source destination
-    failed_later named command page_says all_well accounts balance complete incomplete no_accounts sync_now
+    failed_later named command page_says all_well accounts balance complete incomplete kept_apart no_accounts sync_now
     try_again running last_run next_run never none filters from to account all_accounts search currency apply
     reset whole_history bad_date figures money_in money_out difference fees by_month by_year by_category
     by_kind paid_to received_from fees_over_time balances_over_time period name amount as_table rest no_name

@@ -86,6 +86,11 @@ impl Identity {
         &self.own
     }
 
+    /// The records of the account that other kinds of sources feed.
+    pub fn others(&self) -> &[u16] {
+        &self.others
+    }
+
     /// Every record of the account.
     pub fn all(&self) -> Vec<u16> {
         [&self.own[..], &self.others].concat()

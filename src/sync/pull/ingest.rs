@@ -9,11 +9,12 @@ use crate::config;
 use crate::model::{Account, ChangeKind, Row, Transaction, id_hash};
 use crate::reconcile::{
     Break, Chain, Difference, Known, KnownRows, Look, Reconciler, as_first_seen, compare, compare_words, fingerprint,
+    worded,
 };
 use crate::remote::Error;
 use crate::rules::Enricher;
 use crate::source::{Coverage, Ids, Page, Refused};
-use crate::store::{self, DoubtfulRow, StoredAccount, StoredRow, Writer};
+use crate::store::{self, StoredAccount, StoredRow, Writer};
 use crate::sync::Engine;
 
 /// Rows per batch of writes: large enough to be quick, small enough to stay out of the way of memory.
@@ -47,8 +48,10 @@ pub(super) struct AccountIngest {
     elsewhere: Option<(KnownRows, KnownRows)>,
     pub chain: Chain,
     pub fetched: u64,
+    /// Rows that this answer has added.
+    pub added: u64,
     /// Numbers of known rows whose bank data changed: rules may apply to the new data.
-    touched: Vec<u64>,
+    pub touched: Vec<u64>,
 }
 
 /// Counts of one pull.
@@ -62,16 +65,16 @@ pub(super) struct Counts {
 
 /// A pull on its way into the store.
 pub(super) struct Ingest<'a> {
-    engine: &'a Engine,
-    source: &'a config::Source,
+    pub engine: &'a Engine,
+    pub source: &'a config::Source,
     /// The source gives parts of the history as they come, like files.
     is_partial: bool,
-    now: DateTime<Utc>,
-    notes: &'a mut Vec<String>,
+    pub now: DateTime<Utc>,
+    pub notes: &'a mut Vec<String>,
     pub counts: Counts,
     pub failures: Vec<Error>,
     /// The rules, once a new row needs them.
-    enricher: Option<Enricher>,
+    pub enricher: Option<Enricher>,
 }
 
 /// The relation of a row to the store.
@@ -130,6 +133,7 @@ impl<'a> Ingest<'a> {
         }
         self.finish_all(&mut accounts, &mut writer)?;
         writer.commit()?;
+        self.engine.close_gaps(&accounts, self.notes)?;
         let touched = accounts.iter().flat_map(|account| account.touched.iter().copied());
         self.engine.fill_touched(touched, self.now)?;
         self.engine.store.sync()
@@ -231,6 +235,7 @@ impl<'a> Ingest<'a> {
             elsewhere: None,
             chain: Chain::default(),
             fetched: 0,
+            added: 0,
             touched: Vec::new(),
         })
     }
@@ -296,78 +301,6 @@ impl<'a> Ingest<'a> {
         Ok(elsewhere.insert(read))
     }
 
-    fn take(
-        &mut self,
-        account: &mut AccountIngest,
-        row: Row,
-        judgement: Judgement,
-        writer: &mut Writer<'_>,
-    ) -> Result<(), store::Error> {
-        let is_stored = !matches!(judgement, Judgement::Nothing | Judgement::Same(_) | Judgement::Back(..));
-        if is_stored && row.has_broken_text() {
-            let (iban, id) = (&account.account.account, &row.id);
-            self.notes.push(format!("{iban}: {id} has a character that cannot be read; it is shown as \u{fffd}"));
-        }
-        self.settle_doubt(account, &row, &judgement, writer)?;
-        let now = self.now.timestamp();
-        match judgement {
-            Judgement::Nothing | Judgement::Held(_) => {}
-            Judgement::New => {
-                self.counts.new += 1;
-                let transaction = account.transaction(self.source, row);
-                let ready = match self.enricher.take() {
-                    Some(ready) => ready,
-                    None => self.engine.rules()?.ready(),
-                };
-                let enrichment = self.enricher.insert(ready).enrich(&transaction);
-                writer.add_enriched(account.number, transaction.row, enrichment)?;
-            }
-            Judgement::Again(known, former, what, alias) => {
-                self.counts.changed += 1;
-                account.touched.push(known.number);
-                add_alias(account.number, alias, &row, writer)?;
-                let row = Row { id: former.row.id.clone(), ..as_first_seen(&former.row, row) };
-                writer.change(known, &former, row, what, now)?;
-            }
-            Judgement::Same(alias) => add_alias(account.number, Some(alias), &row, writer)?,
-            Judgement::Back(known, former, alias) => {
-                self.counts.changed += 1;
-                add_alias(account.number, Some(alias), &row, writer)?;
-                writer.change(known, &former, former.row.clone(), ChangeKind::Reappeared, now)?;
-            }
-            Judgement::Doubtful(_) => {}
-        }
-        Ok(())
-    }
-
-    /// Keeps a doubtful row apart, and forgets one about which nothing is in doubt any more.
-    fn settle_doubt(
-        &mut self,
-        account: &mut AccountIngest,
-        row: &Row,
-        judgement: &Judgement,
-        writer: &mut Writer<'_>,
-    ) -> Result<(), store::Error> {
-        let Some(identity) = &mut account.identity else { return Ok(()) };
-        let known = identity.doubtful(&row.id);
-        match (known, judgement) {
-            (None, Judgement::Doubtful(candidates)) => {
-                let (feed, candidates, since) = (account.number, candidates.clone(), self.now);
-                writer.put_doubtful(&DoubtfulRow { feed, row: row.clone(), candidates, since })?;
-            }
-            (Some(known), Judgement::Doubtful(candidates)) if known.row != *row || known.candidates != *candidates => {
-                let (row, candidates) = (row.clone(), candidates.clone());
-                writer.put_doubtful(&DoubtfulRow { row, candidates, ..known.clone() })?;
-            }
-            (Some(known), Judgement::New | Judgement::Again(..) | Judgement::Same(_) | Judgement::Back(..)) => {
-                writer.remove_doubtful(known)?;
-            }
-            _ => {}
-        }
-        identity.doubtful_count += u64::from(matches!(judgement, Judgement::Doubtful(_)));
-        Ok(())
-    }
-
     fn finish_all(&mut self, accounts: &mut [AccountIngest], writer: &mut Writer<'_>) -> Result<(), store::Error> {
         for account in accounts {
             self.counts.fetched += account.fetched;
@@ -425,10 +358,7 @@ impl<'a> Ingest<'a> {
         self.notes.extend(doubt.iter().filter(|_| !noted).map(|doubt| format!("{iban}: {doubt}")));
         let doubt = account.unreadable.doubt().or(doubt);
         let everything = account.from.is_none_or(|from| self.source.scope.history_from == Some(from));
-        let problem = breaks.first().map(|first| match breaks.len() {
-            1 => first.to_string(),
-            more => format!("{first} (and {} more)", more - 1),
-        });
+        let problem = worded(breaks);
         let today = self.today();
         writer.put_account(&self.source.name, &account.account, |stored| {
             stored.doubt = doubt;
@@ -453,23 +383,18 @@ impl<'a> Ingest<'a> {
     }
 }
 
-/// Notes the id of a row as a further id of a known one.
-fn add_alias(account: u16, alias: Option<Alias>, row: &Row, writer: &mut Writer<'_>) -> Result<(), store::Error> {
-    let Some(Alias { number, known_at }) = alias else { return Ok(()) };
-    if let Some(day) = known_at.filter(|day| *day != row.date) {
-        writer.remove_alias(account, &row.id, day)?;
-    }
-    let known = Known { number, fingerprint: fingerprint(&row.raw), date: row.date, vanished: false };
-    writer.add_alias(account, &row.id, known)
-}
-
 impl AccountIngest {
     /// The days of the window.
     fn days(&self) -> std::ops::RangeInclusive<NaiveDate> {
         self.from.unwrap_or(NaiveDate::MIN)..=self.until
     }
 
-    /// Every record of the account whose rows belong to it.
+    /// The records whose rows this source may change.
+    pub(super) fn own_records(&self) -> Vec<u16> {
+        self.identity.as_ref().map_or_else(|| vec![self.number], |identity| [&[self.number], identity.own()].concat())
+    }
+
+    /// Every record of the account.
     pub(super) fn records(&self) -> Vec<u16> {
         self.identity
             .as_ref()
@@ -477,7 +402,7 @@ impl AccountIngest {
     }
 
     /// A new row of this account in its context.
-    fn transaction(&self, source: &config::Source, row: Row) -> Transaction {
+    pub(super) fn transaction(&self, source: &config::Source, row: Row) -> Transaction {
         Transaction {
             source: source.name.as_str().into(),
             account: self.account.account.as_str().into(),
