@@ -7,10 +7,7 @@ use super::unreadable::Unreadable;
 use super::{Fetch, Preview};
 use crate::config;
 use crate::model::{Account, ChangeKind, Row, Transaction, id_hash};
-use crate::reconcile::{
-    Break, Chain, Difference, Known, KnownRows, Look, Reconciler, as_first_seen, compare, compare_words, fingerprint,
-    worded,
-};
+use crate::reconcile::{Break, Chain, Difference, Known, KnownRows, Look, Reconciler, compare, compare_words, worded};
 use crate::remote::Error;
 use crate::rules::Enricher;
 use crate::source::{Coverage, Ids, Page, Refused};
