@@ -82,8 +82,7 @@ impl Odoo {
         let (mut verdicts, mut there) = (Vec::new(), Vec::new());
         for at in acting {
             match (found.get(&steps[*at].id), &steps[*at].op) {
-                (Some(id), LineOp::Make { found: Found::Leave, .. }) => {
-                    let _ = id;
+                (Some(_), LineOp::Make { found: Found::Leave, .. }) => {
                     verdicts.push((*at, self.present(&steps[*at].id)));
                 }
                 (Some(id), _) => there.push((*at, *id)),

@@ -101,7 +101,7 @@ impl State {
                 Answer::json(200, &json!({"jsonrpc": "2.0", "id": id, "result": self.version_of_rpc()}))
             }
             (_, ["json", ..]) if self.version < 19 => Answer::to_login(path),
-            (_, ["json", "2", rest @ ..]) => self.json2(method, path, rest, headers, body),
+            (_, ["json", "2", rest @ ..]) => self.json2(method, rest, headers, body),
             ("GET", ["jsonrpc"]) => Answer::unsupported(path, "jsonrpc", "[&#39;http&#39;, &#39;json2&#39;]"),
             ("POST", ["jsonrpc"]) => self.json_rpc(body),
             _ => Answer::page(404, "<!DOCTYPE html>\n<html>\n    <head>\n        <title>Odoo</title></head></html>"),
@@ -116,7 +116,7 @@ impl State {
         })
     }
 
-    fn json2(&mut self, method: &Method, path: &str, rest: &[&str], headers: &HeaderMap, body: &[u8]) -> Answer {
+    fn json2(&mut self, method: &Method, rest: &[&str], headers: &HeaderMap, body: &[u8]) -> Answer {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         // The header is needed where the host serves several databases.
         let named = text("x-odoo-database").map(str::to_owned);
@@ -134,7 +134,6 @@ impl State {
         if !is_json {
             return Answer::unsupported("/json/2/&lt;__model__&gt;/&lt;__method__&gt;", "json2", "[&#39;http&#39;]");
         }
-        let _ = path;
         match self.json2_call(&database, model, called, text("authorization"), body) {
             Ok(answer) => Answer::json(200, &answer.unwrap_or(Value::Null)),
             Err(refusal) => Answer::refusal(&refusal),
