@@ -12,7 +12,7 @@ use crate::destination::policy::{Column, Rows};
 use crate::model::Field;
 use crate::remote::{Context, Error};
 use crate::settings::words::quote;
-use crate::settings::{self, BASE_URL_EXPECTED, Entry, SECRET_EXPECTED, Secret, Value, key, values};
+use crate::settings::{self, BASE_URL_EXPECTED, Entry, SECRET_EXPECTED, Secret, Value, answer, key, values};
 
 /// `kind = "odoo"`.
 pub const KIND: Kind = Kind {
@@ -133,7 +133,8 @@ fn journals(value: &Value<'_>) -> Result<BTreeMap<String, i64>, settings::Error>
     let table = value.table(None, &[]).ok_or_else(|| value.wrong())?;
     let mut journals: BTreeMap<String, i64> = BTreeMap::new();
     for (account, at, id) in table.entries("the id of a journal, a whole number of at least 1") {
-        let account: String = account.chars().filter(|c| !c.is_whitespace()).collect();
+        // Accounts without an IBAN are called as their source calls them.
+        let account = answer::read(account, values::iban).unwrap_or_else(|_| account.trim().to_owned());
         if account.is_empty() {
             return Err(table.error_at(at, "names an account without a number"));
         }

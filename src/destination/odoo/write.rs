@@ -144,6 +144,9 @@ impl Odoo {
             self.note_moved(wanted.date, found.date);
         }
         let mut fields = values(wanted, &wrong);
+        if wanted.foreign.is_none() && found.foreign().is_none() {
+            fields.retain(|name, _| !["foreign_currency_id", "amount_currency"].contains(name));
+        }
         let shown = found.text(Part::Label);
         let text = if wrong.contains(&Part::Label) { &wanted.label } else { unmarked(shown) };
         let is_marked = marked.unwrap_or(unmarked(shown) != shown);
