@@ -94,6 +94,8 @@ pub struct Packer {
     block_bytes: usize,
     /// Bytes that are not packed yet.
     pending: Vec<u8>,
+    /// The bytes of the last block as they come out of the compressor.
+    room: Vec<u8>,
 }
 
 impl Default for Packer {
@@ -104,7 +106,7 @@ impl Default for Packer {
 
 impl Packer {
     fn with_blocks_of(block_bytes: usize) -> Packer {
-        Packer { text: PackedText::default(), zstd: None, block_bytes, pending: Vec::new() }
+        Packer { text: PackedText::default(), zstd: None, block_bytes, pending: Vec::new(), room: Vec::new() }
     }
 
     /// Appends bytes.
@@ -160,10 +162,13 @@ impl Packer {
         if self.zstd.is_none() {
             self.zstd = Compressor::new(LEVEL).ok();
         }
-        let packed = self.zstd.as_mut().and_then(|zstd| zstd.compress(plain.as_bytes()).ok());
-        let packed = packed.filter(|packed| packed.len() < plain.len());
-        // Boxed, because the compressor asks for room for the worst case.
-        let packed = packed.unwrap_or_else(|| plain.as_bytes().to_vec()).into_boxed_slice();
+        // The compressor asks for room for the worst case. A buffer of its own takes it: blocks cut to their size in place
+        // would leave a hole behind each of them that nothing fits in.
+        self.room.clear();
+        self.room.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+        let packed = self.zstd.as_mut().and_then(|zstd| zstd.compress_to_buffer(plain.as_bytes(), &mut self.room).ok());
+        let is_smaller = packed.is_some_and(|length| length < plain.len());
+        let packed: Box<[u8]> = Box::from(if is_smaller { &self.room[..] } else { plain.as_bytes() });
         self.text.blocks.push(Block { plain: start..start + plain.len(), packed });
     }
 }
