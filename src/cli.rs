@@ -89,7 +89,8 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         Sub::Reload => return with_config(cli.config.as_deref(), |config| call::reload(&config)),
         Sub::Backup { file } => return with_config(cli.config.as_deref(), |config| backup::run(&config, &file)),
         Sub::Recover { file } => return with_config(cli.config.as_deref(), |config| recover::run(&config, &file)),
-        Sub::Login { name, paste } => {
+        Sub::Login { name: Some(name), banks: true, json, .. } => Command::Banks { name, json },
+        Sub::Login { name, paste, .. } => {
             return with_config(cli.config.as_deref(), |config| login::run(config, name, paste));
         }
         Sub::Check { trace: None, notify: false } => Command::Check,

@@ -78,6 +78,7 @@ fn carry_out(service: &StoreService, command: &Command, output: &mut dyn Output)
         Command::Check => check::execute(service, output),
         Command::CheckNotify => check::execute_and_notify(service, output),
         Command::Trace { at_terminal } => check::trace(service, *at_terminal, output),
+        Command::Banks { name, json } => login::banks(service, name, *json, output),
         Command::SignIn { name, at_terminal } => login::sign_in(service, name, *at_terminal, output),
         Command::KeepLogin { name, session } => login::keep(service, name, session, output),
         Command::Status { json, exit_code } => status::execute(service, *json, *exit_code, output),

@@ -60,6 +60,13 @@ pub enum Command {
         /// A person sits at a terminal.
         at_terminal: bool,
     },
+    /// Lists the banks that a source may choose from.
+    Banks {
+        /// Name of the source.
+        name: String,
+        /// As JSON.
+        json: bool,
+    },
     /// Keeps a session in the file that the connector reads.
     KeepLogin {
         /// Name of the source or destination.
@@ -160,6 +167,7 @@ impl Command {
             Command::Sync { json, .. }
             | Command::Status { json, .. }
             | Command::Accounts { json }
+            | Command::Banks { json, .. }
             | Command::Transactions { json, .. }
             | Command::RulesTest { json, .. }
             | Command::Verify { json, .. } => !json,

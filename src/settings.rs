@@ -10,6 +10,7 @@ pub mod answer;
 pub mod entries;
 pub mod interview;
 mod key_path;
+pub mod pem;
 pub mod reader;
 mod secret;
 pub mod values;

@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 pub mod airtable;
+pub mod enable_banking;
 pub mod fibank;
 pub mod google;
 pub mod mail;

@@ -10,6 +10,7 @@ use std::any::Any;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, FixedOffset, NaiveDate};
@@ -24,6 +25,7 @@ use crate::settings::interview::{Draft, Interview, Stop};
 use crate::settings::{self, Entry, Key, Secret, Table, Value, key, values};
 
 pub mod content_id;
+pub mod enable_banking;
 pub mod fibank;
 pub mod files;
 mod saved_session;
@@ -32,7 +34,7 @@ pub mod simplefin;
 pub use saved_session::{Lifetime, SavedSession};
 
 /// Every kind of source.
-pub const KINDS: &[Kind] = &[fibank::KIND, simplefin::KIND];
+pub const KINDS: &[Kind] = &[fibank::KIND, enable_banking::KIND, simplefin::KIND];
 
 /// Kinds that later versions will know.
 pub const PLANNED: &[&str] = &["files"];
@@ -129,6 +131,11 @@ pub trait Settings: Any + fmt::Debug + Send + Sync {
         None
     }
 
+    /// True where the first pull after an interactive sign-in must not wait: what it gets is not there later.
+    fn is_pulled_after_login(&self) -> bool {
+        false
+    }
+
     /// The way to copy a session out of a browser; `None`: this source takes none.
     fn session_paste(&self) -> Option<SessionPaste> {
         None
@@ -177,6 +184,11 @@ pub trait Source: Send + Sync {
     /// Signs in. A session serves one pull. A password whose outcome is not known is not sent again.
     async fn open(&self) -> Result<Box<dyn Session>, Error>;
 
+    /// Proves the part of the settings that a pull does not need; `bankfeed check` does so before it signs in.
+    async fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Signing in with a person beside; `None`: name and password are all that the service ever asks for.
     fn sign_in(&self) -> Option<&dyn InteractiveSignIn> {
         None
@@ -192,6 +204,22 @@ pub trait InteractiveSignIn {
     /// Asks the service once whether it takes a token that was copied out of a browser. No password is sent, and
     /// nothing is saved.
     async fn prove(&self, token: &SecretString) -> Result<(), Error>;
+
+    /// The banks that the owner may choose from; `None`: this source is one bank.
+    async fn banks(&self) -> Result<Option<Vec<Bank>>, Error> {
+        Ok(None)
+    }
+}
+
+/// A bank behind a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bank {
+    /// The name that the configuration needs.
+    pub name: String,
+    /// The kinds of customer that may give consent.
+    pub customers: Vec<String>,
+    /// The longest consent, where known.
+    pub consent: Option<Duration>,
 }
 
 /// Asks a person for a code or another answer.

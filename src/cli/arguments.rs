@@ -47,6 +47,12 @@ pub(super) enum Sub {
         /// Of a bank: take the token of a session opened in a browser
         #[arg(long, requires = "name")]
         paste: bool,
+        /// Of a service for many banks: list the banks of the country, by the names that the configuration takes
+        #[arg(long, requires = "name", conflicts_with = "paste")]
+        banks: bool,
+        /// Print the list as JSON
+        #[arg(long, requires = "banks")]
+        json: bool,
     },
     /// Run one cycle now
     Sync {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
-use crate::config::{Notifier, On};
+use crate::config::{self, Notifier, On};
 use crate::model::{money_text, plus, shortened};
 use crate::printable::is_printable;
 use crate::store::{self, Attention};
@@ -98,7 +98,7 @@ pub fn sessions(engine: &Engine, now: DateTime<Utc>) -> Facts {
     facts.unknown.push(STORE.to_owned());
     for source in &engine.config.sources {
         if let Some(note) = engine.session_note(source, now) {
-            facts.add_session(&source.name, &note);
+            facts.add_session(engine, source, &note);
         }
     }
     facts
@@ -163,16 +163,19 @@ impl Facts {
         self.add_service(subject, report.outcome, report.error.as_deref(), attention);
         let session = session_subject(&report.name);
         let source = engine.config.sources.iter().find(|source| source.name == report.name);
-        match source.and_then(|source| engine.session_note(source, Utc::now())) {
-            Some(note) => self.add_session(&report.name, &note),
+        match source.and_then(|source| Some((source, engine.session_note(source, Utc::now())?))) {
+            Some((source, note)) => self.add_session(engine, source, &note),
             None if report.outcome == Outcome::Ok => self.be_well(&session),
             None => self.unknown.push(session),
         }
         Ok(())
     }
 
-    fn add_session(&mut self, source: &str, note: &str) {
-        self.add(On::Attention, &session_subject(source), "ending", &format!("{source}: {note}"));
+    /// Each notice ahead of the end has a cause of its own, so that it is told whatever was told before.
+    fn add_session(&mut self, engine: &Engine, source: &config::Source, note: &str) {
+        let due = engine.session_life(source).map_or(0, |life| life.notices_due(Utc::now()));
+        let cause = if due > 1 { format!("ending-{due}") } else { "ending".to_owned() };
+        self.add(On::Attention, &session_subject(&source.name), &cause, &format!("{}: {note}", source.name));
     }
 
     fn add_destination(&mut self, engine: &Engine, report: &DestinationReport) -> Result<(), store::Error> {

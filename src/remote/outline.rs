@@ -141,6 +141,47 @@ impl Outline {
     }
 }
 
+/// A reply that is one list of rows, with values beside it.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The rows; `None` where no list of them is there.
+    pub rows: Option<Vec<Span>>,
+    beside: Vec<(&'static str, Member)>,
+}
+
+impl Listing {
+    /// The value of this key beside the list; `None` where it is absent or `null`.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        value_in(&self.beside, key)
+    }
+
+    /// Finds the list of rows under the key `rows`, and the values of the wanted keys `beside` it.
+    pub fn find(text: &PackedText, rows: &str, beside: &[&'static str]) -> Result<Listing, Defect> {
+        let mut scanner = Scanner::new(text);
+        let mut listing = Listing::default();
+        scanner.blank();
+        if scanner.peek() != Some(b'{') {
+            return Err(scanner.defect());
+        }
+        scanner.object(|scanner, key| {
+            if key.as_deref() == Some(rows) && scanner.peek() == Some(b'[') {
+                let found = listing.rows.get_or_insert_default();
+                return scanner.list(ROWS, |scanner| {
+                    found.push(scanner.value()?);
+                    Ok(())
+                });
+            }
+            let span = scanner.value()?;
+            if let Some(name) = beside.iter().find(|name| Some(**name) == key.as_deref()) {
+                let text = scanner.text(span).to_owned();
+                listing.beside.push((name, Member { span, text }));
+            }
+            Ok(())
+        })?;
+        Ok(listing)
+    }
+}
+
 /// The elements of a list as they stand there.
 pub fn elements(text: &PackedText) -> Result<Vec<String>, Defect> {
     let mut scanner = Scanner::new(text);
@@ -426,6 +467,23 @@ mod tests {
         assert_eq!(rows(r#"{"acc":[{"stmt":[,{"n":1}{"n":2},]}]}"#), [r#"{"n":1}"#, r#"{"n":2}"#]);
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         assert_eq!(rows(&around(&deep)).len(), 3);
+    }
+
+    #[test]
+    fn a_list_of_rows_is_found_with_the_values_beside_it() {
+        for (text, rows, key) in [
+            (r#"{"rows":[{"a":"]"},7],"key":"k=.+"}"#, Some(vec![r#"{"a":"]"}"#, "7"]), Some(r#""k=.+""#)),
+            (r#"{"key":null,"rows":[]}"#, Some(vec![]), None),
+            (r#"{"rows":null,"other":{"rows":[1]}}"#, None, None),
+        ] {
+            for bytes in [4, 7, 64] {
+                let listing = Listing::find(&PackedText::in_blocks_of(bytes, text), "rows", &["key"]).unwrap();
+                let found = listing.rows.as_ref().map(|rows| rows.iter().map(|row| &text[row.range()]).collect());
+                assert_eq!((found, listing.value("key")), (rows.clone(), key), "{text}");
+            }
+        }
+        assert_eq!(Listing::find(&r#"{"rows":[1"#.into(), "rows", &[]).err(), Some(Defect::CutOff));
+        assert_eq!(Listing::find(&"<html>".into(), "rows", &[]).err(), Some(Defect::Shape(0)));
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{Days, Utc};
 use serde_json::{Value, json};
 
 use super::Server;
 use super::airtable::Airtable;
+use super::enable_banking::{self, Account, EnableBanking, entry};
 use super::fibank::{Bank, Fibank};
 use super::google::Google;
 use super::nocodb::Nocodb;
@@ -21,6 +22,8 @@ use super::simplefin::{Ledger, SimpleFin};
 pub struct Services {
     /// The bank.
     pub bank: Fibank,
+    /// Enable Banking, with one bank behind it.
+    pub enable_banking: EnableBanking,
     /// Google.
     pub google: Google,
     /// Id of the spreadsheet.
@@ -49,6 +52,7 @@ impl Services {
         }
         Ok(Services {
             bank: Fibank::start(bank).await?,
+            enable_banking: EnableBanking::start(vec![enable_banking::Bank::new("DSK Bank", accounts())]).await?,
             spreadsheet: google.create_spreadsheet(title),
             base: airtable.create_base(title),
             simplefin: SimpleFin::start(Ledger::small(Utc::now().date_naive())).await?,
@@ -64,11 +68,12 @@ impl Services {
     pub fn lift_limits(&self) {
         self.google.quota(None);
         self.airtable.rate_limit(None, Duration::ZERO);
+        self.enable_banking.bank(|bank| bank.traps.quota = None);
         self.simplefin.switch(|switches| switches.quota = None);
     }
 
     /// The servers with the names of their services.
-    pub fn servers(&self) -> [(&'static str, &Server); 6] {
+    pub fn servers(&self) -> [(&'static str, &Server); 7] {
         [
             ("fibank", &self.bank.server),
             ("google", &self.google.server),
@@ -76,6 +81,7 @@ impl Services {
             ("simplefin", &self.simplefin.server),
             ("nocodb", &self.nocodb.server),
             ("odoo", &self.odoo.server),
+            ("enable-banking", &self.enable_banking.server),
         ]
     }
 
@@ -96,6 +102,16 @@ impl Services {
     /// The entry of SimpleFIN, for an access URL that `bankfeed login us` keeps.
     pub fn us(&self) -> String {
         "[[source]]\nname = \"us\"\nkind = \"simplefin\"\n".to_owned()
+    }
+
+    /// The entry of the bank behind Enable Banking.
+    pub fn consent(&self) -> String {
+        let (application, redirect_url) = (enable_banking::APPLICATION, enable_banking::REDIRECT_URL);
+        let (key, url) = (enable_banking::PRIVATE_KEY.replace('\n', "\\n"), self.enable_banking.server.url());
+        format!(
+            "[[source]]\nname = \"dsk\"\nkind = \"enable-banking\"\napplication = \"{application}\"\nprivate_key = \"{key}\"\n\
+             bank = \"DSK Bank\"\ncountry = \"BG\"\nredirect_url = \"{redirect_url}\"\nbase_url = \"{url}\"\n"
+        )
     }
 
     /// The entry of the spreadsheet, for a key in this file.
@@ -148,10 +164,18 @@ impl Services {
         json!({
             "base_urls": {
                 "fibank": bank.url(),
+                "enable-banking": self.enable_banking.server.url(),
                 "google-sheets": format!("{}/", google.url()),
                 "airtable": airtable.url(),
             },
             "fibank": {"url": bank.url(), "username": username, "password": password, "entry": self.source()},
+            "enable-banking": {
+                "url": self.enable_banking.server.url(),
+                "application": enable_banking::APPLICATION,
+                "private_key": enable_banking::PRIVATE_KEY,
+                "redirect_url": enable_banking::REDIRECT_URL,
+                "entry": self.consent(),
+            },
             "google": {
                 "url": google.url(),
                 "key_file": key,
@@ -185,4 +209,14 @@ impl Services {
             },
         })
     }
+}
+
+/// An account at a bank behind Enable Banking, with a month of everyday life.
+fn accounts() -> Vec<Account> {
+    let today = Utc::now().date_naive();
+    let rows =
+        [(28, "1850.00", "Employer", "salary"), (20, "-620.00", "Landlord", "rent"), (6, "-23.40", "Lidl", "food")];
+    let day = |ago: u64| today.checked_sub_days(Days::new(ago)).unwrap_or(today);
+    let entries = rows.map(|(ago, amount, party, text)| entry(day(ago), amount, party, text)).to_vec();
+    vec![Account { entries, ..Account::new("BG17RZBB91550123456789") }]
 }

@@ -29,15 +29,30 @@ pub struct Lifetime {
     pub until: DateTime<Utc>,
 }
 
+/// Days before the end at which the owner is told of it.
+const NOTICE_DAYS: [i64; 3] = [14, 7, 1];
+
+/// A notice is no earlier than in this part of a session's life, counted from the end.
+const LATE: i32 = 6;
+
 impl Lifetime {
-    /// The time from which the owner is told of the end: a day before, or in the last tenth of a short session.
-    pub fn notice(&self) -> DateTime<Utc> {
-        self.until - ((self.until - self.from) / 10).clamp(TimeDelta::zero(), TimeDelta::days(1))
+    /// The times at which the owner is told of the end, the earliest first: 14, 7 and 1 days before, as far as that is late
+    /// in the life of the session; of a short session in its last tenth.
+    pub fn notices(&self) -> Vec<DateTime<Utc>> {
+        let life = (self.until - self.from).max(TimeDelta::zero());
+        let days = NOTICE_DAYS.map(TimeDelta::days).into_iter().filter(|ahead| *ahead <= life / LATE);
+        let notices: Vec<_> = days.map(|ahead| self.until - ahead).collect();
+        if notices.is_empty() { vec![self.until - life / 10] } else { notices }
+    }
+
+    /// Number of the notices that are due.
+    pub fn notices_due(&self, now: DateTime<Utc>) -> usize {
+        self.notices().iter().filter(|due| **due <= now).count()
     }
 
     /// True once the owner is to be told of the end.
     pub fn is_ending(&self, now: DateTime<Utc>) -> bool {
-        now >= self.notice()
+        self.notices_due(now) > 0
     }
 }
 
@@ -133,13 +148,25 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_told_a_day_before_and_of_a_short_session_in_its_last_tenth() {
+    fn the_end_is_told_days_before_and_of_a_short_session_in_its_last_tenth() {
         let from = at("2026-03-01T00:00:00Z");
         let life = |hours: i64| Lifetime { from, until: from + TimeDelta::hours(hours) };
-        for (hours, notice) in [(10, 1), (100, 10), (24 * 180, 24)] {
+        let (day, week) = (24, 7 * 24);
+        for (hours, notices) in [
+            (10, &[1][..]),
+            (100, &[10]),
+            (10 * day, &[day]),
+            (60 * day, &[week, day]),
+            (90 * day, &[2 * week, week, day]),
+            (180 * day, &[2 * week, week, day]),
+        ] {
             let life = life(hours);
-            let due = life.until - TimeDelta::hours(notice);
-            assert!(!life.is_ending(due - TimeDelta::seconds(1)) && life.is_ending(due), "{hours}");
+            for (told, hours_ahead) in (1..).zip(notices) {
+                let due = life.until - TimeDelta::hours(*hours_ahead);
+                assert_eq!(life.notices_due(due - TimeDelta::seconds(1)), told - 1, "{hours}");
+                assert_eq!(life.notices_due(due), told, "{hours}");
+            }
+            assert_eq!(life.notices().len(), notices.len());
         }
     }
 }

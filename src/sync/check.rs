@@ -74,7 +74,9 @@ impl Engine {
         let context = Context { trace, ..Context::new(self.shutdown.clone(), self.backoff.clone()) };
         let ledger = self.ledger(source, asking);
         let found = async {
-            let mut session = source.connect(ledger.setup(self, context, asking == Asking::Owner))?.open().await?;
+            let connector = source.connect(ledger.setup(self, context, asking == Asking::Owner))?;
+            connector.check().await?;
+            let mut session = connector.open().await?;
             let found = async {
                 let accounts = session.accounts().await?;
                 if let Some(first) = accounts.first().filter(|_| is_traced) {

@@ -7,7 +7,7 @@ use super::attempts::Asking;
 use super::{Engine, Outcome, SourceReport, outcome_of};
 use crate::config;
 use crate::remote::{Context, Error};
-use crate::source::{AskCode, Lifetime, SavedSession, SignedIn};
+use crate::source::{AskCode, Bank, Lifetime, SavedSession, SignedIn};
 use crate::store;
 
 /// The result of an interactive sign-in.
@@ -39,7 +39,7 @@ impl Engine {
     /// The time, after `looked`, of the next sentence that no cycle has to run for: that a session ends soon.
     pub fn next_notice(&self, looked: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let lives = self.config.sources.iter().filter_map(|source| self.session_life(source));
-        lives.map(|life| life.notice()).filter(|due| *due > looked).min()
+        lives.flat_map(|life| life.notices()).filter(|due| *due > looked).min()
     }
 
     /// Asks the bank whether it takes a token that the owner has copied out of a browser. A failure comes with the way
@@ -51,6 +51,20 @@ impl Engine {
             connector.sign_in().ok_or_else(|| not_interactive(source))?.prove(token).await
         };
         proved.await.map_err(|error| (outcome_of(&error), error.message))
+    }
+
+    /// The banks that a source may choose from; `None`: it is one bank. A failure comes with the way it counts, and the
+    /// sentence.
+    pub async fn banks(&self, source: &config::Source) -> Result<Option<Vec<Bank>>, (Outcome, String)> {
+        let context = Context::new(self.shutdown.clone(), self.backoff.clone());
+        let listed = async {
+            let connector = source.connect(self.ledger(source, Asking::Login).setup(self, context, true))?;
+            match connector.sign_in() {
+                Some(sign_in) => sign_in.banks().await,
+                None => Ok(None),
+            }
+        };
+        listed.await.map_err(|error| (outcome_of(&error), error.message))
     }
 
     /// Signs in once. A refusal counts like one of a cycle: it is not tried again. Without a person `at_terminal` no

@@ -201,7 +201,7 @@ impl Engine {
         let is_idle = failures.is_empty() && !pauses.is_empty() && report.fetched == 0;
         let resting =
             pauses.into_iter().filter_map(|error| Some(Resting { until: error.resting_until()?, why: error.message }));
-        let resting = resting.max_by_key(|resting| resting.until);
+        let resting = resting.min_by_key(|resting| resting.until);
         report.notes.extend(resting.as_ref().map(|resting| self.resting_note(resting)));
         let worst = failures.iter().position(|error| error.cause().is_some()).unwrap_or_default();
         let more = failures.len().saturating_sub(1);
@@ -232,7 +232,8 @@ impl Engine {
                 Some(_) => {}
             }
             state.error = report.error.clone().filter(|_| report.outcome == Outcome::Failed);
-            state.resting = resting;
+            // While one account pauses, the others are asked.
+            state.resting = resting.filter(|_| is_idle);
         });
         changed.map(drop)
     }

@@ -17,6 +17,7 @@ mod crash;
 mod crowd;
 mod demo;
 mod docs;
+mod enable_banking;
 mod explore;
 mod export;
 mod faults;

@@ -330,7 +330,7 @@ async fn a_sync_by_hand_tells_too() {
     assert_eq!(stage.notices.take(), Vec::new());
 }
 
-/// A session opened by hand is told of before it ends, once, and its successor ends the matter.
+/// A session opened by hand is told of 14, 7 and 1 days before it ends, once each, and its successor ends the matter.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_ends_is_told_of_in_time() {
     let stage = Stage::new().await;
@@ -343,21 +343,23 @@ async fn a_session_that_ends_is_told_of_in_time() {
         std::fs::write(&kept, format!("{token}\n{} {}\n", from.to_rfc3339(), until.to_rfc3339())).unwrap();
         until.with_timezone(&chrono_tz::Europe::Sofia).format("%Y-%m-%dT%H:%M").to_string()
     };
-    let until = keep(TimeDelta::hours(25));
+    let until = keep(TimeDelta::days(15));
     assert_eq!(stage.scheduled().await.1, []);
     let (_, state) = crate::cli::json(&stage.world, &["status", "--json"]).await;
     assert!(state["sources"][0]["session_until"].as_str().unwrap().starts_with(&until), "{state}");
     assert!(state["sources"][0]["note"].is_null(), "{state}");
 
-    let until = keep(TimeDelta::hours(23));
-    let (report, arrived) = stage.scheduled().await;
-    assert_eq!(report.exit_status(), 0, "it works still");
-    let (_, title, text) = message(&arrived);
-    assert_eq!(title, NEEDS_YOU);
-    let parts = ["fibank: the session at the bank ends at ", &until, "`bankfeed login fibank` opens a new one"];
-    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
-    assert!(report.sources[0].notes[0].contains(&until), "{report:?}");
-    assert_eq!(stage.scheduled().await.1, [], "once");
+    for left in [TimeDelta::days(13), TimeDelta::days(6), TimeDelta::hours(23)] {
+        let until = keep(left);
+        let (report, arrived) = stage.scheduled().await;
+        assert_eq!(report.exit_status(), 0, "it works still");
+        let (_, title, text) = message(&arrived);
+        assert_eq!(title, NEEDS_YOU);
+        let parts = ["fibank: the session at the bank ends at ", &until, "`bankfeed login fibank` opens a new one"];
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+        assert!(report.sources[0].notes[0].contains(&until), "{report:?}");
+        assert_eq!(stage.scheduled().await.1, [], "once");
+    }
     let said = String::from_utf8(crate::cli::run(&stage.world, &["status"]).await.stdout).unwrap();
     assert!(said.contains("note: the session at the bank ends at "), "{said}");
 
@@ -385,7 +387,7 @@ async fn the_end_of_a_session_is_told_without_a_cycle() {
             &text.replacen("[[source]]", &format!("{schedule}[[source]]"), 1),
         );
         let daemon = crate::cli::Daemon::start(&stage.world).await;
-        let until = Utc::now() + TimeDelta::days(1) + TimeDelta::milliseconds(1700);
+        let until = Utc::now() + TimeDelta::days(14) + TimeDelta::milliseconds(1700);
         let claims = serde_json::json!({"iat": (until - TimeDelta::days(90)).timestamp(), "exp": until.timestamp()});
         let token = format!("eyJhbGciOiJub25lIn0.{}.c2ln", BASE64.encode(claims.to_string()));
         stage.world.bank.take_token(&token);
@@ -404,7 +406,7 @@ async fn the_end_of_a_session_is_told_without_a_cycle() {
         assert_eq!(title, NEEDS_YOU);
         assert!(text.starts_with("needs you: fibank: the session at the bank ends at "), "{text}");
         assert!(
-            Utc::now() >= DateTime::from_timestamp(until.timestamp(), 0).unwrap() - TimeDelta::days(1),
+            Utc::now() >= DateTime::from_timestamp(until.timestamp(), 0).unwrap() - TimeDelta::days(14),
             "too early"
         );
         daemon.stop().await;

@@ -19,6 +19,7 @@ use super::errors::{ApiError, MessageContext, closed};
 use super::key_text;
 use super::oauth::{SCOPE, TOKEN_BYTES, User, is_loopback};
 use crate::remote::{Cause, Counter, Error};
+use crate::settings::pem;
 
 /// The time before its end from which on a token counts as used up.
 const EARLY: Duration = Duration::from_secs(60);
@@ -41,7 +42,7 @@ pub(super) fn read_key(names: &MessageContext, text: &str) -> Result<ServiceAcco
         return Err(wrong("is an OAuth client's secret"));
     }
     if let Some(key) = json["private_key"].as_str() {
-        let whole = key_text::pem(key);
+        let whole = pem::read(key).map(|key| key.to_text());
         json["private_key"] =
             whole.ok_or_else(|| wrong("holds a private_key that was damaged on its way here"))?.into();
     }

@@ -4,15 +4,12 @@
 //! Pure. A text that is read means the same as the file that was downloaded. The caller reports a text that cannot be read
 //! and shows no part of it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde_json::Value;
+
+use crate::settings::pem::decoded;
 
 /// Most wrappings, one inside the other, that are taken off.
 const DEPTH: u32 = 4;
-
-/// Longest line of a PEM.
-const LINE: usize = 64;
 
 /// The JSON object that a text holds.
 pub fn json(text: &str) -> Option<Value> {
@@ -63,38 +60,13 @@ fn mended(text: &str) -> String {
     out
 }
 
-fn decoded(text: &str) -> Option<String> {
-    let bare: String = text.split_whitespace().collect();
-    let bytes = STANDARD.decode(&bare).or_else(|_| URL_SAFE.decode(&bare)).ok()?;
-    String::from_utf8(bytes).ok()
-}
-
-/// A private key as its PEM ought to be: line breaks that were lost, doubled or made blanks on the way are put back.
-pub fn pem(text: &str) -> Option<String> {
-    let text = if text.contains("-----BEGIN") { text.to_owned() } else { decoded(text)? };
-    // A PEM has no backslash: each is of an escape.
-    let text = text.replace("\\r", "").replace("\\n", "\n").replace('\\', "");
-    let (_, rest) = text.split_once("-----BEGIN ")?;
-    let (label, rest) = rest.split_once("-----")?;
-    let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;
-    let body: String = body.split_whitespace().collect();
-    let is_base64 = |letter: char| letter.is_ascii_alphanumeric() || "+/=".contains(letter);
-    if body.is_empty() || !body.chars().all(is_base64) {
-        return None;
-    }
-    let mut out = format!("-----BEGIN {label}-----\n");
-    for (at, letter) in body.char_indices() {
-        if at > 0 && at % LINE == 0 {
-            out.push('\n');
-        }
-        out.push(letter);
-    }
-    Some(out + &format!("\n-----END {label}-----\n"))
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
+    use crate::settings::pem;
 
     const PEM: &str = "-----BEGIN PRIVATE KEY-----\nAAAABBBBCCCCDDDDEEEEFFFFGGGGHHHHAAAABBBBCCCCDDDDEEEEFFFFGGGGHHHH\nAAAA/+==\n-----END PRIVATE KEY-----\n";
 
@@ -126,35 +98,10 @@ mod tests {
             ("in base64 with lines", lines.join("\n")),
         ] {
             let value = json(&text).unwrap_or_else(|| panic!("{what}"));
-            assert_eq!(pem(value["private_key"].as_str().unwrap()).as_deref(), Some(PEM), "{what}");
+            assert_eq!(pem::read(value["private_key"].as_str().unwrap()).unwrap().to_text(), PEM, "{what}");
         }
         for text in ["", "hunter2", "-----BEGIN PRIVATE KEY-----", "[1]", "'''", "\"x\""] {
             assert_eq!(json(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_key_is_mended_or_known_to_be_none() {
-        let one_line = PEM.replace('\n', " ");
-        for text in [
-            PEM,
-            &one_line,
-            &one_line
-                .replace(' ', "\\n")
-                .replace("PRIVATE\\nKEY", "PRIVATE KEY")
-                .replace("BEGIN\\n", "BEGIN ")
-                .replace("END\\n", "END "),
-            &STANDARD.encode(PEM),
-        ] {
-            assert_eq!(pem(text).as_deref(), Some(PEM), "{text}");
-        }
-        for text in [
-            "",
-            "hunter2",
-            "-----BEGIN PRIVATE KEY-----\nAAAA",
-            "-----BEGIN PRIVATE KEY-----\nä\n-----END PRIVATE KEY-----",
-        ] {
-            assert_eq!(pem(text), None, "{text}");
         }
     }
 }
