@@ -54,7 +54,7 @@ async fn answers_from_a_pipe_become_a_configuration_that_works_for_both_destinat
     let (user, password) = world.bank.edit(|bank| (bank.username.clone(), bank.password.clone()));
     let (key, base) = (world.dir.path().join("google-key.json"), &world.base);
     let answers = format!(
-        "fibank\n{user}\n{password}\nboth\nhttps://docs.google.com/spreadsheets/d/{}/edit#gid=0\n{}\nhttps://airtable.com/{base}/tblX/viwY?blocks=hide\n{}\n@daily\n",
+        "fibank\n{user}\n{password}\ng a\nhttps://docs.google.com/spreadsheets/d/{}/edit#gid=0\n{}\nhttps://airtable.com/{base}/tblX/viwY?blocks=hide\n{}\n@daily\n",
         world.spreadsheet,
         key.display(),
         world.airtable.token(),
@@ -144,7 +144,7 @@ async fn answers_that_end_early_or_are_no_good_write_nothing() {
     for (answers, expected) in [
         ("fibank\n\n", "My Fibank user name: is empty"),
         ("fibank\nivan\n\n", "is empty"),
-        ("fibank\nivan\nhush-hush\nx\n", ", b or n"),
+        ("fibank\nivan\nhush-hush\nx\n", "or n, or several letters such as `g a`"),
         ("fibank\nivan\nhush-hush\ng\nhttps://example.com/x\n", "expected the address of a spreadsheet"),
         ("fibank\nivan\nhush-hush\ng\n1AbC\nnowhere.json\n", "cannot read it"),
         ("fibank\nivan\nhush-hush\ng\n1AbC\nkey.json\n", "make one of the type Desktop app"),
