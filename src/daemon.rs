@@ -28,6 +28,7 @@ use crate::web;
 mod active;
 mod calls;
 mod cycle_log;
+mod directories;
 pub mod idle;
 mod reexec;
 mod reload;

@@ -34,10 +34,7 @@ pub mod simplefin;
 pub use saved_session::{Lifetime, SavedSession};
 
 /// Every kind of source.
-pub const KINDS: &[Kind] = &[fibank::KIND, enable_banking::KIND, simplefin::KIND];
-
-/// Kinds that later versions will know.
-pub const PLANNED: &[&str] = &["files"];
+pub const KINDS: &[Kind] = &[fibank::KIND, files::KIND, enable_banking::KIND, simplefin::KIND];
 
 /// The keys of `[[source]]` that every kind has.
 pub const KEYS: &[Key] = &[
@@ -140,6 +137,11 @@ pub trait Settings: Any + fmt::Debug + Send + Sync {
     fn session_paste(&self) -> Option<SessionPaste> {
         None
     }
+
+    /// The directory whose new files are wanted soon after they are whole; `None`: this source reads no directory.
+    fn watched_directory(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// The things that a connector works with.
@@ -187,6 +189,11 @@ pub trait Source: Send + Sync {
     /// Proves the part of the settings that a pull does not need; `bankfeed check` does so before it signs in.
     async fn check(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// Proves that rows can be fetched, in lines for the owner; `None`: signing in and listing the accounts is the proof.
+    async fn proof(&self) -> Result<Option<Vec<String>>, Error> {
+        Ok(None)
     }
 
     /// Signing in with a person beside; `None`: name and password are all that the service ever asks for.
@@ -259,6 +266,11 @@ pub trait Session: Send {
     /// fetched. `stored` is true once their rows are safe in the store, and false in a dry run.
     async fn next(&mut self, _stored: bool) -> Result<bool, Error> {
         Ok(false)
+    }
+
+    /// Remarks for the report since the last call. They cast no doubt on the rows.
+    fn take_notes(&mut self) -> Vec<String> {
+        Vec::new()
     }
 
     /// True where [`Session::accounts`] is a full list, so that a known account that is not in the list is in doubt.

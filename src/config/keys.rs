@@ -38,8 +38,7 @@ fn first(kinds: impl Iterator<Item = &'static str>) -> [Key; 2] {
 /// The keys of `[[source]]`.
 pub(super) fn source() -> ListKeys {
     let kinds = source::KINDS.iter().map(|kind| KindKeys { name: kind.name, keys: Some(kind.keys) });
-    let planned = source::PLANNED.iter().map(|name| KindKeys { name, keys: None });
-    let (kinds, first) = (kinds.chain(planned).collect(), vec![&SOURCE_FIRST[..]]);
+    let (kinds, first) = (kinds.collect(), vec![&SOURCE_FIRST[..]]);
     ListKeys { list: "source", first, kinds, last: source::KEYS }
 }
 
@@ -100,10 +99,12 @@ pub(super) const SET: &[Key] = &[
 pub(super) const LIMITS: &[Key] = &[key("min", LIMIT_EXPECTED), key("max", LIMIT_EXPECTED)];
 
 /// Every key this version accepts, with the section it belongs to: empty (top of the file), `source`, `source fibank`,
-/// `destination`, `destination airtable`, `rule`, `http` and so on. A key of `source`, `destination` or `notify`
+/// `source.csv`, `destination`, `destination airtable`, `rule`, `http` and so on. A key of `source`, `destination` or `notify`
 /// belongs to every kind of them.
 pub fn known_keys() -> Vec<(String, &'static str)> {
-    let mut sections = vec![(String::new(), TOP), ("http".into(), HTTP), ("rule".into(), RULE)];
+    let csv = source::files::settings::CSV;
+    let mut sections =
+        vec![(String::new(), TOP), ("http".into(), HTTP), ("rule".into(), RULE), ("source.csv".into(), csv)];
     for ListKeys { list, first, kinds, last } in [source(), destination(), notify()] {
         sections.extend(first.into_iter().chain([last]).map(|keys| (list.to_owned(), keys)));
         sections.extend(kinds.iter().filter_map(|kind| Some((format!("{list} {}", kind.name), kind.keys?))));

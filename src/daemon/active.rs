@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::directories::{self, Directories};
 use super::reexec::{IdleDaemon, SavedState};
 use super::reload::{NewConfig, taken_up};
 use super::signals::{Signals, Wanted};
@@ -16,8 +17,8 @@ use super::{GRACE, Started, idle, notify, open_page, serve, show_page, start, ti
 use crate::config::Config;
 use crate::control::{self, Socket};
 use crate::remote::Shutdown;
-use crate::service::ReloadRequest;
 use crate::service::timetable::Timetable;
+use crate::service::{ReloadRequest, StoreService};
 use crate::store::Store;
 use crate::web;
 
@@ -68,6 +69,8 @@ struct Active {
     started: Started,
     page: Option<web::Page>,
     timer: JoinHandle<()>,
+    /// The watched directories of sources that read files, with the task that pulls these sources.
+    directories: Option<(Arc<Directories>, JoinHandle<()>)>,
     watchdog: JoinHandle<()>,
     /// The time that the daemon stays active without work.
     patience: Duration,
@@ -83,9 +86,9 @@ impl Active {
         reloads: mpsc::Sender<ReloadRequest>,
     ) -> io::Result<Active> {
         let is_new = idle.is_none();
-        let (socket, page, saved) = match idle {
-            Some(IdleDaemon { socket, page, saved }) => (socket, page, Some(saved)),
-            None => (control::listen(store.data_dir(), store.lock()?)?, None, None),
+        let (socket, page, directories, saved) = match idle {
+            Some(IdleDaemon { socket, page, directories, saved }) => (socket, page, directories, Some(saved)),
+            None => (control::listen(store.data_dir(), store.lock()?)?, None, Directories::watch(&config), None),
         };
         let patience = idle::patience(saved.as_ref());
         let started = start(config, store, shutdown, &socket, Some((saved.unwrap_or_default(), reloads)))?;
@@ -104,8 +107,9 @@ impl Active {
             tracing::info!("ready, {}", service.next_run_text());
         }
         let timer = tokio::spawn(timer::run(service.clone(), is_new));
+        let directories = directories.map(|directories| pulling(service, directories));
         let watchdog = tokio::spawn(watchdog());
-        Ok(Active { started, page, timer, watchdog, patience, socket })
+        Ok(Active { started, page, timer, directories, watchdog, patience, socket })
     }
 
     /// Proves another configuration. `None`: the other configuration is no good, and the present one stays.
@@ -145,6 +149,9 @@ impl Active {
         }
         self.started.serving = serve(&self.socket, &service)?;
         self.timer = tokio::spawn(timer::run(service.clone(), false));
+        self.directories.iter().for_each(|(_, task)| task.abort());
+        let directories = Directories::watch(&service.engine.config);
+        self.directories = directories.map(|directories| pulling(&service, directories));
         tracing::info!("the configuration is reloaded, {}", service.next_run_text());
         self.started.service = service;
         if let Some(reply) = reply {
@@ -180,6 +187,7 @@ impl Active {
             tracing::warn!("a request did not end within {grace} s; what became of it is settled at the next start");
         }
         self.timer.abort();
+        self.directories.iter().for_each(|(_, task)| task.abort());
         self.watchdog.abort();
         if stopped {
             return Ok(Ended::Stopped);
@@ -193,9 +201,23 @@ impl Active {
         let config = service.engine.config.clone();
         let (path, text, data_dir) =
             (config.path.clone(), config.text.expose_secret().to_owned(), config.data_dir.clone());
-        let saved = SavedState { path, text, data_dir, cycle_log, told, timetable, patience: self.patience };
-        Ok(Ended::Idle(Box::new(IdleDaemon { socket: self.socket, page, saved }), config))
+        let directories = match self.directories {
+            Some((directories, task)) => {
+                let _ = task.await;
+                Some(directories)
+            }
+            None => None,
+        };
+        let watched = directories.as_ref().map(|directories| directories.watched().clone());
+        let saved = SavedState { path, text, data_dir, cycle_log, told, timetable, patience: self.patience, watched };
+        Ok(Ended::Idle(Box::new(IdleDaemon { socket: self.socket, page, directories, saved }), config))
     }
+}
+
+/// Watches directories, with a task that pulls their sources.
+fn pulling(service: &StoreService, directories: Arc<Directories>) -> (Arc<Directories>, JoinHandle<()>) {
+    let task = tokio::spawn(directories::run(service.clone(), directories.clone()));
+    (directories, task)
 }
 
 fn tell_page(page: Option<&web::Page>) {

@@ -1,4 +1,4 @@
-//! The idle daemon: it waits for the next run, a command or a browser with the store closed, without the threads and the
+//! The idle daemon: it waits for the next run, a command, a browser or a statement file with the store closed, without the threads and the
 //! memory of the last cycle.
 
 use std::future::Future;
@@ -36,7 +36,7 @@ pub fn patience(saved: Option<&SavedState>) -> Duration {
 /// Why an idle time ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
-    /// A run or notice is due, or a client came.
+    /// A run or notice is due, or a client or a file came.
     Needed,
     /// The configuration is to be read again.
     Reload,
@@ -44,7 +44,7 @@ pub enum Woken {
     Stop,
 }
 
-/// Waits until this time, or until a client comes.
+/// Waits until this time, or until a client or a file comes.
 pub async fn wait(daemon: &IdleDaemon, due: Option<DateTime<Utc>>, signals: &Signals) -> io::Result<Woken> {
     let time = async {
         match due {
@@ -88,7 +88,8 @@ pub fn reject_connections(daemon: &IdleDaemon, why: &str, status: u8) {
     while daemon.page.as_ref().is_some_and(|page| page.accept().is_ok()) {}
 }
 
-/// Waits until `time`, or until a client comes. The client stays in the queue of the socket.
+/// Waits until `time`, until a client comes, or until a file lies in a watched directory. The client stays in the queue of the
+/// socket, and the report of the file in the queue of the kernel.
 #[expect(deprecated, reason = "the safe way is deprecated for types that lie about their descriptor; these do not")]
 async fn until_needed(daemon: &IdleDaemon, time: impl Future<Output = ()>) -> io::Result<()> {
     let control = AsyncFd::with_interest(daemon.socket.listener.as_fd(), Interest::READABLE)?;
@@ -99,9 +100,16 @@ async fn until_needed(daemon: &IdleDaemon, time: impl Future<Output = ()>) -> io
             None => std::future::pending().await,
         }
     };
+    let file = async {
+        match &daemon.directories {
+            Some(directories) => directories.changed().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         somebody = control.readable() => somebody.map(drop),
         somebody = browser => somebody,
+        file = file => file,
         () = time => Ok(()),
     }
 }

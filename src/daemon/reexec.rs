@@ -17,6 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{
@@ -25,6 +26,7 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 
 use super::cycle_log::CycleLog;
+use super::directories::Directories;
 use crate::control::Socket;
 use crate::notify::Told;
 use crate::service::timetable::Timetable;
@@ -32,8 +34,8 @@ use crate::service::timetable::Timetable;
 /// The environment variable that marks a re-execution. The value is the process id, so that a child process ignores it.
 const VARIABLE: &str = "BANKFEED_GOES_ON";
 
-/// Lock, saved state, control socket, page.
-const DESCRIPTORS: usize = 4;
+/// Lock, saved state, control socket, watched directories, page.
+const DESCRIPTORS: usize = 5;
 
 /// The parts of the daemon that outlive an idle time.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub struct IdleDaemon {
     pub socket: Socket,
     /// The listener of the page.
     pub page: Option<TcpListener>,
+    /// The watched directories of sources that read files.
+    pub directories: Option<Arc<Directories>>,
     /// The saved state.
     pub saved: SavedState,
 }
@@ -63,6 +67,8 @@ pub struct SavedState {
     pub timetable: Timetable,
     /// The time that the daemon stays active without work.
     pub patience: Duration,
+    /// The kernel's number of each watched directory, with the source that reads it; `None`: no directory is watched.
+    pub watched: Option<Vec<(i32, String)>>,
 }
 
 /// The configuration's text may hold secrets.
@@ -90,6 +96,7 @@ impl IdleDaemon {
         saved.write_all(&serde_json::to_vec(&self.saved)?)?;
         let (here, there) = UnixStream::pair()?;
         let mut descriptors = vec![self.socket.lock.as_fd(), saved.as_fd(), self.socket.listener.as_fd()];
+        descriptors.extend(self.directories.as_ref().map(|directories| directories.queue().as_fd()));
         descriptors.extend(self.page.as_ref().map(AsFd::as_fd));
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut message = SendAncillaryBuffer::new(&mut space);
@@ -120,13 +127,17 @@ impl IdleDaemon {
         let lock = descriptors.next().ok_or_else(missing)?.into();
         let mut saved = File::from(descriptors.next().ok_or_else(missing)?);
         let control = descriptors.next().ok_or_else(missing)?.into();
-        let page = descriptors.next().map(TcpListener::from);
         let mut text = Vec::new();
         saved.rewind()?;
         saved.read_to_end(&mut text)?;
         let saved: SavedState = serde_json::from_slice(&text)?;
+        let directories = match &saved.watched {
+            Some(watched) => Some(Directories::again(descriptors.next().ok_or_else(missing)?, watched.clone())),
+            None => None,
+        };
+        let page = descriptors.next().map(TcpListener::from);
         let socket = Socket::again(control, lock, saved.data_dir.clone());
-        Ok(Some(IdleDaemon { socket, page, saved }))
+        Ok(Some(IdleDaemon { socket, page, directories, saved }))
     }
 }
 

@@ -4,6 +4,10 @@
 //! line or the entry. A file counts whole or not at all. The bytes are read twice: [`inspect`] proves that the file can be
 //! read and says what it holds, [`rows`] then hands over the rows one by one, so that a long statement is never in memory
 //! as rows. The readers know neither directories nor stores, and no clock but the day they are given.
+//!
+//! The kind `files` ([`KIND`]) brings the files of a directory to the readers: [`session`] gives one round for each
+//! statement, and [`inbox`] moves a file away once all of its rows are stored. The command `import` reads single files in
+//! the same way, through [`prepared`] and [`pages`].
 
 use std::collections::BTreeMap;
 
@@ -14,15 +18,24 @@ mod camt;
 mod charset;
 mod csv;
 pub mod identity;
+pub mod inbox;
+mod interview;
 mod keywords;
+mod layout_keys;
 pub mod layouts;
 mod mt940;
 mod numbers;
 mod ofx;
+pub mod pages;
+pub mod prepared;
+pub mod session;
+pub mod settings;
 mod sniff;
+mod state;
 mod statement;
 
 use layouts::Layout;
+pub use settings::KIND;
 use sniff::Kind;
 pub use statement::{Balance, Clock, FileRow, Format, Reading, Refusal, Statement};
 use statement::{RowSink, Rows};
@@ -51,12 +64,22 @@ pub struct Options {
 
 /// Reads a file whole and says which statements it holds, without their rows.
 pub fn inspect(name: &str, bytes: &[u8], options: &Options) -> Result<Reading, Refusal> {
+    inspect_with(name, bytes, options, &mut |_, _| {})
+}
+
+/// As [`inspect`]; `sink` sees each row as its reader gives it, before the statement completes the row.
+pub fn inspect_with(
+    name: &str,
+    bytes: &[u8],
+    options: &Options,
+    sink: &mut dyn FnMut(usize, FileRow),
+) -> Result<Reading, Refusal> {
     if bytes.len() > LONGEST_FILE_BYTES {
         return Err(Refusal::whole(format!("the file is longer than {} MiB", LONGEST_FILE_BYTES >> 20)));
     }
     let mut reading = match sniff::kind(bytes)? {
-        Kind::Zip => archive::inspect(bytes, options)?,
-        kind => one_file(name, kind, bytes, options, &mut |_, _| {})?,
+        Kind::Zip => archive::inspect(bytes, options, sink)?,
+        kind => one_file(name, kind, bytes, options, sink)?,
     };
     for statement in &mut reading.statements {
         statement.complete(options)?;

@@ -76,8 +76,11 @@ impl Engine {
         let found = async {
             let connector = source.connect(ledger.setup(self, context, asking == Asking::Owner))?;
             connector.check().await?;
+            if let Some(lines) = connector.proof().await? {
+                return Ok(lines);
+            }
             let mut session = connector.open().await?;
-            let found = async {
+            let found: Result<_, Error> = async {
                 let accounts = session.accounts().await?;
                 if let Some(first) = accounts.first().filter(|_| is_traced) {
                     let day = (Utc::now() - TimeDelta::days(TRACED_DAYS)).date_naive();
@@ -87,17 +90,15 @@ impl Engine {
             }
             .await;
             session.close().await;
-            found
+            let accounts = found?;
+            let list = accounts.iter().map(|account| format!("{} {}", account.account, account.currency));
+            let list: Vec<String> = list.collect();
+            Ok(vec![format!("signed in, {} accounts: {}", accounts.len(), list.join(", "))])
         }
         .await;
         ledger.failure()?;
         Ok(match found {
-            Ok(accounts) => {
-                let list = accounts.iter().map(|account| format!("{} {}", account.account, account.currency));
-                let list: Vec<String> = list.collect();
-                let line = format!("signed in, {} accounts: {}", accounts.len(), list.join(", "));
-                Checked { what, outcome: Outcome::Ok, lines: vec![line] }
-            }
+            Ok(lines) => Checked { what, outcome: Outcome::Ok, lines },
             Err(error) => {
                 let mut report = SourceReport { name: source.name.clone(), ..SourceReport::default() };
                 self.record_result(source, &mut report, vec![error], Utc::now())?;

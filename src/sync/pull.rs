@@ -101,7 +101,9 @@ impl Engine {
                 Ok(Ok(())) => {}
                 ended => break ended,
             }
-            match session.next(!pull.request.dry_run).await {
+            let next = session.next(!pull.request.dry_run).await;
+            pull.report.notes.extend(session.take_notes());
+            match next {
                 Ok(true) => {}
                 Ok(false) => break Ok(Ok(())),
                 // The pages of this round are stored, and the list of accounts was whole.

@@ -68,11 +68,13 @@ fn the_example_loads_as_it_stands() {
 fn the_example_shows_every_key_and_all_of_them_work() {
     let text = fs::read_to_string(example()).unwrap();
     let awake: Vec<&str> = text.lines().map(wake).collect();
-    // The two ways to sign in to Google exclude each other, so a text has either.
-    let without =
-        |key: &str| awake.iter().copied().filter(|line| !line.starts_with(key)).collect::<Vec<_>>().join("\n");
-    valid(without("service_account = "));
-    let config = valid(without("oauth = "));
+    // The two ways to sign in to Google exclude each other, and so do those to write an amount: a text has either.
+    let without = |keys: &[&str]| {
+        let left = awake.iter().copied().filter(|line| !keys.iter().any(|key| line.starts_with(key)));
+        left.collect::<Vec<_>>().join("\n")
+    };
+    valid(without(&["service_account = ", "amount = ", "direction = { column"]));
+    let config = valid(without(&["oauth = ", "debit = ", "credit = "]));
     assert_eq!(config.data_dir, Path::new("/var/lib/bankfeed"));
     assert_eq!(config.destinations[0].filter.accounts, Some(vec![IBAN.to_owned()]));
 
@@ -80,8 +82,11 @@ fn the_example_shows_every_key_and_all_of_them_work() {
     let (mut shown, mut twice) = (BTreeSet::new(), Vec::new());
     for line in awake {
         if let Some(name) = line.strip_prefix("[[").and_then(|rest| rest.strip_suffix("]]")) {
+            shown.insert(match name.split_once('.') {
+                Some((_, key)) => (kind, key.to_owned()),
+                None => (String::new(), name.to_owned()),
+            });
             (section, kind) = (name.to_owned(), String::new());
-            shown.insert((String::new(), name.to_owned()));
         } else if line == "[http]" {
             (section, kind) = ("http".to_owned(), String::new());
             shown.insert((String::new(), section.clone()));
@@ -561,10 +566,59 @@ fn mistakes() -> Vec<(String, String)> {
         "[[source]]\nkind = \"fibnk\"\n".into(),
         &format!(":2: source 1: kind: expected {kinds}, found `fibnk`, did you mean `fibank`?"),
     );
-    case(
-        format!("{SOURCE}[[source]]\nname = \"statements\"\nkind = \"files\"\ndirectory = \"/inbox\"\n"),
-        ":7: source `statements`: kind: `files` is not supported yet in this version",
-    );
+    let files = format!("{SOURCE}[[source]]\nname = \"statements\"\nkind = \"files\"\n");
+    case(files.clone(), ":5: source `statements`: directory is missing, expected the path of a folder in quotes");
+    let csv = "[[source.csv]]\nname = \"mine\"\ndate = 1\ndate_format = \"%d.%m.%Y\"\n";
+    for (lines, expected) in [
+        ("after = \"copy\"", ":9: source `statements`: after: expected `move` or `keep`, found `copy`"),
+        (
+            "currency = \"euro\"",
+            ":9: source `statements`: currency: expected three capital letters in quotes such as \"EUR\"",
+        ),
+        (
+            "accounts = [\"x\"]",
+            ":9: source `statements`: accounts: expected a table such as { \"37040044/532013000\" = \"DE89370400440532013000\" }, found a list",
+        ),
+        (
+            "encoding = \"latin-77\"",
+            ":9: source `statements`: encoding: names an encoding that is not known, such as \"windows-1251\" or \"ISO-8859-15\"",
+        ),
+        (
+            "overlap_days = 7",
+            ":9: source `statements`: overlap_days has no meaning for files, which are read whole; leave it out",
+        ),
+        (
+            "[source.csv]\nname = \"mine\"",
+            ":9: source `statements`: csv: expected [[source.csv]] in double brackets, one for each layout",
+        ),
+        (csv, ":9: source `statements`: csv `mine`: `amount`, or `debit` and `credit`, is missing"),
+        (
+            &format!("{csv}amuont = 2"),
+            ":13: source `statements`: csv `mine`: unknown key `amuont`, did you mean `amount`?",
+        ),
+        (
+            &format!("{csv}amount = 0"),
+            ":13: source `statements`: csv `mine`: amount: columns are counted from 1, found 0",
+        ),
+        (
+            &format!("{csv}amount = 2\ndecimal = \"..\""),
+            ":14: source `statements`: csv `mine`: decimal: expected one character in quotes",
+        ),
+        (
+            &format!("{csv}amount = 2\ndirection = {{ column = 3, out = [\"D\"] }}"),
+            ":14: source `statements`: csv `mine`: direction: in is missing, expected a list of texts in quotes",
+        ),
+        (
+            &format!("{csv}amount = \"Betrag\"\nheader = false"),
+            ":9: source `statements`: csv `mine`: a file without a header has no names of columns: give each column by its number",
+        ),
+        (
+            &csv.replace("%d", "%Q"),
+            ":12: source `statements`: csv `mine`: date_format: is no form of a date: %d is the day, %m the month, %Y the year, %y the year of two digits",
+        ),
+    ] {
+        case(format!("{files}directory = \"/inbox\"\n{lines}\n"), expected);
+    }
     case(
         "# mine\n[[source]]\nkind = \"fibank\"\nusername = \"ivan\"\n".into(),
         ":2: source 1: password is missing, expected text in quotes, or a table with exactly one of env, file, credential",

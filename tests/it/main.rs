@@ -22,6 +22,7 @@ mod explore;
 mod export;
 mod faults;
 mod field_types;
+mod files;
 mod identity;
 mod integrity;
 mod keys;

@@ -7,23 +7,31 @@ use zip::ZipArchive;
 
 use super::charset::shown;
 use super::sniff::Kind;
-use super::statement::{FileRow, Reading, Refusal};
+use super::statement::{FileRow, Reading, Refusal, Statement};
 use super::{LONGEST_FILE_BYTES, Options, one_file, sniff};
 
 const MOST_MEMBERS: usize = 2000;
 const MOST_UNPACKED_BYTES: usize = LONGEST_FILE_BYTES;
 
 /// Reads every statement of an archive. Members of other kinds are named and skipped.
-pub(super) fn inspect(bytes: &[u8], options: &Options) -> Result<Reading, Refusal> {
+pub(super) fn inspect(
+    bytes: &[u8],
+    options: &Options,
+    sink: &mut dyn FnMut(usize, FileRow),
+) -> Result<Reading, Refusal> {
     let mut reading = Reading::default();
+    let mut documents = 0;
     each_member(bytes, |name, kind, content| {
         let Some(kind) = kind else {
             reading.notes.push(format!("`{name}` is no statement and was skipped"));
             return Ok(());
         };
-        let member =
-            one_file(name, kind, content, options, &mut |_, _| {}).map_err(|refusal| of_member(name, refusal))?;
-        reading.statements.extend(member.statements);
+        let before = reading.statements.len();
+        let member = one_file(name, kind, content, options, &mut |index, row| sink(before + index, row))
+            .map_err(|refusal| of_member(name, refusal))?;
+        let document = documents;
+        documents += 1;
+        reading.statements.extend(member.statements.into_iter().map(|statement| Statement { document, ..statement }));
         reading.notes.extend(member.notes.into_iter().map(|note| format!("`{name}`: {note}")));
         Ok(())
     })?;

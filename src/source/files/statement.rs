@@ -78,6 +78,8 @@ pub struct Statement {
     pub pending: usize,
     /// Oddities worth a line in the report.
     pub notes: Vec<String>,
+    /// The number of its file among the members of an archive.
+    pub document: usize,
     /// The signs of reversals say what they undo, not which way the money goes (SFirm).
     pub(super) reversals_inverted: bool,
     /// A bank id belongs to different entries, so no bank id of this statement identifies an entry.
@@ -198,6 +200,7 @@ impl Statement {
             newest_first: false,
             pending: 0,
             notes: Vec::new(),
+            document: 0,
             reversals_inverted: false,
             ids_repeat: false,
         }
@@ -240,6 +243,21 @@ impl Statement {
         if self.reversals_inverted && row.reversal {
             row.amount = -row.amount;
         }
+    }
+
+    /// The first and the last day whose entries are all there, so that a missing row is no longer shown by the bank; `None`:
+    /// the statement proves no day. The outer days are open unless the statement closes them, and interim reports, notices
+    /// and statements without an entry prove nothing.
+    pub fn proven_days(&self, today: NaiveDate) -> Option<(NaiveDate, NaiveDate)> {
+        let is_statement = matches!(self.format, Format::Mt940 | Format::Camt053 | Format::Ofx | Format::Csv);
+        if !is_statement || self.entries == 0 || self.adds_up == Some(false) {
+            return None;
+        }
+        let (first, last) = (self.from?, self.until?);
+        let from = if self.first_day_is_closed { first } else { first.succ_opt()? };
+        let until = if self.last_day_is_closed { last } else { last.pred_opt()? };
+        let until = until.min(today.pred_opt()?);
+        (from <= until).then_some((from, until))
     }
 
     /// Widens the days that it speaks of to `date`.

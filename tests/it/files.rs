@@ -1,0 +1,252 @@
+//! Statement files from the folder to the destinations: each row once, whatever lies there and whatever fails meanwhile.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bankfeed::simulator::fibank::Bank;
+use bankfeed::sync::{Outcome, Report, Request};
+
+use crate::world::World;
+
+/// A world whose bank is empty, with a folder for statement files.
+struct Inbox {
+    world: World,
+    folder: PathBuf,
+}
+
+impl Inbox {
+    async fn new(options: &str) -> Inbox {
+        let mut world = World::new(Bank::small()).await;
+        let folder = world.dir.path().join("inbox");
+        fs::create_dir(&folder).unwrap();
+        world.extra[0] = format!(
+            "\n[[source]]\nname = \"statements\"\nkind = \"files\"\ndirectory = \"{}\"\n{options}\n",
+            folder.display()
+        );
+        world.write_config();
+        Inbox { world, folder }
+    }
+
+    fn drop_file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder.join(name);
+        fs::write(&path, content).unwrap();
+        // A file that changed lately is watched for a while.
+        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+        path
+    }
+
+    async fn cycle(&self) -> Report {
+        let sources = Some(vec!["statements".to_owned()]);
+        self.world.cycle_with(Request { sources, ..Request::default() }).await
+    }
+
+    fn there(&self, folder: &str) -> Vec<String> {
+        let Ok(found) = fs::read_dir(self.folder.join(folder)) else { return Vec::new() };
+        let files = found.map(|entry| entry.unwrap()).filter(|entry| entry.path().is_file());
+        let mut names: Vec<String> = files.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// The number of times that each transaction id stands in the sheet and in the base.
+    fn delivered(&self) -> [BTreeMap<String, usize>; 2] {
+        let count = |rows: Vec<(String, String)>| {
+            let mut counts = BTreeMap::new();
+            rows.into_iter().for_each(|(id, _)| *counts.entry(id).or_default() += 1);
+            counts
+        };
+        [count(self.world.in_sheet()), count(self.world.in_base())]
+    }
+
+    #[track_caller]
+    fn holds(&self, rows: usize) {
+        for counts in self.delivered() {
+            assert_eq!(counts.len(), rows, "{counts:?}");
+            assert!(counts.values().all(|count| *count == 1), "{counts:?}");
+        }
+    }
+}
+
+fn statements(report: &Report) -> &bankfeed::sync::SourceReport {
+    report.sources.iter().find(|source| source.name == "statements").unwrap()
+}
+
+fn corpus(path: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/statements").join(path)).unwrap()
+}
+
+const ACCOUNT: &str = "account = \"BG80BNBA96611020345678\"\ncurrency = \"EUR\"";
+
+fn csv(rows: &[&str]) -> String {
+    format!("Date,Details,Debit,Credit,Balance\n{}", rows.iter().map(|row| format!("{row},\n")).collect::<String>())
+}
+
+#[tokio::test]
+async fn dropped_files_of_every_format_arrive_once_over_ten_pulls() {
+    let inbox = Inbox::new(ACCOUNT).await;
+    let files =
+        ["mt940/danske-se.sta", "camt/053-v2-finland-ten-entries.xml", "ofx/canada.ofx", "csv/raiffeisen-at.csv"];
+    let mut rows = 0;
+    for pull in 0..10 {
+        for file in files {
+            inbox.drop_file(file.rsplit('/').next().unwrap(), corpus(file));
+        }
+        let report = inbox.cycle().await;
+        let statements = statements(&report);
+        assert_eq!((report.exit_status(), statements.outcome), (0, Outcome::Ok), "{report:#?}");
+        if pull == 0 {
+            rows = statements.new;
+            assert!(rows > 80, "{report:#?}");
+        } else {
+            assert_eq!(
+                (statements.new, statements.changed, statements.vanished),
+                (0, 0, 0),
+                "pull {pull}: {statements:#?}"
+            );
+        }
+        inbox.holds(rows as usize);
+        assert_eq!(inbox.there("").len(), 0);
+        assert_eq!(inbox.there("done").len(), files.len() * (pull + 1));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_file_holds_back_no_other_and_says_why() {
+    let inbox = Inbox::new(ACCOUNT).await;
+    inbox.drop_file("good.csv", csv(&["01/02/2026,A,1.00,,99.00", "02/02/2026,B,2.00,,97.00"]));
+    inbox.drop_file("bad.csv", csv(&["01/02/2026,A,1.00,", "32/02/2026,B,2.00,"]));
+    inbox.drop_file("odd.csv", "When,What,How much\n2026-02-01,Coffee,-2.40\n");
+    let report = inbox.cycle().await;
+    let of = statements(&report);
+    assert_eq!((of.outcome, of.new, report.exit_status()), (Outcome::Failed, 2, 1), "{report:#?}");
+    let error = of.error.clone().unwrap();
+    assert!(error.contains("bad.csv: line 3") && error.contains("odd.csv: "), "{error}");
+    assert!(!error.contains('\n'), "{error}");
+    inbox.holds(2);
+    assert_eq!(inbox.there("done"), ["good.csv"]);
+    assert_eq!(inbox.there("rejected"), ["bad.csv", "bad.csv.txt", "odd.csv", "odd.csv.txt"]);
+    let text = fs::read_to_string(inbox.folder.join("rejected/odd.csv.txt")).unwrap();
+    assert!(text.contains("`When` `What` `How much`"), "{text}");
+    let block = &text[text.find("[[source.csv]]").unwrap()..text.find("\n\nNothing of").unwrap()];
+    assert!(block.contains("amount = \"How much\""), "{text}");
+    let report = inbox.cycle().await;
+    assert_eq!(statements(&report).outcome, Outcome::Ok, "{report:#?}");
+    // The block is a layout as it stands.
+    let mut world = inbox.world;
+    world.extra[0] += block;
+    world.write_config();
+    let inbox = Inbox { world, folder: inbox.folder };
+    fs::rename(inbox.folder.join("rejected/odd.csv"), inbox.folder.join("odd.csv")).unwrap();
+    let report = inbox.cycle().await;
+    assert_eq!(statements(&report).new, 1, "{report:#?}");
+    inbox.holds(3);
+}
+
+#[tokio::test]
+async fn files_that_stay_are_known_by_their_content() {
+    let inbox = Inbox::new(&format!("after = \"keep\"\n{ACCOUNT}")).await;
+    inbox.drop_file("a.csv", csv(&["01/02/2026,A,1.00,", "02/02/2026,B,2.00,"]));
+    inbox.drop_file("bad.csv", "no statement");
+    for pull in 0..3 {
+        let report = inbox.cycle().await;
+        let of = statements(&report);
+        assert_eq!((of.outcome, of.fetched), (Outcome::Failed, if pull == 0 { 2 } else { 0 }), "{report:#?}");
+        assert!(of.error.as_ref().unwrap().contains("bad.csv: no statement"), "{report:#?}");
+        assert_eq!(inbox.there(""), ["a.csv", "bad.csv"]);
+    }
+    // The same content under another name, and then other content under the old one.
+    fs::remove_file(inbox.folder.join("bad.csv")).unwrap();
+    fs::rename(inbox.folder.join("a.csv"), inbox.folder.join("b.csv")).unwrap();
+    let report = inbox.cycle().await;
+    assert_eq!((statements(&report).outcome, statements(&report).fetched), (Outcome::Ok, 0), "{report:#?}");
+    inbox.drop_file("b.csv", csv(&["01/02/2026,A,1.00,", "02/02/2026,B,2.00,", "03/02/2026,C,3.00,"]));
+    let report = inbox.cycle().await;
+    assert_eq!((statements(&report).fetched, statements(&report).new), (3, 1), "{report:#?}");
+    inbox.holds(3);
+}
+
+#[tokio::test]
+async fn overlapping_files_with_twins_give_each_row_once_in_any_order() {
+    let coffee = "01/02/2026,Coffee,2.40,";
+    let rows = [coffee, "01/02/2026,Bread,1.10,", coffee, "02/02/2026,Pay,,900.00", "03/02/2026,Rent,500.00,"];
+    let reversed: Vec<&str> = rows.iter().rev().copied().collect();
+    for files in [
+        [csv(&rows), csv(&rows[2..]), csv(&reversed)],
+        [csv(&reversed), csv(&rows[..4]), csv(&rows)],
+        [csv(&rows[..3]), csv(&rows[2..]), csv(&reversed[..2])],
+    ] {
+        let inbox = Inbox::new(ACCOUNT).await;
+        for (number, file) in files.iter().enumerate() {
+            inbox.drop_file(&format!("{number}.csv"), file);
+            if number == 1 {
+                let report = inbox.cycle().await;
+                assert_eq!(statements(&report).vanished, 0, "{report:#?}");
+            }
+        }
+        let report = inbox.cycle().await;
+        assert_eq!((statements(&report).vanished, statements(&report).outcome), (0, Outcome::Ok), "{report:#?}");
+        inbox.holds(rows.len());
+    }
+}
+
+#[tokio::test]
+async fn a_row_vanishes_inside_the_closed_days_of_a_statement_and_on_no_other() {
+    let rows =
+        |days: &[u32]| -> Vec<String> { days.iter().map(|day| format!("{day:02}/02/2026,Row {day},1.00,")).collect() };
+    let file = |days: &[u32]| csv(&rows(days).iter().map(String::as_str).collect::<Vec<_>>());
+    let inbox = Inbox::new(ACCOUNT).await;
+    inbox.drop_file("1.csv", file(&[1, 2, 3, 4, 5, 6]));
+    inbox.cycle().await;
+    // The outer days are open: other files may hold more of them.
+    inbox.drop_file("2.csv", format!("{}01/02/2026,Another,7.00,,\n", file(&[2, 3, 4, 5])));
+    let report = inbox.cycle().await;
+    assert_eq!((statements(&report).vanished, statements(&report).new), (0, 1), "{report:#?}");
+    inbox.drop_file("3.csv", file(&[1, 2, 4, 5]));
+    let report = inbox.cycle().await;
+    assert_eq!((statements(&report).vanished, statements(&report).new), (1, 0), "{report:#?}");
+    inbox.drop_file("4.csv", file(&[1, 2, 3, 4]));
+    let report = inbox.cycle().await;
+    assert_eq!((statements(&report).vanished, statements(&report).changed), (0, 1), "{report:#?}");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_missing_is_the_owners_matter_until_it_is_there() {
+    let inbox = Inbox::new(ACCOUNT).await;
+    fs::remove_dir(&inbox.folder).unwrap();
+    let report = inbox.cycle().await;
+    let of = statements(&report);
+    assert_eq!((of.outcome, of.cause.as_deref()), (Outcome::Attention, Some("not-found")), "{report:#?}");
+    assert!(of.error.as_ref().unwrap().ends_with("does not exist; make it, or correct `directory`"), "{report:#?}");
+    fs::create_dir(&inbox.folder).unwrap();
+    inbox.drop_file("a.csv", csv(&["01/02/2026,A,1.00,"]));
+    let report = inbox.cycle().await;
+    assert_eq!((statements(&report).outcome, statements(&report).new), (Outcome::Ok, 1), "{report:#?}");
+}
+
+#[tokio::test]
+async fn a_dry_run_goes_through_all_files_and_moves_none() {
+    let inbox = Inbox::new(ACCOUNT).await;
+    inbox.drop_file("a.csv", csv(&["01/02/2026,A,1.00,"]));
+    inbox.drop_file("b.csv", csv(&["02/02/2026,B,1.00,"]));
+    inbox.drop_file("bad.csv", "no statement");
+    let report = inbox.world.cycle_with(Request { dry_run: true, ..Request::default() }).await;
+    assert_eq!((statements(&report).new, statements(&report).outcome), (2, Outcome::Failed), "{report:#?}");
+    assert_eq!(inbox.there(""), ["a.csv", "b.csv", "bad.csv"]);
+    assert_eq!((inbox.there("done").len(), inbox.there("rejected").len()), (0, 0));
+}
+
+#[tokio::test]
+async fn an_older_statement_read_later_leaves_the_balance_of_the_newer_one() {
+    let inbox = Inbox::new(ACCOUNT).await;
+    inbox.drop_file("new.csv", csv(&["01/03/2026,B,1.00,,98.00", "02/03/2026,C,1.00,,97.00"]));
+    inbox.cycle().await;
+    inbox.drop_file("old.csv", csv(&["01/02/2026,A,1.00,,100.00", "02/02/2026,A,1.00,,99.00"]));
+    inbox.cycle().await;
+    let engine = inbox.world.engine();
+    let accounts = engine.store.accounts();
+    let account = accounts.iter().find(|account| account.source == "statements").unwrap();
+    assert_eq!(account.account.balance.unwrap().to_string(), "97.00");
+    assert!(account.is_complete(), "{:?}", account.why_incomplete());
+}
