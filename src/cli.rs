@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::control::{Command, Output};
 use crate::daemon::signals;
 use crate::selection::Selection;
-use crate::sync::{Answer, Request, Verification};
+use crate::sync::{Answer, ImportRequest, Request, Verification};
 
 mod arguments;
 mod backup;
@@ -20,6 +20,7 @@ mod call;
 mod check;
 mod dump_receiver;
 mod export;
+mod import;
 mod init;
 mod log;
 mod login;
@@ -138,6 +139,11 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
         Sub::Verify { destination, json, repair } => {
             let request = Verification { destinations: destination.map(|name| vec![name]), repair };
             Command::Verify { request, json }
+        }
+        Sub::Import { layouts: true, .. } => return import::list_layouts(),
+        Sub::Import { files, source, account, currency, layout, dry_run, json, layouts: false } => {
+            let request = ImportRequest { source, account, currency, layout, dry_run };
+            return with_config(cli.config.as_deref(), |config| import::run(&config, request, files, json));
         }
         Sub::Restore { destination, ids } => Command::Restore { destination, ids },
         Sub::Match { decision: Decision::Different, known_id: Some(known), .. } => {

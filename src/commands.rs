@@ -18,6 +18,7 @@ mod backup;
 mod check;
 mod dump;
 mod export;
+mod import;
 mod match_row;
 mod restore;
 mod rules;
@@ -93,6 +94,7 @@ fn carry_out(service: &StoreService, command: &Command, output: &mut dyn Output)
         Command::Dump { selection } => dump::execute(service, selection, output),
         Command::Verify { request, json } => verify::execute(service, request, *json, output),
         Command::Restore { destination, ids } => restore::execute(service, destination, ids, output),
+        Command::Import { request, files, json } => import::execute(service, request, files, *json, output),
         Command::Match { id, answer } => match_row::execute(service, id, answer, output),
         Command::Backup => backup::execute(service, output),
         Command::Reload { text } => reload(service, text, output),

@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 use crate::export::Format;
 use crate::rules::Rule;
 use crate::selection::Selection;
-use crate::sync::{Answer, Request, Step, Verification};
+use crate::sync::{Answer, ImportRequest, Request, Step, Verification};
+
+mod descriptors;
 
 /// Longest call accepted: `rules test` carries all rules of a configuration.
 const MAX_CALL_BYTES: u64 = 2 * 1024 * 1024;
@@ -151,6 +153,15 @@ pub enum Command {
         /// The owner's word.
         answer: Answer,
     },
+    /// Imports statement files, which the caller opens.
+    Import {
+        /// Source, account, currency and layout.
+        request: ImportRequest,
+        /// The names of the files.
+        files: Vec<String>,
+        /// As JSON.
+        json: bool,
+    },
     /// Sends the whole store as one file, in lines of base64.
     Backup,
     /// Has the daemon take this text for its configuration.
@@ -170,6 +181,7 @@ impl Command {
             | Command::Banks { json, .. }
             | Command::Transactions { json, .. }
             | Command::RulesTest { json, .. }
+            | Command::Import { json, .. }
             | Command::Verify { json, .. } => !json,
             Command::Export { .. } | Command::Dump { .. } | Command::Backup | Command::Trace { .. } => false,
             _ => true,
@@ -197,6 +209,8 @@ enum Frame {
     Step(Step),
     /// The caller answers with one line: an answer in JSON, or `null`.
     Ask(String),
+    /// The caller answers with a message that carries the file with this number.
+    File(usize),
     Exit(u8),
 }
 
@@ -211,6 +225,10 @@ pub trait Output: Send {
     /// A question whose answer is not shown; `None`: no person answers.
     fn ask(&mut self, _question: &str) -> io::Result<Option<HiddenText>> {
         Ok(None)
+    }
+    /// Opens the file with this number among those that the command names, with the caller's rights; `Err`: why not.
+    fn file(&mut self, _number: usize) -> io::Result<Result<File, String>> {
+        Ok(Err("nobody can open it".to_owned()))
     }
 }
 
@@ -263,6 +281,10 @@ pub fn call(stream: UnixStream, command: &Command, output: &mut dyn Output) -> i
                 let mut answer = serde_json::to_string(&output.ask(&question)?)?;
                 answer.push('\n');
                 (&stream).write_all(answer.as_bytes())?;
+            }
+            Frame::File(number) => {
+                said = true;
+                descriptors::send(&stream, &output.file(number)?)?;
             }
             Frame::Talk(text) => {
                 said = true;
@@ -398,5 +420,10 @@ impl Output for Wire<'_> {
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+    fn file(&mut self, number: usize) -> io::Result<Result<File, String>> {
+        self.send(&Frame::File(number))?;
+        self.0.set_read_timeout(Some(ANSWER_PATIENCE))?;
+        descriptors::receive(self.0)
     }
 }

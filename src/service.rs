@@ -1,6 +1,7 @@
 //! The store's owner as commands and the page see it: the engine with its store, the queue of the one worker, and the
 //! time of the next run. Commands only ask; the worker of the daemon's module does the work, one request after the other.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
@@ -14,7 +15,8 @@ use crate::control::Output;
 use crate::schedule;
 use crate::store;
 use crate::sync::{
-    Answer, Applied, Checked, Engine, Matched, Report, Request, Restored, Step, Verification, Verified, Watcher,
+    Answer, Applied, Checked, Engine, ImportRequest, ImportSource, Imported, Matched, Report, Request, Restored, Step,
+    Verification, Verified, Watcher,
 };
 
 pub mod activity;
@@ -43,10 +45,24 @@ pub enum WorkerRequest {
     Restore(Box<config::Destination>, Vec<String>, Watcher, oneshot::Sender<Result<Restored, store::Error>>),
     /// The owner's answer about the row with this id that is kept apart.
     Match(String, Answer, Watcher, oneshot::Sender<Result<Matched, store::Error>>),
+    /// A statement file goes into the store.
+    Import(Box<ImportFile>, Watcher, oneshot::Sender<Result<Vec<Imported>, store::Error>>),
     /// Notices that are due between two runs.
     Remind(oneshot::Sender<()>),
     /// A new engine for all later requests.
     Renew(Arc<Engine>, oneshot::Sender<()>),
+}
+
+/// A statement file to import.
+pub struct ImportFile {
+    /// Account, currency and layout.
+    pub request: ImportRequest,
+    /// The source that the file belongs to.
+    pub source: ImportSource,
+    /// The name of the file.
+    pub name: String,
+    /// The open file.
+    pub file: File,
 }
 
 /// A wish that the daemon reads its configuration again.
@@ -141,6 +157,12 @@ impl StoreService {
     ) -> io::Result<Result<Matched, store::Error>> {
         let (reply, answered) = oneshot::channel();
         self.ask(answered, |watcher| WorkerRequest::Match(id, answer, watcher, reply), output)
+    }
+
+    /// Asks for a statement file to be imported and waits for the end. Blocks: not for async code.
+    pub fn import(&self, file: ImportFile, output: &mut dyn Output) -> io::Result<Result<Vec<Imported>, store::Error>> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(answer, |watcher| WorkerRequest::Import(Box::new(file), watcher, reply), output)
     }
 
     fn ask<T>(

@@ -33,11 +33,18 @@ pub struct Key {
     pub name: &'static str,
     /// Ends the sentence "expected …".
     pub expected: Cow<'static, str>,
+    /// The keys of the tables that belong behind the key, where it is a list of tables.
+    pub tables: &'static [Key],
 }
 
 /// Declares a key.
 pub const fn key(name: &'static str, expected: &'static str) -> Key {
-    Key { name, expected: Cow::Borrowed(expected) }
+    Key { name, expected: Cow::Borrowed(expected), tables: &[] }
+}
+
+/// Declares a key of a list of tables with these keys.
+pub const fn list_key(name: &'static str, expected: &'static str, tables: &'static [Key]) -> Key {
+    Key { name, expected: Cow::Borrowed(expected), tables }
 }
 
 /// The value of a key that holds a secret.

@@ -7,6 +7,7 @@
 //! A new kind of source is a folder here with a [`Kind`] in it, and one line in [`KINDS`].
 
 use std::any::Any;
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -139,9 +140,18 @@ pub trait Settings: Any + fmt::Debug + Send + Sync {
     }
 
     /// The directory whose new files are wanted soon after they are whole; `None`: this source reads no directory.
-    fn watched_directory(&self) -> Option<&Path> {
+    fn watched_directory(&self) -> Option<WatchedDirectory<'_>> {
         None
     }
+}
+
+/// A directory that a source reads.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchedDirectory<'a> {
+    /// The directory.
+    pub path: &'a Path,
+    /// True for the name of a file that the source reads.
+    pub is_wanted: fn(&OsStr) -> bool,
 }
 
 /// The things that a connector works with.

@@ -18,6 +18,7 @@ mod balances;
 mod check;
 mod deliver;
 mod doubtful;
+mod import;
 mod left_out;
 mod login;
 mod maintenance;
@@ -29,6 +30,7 @@ pub use apply_rules::Applied;
 pub use check::Checked;
 pub use deliver::{Left, Restored};
 pub use doubtful::{Answer, Matched};
+pub use import::{ImportRequest, ImportSource, Imported};
 pub use login::Interactive;
 pub use verify::{Different, Verification, Verified, exit_status};
 

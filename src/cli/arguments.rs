@@ -121,6 +121,33 @@ pub(super) enum Sub {
         #[command(flatten)]
         selection: Which,
     },
+    /// Bring statement files into the store by hand; a file that cannot be read whole is refused whole
+    Import {
+        /// The files: MT940, CAMT, OFX, CSV, or .zip of these; `-` is standard input
+        #[arg(required_unless_present = "layouts", value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Take mapping and CSV layouts from this source
+        #[arg(long, value_name = "NAME")]
+        source: Option<String>,
+        /// The account of files that name none
+        #[arg(long)]
+        account: Option<String>,
+        /// The currency of files that name none
+        #[arg(long)]
+        currency: Option<String>,
+        /// Read CSV files by this layout alone
+        #[arg(long, value_name = "NAME")]
+        layout: Option<String>,
+        /// Say what would happen and store nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Print the results as JSON, one object for each statement
+        #[arg(long)]
+        json: bool,
+        /// List the CSV layouts that ship
+        #[arg(long, exclusive = true)]
+        layouts: bool,
+    },
     /// Read a destination back and say exactly what is missing, doubled or different
     Verify {
         /// Only this destination

@@ -31,7 +31,7 @@ static DESTINATION_FIRST: LazyLock<[Key; 2]> = LazyLock::new(|| first(destinatio
 
 /// The keys of every entry of such a list.
 fn first(kinds: impl Iterator<Item = &'static str>) -> [Key; 2] {
-    let kind = Key { name: "kind", expected: format!("{} in quotes", one_of(kinds)).into() };
+    let kind = Key { name: "kind", expected: format!("{} in quotes", one_of(kinds)).into(), tables: &[] };
     [key("name", "a name of your choice in quotes"), kind]
 }
 
@@ -102,11 +102,11 @@ pub(super) const LIMITS: &[Key] = &[key("min", LIMIT_EXPECTED), key("max", LIMIT
 /// `source.csv`, `destination`, `destination airtable`, `rule`, `http` and so on. A key of `source`, `destination` or `notify`
 /// belongs to every kind of them.
 pub fn known_keys() -> Vec<(String, &'static str)> {
-    let csv = source::files::settings::CSV;
-    let mut sections =
-        vec![(String::new(), TOP), ("http".into(), HTTP), ("rule".into(), RULE), ("source.csv".into(), csv)];
+    let mut sections = vec![(String::new(), TOP), ("http".into(), HTTP), ("rule".into(), RULE)];
     for ListKeys { list, first, kinds, last } in [source(), destination(), notify()] {
         sections.extend(first.into_iter().chain([last]).map(|keys| (list.to_owned(), keys)));
+        let tables = kinds.iter().filter_map(|kind| kind.keys).flatten().filter(|key| !key.tables.is_empty());
+        sections.extend(tables.map(|key| (format!("{list}.{}", key.name), key.tables)));
         sections.extend(kinds.iter().filter_map(|kind| Some((format!("{list} {}", kind.name), kind.keys?))));
     }
     sections.into_iter().flat_map(|(section, keys)| keys.iter().map(move |key| (section.clone(), key.name))).collect()

@@ -5,12 +5,11 @@
 //! file system of another machine may report nothing; such files are read by the next scheduled run.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::service::{StoreService, WorkerRequest};
-use crate::source::files::inbox;
+use crate::source::WatchedDirectory;
 use crate::sync::{Request, Watcher};
 
 /// Time for further files of one copy to arrive.
@@ -82,7 +81,7 @@ impl Directories {
                 continue;
             }
             let flags = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
-            match inotify::add_watch(&self.queue, directory, flags) {
+            match inotify::add_watch(&self.queue, directory.path, flags) {
                 Ok(number) => {
                     self.watched().push((number, source.name.clone()));
                     if holds_files(directory) {
@@ -90,14 +89,14 @@ impl Directories {
                     }
                 }
                 // A missing directory is told by each run.
-                Err(error) => tracing::debug!("{} is not watched: {error}", directory.display()),
+                Err(error) => tracing::debug!("{} is not watched: {error}", directory.path.display()),
             }
         }
         waiting
     }
 
     /// The sources in whose directories files have become whole since the last call.
-    fn take(&self) -> BTreeSet<String> {
+    fn take(&self, config: &Config) -> BTreeSet<String> {
         let mut sources = BTreeSet::new();
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.queue, &mut buffer);
@@ -109,18 +108,24 @@ impl Directories {
             if event.events().contains(ReadFlags::IGNORED) {
                 self.watched().retain(|(watched, _)| *watched != number);
             }
-            let name: Option<OsString> = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()).to_owned());
-            if name.is_some_and(|name| inbox::is_wanted(&name)) {
-                let watched = self.watched();
-                sources.extend(watched.iter().filter(|(watched, _)| *watched == number).map(|(_, name)| name.clone()));
-            }
+            let Some(file) = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes())) else { continue };
+            let watched = self.watched();
+            let readers = watched.iter().filter(|(watched, _)| *watched == number).map(|(_, name)| name);
+            sources.extend(readers.filter(|name| wants(config, name, file)).cloned());
         }
         sources
     }
 }
 
-fn holds_files(directory: &Path) -> bool {
-    inbox::list(directory).is_ok_and(|found| !found.is_empty())
+/// True if this source reads files of this name.
+fn wants(config: &Config, source: &str, file: &OsStr) -> bool {
+    let source = config.sources.iter().find(|one| one.name == source);
+    source.and_then(|source| source.settings.watched_directory()).is_some_and(|directory| (directory.is_wanted)(file))
+}
+
+fn holds_files(directory: WatchedDirectory<'_>) -> bool {
+    let Ok(entries) = std::fs::read_dir(directory.path) else { return false };
+    entries.flatten().any(|entry| (directory.is_wanted)(&entry.file_name()) && entry.path().is_file())
 }
 
 /// Pulls each source soon after a file in its directory is whole; never returns.
@@ -128,10 +133,10 @@ pub async fn run(service: StoreService, directories: Arc<Directories>) {
     loop {
         let busy = service.activity.begin();
         let mut sources = directories.watch_missing(&service.engine.config);
-        sources.extend(directories.take());
+        sources.extend(directories.take(&service.engine.config));
         if !sources.is_empty() {
             tokio::time::sleep(GATHERING).await;
-            sources.extend(directories.take());
+            sources.extend(directories.take(&service.engine.config));
             pull(&service, sources).await;
         }
         drop(busy);

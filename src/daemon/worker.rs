@@ -14,10 +14,10 @@ use super::timer;
 use crate::commands::{self, with_names};
 use crate::config::Config;
 use crate::notify::{Teller, Told};
-use crate::service::WorkerRequest;
 use crate::service::activity::Activity;
+use crate::service::{ImportFile, WorkerRequest};
 use crate::store;
-use crate::sync::{Engine, Report};
+use crate::sync::{Engine, Report, Step};
 
 /// Does one request after the other, until the stop signal. Returns the state of notices and log.
 pub(super) async fn run(
@@ -72,6 +72,12 @@ pub(super) async fn run(
             WorkerRequest::Match(id, answer, watcher, reply) => {
                 drop(reply.send(engine.match_row(&id, &answer)));
                 drop(watcher);
+            }
+            WorkerRequest::Import(import, watcher, reply) => {
+                let ImportFile { request, source, name, file } = *import;
+                watcher(Step { label: format!("importing {name}"), done: 0, total: 0 });
+                let imported = engine.import(&request, &source, &name, file).await;
+                drop(reply.send(imported));
             }
             WorkerRequest::Remind(reply) => {
                 timer::remind(&engine, &mut teller).await;

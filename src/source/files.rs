@@ -16,6 +16,7 @@ use chrono::NaiveDate;
 mod archive;
 mod camt;
 mod charset;
+pub mod content;
 mod csv;
 pub mod identity;
 pub mod inbox;
@@ -31,7 +32,7 @@ pub mod prepared;
 pub mod session;
 pub mod settings;
 mod sniff;
-mod state;
+pub mod state;
 mod statement;
 
 use layouts::Layout;
@@ -132,7 +133,7 @@ fn one_file(name: &str, kind: Kind, bytes: &[u8], options: &Options, sink: RowSi
         Kind::Mt940 => mt940::read(&charset::decode(bytes, configured, &mut notes)?, options.today, &mut rows)?,
         Kind::Camt => {
             let declared = configured.map(str::to_owned).or_else(|| charset::xml_declaration(bytes));
-            camt::read(&charset::decode(bytes, declared.as_deref(), &mut notes)?, options.today, &mut rows)?;
+            camt::read(charset::decode(bytes, declared.as_deref(), &mut notes)?.as_bytes(), options.today, &mut rows)?;
         }
         Kind::Ofx => {
             let declared = charset::ofx_declaration(bytes).or_else(|| configured.map(str::to_owned));

@@ -16,7 +16,7 @@ mod identity;
 mod ingest;
 mod unreadable;
 
-use ingest::Ingest;
+pub(super) use ingest::Ingest;
 
 /// The rows that a dry run would have added, for the destinations' preview.
 #[derive(Default)]

@@ -80,6 +80,10 @@ fn kinds_are_named_by_the_lists_of_kinds_alone() {
     let mut found = std::collections::BTreeSet::new();
     for (path, text) in sources_without_tests() {
         let relative = path.strip_prefix(root().join("src")).unwrap().to_str().unwrap().to_owned();
+        // The command `import` reads statement files without a source of theirs.
+        if ["sync/import.rs", "cli/import.rs"].contains(&&*relative) {
+            continue;
+        }
         let own = kinds.iter().any(|(list, _, module)| relative.starts_with(&format!("{list}/{module}")));
         // The words of recordings are a list of words of any kind.
         if own || relative.starts_with("simulator") || relative.starts_with("remote/trace") {
@@ -88,8 +92,13 @@ fn kinds_are_named_by_the_lists_of_kinds_alone() {
         let text = list_on_one_line(text);
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//") && !line.contains("simulator::"));
         for line in code {
-            let names = |(_, name, module): &(_, &str, String)| {
-                line.contains(&format!("{module}::")) || line.contains(&format!("\"{name}\""))
+            // A module of the program may have the name of a kind.
+            let path = |list: &str, module: &str| match root().join(format!("src/{module}.rs")).exists() {
+                true => format!("{list}::{module}::"),
+                false => format!("{module}::"),
+            };
+            let names = |(list, name, module): &(&str, &str, String)| {
+                line.contains(&path(list, module)) || line.contains(&format!("\"{name}\""))
             };
             if kinds.iter().any(names) {
                 found.insert(format!("{relative}: {}", line.split(" = ").next().unwrap()));

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use bankfeed::simulator::fibank::Bank;
 use bankfeed::sync::{Outcome, Report, Request};
 
+use crate::cli::{json, run};
+use crate::rest::{Daemon, until};
 use crate::world::World;
 
 /// A world whose bank is empty, with a folder for statement files.
@@ -249,4 +251,161 @@ async fn an_older_statement_read_later_leaves_the_balance_of_the_newer_one() {
     let account = accounts.iter().find(|account| account.source == "statements").unwrap();
     assert_eq!(account.account.balance.unwrap().to_string(), "97.00");
     assert!(account.is_complete(), "{:?}", account.why_incomplete());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn import_says_for_each_statement_what_became_of_it_and_leaves_the_file() {
+    let inbox = Inbox::new(ACCOUNT).await;
+    let here = inbox.world.dir.path();
+    let write = |name: &str, content: &[u8]| {
+        let path = here.join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let rows = ["01/02/2026,A,1.00,,99.00", "02/02/2026,B,2.00,,97.00", "03/02/2026,C,,3.00,100.00"];
+    let good = write("good.csv", csv(&rows[..2]).as_bytes());
+    let more = write("more.csv", csv(&rows).as_bytes());
+    let bad = write("bad.csv", csv(&["32/02/2026,B,2.00,"]).as_bytes());
+    let zip = write("two.zip", &corpus("camt/two-days.zip"));
+    let missing = here.join("missing.csv").to_str().unwrap().to_owned();
+    for is_first in [true, false] {
+        // A look stores nothing, so the import that follows finds the same.
+        for options in [&["--dry-run"][..], &[]] {
+            let arguments = [&["import", "--json", &good, &bad, &missing, &zip][..], options].concat();
+            let (status, found) = json(&inbox.world, &arguments).await;
+            assert_eq!(status, 2, "{found:#}");
+            let found = found.as_array().unwrap();
+            assert_eq!(found[0]["file"], good.as_str());
+            assert_eq!((&found[0]["format"], &found[0]["currency"]), (&"csv".into(), &"EUR".into()));
+            assert_eq!(found[0]["account"], "BG80BNBA96611020345678");
+            assert_eq!((&found[0]["from"], &found[0]["until"]), (&"2026-02-01".into(), &"2026-02-02".into()));
+            let (new, known) = if is_first { (2, 0) } else { (0, 2) };
+            assert_eq!((&found[0]["entries"], &found[0]["new"]), (&2.into(), &new.into()), "{found:#?}");
+            assert_eq!((&found[0]["known"], &found[0]["changed"]), (&known.into(), &0.into()));
+            assert_eq!((&found[0]["adds_up"], &found[0]["error"]), (&true.into(), &serde_json::Value::Null));
+            assert!(found[1]["error"].as_str().unwrap().starts_with("line 2: "), "{found:#?}");
+            assert_eq!(found[1]["file"], bad.as_str());
+            assert!(found[2]["error"].as_str().unwrap().contains("No such file"), "{found:#?}");
+            assert_eq!(found.len(), 5, "the archive holds two statements: {found:#?}");
+            assert!(found[3..].iter().all(|one| one["format"] == "camt.053" && one["file"] == zip.as_str()));
+        }
+    }
+    let output = run(&inbox.world, &["import", &more, &bad]).await;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!((output.status.code(), said.lines().count()), (Some(2), 2), "{said}");
+    assert!(said.contains("more.csv: csv, BG80BNBA96611020345678 EUR, 2026-02-01 to 2026-02-03: 3 entries, 1 new, 2 known, 0 changed; the balances add up"), "{said}");
+    assert!(said.contains("bad.csv: refused, nothing of it is kept: line 2: "), "{said}");
+    assert!(fs::read(&more).is_ok() && inbox.there("") == Vec::<String>::new());
+    // Nothing is delivered by it.
+    assert_eq!(inbox.delivered(), [BTreeMap::new(), BTreeMap::new()]);
+    let output = run(&inbox.world, &["import", "--layouts"]).await;
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8(output.stdout).unwrap().lines().count() > 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn import_works_beside_the_daemon_and_without_a_source_of_files() {
+    let world = World::new(Bank::small()).await;
+    let daemon = Daemon::start(&world).await;
+    let path = world.dir.path().join("a.csv");
+    fs::write(&path, csv(&["01/02/2026,A,1.00,", "02/02/2026,B,2.00,"])).unwrap();
+    let path = path.to_str().unwrap();
+    let (status, found) = json(&world, &["import", "--json", path]).await;
+    assert_eq!(status, 2, "{found:#}");
+    assert!(found[0]["error"].as_str().unwrap().contains("names no account"), "{found:#}");
+    let named = ["--account", "BG80 BNBA 9661 1020 3456 78", "--currency", "eur"];
+    for new in [2, 0] {
+        let (status, found) = json(&world, &[&["import", "--json", path][..], &named].concat()).await;
+        assert_eq!((status, &found[0]["new"]), (0, &new.into()), "{found:#}");
+    }
+    let (_, rows) = json(&world, &["transactions", "--json", "--account", "BG80BNBA96611020345678"]).await;
+    let rows = rows.as_array().unwrap();
+    assert_eq!((rows.len(), &rows[0]["source"]), (2, &"import".into()), "{rows:#?}");
+    assert!(rows.iter().all(|row| row["id"].as_str().unwrap().starts_with("files:BG80BNBA96611020345678:2026-02-0")));
+    // A pipe is a file, too.
+    let config = world.config_path();
+    let piped = format!(
+        "cat {path} | {} --config {} import --json --account X --currency USD -",
+        env!("CARGO_BIN_EXE_bankfeed"),
+        config.display()
+    );
+    let output =
+        tokio::task::spawn_blocking(move || std::process::Command::new("sh").arg("-c").arg(piped).output().unwrap());
+    let output = output.await.unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found[0]["new"], &found[0]["account"]), (&2.into(), &"X".into()), "{output:?}");
+    for (options, why) in [
+        (&["--source", "fibank"][..], "no source is called `fibank` and has kind = \"files\""),
+        (&["--currency", "euro"], "expected three letters"),
+        (&["--layout", "nobody", "--account", "X", "--currency", "EUR"], "there is no layout `nobody`"),
+    ] {
+        let output = run(&world, &[&["import", path][..], options].concat()).await;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(output.status.code() == Some(2) && said.contains(why), "{said}");
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_reads_a_file_soon_after_it_is_whole_be_it_awake_or_at_rest() {
+    let inbox = Inbox::new(ACCOUNT).await;
+    inbox.drop_file("lay-there.csv", csv(&["01/02/2026,A,1.00,"]));
+    let daemon = Daemon::start(&inbox.world).await;
+    until("the file that lay there is read", || inbox.there("done").len() == 1).await;
+    until("its row is delivered", || inbox.delivered()[1].len() == 1).await;
+    for round in 2..5 {
+        daemon.fall_asleep().await;
+        if round == 3 {
+            // Neither a hidden file nor a download that goes on is read.
+            fs::write(inbox.folder.join(".hidden.csv"), "x").unwrap();
+            fs::write(inbox.folder.join("next.csv.part"), csv(&["03/02/2026,C,1.00,"])).unwrap();
+            fs::rename(inbox.folder.join("next.csv.part"), inbox.folder.join("next.csv")).unwrap();
+        } else {
+            fs::write(inbox.folder.join(format!("{round}.csv")), csv(&[&format!("0{round}/02/2026,R,1.00,")])).unwrap();
+        }
+        until("the file is read", || inbox.there("done").len() == round).await;
+        until("the row is in the base", || inbox.delivered().iter().all(|rows| rows.len() == round)).await;
+    }
+    inbox.holds(4);
+    assert_eq!(inbox.there(""), [".hidden.csv"]);
+    daemon.stop().await;
+}
+
+/// A process that is killed between storing and moving leaves the file, and reading it again adds nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_instant_loses_and_doubles_nothing() {
+    let inbox = Inbox::new(ACCOUNT).await;
+    let rows: Vec<String> =
+        (0..1200).map(|row| format!("{:02}/02/2026,Row {},1.00,", 1 + row / 60, row % 40)).collect();
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    for (number, part) in rows.chunks(400).enumerate() {
+        inbox.drop_file(&format!("{number}.csv"), csv(part));
+    }
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..12 {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bankfeed"));
+        command.arg("--config").arg(inbox.world.config_path()).args(["sync", "--source", "statements"]);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let mut child = command.spawn().unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(random.u64(30..900))).await;
+        child.kill().unwrap();
+        tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+    }
+    let (status, report) = json(&inbox.world, &["sync", "--json", "--source", "statements"]).await;
+    assert_eq!(status, 0, "{report:#}");
+    assert_eq!((inbox.there("").len(), inbox.there("done").len()), (0, 3));
+    inbox.holds(rows.len());
+    let (_, kept) = json(&inbox.world, &["transactions", "--json", "--account", "BG80BNBA96611020345678"]).await;
+    assert_eq!(kept.as_array().unwrap().len(), rows.len());
+}
+
+#[tokio::test]
+async fn a_check_says_how_many_files_wait() {
+    let inbox = Inbox::new(ACCOUNT).await;
+    inbox.drop_file("a.csv", csv(&["01/02/2026,A,1.00,"]));
+    let checked = inbox.world.engine().check(&(std::sync::Arc::new(|_| {}) as bankfeed::sync::Watcher)).await.unwrap();
+    let found = checked.iter().find(|checked| checked.what == "source statements").unwrap();
+    assert_eq!(found.lines, [format!("the folder {} is there, 1 files wait", inbox.folder.display())]);
+    assert_eq!(inbox.there(""), ["a.csv"]);
 }

@@ -1,6 +1,8 @@
 //! CAMT.052, .053 and .054 of every version, matched by local names. The file is walked as a stream: only one entry at a
 //! time is a tree, so that a long statement stays out of memory. No entity is expanded and no document type accepted.
 
+use std::io::{self, BufRead, Read};
+
 use chrono::NaiveDate;
 use quick_xml::Reader as XmlReader;
 use quick_xml::events::{BytesStart, Event};
@@ -16,8 +18,8 @@ mod node;
 use node::Node;
 
 /// Reads a file.
-pub(super) fn read(text: &str, today: NaiveDate, rows: &mut Rows<'_>) -> Result<(), Refusal> {
-    let mut walk = Walk { xml: XmlReader::from_str(text), text, line: Line::default() };
+pub(super) fn read(text: impl BufRead, today: NaiveDate, rows: &mut Rows<'_>) -> Result<(), Refusal> {
+    let mut walk = Walk { xml: XmlReader::from_reader(Lines { text, breaks: 0 }), buffer: Vec::new() };
     let mut depth = 0usize;
     loop {
         match walk.event()? {
@@ -48,39 +50,56 @@ pub(super) fn read(text: &str, today: NaiveDate, rows: &mut Rows<'_>) -> Result<
 }
 
 /// The events of a file, with the line that they stand on.
-struct Walk<'a> {
-    xml: XmlReader<&'a [u8]>,
-    text: &'a str,
-    line: Line,
+struct Walk<R> {
+    xml: XmlReader<Lines<R>>,
+    buffer: Vec<u8>,
 }
 
-/// The place up to which lines have been counted.
-#[derive(Default)]
-struct Line {
-    at: usize,
-    breaks: u64,
-}
-
-impl<'a> Walk<'a> {
+impl<R: BufRead> Walk<R> {
     /// The next event. Documents with a document type or an entity of their own are refused.
-    fn event(&mut self) -> Result<Event<'a>, Refusal> {
-        match self.xml.read_event() {
+    fn event(&mut self) -> Result<Event<'static>, Refusal> {
+        self.buffer.clear();
+        match self.xml.read_event_into(&mut self.buffer).map(Event::into_owned) {
             Ok(Event::DocType(_)) => Err(self.refuse("the XML declares a document type, which no statement needs")),
             Ok(event) => Ok(event),
             Err(error) => Err(self.refuse(&format!("the XML is broken: {error}"))),
         }
     }
 
-    fn refuse(&mut self, why: &str) -> Refusal {
+    fn refuse(&self, why: &str) -> Refusal {
         Refusal::line(self.line(), why)
     }
 
-    fn line(&mut self) -> u64 {
-        let until = usize::try_from(self.xml.buffer_position()).unwrap_or(usize::MAX).min(self.text.len());
-        let new = self.text.as_bytes().get(self.line.at..until).unwrap_or_default();
-        self.line.breaks += new.iter().filter(|byte| **byte == b'\n').count() as u64;
-        self.line.at = self.line.at.max(until);
-        self.line.breaks + 1
+    fn line(&self) -> u64 {
+        self.xml.get_ref().breaks + 1
+    }
+}
+
+/// A text whose line ends are counted as they are read.
+struct Lines<R> {
+    text: R,
+    breaks: u64,
+}
+
+impl<R: BufRead> Read for Lines<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(out)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl<R: BufRead> BufRead for Lines<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.text.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        // The bytes are in the buffer already, so this reads nothing.
+        if let Ok(bytes) = self.text.fill_buf() {
+            self.breaks += bytes.iter().take(count).filter(|byte| **byte == b'\n').count() as u64;
+        }
+        self.text.consume(count);
     }
 }
 
@@ -93,7 +112,12 @@ struct Balances {
 }
 
 /// Reads one statement, report or notification, up to its end.
-fn read_statement(walk: &mut Walk<'_>, format: Format, today: NaiveDate, rows: &mut Rows<'_>) -> Result<(), Refusal> {
+fn read_statement(
+    walk: &mut Walk<impl BufRead>,
+    format: Format,
+    today: NaiveDate,
+    rows: &mut Rows<'_>,
+) -> Result<(), Refusal> {
     let index = rows.begin(Statement::new(format));
     let mut balances = Balances::default();
     let mut created = None;

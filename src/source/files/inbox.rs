@@ -4,14 +4,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::LONGEST_FILE_BYTES;
+use super::content::Content;
 
 /// The directory of files whose rows are stored.
 pub const DONE: &str = "done";
@@ -82,18 +82,10 @@ impl Candidate {
         self.changed > now.saturating_sub(i64::try_from(LATELY.as_nanos()).unwrap_or(i64::MAX))
     }
 
-    /// The bytes of the file; `Ok(None)`: the file is longer than is ever read.
-    pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
-        read_bounded(File::open(&self.path)?)
+    /// The content of the file, with its SHA-256; `Ok(None)`: the file is longer than is ever read.
+    pub fn read(&self) -> io::Result<Option<(Content, String)>> {
+        Content::read(File::open(&self.path)?)
     }
-}
-
-/// The bytes of an open file; `Ok(None)`: the file is longer than is ever read.
-pub fn read_bounded(file: File) -> io::Result<Option<Vec<u8>>> {
-    let length = file.metadata()?.len().min(LONGEST_FILE_BYTES as u64);
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
-    file.take(LONGEST_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() <= LONGEST_FILE_BYTES).then_some(bytes))
 }
 
 fn modified(found: &Metadata) -> i64 {

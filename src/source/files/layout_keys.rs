@@ -11,7 +11,7 @@ const CHARACTER: &str = "one character in quotes";
 const TEXTS: &str = "a list of texts in quotes";
 
 /// The keys of a layout.
-pub const CSV: &[Key] = &[
+pub(super) const CSV: &[Key] = &[
     key("name", "a name of your choice in quotes"),
     key("has", "a list of headers in quotes"),
     key("date", COLUMN),

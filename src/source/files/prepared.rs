@@ -10,9 +10,10 @@ use std::sync::Arc;
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, TimeDelta, TimeZone, Timelike};
 use chrono_tz::Tz;
 
+use super::Options;
+use super::content::Content;
 use super::identity::{self, Repeats};
 use super::statement::{Clock, FileRow, Refusal, Statement};
-use super::{Options, inspect_with, rows};
 use crate::model::{Row, is_in_bounds};
 use crate::source::content_id::Occurrences;
 
@@ -25,7 +26,7 @@ const LONGEST_ROW_BYTES: usize = 1 << 20;
 /// A file that can be read.
 pub struct Prepared {
     name: String,
-    bytes: Arc<[u8]>,
+    content: Content,
     options: Arc<Options>,
     reading: super::Reading,
     zone: Tz,
@@ -48,10 +49,10 @@ struct Place {
 
 impl Prepared {
     /// Reads a file whole. A day without a time begins in `zone`.
-    pub fn new(name: &str, bytes: Vec<u8>, options: Arc<Options>, zone: Tz) -> Result<Prepared, Refusal> {
+    pub fn new(name: &str, content: Content, options: Arc<Options>, zone: Tz) -> Result<Prepared, Refusal> {
         let (mut places, mut entries) = (Vec::new(), HashMap::new());
         let mut unfit: Option<Refusal> = None;
-        let reading = inspect_with(name, &bytes, &options, &mut |statement, row| {
+        let reading = content.inspect(name, &options, &mut |statement, row| {
             let entry = entries.entry(statement).or_insert(0usize);
             *entry += 1;
             let weight = weight(&row);
@@ -72,7 +73,7 @@ impl Prepared {
         }
         let (ranks, block_ends) = order_of_rows(&places, &reading.statements, &turns);
         let name = name.to_owned();
-        Ok(Prepared { name, bytes: bytes.into(), options, reading, zone, order, turns, ranks, block_ends })
+        Ok(Prepared { name, content, options, reading, zone, order, turns, ranks, block_ends })
     }
 
     /// The statements in the order of the file.
@@ -96,9 +97,9 @@ impl Prepared {
         (statements().filter_map(|one| one.from).min(), statements().filter_map(|one| one.until).max())
     }
 
-    /// The length of the file.
+    /// The bytes of the file that are in memory.
     pub fn len_bytes(&self) -> usize {
-        self.bytes.len()
+        self.content.len_bytes()
     }
 
     /// Reads the rows of one block, in order.
@@ -108,7 +109,7 @@ impl Prepared {
         let mut slots: Vec<Option<(usize, FileRow)>> = Vec::new();
         slots.resize_with((end - start) as usize, || None);
         let mut at = 0;
-        rows(&self.name, &self.bytes, &self.options, &self.reading, &mut |statement, row| {
+        self.content.rows(&self.name, &self.options, &self.reading, &mut |statement, row| {
             let rank = self.ranks.get(at).copied().unwrap_or(u32::MAX);
             at += 1;
             if (start..end).contains(&rank) {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{NaiveDate, Utc};
-use ring::digest;
 
 use super::Options;
 use super::inbox::{self, Candidate};
@@ -210,22 +209,21 @@ impl Pull {
         {
             return;
         }
-        let bytes = match candidate.read() {
-            Ok(Some(bytes)) => bytes,
+        let (content, sha256) = match candidate.read() {
+            Ok(Some(read)) => read,
             Ok(None) => return self.refuse(candidate, String::new(), Refusal::whole(too_long())),
             Err(error) => {
                 let why = format!("it cannot be read: {error}; give the user of the service the right to");
                 return self.refused.push(RefusedFile { candidate, why, stays: true });
             }
         };
-        let sha256 = sha256(&bytes);
         let twin = self.known.files.values().find(|known| known.sha256 == sha256).filter(|_| keeps).cloned();
         if let Some(known) = twin
             && self.is_settled(&candidate, &known)
         {
             return;
         }
-        match Prepared::new(&candidate.shown(), bytes, self.options.clone(), self.zone) {
+        match Prepared::new(&candidate.shown(), content, self.options.clone(), self.zone) {
             Ok(prepared) => {
                 let (days, bytes) = (prepared.days(), prepared.len_bytes());
                 let prepared = (bytes <= *room).then(|| {
@@ -282,9 +280,9 @@ impl Pull {
 
     /// Reads a file once more; `None`: the file has changed meanwhile and waits for the next pull.
     fn prepare_again(&mut self, candidate: &Candidate, sha256: &str) -> Option<Prepared> {
-        let bytes = candidate.read().ok().flatten().filter(|bytes| self::sha256(bytes) == sha256);
-        let prepared =
-            bytes.and_then(|bytes| Prepared::new(&candidate.shown(), bytes, self.options.clone(), self.zone).ok());
+        let read = candidate.read().ok().flatten().filter(|(_, now)| now == sha256);
+        let prepared = read
+            .and_then(|(content, _)| Prepared::new(&candidate.shown(), content, self.options.clone(), self.zone).ok());
         if prepared.is_none() {
             self.notes.push(format!("{} changed while it was read and waits for the next run", candidate.shown()));
         }
@@ -431,11 +429,6 @@ fn notes(current: &Current) -> Vec<String> {
     let notes = prepared.notes().iter().chain(of_statements);
     // The engine has the doubt about balances from the page, by account.
     notes.filter(|note| !note.contains(doubt)).take(10).map(|note| format!("{file}: {note}")).collect()
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    let digest = digest::digest(&digest::SHA256, bytes);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Why a file of this length is refused.

@@ -1,22 +1,22 @@
 //! The entry of a directory of statement files in the configuration: its keys, their errors, and the lines of the example.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
 use secrecy::SecretString;
 
-use super::layout_keys;
-pub use super::layout_keys::CSV;
+use super::inbox;
+use super::layout_keys::{self, CSV};
 use super::layouts::Layout;
 use super::session::Files;
 use super::statement::plain_account;
 use super::{Options, charset};
 use crate::remote::Error;
 use crate::settings::reader::Value;
-use crate::settings::{self, Entry, Secret, Table, key, values};
-use crate::source::{Kind, Scope, Settings, Setup, Source};
+use crate::settings::{self, Entry, Secret, Table, key, list_key, values};
+use crate::source::{Kind, Scope, Settings, Setup, Source, WatchedDirectory};
 
 /// `kind = "files"`.
 pub const KIND: Kind = Kind {
@@ -29,7 +29,7 @@ pub const KIND: Kind = Kind {
         key("currency", "three capital letters in quotes such as \"EUR\""),
         key("accounts", "a table such as { \"37040044/532013000\" = \"DE89370400440532013000\" }"),
         key("encoding", "the name of an encoding in quotes such as \"windows-1251\""),
-        key("csv", "[[source.csv]] tables"),
+        list_key("csv", "[[source.csv]] tables", CSV),
     ],
     example: EXAMPLE,
     questions: super::interview::questions,
@@ -194,8 +194,8 @@ impl Settings for FilesSettings {
         Ok(Box::new(Files::new(self.clone(), setup)))
     }
 
-    fn watched_directory(&self) -> Option<&Path> {
-        Some(&self.directory)
+    fn watched_directory(&self) -> Option<WatchedDirectory<'_>> {
+        Some(WatchedDirectory { path: &self.directory, is_wanted: inbox::is_wanted })
     }
 }
 

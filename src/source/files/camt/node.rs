@@ -1,5 +1,7 @@
 //! An element of a CAMT file as a small tree, bounded in depth and number of parts.
 
+use std::io::BufRead;
+
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesStart, Event};
 use serde_json::{Map, Value};
@@ -23,7 +25,7 @@ pub(super) struct Node {
 
 impl Node {
     /// Reads the element whose start has just come, up to its end.
-    pub(super) fn read(walk: &mut Walk<'_>, start: &BytesStart<'_>) -> Result<Node, Refusal> {
+    pub(super) fn read(walk: &mut Walk<impl BufRead>, start: &BytesStart<'_>) -> Result<Node, Refusal> {
         let mut open = vec![Node::begin(start)];
         let mut parts = 1usize;
         loop {
@@ -60,7 +62,7 @@ impl Node {
     }
 
     /// Passes over the element whose start has just come.
-    pub(super) fn skip(walk: &mut Walk<'_>) -> Result<(), Refusal> {
+    pub(super) fn skip(walk: &mut Walk<impl BufRead>) -> Result<(), Refusal> {
         let mut depth = 1usize;
         while depth > 0 {
             match walk.event()? {

@@ -194,3 +194,55 @@ fn long_repetitions_take_no_more_than_their_length() {
         }
     }
 }
+
+/// Copies of every file in the corpus with flipped bytes, cut off, and grown together with another file.
+#[test]
+fn mutated_copies_of_every_file_are_read_or_refused() {
+    /// Copies of each file, and the time for all.
+    const COPIES: usize = 25;
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/statements");
+    let mut files: Vec<PathBuf> = ["mt940", "camt", "ofx", "csv"]
+        .iter()
+        .flat_map(|kind| std::fs::read_dir(folder.join(kind)).unwrap().map(|entry| entry.unwrap().path()))
+        .filter(|path| path.extension().is_none_or(|extension| extension != "json"))
+        .collect();
+    files.sort();
+    let contents: Vec<Vec<u8>> = files.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    assert!(contents.len() >= 150, "{} files", contents.len());
+    let mut random = fastrand::Rng::with_seed(20261201);
+    let (start, mut cases) = (Instant::now(), 0);
+    for copy in 0..COPIES {
+        for content in &contents {
+            // The slowest machines try fewer copies of each file, and always one.
+            if copy > 0 && start.elapsed() > PATIENCE {
+                continue;
+            }
+            let mut content = content[..content.len().min(40_000)].to_vec();
+            for _ in 0..random.usize(1..8) {
+                mutate(&mut content, &mut random, &contents);
+            }
+            survives(&content);
+            cases += 1;
+        }
+    }
+    assert!(cases >= contents.len(), "{cases} cases");
+}
+
+fn mutate(content: &mut Vec<u8>, random: &mut fastrand::Rng, others: &[Vec<u8>]) {
+    if content.is_empty() {
+        return content.push(random.u8(..));
+    }
+    let at = random.usize(..content.len());
+    match random.u8(0..5) {
+        0 | 1 => content[at] ^= 1 << random.u8(0..8),
+        2 => content[at] = random.u8(..),
+        3 => content.truncate(at),
+        _ => {
+            let other = &others[random.usize(..others.len())];
+            let from = random.usize(..other.len().max(1)).min(other.len());
+            let part = &other[from..(from + random.usize(1..600)).min(other.len())];
+            content.splice(at..at, part.iter().copied());
+        }
+    }
+}
