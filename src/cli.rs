@@ -141,9 +141,9 @@ fn dispatch(cli: Cli) -> io::Result<u8> {
             Command::Verify { request, json }
         }
         Sub::Import { layouts: true, .. } => return import::list_layouts(),
-        Sub::Import { files, source, account, currency, layout, dry_run, json, layouts: false } => {
+        Sub::Import { paths, source, account, currency, layout, dry_run, json, layouts: false } => {
             let request = ImportRequest { source, account, currency, layout, dry_run };
-            return with_config(cli.config.as_deref(), |config| import::run(&config, request, files, json));
+            return with_config(cli.config.as_deref(), |config| import::run(&config, request, paths, json));
         }
         Sub::Restore { destination, ids } => Command::Restore { destination, ids },
         Sub::Match { decision: Decision::Different, known_id: Some(known), .. } => {

@@ -125,7 +125,7 @@ pub(super) enum Sub {
     Import {
         /// The files: MT940, CAMT, OFX, CSV, or .zip of these; `-` is standard input
         #[arg(required_unless_present = "layouts", value_name = "FILE")]
-        files: Vec<PathBuf>,
+        paths: Vec<PathBuf>,
         /// Take mapping and CSV layouts from this source
         #[arg(long, value_name = "NAME")]
         source: Option<String>,
@@ -145,7 +145,7 @@ pub(super) enum Sub {
         #[arg(long)]
         json: bool,
         /// List the CSV layouts that ship
-        #[arg(long, exclusive = true)]
+        #[arg(long, conflicts_with = "paths")]
         layouts: bool,
     },
     /// Read a destination back and say exactly what is missing, doubled or different

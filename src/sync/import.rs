@@ -160,7 +160,7 @@ impl Engine {
             let account = pages.account(statement, latest);
             let fetched = vec![(account.clone(), Ok(pages.page(*index, account)))];
             let mut notes = Vec::new();
-            let mut ingest = Ingest::new(self, &from.source, now, &mut notes);
+            let mut ingest = Ingest::new(self, &from.source, true, now, &mut notes);
             match request.dry_run {
                 true => ingest.preview(fetched, &mut preview)?,
                 false => ingest.store(fetched)?,

@@ -276,13 +276,17 @@ async fn import_says_for_each_statement_what_became_of_it_and_leaves_the_file() 
             assert_eq!(status, 2, "{found:#}");
             let found = found.as_array().unwrap();
             assert_eq!(found[0]["file"], good.as_str());
-            assert_eq!((&found[0]["format"], &found[0]["currency"]), (&"csv".into(), &"EUR".into()));
+            assert_eq!(found[0]["format"], "csv");
+            assert_eq!(found[0]["currency"], "EUR");
             assert_eq!(found[0]["account"], "BG80BNBA96611020345678");
-            assert_eq!((&found[0]["from"], &found[0]["until"]), (&"2026-02-01".into(), &"2026-02-02".into()));
+            assert_eq!(found[0]["from"], "2026-02-01");
+            assert_eq!(found[0]["until"], "2026-02-02");
             let (new, known) = if is_first { (2, 0) } else { (0, 2) };
-            assert_eq!((&found[0]["entries"], &found[0]["new"]), (&2.into(), &new.into()), "{found:#?}");
-            assert_eq!((&found[0]["known"], &found[0]["changed"]), (&known.into(), &0.into()));
-            assert_eq!((&found[0]["adds_up"], &found[0]["error"]), (&true.into(), &serde_json::Value::Null));
+            for (key, expected) in [("entries", 2), ("new", new), ("known", known), ("changed", 0)] {
+                assert_eq!(found[0][key], expected, "{key}: {found:#?}");
+            }
+            assert_eq!(found[0]["adds_up"], true);
+            assert!(found[0]["error"].is_null());
             assert!(found[1]["error"].as_str().unwrap().starts_with("line 2: "), "{found:#?}");
             assert_eq!(found[1]["file"], bad.as_str());
             assert!(found[2]["error"].as_str().unwrap().contains("No such file"), "{found:#?}");
@@ -316,11 +320,13 @@ async fn import_works_beside_the_daemon_and_without_a_source_of_files() {
     let named = ["--account", "BG80 BNBA 9661 1020 3456 78", "--currency", "eur"];
     for new in [2, 0] {
         let (status, found) = json(&world, &[&["import", "--json", path][..], &named].concat()).await;
-        assert_eq!((status, &found[0]["new"]), (0, &new.into()), "{found:#}");
+        assert_eq!(status, 0, "{found:#}");
+        assert_eq!(found[0]["new"], new, "{found:#}");
     }
     let (_, rows) = json(&world, &["transactions", "--json", "--account", "BG80BNBA96611020345678"]).await;
     let rows = rows.as_array().unwrap();
-    assert_eq!((rows.len(), &rows[0]["source"]), (2, &"import".into()), "{rows:#?}");
+    assert_eq!(rows.len(), 2, "{rows:#?}");
+    assert_eq!(rows[0]["source"], "import");
     assert!(rows.iter().all(|row| row["id"].as_str().unwrap().starts_with("files:BG80BNBA96611020345678:2026-02-0")));
     // A pipe is a file, too.
     let config = world.config_path();
@@ -333,7 +339,8 @@ async fn import_works_beside_the_daemon_and_without_a_source_of_files() {
         tokio::task::spawn_blocking(move || std::process::Command::new("sh").arg("-c").arg(piped).output().unwrap());
     let output = output.await.unwrap();
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&found[0]["new"], &found[0]["account"]), (&2.into(), &"X".into()), "{output:?}");
+    assert_eq!(found[0]["new"], 2, "{output:?}");
+    assert_eq!(found[0]["account"], "X");
     for (options, why) in [
         (&["--source", "fibank"][..], "no source is called `fibank` and has kind = \"files\""),
         (&["--currency", "euro"], "expected three letters"),

@@ -109,6 +109,7 @@ fn from_the_start(mut file: &File) -> Result<BufReader<&File>, Refusal> {
 
 /// The SHA-256 of a CAMT message in UTF-8; `None`: the file is another one.
 fn camt_in_utf8(file: &mut File) -> io::Result<Option<String>> {
+    file.rewind()?;
     let mut context = digest::Context::new(&digest::SHA256);
     let (mut chunk, mut left, mut is_first) = (vec![0; CHUNK_BYTES], 0, true);
     loop {

@@ -48,7 +48,7 @@ impl Candidate {
         let path = directory.join(&name);
         let found = match fs::metadata(&path) {
             Ok(found) => found,
-            // Another program has taken the file away meanwhile, or a link leads nowhere.
+            // The file was taken away meanwhile, or a link leads nowhere.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
@@ -66,7 +66,7 @@ impl Candidate {
         self.name.to_string_lossy().into_owned()
     }
 
-    /// The same file now, if it is there.
+    /// The present state of the file, if the file is there.
     fn again(&self) -> Option<Candidate> {
         Candidate::new(self.path.parent()?, self.name.clone()).ok().flatten()
     }

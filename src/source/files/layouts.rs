@@ -172,7 +172,9 @@ impl Layout {
 
 /// The layouts to try, in order: the one that is asked for, else the owner's and then those that ship.
 pub(super) fn candidates<'o>(own: &'o [Layout], asked: Option<&str>) -> Result<Vec<&'o Layout>, Refusal> {
-    let all = own.iter().chain(shipped());
+    // Names of columns say more than the look of a few rows.
+    let with_header = shipped().iter().filter(|layout| layout.has_header());
+    let all = own.iter().chain(with_header).chain(shipped().iter().filter(|layout| !layout.has_header()));
     match asked {
         None => Ok(all.collect()),
         Some(name) => {

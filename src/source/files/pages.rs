@@ -72,7 +72,8 @@ impl Pages {
             coverage: Coverage::Rows,
             unlisted: None,
             unread: Vec::new(),
-            notes: doubts.then(|| doubt.to_owned()).into_iter().collect(),
+            doubt: doubts.then(|| doubt.to_owned()),
+            notes: Vec::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A long file stands in memory as its bytes alone. The first reading notes the time and the weight of each row. The rows
 //! then come in blocks of bounded weight: each block takes one more reading, which keeps the rows of the block and passes
-//! over the others. So a file whose newest entry comes first is turned round without all of its rows in memory.
+//! over the others. A file whose newest entry comes first is turned round in this way without all of its rows in memory.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -217,6 +217,8 @@ impl RowReader {
             return None;
         }
         let id = identity::id(occurrences, &account, &row);
+        // Balances of some rows alone, or of rows in no order, are not the balances after the rows.
+        let has_chain = of.opening.is_some() || of.adds_up.is_some();
         Some(Row {
             id,
             time: moment(row.date, row.time, self.prepared.zone),
@@ -224,7 +226,7 @@ impl RowReader {
             value_date: row.value_date,
             amount: row.amount,
             currency: row.currency,
-            balance: row.balance.filter(|balance| is_in_bounds(*balance)),
+            balance: row.balance.filter(|balance| has_chain && is_in_bounds(*balance)),
             counterparty: row.counterparty,
             counterparty_account: row.counterparty_account,
             description: row.description,

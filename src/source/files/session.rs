@@ -157,7 +157,7 @@ struct RefusedFile {
     stays: bool,
 }
 
-/// One pull.
+/// A pull.
 struct Pull {
     settings: Arc<FilesSettings>,
     options: Arc<Options>,
@@ -236,7 +236,7 @@ impl Pull {
         }
     }
 
-    /// True if a known file needs no reading. Its entry in the state follows the present name and times.
+    /// True if a known file needs no reading. The entry in the state follows the present name and times of the file.
     fn is_settled(&mut self, candidate: &Candidate, known: &KnownFile) -> bool {
         if known.refused.is_some() && self.is_retried {
             return false;

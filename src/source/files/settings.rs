@@ -116,7 +116,7 @@ pub enum After {
     /// Into `done` or `rejected`.
     #[default]
     Move,
-    /// It stays.
+    /// The file stays.
     Keep,
 }
 

@@ -6,6 +6,7 @@ use super::*;
 
 mod corpus;
 mod identities;
+mod order;
 mod traps;
 mod wild;
 

@@ -53,7 +53,7 @@ pub(super) struct AccountIngest {
 
 /// Counts of one pull.
 #[derive(Default)]
-pub(super) struct Counts {
+pub(in crate::sync) struct Counts {
     pub fetched: u64,
     pub new: u64,
     pub changed: u64,
@@ -61,7 +61,7 @@ pub(super) struct Counts {
 }
 
 /// A pull on its way into the store.
-pub(super) struct Ingest<'a> {
+pub(in crate::sync) struct Ingest<'a> {
     pub engine: &'a Engine,
     pub source: &'a config::Source,
     /// The source gives parts of the history as they come, like files.
