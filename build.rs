@@ -7,6 +7,12 @@ const NO_TABLES: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) } } INSERT AFTER 
 
 fn main() -> std::io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
+    // Tests against the real server are ignored, and say so, where there is none.
+    println!("cargo::rerun-if-changed=/usr/lib");
+    println!("cargo::rustc-check-cfg=cfg(has_postgres)");
+    if Path::new("/usr/lib/postgresql").is_dir() {
+        println!("cargo::rustc-cfg=has_postgres");
+    }
     let given = |name: &str| std::env::var(name).unwrap_or_default();
     if given("CARGO_CFG_TARGET_OS") != "linux" || given("CARGO_CFG_TARGET_ENV") != "gnu" {
         return Ok(());

@@ -23,6 +23,7 @@ pub mod kind;
 pub mod nocodb;
 pub mod odoo;
 pub mod policy;
+pub mod postgres;
 pub mod readback;
 pub mod row_op;
 
@@ -31,8 +32,13 @@ use readback::Reader;
 use row_op::RowOp;
 
 /// Every kind of destination.
-pub const KINDS: &[Kind] =
-    &[google_sheets::settings::KIND, airtable::settings::KIND, nocodb::settings::KIND, odoo::settings::KIND];
+pub const KINDS: &[Kind] = &[
+    google_sheets::settings::KIND,
+    airtable::settings::KIND,
+    nocodb::settings::KIND,
+    odoo::settings::KIND,
+    postgres::settings::KIND,
+];
 
 /// Kinds that later versions will know.
 pub const PLANNED: &[&str] = &[];

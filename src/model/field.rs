@@ -54,7 +54,8 @@ pub enum Field {
     Vendor,
     Tags,
     Note,
-    /// `raw.<path>`: a value inside the bank's payload, path parts separated by dots.
+    /// `raw.<path>`: a value inside the bank's payload, path parts separated by dots; `raw` with an empty path is the
+    /// whole payload as received.
     Raw(String),
 }
 
@@ -115,8 +116,10 @@ impl Field {
 
     /// The key used in configuration, JSON and CSV.
     pub fn key(&self) -> Cow<'static, str> {
-        if let Field::Raw(path) = self {
-            return Cow::Owned(format!("raw.{path}"));
+        match self {
+            Field::Raw(path) if path.is_empty() => return Cow::Borrowed("raw"),
+            Field::Raw(path) => return Cow::Owned(format!("raw.{path}")),
+            _ => {}
         }
         let found = FIELDS.iter().find(|(field, ..)| field == self);
         Cow::Borrowed(found.map_or("", |(_, key, ..)| key))
@@ -125,7 +128,7 @@ impl Field {
     /// The default header of a column that shows this field.
     pub fn header(&self, language: Language) -> String {
         if let Field::Raw(path) = self {
-            return path.clone();
+            return if path.is_empty() { "raw".to_owned() } else { path.clone() };
         }
         let found = FIELDS.iter().find(|(field, ..)| field == self);
         found.map_or("", |(_, _, en, bg)| if language == Language::En { en } else { bg }).to_owned()
@@ -171,6 +174,7 @@ impl Field {
             Field::Vendor => text(&transaction.enrichment.vendor),
             Field::Tags => text(&transaction.enrichment.tags),
             Field::Note => text(&transaction.enrichment.note),
+            Field::Raw(path) if path.is_empty() => text(&row.raw),
             Field::Raw(path) => raw_value(&row.raw, path),
         }
     }
@@ -206,6 +210,9 @@ impl FromStr for Field {
     fn from_str(key: &str) -> Result<Field, UnknownField> {
         if let Some(path) = key.strip_prefix("raw.").filter(|path| !path.is_empty()) {
             return Ok(Field::Raw(path.to_owned()));
+        }
+        if key == "raw" {
+            return Ok(Field::Raw(String::new()));
         }
         let found = FIELDS.iter().find(|(_, name, ..)| *name == key);
         found.map(|(field, ..)| field.clone()).ok_or_else(|| UnknownField(key.to_owned()))

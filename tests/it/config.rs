@@ -815,7 +815,7 @@ fn mistakes() -> Vec<(String, String)> {
     }
     case(
         format!("{SOURCE}[[destination]]\nname = \"s\"\nkind = \"google_sheets\"\n"),
-        ":7: destination `s`: kind: expected `google-sheets`, `airtable`, `nocodb` or `odoo`, found `google_sheets`, did you mean `google-sheets`?",
+        ":7: destination `s`: kind: expected `google-sheets`, `airtable`, `nocodb`, `odoo` or `postgres`, found `google_sheets`, did you mean `google-sheets`?",
     );
     cases
 }

@@ -5,6 +5,7 @@
 //! An answer that never comes is not tested here. The connectors wait 60 s and more for an answer, and a test will not.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bankfeed::remote::Cause;
 use bankfeed::simulator::airtable::RATE_LIMITED;
@@ -13,9 +14,40 @@ use bankfeed::simulator::google::CellValue;
 use bankfeed::simulator::odoo::Line;
 use bankfeed::simulator::{Fault, Server};
 use bankfeed::sync::{DestinationReport, Outcome, Request};
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 
+use crate::database;
 use crate::world::World;
+
+/// The way to a service, with its counter and its faults.
+trait Door {
+    fn requests(&self) -> u64;
+    fn clear(&self);
+    fn fail(&self, matching: &str, skip: u32, times: u32, fault: Fault);
+    fn heal(&self);
+    fn faults_left(&self) -> bool;
+    fn land(&self) -> BoxFuture<'_, ()>;
+
+    fn fail_next(&self, matching: &str, fault: Fault) {
+        self.fail(matching, 0, 1, fault);
+    }
+}
+
+macro_rules! door {
+    ($($kind:ty),*) => { $(impl Door for $kind {
+        fn requests(&self) -> u64 { <$kind>::requests(self) }
+        fn clear(&self) { <$kind>::clear_log(self) }
+        fn fail(&self, matching: &str, skip: u32, times: u32, fault: Fault) {
+            <$kind>::fail(self, matching, skip, times, fault)
+        }
+        fn heal(&self) { <$kind>::heal(self) }
+        fn faults_left(&self) -> bool { <$kind>::faults_left(self) }
+        fn land(&self) -> BoxFuture<'_, ()> { Box::pin(<$kind>::land(self)) }
+    })* };
+}
+
+door!(Server, database::Proxy);
 
 /// Rows by id: payee and amount, once for each time the row is there.
 type Found = BTreeMap<String, Vec<(String, String)>>;
@@ -28,7 +60,7 @@ struct Place {
     name: &'static str,
     /// Index of the destination in the world's configuration.
     at: usize,
-    server: fn(&World) -> &Server,
+    server: fn(&World) -> Arc<dyn Door>,
     /// Text by which a request that writes rows is recognised.
     writes: &'static str,
     rows: fn(&World) -> Found,
@@ -71,7 +103,7 @@ impl Place {
         Place {
             name: "household",
             at: 0,
-            server: |world| &world.google.server,
+            server: |world| Arc::new(world.google.server.clone()),
             writes: ":batchUpdate",
             rows: |world| {
                 let (payees, ids) = (world.column("Counterparty"), world.in_sheet());
@@ -113,7 +145,7 @@ impl Place {
         Place {
             name: "base",
             at: 1,
-            server: |world| &world.airtable.server,
+            server: |world| Arc::new(world.airtable.server.clone()),
             writes: "PATCH",
             rows: |world| {
                 let records = world.airtable.read(&world.base, |base| base.records("Transactions"));
@@ -181,7 +213,7 @@ impl Place {
         Place {
             name: "grid",
             at: 2,
-            server: |world| &world.nocodb.server,
+            server: |world| Arc::new(world.nocodb.server.clone()),
             writes: "POST /api/v3/data",
             rows: |world| {
                 let rows = world.nocodb.read(&world.grid, |base| base.table("Transactions").rows());
@@ -230,7 +262,7 @@ impl Place {
         Place {
             name: "books",
             at: 2,
-            server: |world| &world.odoo.server,
+            server: |world| Arc::new(world.odoo.server.clone()),
             writes: "/load",
             rows: |world| {
                 world.odoo.edit(|books| {
@@ -283,8 +315,56 @@ impl Place {
         }
     }
 
+    fn postgres() -> Place {
+        Place {
+            name: "warehouse",
+            at: 2,
+            server: |world| database::door(world),
+            writes: "COMMIT",
+            rows: |world| {
+                let columns = "id, coalesce(counterparty, ''), amount::numeric(20,2)";
+                let rows = database::shared().sql(&format!("SELECT {columns} FROM {}", database::table(world)));
+                gather(rows.into_iter().map(|row| (row[0].clone(), row[1].clone(), row[2].clone())))
+            },
+            delete: |world, id| {
+                database::shared().sql(&format!("DELETE FROM {} WHERE id = '{id}'", database::table(world)));
+            },
+            // The owner has made a rule that the row breaks.
+            spoil: |world, number| {
+                change(world, number, |entry| entry.counterparty = "ЛОШО".into());
+                let table = database::table(world);
+                database::shared().sql(&format!("ALTER TABLE {table} ADD CHECK (counterparty <> 'ЛОШО')"));
+            },
+            mend: |world, number| change(world, number, |entry| entry.counterparty = "КЪСО".into()),
+            more_than_a_batch: (25, 10),
+            costs: Costs {
+                // A connection, its settings, the table looked for, made and looked at, the ledger looked for and made.
+                first: 17,
+                // A connection, its settings, table, ledger; BEGIN, the number, a look, the rows, COMMIT.
+                new: 9,
+                // A statement for each row, and the same for the rows' transfers, which a correction may have ended.
+                correction: 18,
+                over_limit: 9,
+                lost_after: 12,
+                lost_before: 17,
+                late: [12, 12],
+                bad_row: 29,
+            },
+            bad_token: ("", 401, "28P01"),
+            throttles: || {
+                vec![
+                    ("too many connections", Fault::Status(429, "53300".into()), Outcome::Ok, 17),
+                    ("starting up", Fault::Status(429, "57P03".into()), Outcome::Ok, 17),
+                ]
+            },
+        }
+    }
+
     /// A world in which this destination is served.
     async fn world(&self) -> World {
+        if self.name == "warehouse" {
+            return database::world(Bank::small()).await;
+        }
         let mut world = World::new(Bank::small()).await;
         let entry = match self.name {
             "grid" => world.services.grid(),
@@ -299,6 +379,7 @@ impl Place {
     /// A cycle in which only this destination is served.
     async fn cycle(&self, world: &World) -> DestinationReport {
         world.clear_logs();
+        (self.server)(world).clear();
         let request = Request { destinations: Some(vec![self.name.into()]), by_hand: true, ..Request::default() };
         let mut report = world.cycle_with(request).await;
         let report = report.destinations.swap_remove(self.at);
@@ -440,6 +521,7 @@ async fn a_batch_nobody_answered_for_is_settled_by_the_next_cycle(place: Place) 
         // The ledger cannot be read either after the rows were sent, nor can the rows be looked for.
         match place.name {
             "household" => server.fail("developerMetadata:search", 1, u32::MAX, Fault::Status(503, String::new())),
+            "warehouse" => server.fail("SELECT hash", 0, u32::MAX, Fault::Status(503, String::new())),
             "grid" => server.fail("where=", 1, u32::MAX, Fault::Status(503, String::new())),
             "books" => server.fail("line/search", 1, u32::MAX, Fault::Status(503, String::new())),
             _ => {}
@@ -623,3 +705,6 @@ macro_rules! keeps_the_contract {
 }
 
 keeps_the_contract!(google_sheets, airtable, nocodb, odoo);
+
+#[cfg(has_postgres)]
+keeps_the_contract!(postgres);

@@ -15,6 +15,7 @@ mod conformance;
 mod copies;
 mod crash;
 mod crowd;
+mod database;
 mod demo;
 mod docs;
 mod enable_banking;
