@@ -65,6 +65,13 @@ pub struct Reconciler {
     aliases: Option<Aliases>,
 }
 
+/// The rows of one account that a listing has shown.
+#[derive(Default)]
+pub struct Shown {
+    ids: Numbers,
+    numbers: Numbers,
+}
+
 /// The further ids of rows, where a source may give some.
 struct Aliases {
     by_id: KnownRows,
@@ -100,6 +107,20 @@ impl Reconciler {
     pub fn with_aliases(self, aliases: KnownRows) -> Reconciler {
         let vanished = self.window.values().filter(|known| known.vanished).map(|known| known.number).collect();
         Reconciler { aliases: Some(Aliases { by_id: aliases, shown: Default::default(), vanished }), ..self }
+    }
+
+    /// Takes over what the parts of the listing before this one have shown.
+    pub fn resume(&mut self, shown: Shown) {
+        self.seen.extend(shown.ids);
+        if let Some(aliases) = &mut self.aliases {
+            aliases.shown.extend(shown.numbers);
+        }
+    }
+
+    /// Gives away what the listing has shown so far.
+    pub fn take_shown(&mut self) -> Shown {
+        let numbers = self.aliases.as_mut().map(|aliases| std::mem::take(&mut aliases.shown));
+        Shown { ids: std::mem::take(&mut self.seen), numbers: numbers.unwrap_or_default() }
     }
 
     /// The number of known rows in the window.

@@ -322,6 +322,8 @@ pub struct Page {
     pub rows: Box<dyn Iterator<Item = Result<Row, Refused>> + Send>,
     /// The worth of the rows' ids.
     pub ids: Ids,
+    /// True for a further part of the listing that the page before began: rows that stand there are not missing here.
+    pub continues: bool,
     /// The source's own word on whether the rows are all of the window.
     pub coverage: Coverage,
     /// The first day of the parts of the window for which no list of rows came, where others have one.

@@ -45,13 +45,20 @@ pub fn within_one_source(fetched: &[&Row], known: &[&Row]) -> Vec<Within> {
         let (mut left, mut right) = (sides.open_fetched(&group), sides.open_known(&group));
         if let (Some(fetched), Some(known), None, None) = (left.next(), right.next(), left.next(), right.next()) {
             drop((left, right));
-            if same_money(sides.fetched[fetched], sides.known[known]) {
+            let (mine, theirs) = (sides.fetched[fetched], sides.known[known]);
+            if same_money(mine, theirs) && !contradict(mine, theirs) {
                 matches[fetched] = Within::Reworded(known);
                 sides.take(fetched, known);
             }
         }
     }
     matches
+}
+
+/// True where both sides hold the same amounts equally often.
+pub fn have_equal_amounts(fetched: &[&Row], known: &[&Row]) -> bool {
+    let sides = Sides::new(fetched, known);
+    sides.groups().iter().all(|group| group.fetched.len() == group.known.len())
 }
 
 /// Pairs rows of equal content by their number; of several, rows with the same balance first.

@@ -249,6 +249,7 @@ impl Pull {
             count: places.len() + refused.len(),
             rows: Box::new(refused.into_iter().map(Err).chain(Rows::new(owner, replies, places))),
             ids: Ids::Reissued,
+            continues: false,
             coverage: if gathered.is_listed { Coverage::Rows } else { Coverage::Nothing },
             unlisted: gathered.lacking.filter(|_| gathered.is_listed).map(|day| day.max(floor.unwrap_or(day))),
             unread,

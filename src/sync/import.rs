@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use super::attempts::Asking;
-use super::pull::{Ingest, Preview};
+use super::pull::{Ingest, Listing, Preview};
 use crate::config;
 use crate::remote::{Context, Error};
 use crate::source::Scope;
@@ -153,14 +153,14 @@ impl Engine {
         let before = saved.clone();
         saved.learn(&prepared);
         let pages = Pages::new(prepared, today, from.source.scope.history_from);
-        let (mut all, mut preview) = (Vec::new(), Preview::default());
+        let (mut all, mut preview, mut listing) = (Vec::new(), Preview::default(), Listing::default());
         for index in pages.prepared().order() {
             let statement = &pages.prepared().statements()[*index];
             let latest = statement.account.as_ref().and_then(|account| saved.accounts.get(account));
             let account = pages.account(statement, latest);
             let fetched = vec![(account.clone(), Ok(pages.page(*index, account)))];
             let mut notes = Vec::new();
-            let mut ingest = Ingest::new(self, &from.source, true, now, &mut notes);
+            let mut ingest = Ingest::new(self, &from.source, true, now, &mut notes, &mut listing);
             match request.dry_run {
                 true => ingest.preview(fetched, &mut preview)?,
                 false => ingest.store(fetched)?,

@@ -16,7 +16,7 @@ mod identity;
 mod ingest;
 mod unreadable;
 
-pub(super) use ingest::Ingest;
+pub(super) use ingest::{Ingest, Listing};
 
 /// The rows that a dry run would have added, for the destinations' preview.
 #[derive(Default)]
@@ -40,6 +40,7 @@ struct Pull<'a> {
     listed: Vec<String>,
     /// The failures of single accounts.
     failures: Vec<Error>,
+    listing: Listing,
 }
 
 impl Engine {
@@ -70,8 +71,9 @@ impl Engine {
         let context = Context::new(self.shutdown.clone(), self.backoff.clone());
         let ledger = self.ledger(source, asking);
         let setup = ledger.setup(self, context.clone(), request.at_terminal);
-        let (listed, failures) = (Vec::new(), Vec::new());
-        let mut pull = Pull { source, request, now, watcher, ledger: &ledger, report: &mut report, listed, failures };
+        let (listed, failures, listing) = (Vec::new(), Vec::new(), Listing::default());
+        let mut pull =
+            Pull { source, request, now, watcher, ledger: &ledger, report: &mut report, listed, failures, listing };
         let ended = self.rounds(setup, &mut pull, preview).await;
         let mut failures = pull.failures;
         report.requests = context.requests.get();
@@ -148,8 +150,9 @@ impl Engine {
         }
         // An attempt that could not be noted is the store's failure, whatever the source has answered.
         pull.ledger.failure()?;
+        let is_partial = !session.lists_every_account();
         let mut ingest =
-            Ingest::new(self, pull.source, !session.lists_every_account(), pull.now, &mut pull.report.notes);
+            Ingest::new(self, pull.source, is_partial, pull.now, &mut pull.report.notes, &mut pull.listing);
         match pull.request.dry_run {
             true => ingest.preview(pages, preview)?,
             false => ingest.store(pages)?,

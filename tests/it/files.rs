@@ -195,6 +195,42 @@ async fn overlapping_files_with_twins_give_each_row_once_in_any_order() {
     }
 }
 
+/// Two statements of one day in one file, as banks send pages: equal and like entries of both are entries of their own,
+/// however often the file comes.
+#[tokio::test]
+async fn statements_of_one_day_in_one_file_take_nothing_from_each_other() {
+    let inbox = Inbox::new("").await;
+    let head = ":20:STARTUMS\n:25:BG80BNBA96611020345678\n:28C:";
+    let first = format!(
+        "{head}1/1\n:60F:C261005EUR100,00\n:61:2610051005D10,00NMSCA\n:86:Coffee\n:61:2610051005D2,40NMSCB\n:86:Ticket\n:62F:C261005EUR87,60\n-\n"
+    );
+    let second = format!(
+        "{head}2/1\n:60F:C261005EUR87,60\n:61:2610051005D10,00NMSCC\n:86:Tea\n:61:2610051005D2,40NMSCB\n:86:Ticket\n:62F:C261005EUR75,20\n-\n"
+    );
+    for pull in 0..3 {
+        inbox.drop_file(&format!("{pull}.sta"), format!("{first}{second}"));
+        let report = inbox.cycle().await;
+        let of = statements(&report);
+        assert_eq!((of.new, of.changed, of.vanished), (if pull == 0 { 4 } else { 0 }, 0, 0), "{report:#?}");
+        inbox.holds(4);
+    }
+}
+
+/// Two files of which each holds a part of one day: the second one says nothing about entries of the first one.
+#[tokio::test]
+async fn a_file_that_begins_in_the_middle_of_a_day_rewords_no_entry_of_that_day() {
+    let inbox = Inbox::new(ACCOUNT).await;
+    inbox.drop_file(
+        "1.csv",
+        csv(&["04/02/2026,Rent,50.00,,950.00", "05/02/2026,Coffee,2.40,,947.60", "05/02/2026,Bread,1.00,,946.60"]),
+    );
+    inbox.cycle().await;
+    inbox.drop_file("2.csv", csv(&["05/02/2026,Tea,2.40,,944.20", "06/02/2026,Milk,3.00,,941.20"]));
+    let report = inbox.cycle().await;
+    assert_eq!((statements(&report).new, statements(&report).changed), (2, 0), "{report:#?}");
+    inbox.holds(5);
+}
+
 #[tokio::test]
 async fn a_row_vanishes_inside_the_closed_days_of_a_statement_and_on_no_other() {
     let rows =

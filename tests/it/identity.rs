@@ -124,6 +124,7 @@ impl Session for Script {
             count: rows.len(),
             rows: Box::new(rows.into_iter().map(Ok)),
             ids,
+            continues: false,
             coverage: Coverage::Rows,
             unlisted: None,
             unread: Vec::new(),

@@ -329,6 +329,7 @@ impl Sorted {
             count,
             rows: Box::new(refused.into_iter().map(Err).chain(rows)),
             ids: Ids::Reissued,
+            continues: false,
             coverage: Coverage::Rows,
             unlisted,
             unread: Vec::new(),

@@ -78,7 +78,7 @@ pub(super) struct Calls {
     pub day: Option<NaiveDate>,
     /// Unattended calls on that day.
     pub sent: u32,
-    /// Calls that the last listing took.
+    /// Calls that the last usual listing took.
     pub pages: u32,
     /// The end of a pause that the bank asked for.
     pub paused_until: Option<DateTime<Utc>>,

@@ -210,7 +210,10 @@ impl Pull {
         let has_history = facts.known.has_history || (window.is_longest && is_whole);
         let swept = (window.is_sweep && is_whole).then_some(facts.today);
         self.listed.push((target.key.to_owned(), Proof { has_history, swept }));
-        self.notebook.known(target.key).transactions.pages = count;
+        // The usual listing is the measure for the next one; a deep one takes more calls and is rare.
+        if !window.is_longest && !window.is_sweep {
+            self.notebook.known(target.key).transactions.pages = count;
+        }
         self.notebook.save()?;
         Ok(Answer { rows, window, doubt, notes })
     }
@@ -418,6 +421,7 @@ fn unreadable(account: &Account) -> Page {
         count: 0,
         rows: Box::new(std::iter::empty()),
         ids: Ids::Reissued,
+        continues: false,
         coverage: Coverage::NoAccount,
         unlisted: None,
         unread: Vec::new(),

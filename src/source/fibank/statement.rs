@@ -346,6 +346,7 @@ pub(super) fn page(
         count,
         rows,
         ids: Ids::Dependable,
+        continues: false,
         coverage,
         unlisted,
         unread,

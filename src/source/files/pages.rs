@@ -69,12 +69,21 @@ impl Pages {
                 is_over: false,
             }),
             ids: Ids::Reissued,
+            continues: self.continues(index),
             coverage: Coverage::Rows,
             unlisted: None,
             unread: Vec::new(),
             doubt: doubts.then(|| doubt.to_owned()),
             notes: Vec::new(),
         }
+    }
+
+    /// True for a statement that follows another one of its account in the same document.
+    fn continues(&self, index: usize) -> bool {
+        let statements = self.prepared.statements();
+        let is_same = |other: &&usize| statements[**other].account == statements[index].account;
+        let before = self.prepared.order().iter().take_while(|other| **other != index).filter(is_same).last();
+        before.is_some_and(|other| statements[*other].document == statements[index].document)
     }
 
     /// The days that a statement proves; a window that ends before it begins proves none.

@@ -13,7 +13,9 @@ use chrono::NaiveDate;
 use super::ingest::{AccountIngest, Alias, Judgement};
 use crate::config;
 use crate::model::{ChangeKind, Row, id_hash};
-use crate::reconcile::matching::{Between, Within, between_sources, is_repeated, same_money, within_one_source};
+use crate::reconcile::matching::{
+    Between, Within, between_sources, have_equal_amounts, is_repeated, same_money, within_one_source,
+};
 use crate::reconcile::{Difference, Known, KnownRows, Reconciler, compare_words};
 use crate::source::{Ids, Page};
 use crate::store::{self, DoubtfulRow, Store, StoredAccount, StoredRow};
@@ -25,6 +27,8 @@ pub(super) struct Identity {
     own: Vec<u16>,
     /// Records of the account that other kinds of sources feed.
     others: Vec<u16>,
+    /// The days that the answer shows whole.
+    proven: RangeInclusive<NaiveDate>,
     day: Option<NaiveDate>,
     /// The day's rows under ids that are unknown or further ids.
     held: Vec<Held>,
@@ -73,6 +77,7 @@ impl Identity {
             ids: page.ids,
             own,
             others,
+            proven: page.from.unwrap_or(NaiveDate::MIN)..=page.until,
             day: None,
             held: Vec::new(),
             replaced: HashSet::new(),
@@ -244,6 +249,10 @@ impl Settling<'_> {
     fn within_source(&mut self) -> Result<(), store::Error> {
         let missing = self.missing(&self.identity.own.clone())?;
         let (live, vanished): (Vec<_>, Vec<_>) = missing.into_iter().partition(|candidate| !candidate.known.vanished);
+        // A day that the answer may hold in part misses rows for that reason alone, unless all of the day agrees.
+        if !self.identity.proven.contains(&self.day) && !have_equal_amounts(&refs(&self.open), &rows(&live)) {
+            return Ok(());
+        }
         for (candidates, is_live) in [(live, true), (vanished, false)] {
             let matches = within_one_source(&refs(&self.open), &rows(&candidates));
             // A row that vanished comes back only with its own words.

@@ -1,5 +1,7 @@
 //! Reconciles fetched pages into the store, the rows of all accounts in the order of their times.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::identity::{Identity, settle};
@@ -7,7 +9,9 @@ use super::unreadable::Unreadable;
 use super::{Fetch, Preview};
 use crate::config;
 use crate::model::{Account, ChangeKind, Row, Transaction, id_hash};
-use crate::reconcile::{Break, Chain, Difference, Known, KnownRows, Look, Reconciler, compare, compare_words, worded};
+use crate::reconcile::{
+    Break, Chain, Difference, Known, KnownRows, Look, Reconciler, Shown, compare, compare_words, worded,
+};
 use crate::remote::Error;
 use crate::rules::Enricher;
 use crate::source::{Coverage, Ids, Page, Refused};
@@ -72,7 +76,11 @@ pub(in crate::sync) struct Ingest<'a> {
     pub failures: Vec<Error>,
     /// The rules, once a new row needs them.
     pub enricher: Option<Enricher>,
+    listing: &'a mut Listing,
 }
+
+/// The rows that the present listing of each account has shown, for a listing that comes in several parts.
+pub(in crate::sync) type Listing = HashMap<String, Shown>;
 
 /// The relation of a row to the store.
 pub(super) enum Judgement {
@@ -105,9 +113,10 @@ impl<'a> Ingest<'a> {
         is_partial: bool,
         now: DateTime<Utc>,
         notes: &'a mut Vec<String>,
+        listing: &'a mut Listing,
     ) -> Ingest<'a> {
         let counts = Counts::default();
-        Ingest { engine, source, is_partial, now, notes, counts, failures: Vec::new(), enricher: None }
+        Ingest { engine, source, is_partial, now, notes, counts, failures: Vec::new(), enricher: None, listing }
     }
 
     /// Stores the rows of these pages.
@@ -201,7 +210,7 @@ impl<'a> Ingest<'a> {
             stored.former_currencies.extend(changed.map(|former| (today, former)));
         })?;
         let days = page.from.unwrap_or(NaiveDate::MIN)..=page.until;
-        let reconciler = match (&identity, &known_before) {
+        let mut reconciler = match (&identity, &known_before) {
             (Some(identity), _) => {
                 let window = store.known_of(identity.own(), days.clone())?;
                 Reconciler::new(window).with_aliases(store.aliases_of(&identity.all(), days)?)
@@ -209,6 +218,8 @@ impl<'a> Ingest<'a> {
             (None, Some(_)) => Reconciler::new(store.known(number, days)?),
             (None, None) => Reconciler::new(KnownRows::default()),
         };
+        let before = self.listing.remove(&page.account.account).filter(|_| page.continues);
+        reconciler.resume(before.unwrap_or_default());
         // A reply that is odd, or empty where there was something before, is no proof that rows are gone.
         let suspicious = !page.notes.is_empty() || (page.count == 0 && reconciler.known() > 2);
         self.notes.extend(page.notes.iter().map(|note| format!("{}: {note}", page.account.account)));
@@ -307,6 +318,7 @@ impl<'a> Ingest<'a> {
             }
             self.finish(account, &breaks, writer)?;
             self.failures.extend(account.failure(&self.source.name));
+            self.listing.insert(account.account.account.clone(), account.reconciler.take_shown());
         }
         Ok(())
     }
