@@ -116,8 +116,9 @@ pub fn between_sources(fetched: &[&Row], known: &[&Row]) -> Vec<Between> {
 
 /// Pairs the rows of one amount that a balance, a reference or a text decides, and the last one on both sides.
 fn decide(group: &Group, sides: &mut Sides<'_>, pairs: &mut Vec<(usize, usize)>) {
+    type Key = fn(&Row) -> String;
     type Evidence = fn(&Row, &Row) -> bool;
-    let evidence: [(fn(&Row) -> String, Evidence); 4] = [
+    let evidence: [(Key, Evidence); 4] = [
         (|row| balance(row).unwrap_or_default(), |a, b| agreement(a, b) == Some(true)),
         (reference, |a, b| !reference(a).is_empty() && reference(a) == reference(b)),
         (text, |a, b| !contradict(a, b) && text(a) == text(b)),
@@ -297,7 +298,7 @@ impl<'a> Sides<'a> {
     }
 }
 
-fn key<'a>(row: &'a Row, is_restated: bool) -> (Decimal, &'a str) {
+fn key(row: &Row, is_restated: bool) -> (Decimal, &str) {
     if is_restated && row.currency == "BGN" { (bgn_to_eur(row.amount), "EUR") } else { (row.amount, &row.currency) }
 }
 

@@ -304,6 +304,9 @@ pub struct Session {
     pub created: DateTime<Utc>,
     /// Time of its end.
     pub valid_until: DateTime<Utc>,
-    /// Parameters of the listings that go on, by key.
-    pub keys: Vec<(String, Vec<(String, String)>, usize)>,
+    /// The listings that go on.
+    pub keys: Vec<Continuation>,
 }
+
+/// A listing that goes on: its key, its parameters, and the number of the next row.
+pub type Continuation = (String, Vec<(String, String)>, usize);
