@@ -272,8 +272,7 @@ async fn each_complaint_has_its_reaction_and_the_rows_are_stored_all_the_same() 
     let (bank, other) =
         world.simplefin.edit(|ledger| (ledger.connections[0].id.clone(), ledger.connections[1].id.clone()));
     cycle(&world).await;
-    let mut days = 0;
-    for (code, words, connection, account, outcome, says, doubtful) in [
+    let complaints = [
         (
             "con.auth",
             "Authentication failed\u{1b}[31m",
@@ -304,8 +303,8 @@ async fn each_complaint_has_its_reaction_and_the_rows_are_stored_all_the_same() 
             3,
         ),
         ("new.code", "who knows", None, None, Outcome::Failed, "who knows", 3),
-    ] {
-        days += 1;
+    ];
+    for (days, (code, words, connection, account, outcome, says, doubtful)) in (1..).zip(complaints) {
         complain(&world, code, words, connection, account);
         world.simplefin.edit(|ledger| ledger.book(&checking, back(days), "-1.00", &format!("ROW OF {code}")));
         let report = pull(&world).await;
