@@ -1,9 +1,9 @@
-//! `bankfeed demo`: the main job without any account. A simulated bank, Google and Airtable on loopback, a temporary store
-//! and an ordinary configuration file, with the real program in between.
+//! `bankfeed demo`: the main job without any account. A simulated bank, Google and Airtable on loopback, a folder for
+//! statement files, a temporary store and an ordinary configuration file, with the real program in between.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{Days, Utc};
 use rust_decimal::Decimal;
@@ -28,6 +28,9 @@ const PAGE_PORT: u16 = 8350;
 
 const TAB: &str = "Transactions";
 
+/// The beginning of the ids of rows that come from statement files.
+const FROM_FILE: &str = "files:";
+
 /// The file with the key of the simulated Google.
 const KEY: &str = "google-key.json";
 
@@ -35,6 +38,8 @@ const KEY: &str = "google-key.json";
 #[derive(Clone)]
 struct World {
     services: Services,
+    /// The folder for statement files.
+    inbox: PathBuf,
     /// The base gets only what is booked from this day on: Airtable takes ten rows a request, four requests a second.
     since: chrono::NaiveDate,
 }
@@ -44,8 +49,10 @@ pub async fn run(keep_running: bool, mut output: impl Output + 'static) -> io::R
     let signals = Signals::take()?;
     let today = Utc::now().with_timezone(&chrono_tz::Europe::Sofia).date_naive();
     let services = Services::start(Bank::household(today), "Household").await?;
-    let world = World { services, since: today.checked_sub_days(Days::new(60)).unwrap_or(today) };
     let dir = TemporaryDir::new()?;
+    let inbox = dir.0.join("inbox");
+    std::fs::create_dir(&inbox)?;
+    let world = World { services, inbox, since: today.checked_sub_days(Days::new(60)).unwrap_or(today) };
     let path = dir.0.join("config.toml");
     world.services.write_key(&dir.0.join(KEY))?;
     std::fs::write(&path, world.config(&dir.0).await)?;
@@ -73,6 +80,12 @@ timezone = "Europe/Sofia"
 schedule = "0 3 * * *"
 
 {source}
+[[source]]
+name = "statements"
+kind = "files"
+directory = "{inbox}"
+currency = "EUR"
+
 {sheet}
 {table}since = {since}
 
@@ -81,15 +94,20 @@ listen = "127.0.0.1:{port}"
 "#,
             data = data.display(),
             source = services.source(),
+            inbox = self.inbox.display(),
             sheet = services.sheet(&dir.join(KEY)),
             table = services.table(),
         )
     }
 
-    /// The amounts at the bank by transaction id.
+    /// The amounts at the bank by transaction id. The entry that the bank withholds comes from a file.
     fn booked(&self) -> BTreeMap<String, Decimal> {
-        let booked = self.services.bank.edit(|bank| bank.transactions());
-        booked.into_iter().map(|(iban, entry, _)| (format!("fibank:{iban}:{}", entry.number), entry.amount)).collect()
+        let (booked, withheld) = self.services.bank.edit(|bank| (bank.transactions(), bank.options.withheld.clone()));
+        let id = |iban: &str, number: u64| match withheld.contains(&number) {
+            true => FROM_FILE.to_owned(),
+            false => format!("fibank:{iban}:{number}"),
+        };
+        booked.into_iter().map(|(iban, entry, _)| (id(&iban, entry.number), entry.amount)).collect()
     }
 
     fn sheet(&self) -> Vec<Vec<CellValue>> {
@@ -101,7 +119,7 @@ listen = "127.0.0.1:{port}"
     }
 }
 
-/// Runs three cycles and prints the changes of each.
+/// Runs cycles and prints the changes of each.
 fn show(service: &StoreService, world: &World, output: &mut dyn Output) -> io::Result<u8> {
     output.data("A simulated bank, Google and Airtable run on this machine; nothing leaves it. The program in between is the real one.\n")?;
     let booked = world.booked().len();
@@ -124,6 +142,17 @@ fn show(service: &StoreService, world: &World, output: &mut dyn Output) -> io::R
     world.services.google.server.fail_next(":batchUpdate", Fault::ApplyThenDrop);
     status = status.max(cycle(service, output)?);
     output.data(&excerpt(&world.sheet()))?;
+
+    output.data("\n4. The bank's page loses an entry. The balances tell, and no row is made up.\n")?;
+    let statement = lose(world)?;
+    status = status.max(cycle(service, output)?);
+    output.data(&gaps(service))?;
+    output.data(
+        "   A statement file of the same account, dropped into a folder, holds the entry: the gap is closed.\n",
+    )?;
+    std::fs::write(world.inbox.join("statement.sta"), statement)?;
+    status = status.max(cycle(service, output)?);
+    output.data(&gaps(service))?;
 
     let (once, sums) = compare(world);
     if once {
@@ -174,6 +203,47 @@ fn book(world: &World) -> io::Result<()> {
     })
 }
 
+/// Books two entries of which the bank's page shows the second one alone. Returns the statement with the first one, as
+/// MT940.
+fn lose(world: &World) -> io::Result<String> {
+    let now = Utc::now().with_timezone(&chrono_tz::Europe::Sofia).fixed_offset();
+    world.services.bank.edit(|bank| {
+        let account = bank.customers.first().and_then(|customer| customer.accounts.first());
+        let iban = account
+            .map(|account| account.iban.clone())
+            .ok_or_else(|| io::Error::other("the demo bank has no account"))?;
+        let first = bank.last_number() + 1;
+        for (number, payee, cents) in [(first, "ИЗМИСЛЕН НАЕМ ЕООД", -33_000), (first + 1, "КАФЕ НА ЪГЪЛА", -310)]
+        {
+            let entry = Entry {
+                number,
+                time: now,
+                value_date: now.date_naive(),
+                amount: Decimal::new(cents, 2),
+                counterparty: payee.into(),
+                reference: format!("DEMO{number}"),
+                ..Entry::default()
+            };
+            bank.add(&iban, entry);
+        }
+        bank.options.withheld.push(first);
+        let (day, entry_day) = (now.format("%y%m%d"), now.format("%m%d"));
+        Ok(format!(
+            ":20:DEMO\n:25:{iban}\n:28C:1/1\n:61:{day}{entry_day}D330,00NMSCDEMO{first}\n:86:ИЗМИСЛЕН НАЕМ ЕООД\n"
+        ))
+    })
+}
+
+/// The completeness of the accounts, in a line.
+fn gaps(service: &StoreService) -> String {
+    let accounts = service.engine.store.accounts();
+    let incomplete = accounts.iter().find_map(|account| account.why_incomplete());
+    match incomplete {
+        Some(why) => format!("   one account is incomplete: {why}\n"),
+        None => format!("   all {} accounts are complete\n", accounts.len()),
+    }
+}
+
 /// True if sheet and bank hold the same ids once each; and the sum of the amounts in each currency.
 fn compare(world: &World) -> (bool, String) {
     let sheet = world.sheet();
@@ -187,7 +257,8 @@ fn compare(world: &World) -> (bool, String) {
             (row.get(id), row.get(amount), row.get(currency))
         {
             let amount = Decimal::try_from(*amount).unwrap_or_default().round_dp(2);
-            there.insert(id.clone(), amount);
+            let id = if id.starts_with(FROM_FILE) { FROM_FILE } else { id };
+            there.insert(id.to_owned(), amount);
             let sum: &mut Decimal = sums.entry(currency.as_str()).or_default();
             *sum = plus(*sum, amount);
         }

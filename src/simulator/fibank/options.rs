@@ -96,6 +96,8 @@ pub struct Options {
     /// Accounts that became euro accounts while their entries of before 2026 stayed in leva
     /// (see [`Bank::introduce_euro`](super::Bank::introduce_euro)).
     pub kept_in_leva: Vec<String>,
+    /// Numbers of entries that no statement shows, although the balances count them.
+    pub withheld: Vec<u64>,
 }
 
 impl Default for Options {
@@ -143,6 +145,7 @@ impl Default for Options {
             dtkt: ("D".to_owned(), "C".to_owned()),
             blocked: BTreeMap::new(),
             kept_in_leva: Vec::new(),
+            withheld: Vec::new(),
         }
     }
 }

@@ -104,7 +104,8 @@ pub(super) fn reply(
     options: &Options,
 ) -> String {
     let (opening, closing) = prepared.ends(account, window, options);
-    let mut rows: Vec<&PreparedRow> = prepared.rows.iter().filter(|row| window.contains(row.time, options)).collect();
+    let is_shown = |row: &&PreparedRow| window.contains(row.time, options) && !options.withheld.contains(&row.number);
+    let mut rows: Vec<&PreparedRow> = prepared.rows.iter().filter(is_shown).collect();
     match options.order {
         RowOrder::Booked => {}
         RowOrder::Time => rows.sort_by_key(|row| row.time),
