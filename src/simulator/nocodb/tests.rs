@@ -189,8 +189,8 @@ const POSTGRESQL: &[&str] = &[
     "pg_v3_create",
     "pg_v3_create_duplicate",
     "pg_v3_create_batch_with_duplicate",
-    "pg_v3_create_precise_decimal",
     "pg_v3_list",
+    "pg_v3_create_precise_decimal",
     "pg_v3_update_to_duplicate",
 ];
 
