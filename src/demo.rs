@@ -80,12 +80,7 @@ timezone = "Europe/Sofia"
 schedule = "0 3 * * *"
 
 {source}
-[[source]]
-name = "statements"
-kind = "files"
-directory = "{inbox}"
-currency = "EUR"
-
+{files}
 {sheet}
 {table}since = {since}
 
@@ -94,7 +89,7 @@ listen = "127.0.0.1:{port}"
 "#,
             data = data.display(),
             source = services.source(),
-            inbox = self.inbox.display(),
+            files = services.files(&self.inbox),
             sheet = services.sheet(&dir.join(KEY)),
             table = services.table(),
         )

@@ -90,6 +90,14 @@ impl Services {
         std::fs::write(path, self.google.service_account_key())
     }
 
+    /// The entry of a folder for statement files, which stand for a bank that has no other door.
+    pub fn files(&self, inbox: &Path) -> String {
+        format!(
+            "[[source]]\nname = \"statements\"\nkind = \"files\"\ndirectory = \"{}\"\ncurrency = \"EUR\"\n",
+            inbox.display()
+        )
+    }
+
     /// The entry of the bank, with the bank's present password.
     pub fn source(&self) -> String {
         let (username, password) = self.bank.edit(|bank| (bank.username.clone(), bank.password.clone()));
