@@ -33,6 +33,9 @@ pub fn shared() -> &'static Postgres {
     })
 }
 
+/// Tries to start a server before the failure counts.
+const LAUNCHES: u32 = 30;
+
 /// The name of a schema that no other test has.
 pub fn fresh_schema() -> String {
     format!("s{}", SCHEMAS.fetch_add(1, Ordering::Relaxed))
@@ -96,12 +99,23 @@ impl Postgres {
         server
     }
 
-    /// Starts it, and waits until it takes connections.
+    /// Starts it, and waits until it takes connections. A server refuses to start while processes of a killed one are
+    /// there; on a busy machine these take their time to notice.
     pub fn launch(&self) {
         let (dir, port) = (self.dir.path().display(), self.port);
         let options = format!("-p {port} -k {dir} -c listen_addresses=127.0.0.1 {}", self.options);
-        let mut start = self.control();
-        run(start.arg("-l").arg(self.dir.path().join("log")).args(["-w", "-o", &options, "start"]));
+        let start = || {
+            let mut start = self.control();
+            start.arg("-l").arg(self.dir.path().join("log")).args(["-w", "-o", &options, "start"]);
+            start
+        };
+        for _ in 0..LAUNCHES {
+            if start().stdin(Stdio::null()).output().unwrap().status.success() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(300));
+        }
+        run(&mut start());
     }
 
     /// Stops it as a lost supply of power would, as far as a program can.
@@ -115,8 +129,6 @@ impl Postgres {
         let pid = text.lines().next().unwrap().parse().unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        // The others notice within a moment; until then a new server refuses to start.
-        std::thread::sleep(std::time::Duration::from_millis(300));
     }
 
     fn control(&self) -> Command {
